@@ -1,0 +1,3 @@
+//! The `git` binary: commits, trees, changed paths.
+//!
+//! Adapter: runs git, decides nothing.

@@ -1,0 +1,3 @@
+//! The `ktor` binary.
+
+fn main() {}

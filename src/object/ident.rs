@@ -1,0 +1,148 @@
+//! Which object is meant: keys and versions.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What makes an object the same object to a reader: group, kind, namespace and name. The version is not part of it.
+///
+/// Ordered by kind group, kind, namespace (cluster-scoped first) and name, so that output is stable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The kind, as `Deployment`.
+    pub kind: String,
+    /// Absent for a cluster-scoped object.
+    pub namespace: Option<String>,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// Group and kind alone.
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind { group: self.group.clone(), kind: self.kind.clone() }
+    }
+
+    /// Whether this is a core `Namespace`.
+    pub fn is_namespace(&self) -> bool {
+        self.group.is_empty() && self.kind == "Namespace"
+    }
+
+    /// Whether this is a `CustomResourceDefinition`.
+    pub fn is_crd(&self) -> bool {
+        self.group == "apiextensions.k8s.io" && self.kind == "CustomResourceDefinition"
+    }
+}
+
+/// As kubectl users write it: `Deployment.apps shop/web`, `Namespace shop`.
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " {namespace}/{}", self.name),
+            None => write!(f, " {}", self.name),
+        }
+    }
+}
+
+/// An API group and a kind in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+}
+
+impl GroupKind {
+    /// A group and kind.
+    pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { group: group.into(), kind: kind.into() }
+    }
+}
+
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+    }
+}
+
+/// A key and the API version that the object was written with.
+///
+/// Its serialized form is an entry of the state: `{"group","kind","name"[,"namespace"],"version"}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "IdentRecord", into = "IdentRecord")]
+pub struct Ident {
+    /// The object.
+    pub key: ObjectKey,
+    /// The version within its group, as `v1`.
+    pub version: String,
+}
+
+impl Ident {
+    /// `v1` for the core group, `apps/v1` for others.
+    pub fn api_version(&self) -> String {
+        if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
+    }
+}
+
+/// Splits an `apiVersion` into group and version.
+pub fn split_api_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+/// An [`Ident`] as the state records it. Fields in the order of their names.
+#[derive(Serialize, Deserialize)]
+struct IdentRecord {
+    group: String,
+    kind: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    version: String,
+}
+
+impl From<IdentRecord> for Ident {
+    fn from(record: IdentRecord) -> Self {
+        let IdentRecord { group, kind, name, namespace, version } = record;
+        Self { key: ObjectKey { group, kind, namespace: namespace.filter(|n| !n.is_empty()), name }, version }
+    }
+}
+
+impl From<Ident> for IdentRecord {
+    fn from(ident: Ident) -> Self {
+        let ObjectKey { group, kind, namespace, name } = ident.key;
+        Self { group, kind, name, namespace, version: ident.version }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ident_is_recorded_with_sorted_keys_and_without_an_empty_namespace() {
+        let text = r#"{"group":"","kind":"Namespace","name":"demo-ns","version":"v1"}"#;
+        let ident: Ident = serde_json::from_str(text).unwrap();
+        assert_eq!(ident.key.namespace, None);
+        assert_eq!(ident.api_version(), "v1");
+        assert_eq!(serde_json::to_string(&ident).unwrap(), text);
+    }
+
+    #[test]
+    fn keys_read_like_kubectl() {
+        let key = ObjectKey {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        assert_eq!(key.to_string(), "Deployment.apps shop/web");
+    }
+}

@@ -1,0 +1,150 @@
+//! What a plan consists of: actions, reasons, changes.
+
+use serde::Serialize;
+
+use crate::object::ident::Ident;
+use crate::project::path::ProjectPath;
+use crate::project::snapshot::Place;
+
+/// What is to be done with one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It does not exist yet.
+    Create,
+    /// It exists, is ours, and differs.
+    Update,
+    /// It is ours and can only be changed by deleting and creating it.
+    Replace,
+    /// It is ours and no longer desired.
+    Delete,
+    /// It is ours and moves to another project of the same root.
+    Move,
+    /// It exists without a mark and becomes ours.
+    Adopt,
+    /// It is recorded as ours and observed to belong to someone else: the record lets go of it.
+    Release,
+    /// Nothing is to be done.
+    Unchanged,
+    /// It would be deleted, and something protects it: it stays, and stays recorded.
+    Keep,
+    /// It cannot be done; the reason says why.
+    Blocked,
+}
+
+impl Action {
+    /// Every action, in the order in which reports list them.
+    pub const ALL: [Self; 10] = [
+        Self::Blocked,
+        Self::Delete,
+        Self::Replace,
+        Self::Create,
+        Self::Update,
+        Self::Move,
+        Self::Adopt,
+        Self::Release,
+        Self::Keep,
+        Self::Unchanged,
+    ];
+
+    /// The action's word, as in JSON output.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Move => "move",
+            Self::Adopt => "adopt",
+            Self::Release => "release",
+            Self::Unchanged => "unchanged",
+            Self::Keep => "keep",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// Why an action is what it is. Displayed as words a reviewer reads; serialized as a stable `kind` and its subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[serde(tag = "kind", content = "subject", rename_all = "kebab-case")]
+pub enum Reason {
+    /// Create: no such object is live.
+    #[error("new")]
+    New,
+    /// Create: its CRD or namespace is created in the same run, so the server could not check it.
+    #[error("new, not checked by the server: {0} is created in the same run")]
+    Unverified(String),
+    /// Update or replace: fields differ.
+    #[error("differs")]
+    Differs,
+    /// Update: someone else's mark or an older tool's fields become ours, nothing else differs.
+    #[error("take-over")]
+    TakeOver,
+    /// Unchanged.
+    #[error("as desired")]
+    AsDesired,
+    /// Delete: no manifest wants it any more.
+    #[error("no longer desired")]
+    Undesired,
+    /// Move: from the project of the given name.
+    #[error("moved from {0}")]
+    MovedFrom(String),
+    /// Adopt: it is live without a mark.
+    #[error("exists without a mark")]
+    Unmarked,
+    /// Release or blocked: it carries the mark of another root, or a copied mark.
+    #[error("belongs to {0}")]
+    Foreign(String),
+    /// Keep: something protects it.
+    #[error("kept: {0}")]
+    Protected(String),
+    /// Blocked: the server refused the dry run, in its words.
+    #[error("refused by the server: {0}")]
+    Refused(String),
+    /// Blocked: other managers own fields of it.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// Blocked: what it needs does not exist and nobody creates it.
+    #[error("{0}")]
+    Missing(String),
+    /// Blocked: it could not be looked at.
+    #[error("not known: {0}")]
+    Unknown(String),
+    /// Blocked or create: it is being deleted.
+    #[error("is being deleted{0}")]
+    Terminating(String),
+}
+
+/// One line of a difference: a field and its two values, redacted where they are secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FieldChange {
+    /// The field's path, as `spec.template.spec.containers[name=web].image`.
+    pub path: String,
+    /// The value before, as compact JSON; absent where the field is new.
+    pub before: Option<String>,
+    /// The value after, as compact JSON; absent where the field goes away.
+    pub after: Option<String>,
+}
+
+/// What happens to one object and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What is to be done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The object.
+    pub ident: Ident,
+    /// Its project after the run.
+    pub project: ProjectPath,
+    /// Its project before, where that is another one.
+    pub from: Option<ProjectPath>,
+    /// Where it is (or, offline, was) written.
+    pub place: Option<Place>,
+    /// The live object's uid, where it is known.
+    pub uid: Option<String>,
+    /// The live object's resourceVersion, where it is known.
+    pub resource_version: Option<String>,
+    /// What differs, redacted.
+    pub diff: Vec<FieldChange>,
+}

@@ -1,0 +1,3 @@
+//! The plan: one pure function decides everything that a run does.
+
+pub mod change;

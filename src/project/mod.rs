@@ -1,0 +1,6 @@
+//! The project tree: names, directories, settings and scope.
+//!
+//! Pure: it is given files as bytes and never reads one.
+
+pub mod path;
+pub mod snapshot;

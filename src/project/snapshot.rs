@@ -1,0 +1,64 @@
+//! The files of a project at one moment, and places in them. No I/O: the work tree and git trees are read elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Path, relative to the project's root directory, to content. The only input of loading a tree and of rendering.
+pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A place in a source file. Lines and columns count from 1; a line of 0 means the file as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Relative to the project's root directory.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// A place in a file.
+    pub fn new(path: impl Into<PathBuf>, line: usize, column: usize) -> Self {
+        Self { path: path.into(), line, column }
+    }
+
+    /// The file as a whole.
+    pub fn whole(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, 0, 0)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", printable(&self.path))?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column.max(1))?;
+        }
+        Ok(())
+    }
+}
+
+/// A path as one line of text: control characters are escaped, bytes that are not UTF-8 replaced.
+pub fn printable(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
+}
+
+/// What is wrong with a source file, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct SourceError {
+    /// Where.
+    pub place: Place,
+    /// What is wrong and what to do, one sentence without a full stop at the end.
+    pub message: String,
+}
+
+impl SourceError {
+    /// An error at a place.
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
+}

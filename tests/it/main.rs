@@ -1,0 +1,7 @@
+//! The one integration-test binary.
+
+mod controlplane;
+mod forge;
+mod git;
+mod support;
+mod yaml;
