@@ -1,4 +1,7 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
 pub mod ident;
+pub mod kinds;
+pub mod live;
 pub mod manifest;
+pub mod mark;

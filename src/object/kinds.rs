@@ -1,0 +1,184 @@
+//! Which kinds there are: plural, scope, served versions. Data from discovery, a built-in table and desired CRDs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::ident::GroupKind;
+
+/// One kind as an API server serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Group and kind.
+    pub group_kind: GroupKind,
+    /// The resource's name in URLs, as `deployments`.
+    pub plural: String,
+    /// Whether its objects live in a namespace.
+    pub namespaced: bool,
+    /// Served versions, the preferred one first. Never empty.
+    pub versions: Vec<String>,
+    /// Whether it can be listed, read, created, changed and deleted (false for reviews, bindings and the like).
+    pub manageable: bool,
+}
+
+/// The kinds known to a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    by_group_kind: BTreeMap<GroupKind, Kind>,
+    /// Groups whose server did not answer discovery: absence of a kind in them proves nothing.
+    unavailable: BTreeSet<String>,
+}
+
+impl Kinds {
+    /// Kinds and the groups whose discovery failed.
+    pub fn new(kinds: impl IntoIterator<Item = Kind>, unavailable: BTreeSet<String>) -> Self {
+        let by_group_kind = kinds.into_iter().map(|kind| (kind.group_kind.clone(), kind)).collect();
+        Self { by_group_kind, unavailable }
+    }
+
+    /// The kinds that every cluster has, for use without one.
+    pub fn builtin() -> Self {
+        let kinds = BUILTIN.iter().flat_map(|(group, version, namespaced, names)| {
+            names.split_whitespace().map(move |name| {
+                let (kind, plural) = match name.split_once(':') {
+                    Some((kind, plural)) => (kind, plural.to_owned()),
+                    None => (name, plural_of(name)),
+                };
+                Kind {
+                    group_kind: GroupKind::new(*group, kind),
+                    plural,
+                    namespaced: *namespaced,
+                    versions: vec![(*version).to_owned()],
+                    manageable: true,
+                }
+            })
+        });
+        Self::new(kinds, BTreeSet::new())
+    }
+
+    /// The kind, if it is known.
+    pub fn get(&self, group_kind: &GroupKind) -> Option<&Kind> {
+        self.by_group_kind.get(group_kind)
+    }
+
+    /// Every known kind, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.by_group_kind.values()
+    }
+
+    /// Whether the absence of a kind of this group proves that there is none.
+    pub fn is_conclusive_for(&self, group: &str) -> bool {
+        !self.unavailable.contains(group)
+    }
+
+    /// Adds the kinds that the given CustomResourceDefinitions define, where they are not known already.
+    pub fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
+        for kind in definitions.into_iter().filter_map(defined_kind) {
+            self.by_group_kind.entry(kind.group_kind.clone()).or_insert(kind);
+        }
+    }
+}
+
+/// The kind that a CustomResourceDefinition defines; nothing where its body is incomplete.
+pub fn defined_kind(definition: &Value) -> Option<Kind> {
+    let spec = definition.get("spec")?;
+    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
+    let versions: Vec<String> = spec
+        .get("versions")?
+        .as_array()?
+        .iter()
+        .filter(|version| version.get("served").and_then(Value::as_bool).unwrap_or(false))
+        .filter_map(|version| Some(version.get("name")?.as_str()?.to_owned()))
+        .collect();
+    if versions.is_empty() {
+        return None;
+    }
+    Some(Kind {
+        group_kind: GroupKind::new(text("/group")?, text("/names/kind")?),
+        plural: text("/names/plural")?.to_owned(),
+        namespaced: text("/scope")? == "Namespaced",
+        versions,
+        manageable: true,
+    })
+}
+
+fn plural_of(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    if lower.ends_with('s') {
+        lower + "es"
+    } else if let Some(stem) = lower.strip_suffix('y') {
+        format!("{stem}ies")
+    } else {
+        lower + "s"
+    }
+}
+
+/// Group, version, namespaced, kinds (with their plural where the rule does not give it).
+const BUILTIN: &[(&str, &str, bool, &str)] = &[
+    ("", "v1", false, "Namespace Node PersistentVolume"),
+    (
+        "",
+        "v1",
+        true,
+        "ConfigMap Endpoints:endpoints Event LimitRange PersistentVolumeClaim Pod PodTemplate ReplicationController \
+         ResourceQuota Secret Service ServiceAccount",
+    ),
+    ("apps", "v1", true, "ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet"),
+    ("batch", "v1", true, "CronJob Job"),
+    ("autoscaling", "v2", true, "HorizontalPodAutoscaler"),
+    ("networking.k8s.io", "v1", true, "Ingress NetworkPolicy"),
+    ("networking.k8s.io", "v1", false, "IngressClass IPAddress ServiceCIDR"),
+    ("policy", "v1", true, "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io", "v1", true, "Role RoleBinding"),
+    ("rbac.authorization.k8s.io", "v1", false, "ClusterRole ClusterRoleBinding"),
+    ("storage.k8s.io", "v1", false, "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass"),
+    ("storage.k8s.io", "v1", true, "CSIStorageCapacity"),
+    ("scheduling.k8s.io", "v1", false, "PriorityClass"),
+    ("node.k8s.io", "v1", false, "RuntimeClass"),
+    ("coordination.k8s.io", "v1", true, "Lease"),
+    ("discovery.k8s.io", "v1", true, "EndpointSlice"),
+    ("certificates.k8s.io", "v1", false, "CertificateSigningRequest"),
+    ("apiextensions.k8s.io", "v1", false, "CustomResourceDefinition"),
+    ("apiregistration.k8s.io", "v1", false, "APIService"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        false,
+        "MutatingWebhookConfiguration ValidatingWebhookConfiguration ValidatingAdmissionPolicy \
+         ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
+    ),
+    ("flowcontrol.apiserver.k8s.io", "v1", false, "FlowSchema PriorityLevelConfiguration"),
+    ("resource.k8s.io", "v1", false, "DeviceClass ResourceSlice"),
+    ("resource.k8s.io", "v1", true, "ResourceClaim ResourceClaimTemplate"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn builtin_plurals_follow_the_servers_names() {
+        let kinds = Kinds::builtin();
+        for (group, kind, plural) in [
+            ("", "Endpoints", "endpoints"),
+            ("networking.k8s.io", "Ingress", "ingresses"),
+            ("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
+            ("storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities"),
+            ("scheduling.k8s.io", "PriorityClass", "priorityclasses"),
+            ("resource.k8s.io", "DeviceClass", "deviceclasses"),
+        ] {
+            assert_eq!(kinds.get(&GroupKind::new(group, kind)).unwrap().plural, plural);
+        }
+    }
+
+    #[test]
+    fn a_definition_gives_its_kind_unless_nothing_is_served() {
+        let mut crd = json!({"spec": {"group": "shop.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]}});
+        let kind = defined_kind(&crd).unwrap();
+        assert_eq!((kind.plural.as_str(), kind.namespaced, kind.versions), ("tills", true, vec!["v1".to_owned()]));
+        crd["spec"]["versions"][0]["served"] = json!(false);
+        assert_eq!(defined_kind(&crd), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! A live object as the API server answered it.
+
+use serde_json::Value;
+
+/// A live object's content. Metadata is read through accessors; nothing is assumed to be there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    /// The object, `apiVersion` and `kind` set (list items get them from their list).
+    pub body: Value,
+}
+
+impl Live {
+    /// `metadata.uid`; empty where the server sent none.
+    pub fn uid(&self) -> &str {
+        self.metadata("uid")
+    }
+
+    /// `metadata.resourceVersion`; empty where the server sent none.
+    pub fn resource_version(&self) -> &str {
+        self.metadata("resourceVersion")
+    }
+
+    /// Whether the object is being deleted.
+    pub fn is_terminating(&self) -> bool {
+        self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    }
+
+    /// The finalizers that hold it.
+    pub fn finalizers(&self) -> impl Iterator<Item = &str> {
+        self.body
+            .pointer("/metadata/finalizers")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    }
+
+    /// An annotation's value.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// A label's value.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("labels")?.get(name)?.as_str()
+    }
+
+    fn metadata(&self, field: &str) -> &str {
+        self.body.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
+    }
+}

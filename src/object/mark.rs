@@ -1,0 +1,210 @@
+//! The mark: what makes a live object ours, and only that.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use sha1::{Digest, Sha1};
+
+use super::live::Live;
+use crate::project::path::{ProjectPath, Segment};
+
+/// Annotation that names the owning project.
+pub const PROJECT: &str = "kubernator.io/project";
+/// Label that selects a root's objects.
+pub const ROOT: &str = "kubernator.io/root";
+/// Annotation by which a live object protects itself from cleanup.
+pub const CLEANUP: &str = "kubernator.io/cleanup";
+/// The field manager of the tool whose state format and mark we share.
+pub const KUBERNATOR: &str = "kubernator";
+
+/// A root project: the unit of state, lock, field manager and label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    segment: Segment,
+    hash: String,
+}
+
+impl Root {
+    /// The root of the given name.
+    pub fn new(segment: Segment) -> Self {
+        let digest = Sha1::digest(segment.as_str().as_bytes());
+        let hash = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self { segment, hash }
+    }
+
+    /// Its name.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Its name as a project.
+    pub fn project(&self) -> ProjectPath {
+        ProjectPath::root_of(&self.segment)
+    }
+
+    /// The first 12 hexadecimal digits of its name's SHA-1: the label's value and part of the state's name.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The field manager of server-side apply: two roots conflict instead of overwriting each other.
+    pub fn field_manager(&self) -> String {
+        format!("ktor-{}", self.segment)
+    }
+
+    /// The label selector of this root's objects.
+    pub fn selector(&self) -> String {
+        format!("{ROOT}={}", self.hash)
+    }
+
+    /// The state's Secret.
+    pub fn state_name(&self) -> String {
+        format!("kubernator-project-{}", self.hash)
+    }
+
+    /// The lock's Lease.
+    pub fn lock_name(&self) -> String {
+        format!("kubernator-project-{}-lock", self.hash)
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.segment.fmt(f)
+    }
+}
+
+/// Whose a live object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Marked by us (or by Kubernator for this root), for the given project.
+    Ours(ProjectPath),
+    /// No mark at all.
+    Unmarked,
+    /// Another root's: its project and, where known, its field manager.
+    Other(String),
+    /// It names our root, but neither we nor Kubernator wrote that: someone's copy.
+    Copied(String),
+}
+
+/// Puts a project's mark on a body that is to be applied.
+pub fn stamp(body: &mut Value, project: &ProjectPath, root: &Root) {
+    for (field, name, value) in [("annotations", PROJECT, project.as_str()), ("labels", ROOT, root.hash())] {
+        let metadata = &mut body["metadata"];
+        if !metadata[field].is_object() {
+            metadata[field] = Value::Object(Map::new());
+        }
+        metadata[field][name] = json!(value);
+    }
+}
+
+/// Decides whose a live object is: by its live mark and by who wrote that mark, never by any record of it.
+pub fn ownership(live: &Live, root: &Root) -> Ownership {
+    let Some(annotation) = live.annotation(PROJECT) else {
+        return match live.label(ROOT) {
+            // Half a mark is nobody's word that the object is ours.
+            Some(hash) if hash == root.hash() => Ownership::Copied("a label without its annotation".to_owned()),
+            Some(hash) => Ownership::Other(format!("the root of the hash {hash}")),
+            None => Ownership::Unmarked,
+        };
+    };
+    let project = match annotation.parse::<ProjectPath>() {
+        Ok(project) if project.root() == *root.segment() => project,
+        _ => return Ownership::Other(format!("project {annotation:?}")),
+    };
+    if let Some(hash) = live.label(ROOT).filter(|hash| *hash != root.hash()) {
+        return Ownership::Other(format!("the root of the hash {hash}"));
+    }
+    let manager = root.field_manager();
+    let mut writers = writers_of_mark(live).peekable();
+    if writers.peek().is_none() {
+        return Ownership::Copied("a mark that no field manager owns".to_owned());
+    }
+    let mut others = Vec::new();
+    for writer in writers {
+        if writer == manager || writer == KUBERNATOR {
+            return Ownership::Ours(project);
+        }
+        others.push(writer.to_owned());
+    }
+    Ownership::Copied(format!("a mark written by {}", others.join(", ")))
+}
+
+/// The managers whose entries own the project annotation.
+fn writers_of_mark(live: &Live) -> impl Iterator<Item = &str> {
+    managed_fields(live).filter_map(|entry| {
+        let annotations = entry.get("fieldsV1")?.get("f:metadata")?.get("f:annotations")?;
+        annotations.get(format!("f:{PROJECT}"))?;
+        entry.get("manager")?.as_str()
+    })
+}
+
+/// The entries of `metadata.managedFields`.
+pub fn managed_fields(live: &Live) -> impl Iterator<Item = &Value> {
+    live.body.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn live(project: Option<&str>, label: Option<&str>, manager: &str) -> Live {
+        let mut body = json!({"metadata": {"annotations": {}, "labels": {}}});
+        if let Some(project) = project {
+            body["metadata"]["annotations"][PROJECT] = json!(project);
+        }
+        if let Some(label) = label {
+            body["metadata"]["labels"][ROOT] = json!(label);
+        }
+        let mut fields = json!({"f:metadata": {"f:annotations": {}}});
+        fields["f:metadata"]["f:annotations"][format!("f:{PROJECT}")] = json!({});
+        body["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Apply", "fieldsV1": fields}]);
+        Live { body }
+    }
+
+    #[test]
+    fn names_are_those_of_the_recorded_samples() {
+        assert_eq!(root().state_name(), "kubernator-project-89e495e7941c");
+        assert_eq!(root().lock_name(), "kubernator-project-89e495e7941c-lock");
+        assert_eq!(root().field_manager(), "ktor-demo");
+    }
+
+    #[test]
+    fn ownership_is_the_live_mark_and_its_writer() {
+        let ours = Ownership::Ours("demo.a".parse().unwrap());
+        let hash = root().hash().to_owned();
+        assert_eq!(ownership(&live(Some("demo.a"), Some(&hash), "ktor-demo"), &root()), ours);
+        assert_eq!(ownership(&live(Some("demo.a"), None, "kubernator"), &root()), ours);
+        assert_eq!(ownership(&live(None, None, "x"), &root()), Ownership::Unmarked);
+        for (project, label, manager) in [
+            (Some("demo.a"), Some(hash.as_str()), "endpointslice-mirroring-controller"),
+            (Some("demo.a"), Some("000000000000"), "ktor-demo"),
+            (Some("demos.a"), None, "ktor-demo"),
+            (Some("other"), None, "ktor-other"),
+            (Some("not a project"), None, "ktor-demo"),
+            (None, Some(hash.as_str()), "ktor-demo"),
+        ] {
+            let verdict = ownership(&live(project, label, manager), &root());
+            assert!(matches!(verdict, Ownership::Other(_) | Ownership::Copied(_)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_nobody_manages_is_not_ours() {
+        let mut unmanaged = live(Some("demo.a"), None, "ktor-demo");
+        unmanaged.body["metadata"]["managedFields"] = json!([]);
+        assert!(matches!(ownership(&unmanaged, &root()), Ownership::Copied(_)));
+    }
+
+    #[test]
+    fn stamping_keeps_what_is_there() {
+        let mut body = json!({"metadata": {"name": "x", "labels": {"app": "web"}, "annotations": null}});
+        stamp(&mut body, &"demo.a".parse().unwrap(), &root());
+        assert_eq!(body["metadata"]["labels"], json!({"app": "web", "kubernator.io/root": "89e495e7941c"}));
+        assert_eq!(body["metadata"]["annotations"], json!({"kubernator.io/project": "demo.a"}));
+    }
+}
