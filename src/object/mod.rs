@@ -5,3 +5,4 @@ pub mod kinds;
 pub mod live;
 pub mod manifest;
 pub mod mark;
+pub mod refusal;

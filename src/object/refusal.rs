@@ -1,0 +1,73 @@
+//! What an API server says when it does not do what was asked of one object.
+
+use std::fmt;
+
+/// A field that another manager holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contested {
+    /// The field, as the server writes it: `.spec.replicas`.
+    pub field: String,
+    /// The manager that holds it.
+    pub manager: String,
+}
+
+/// Why a request about one object was not carried out. Messages are the server's words and untrusted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Other field managers hold fields of it.
+    Conflict(Vec<Contested>),
+    /// The object is not the one that was looked at: another uid or resourceVersion, or gone.
+    Changed(String),
+    /// The manifest's own mistake, or a change that the server does not allow.
+    Invalid(String),
+    /// No right to do it.
+    Forbidden(String),
+    /// Its namespace does not exist.
+    NoNamespace(String),
+    /// The server does not know its kind.
+    NoKind(String),
+    /// It, or its namespace, is being deleted.
+    Terminating(String),
+    /// An admission webhook or policy refused it.
+    Denied(String),
+    /// The server or a webhook could not answer, also after retries. Whether the request took effect is not known.
+    Unavailable(String),
+}
+
+impl Refusal {
+    /// The server's words, for those that have some.
+    pub fn message_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Conflict(_) => None,
+            Self::Changed(text)
+            | Self::Invalid(text)
+            | Self::Forbidden(text)
+            | Self::NoNamespace(text)
+            | Self::NoKind(text)
+            | Self::Terminating(text)
+            | Self::Denied(text)
+            | Self::Unavailable(text) => Some(text),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(contested) => {
+                for (index, Contested { field, manager }) in contested.iter().enumerate() {
+                    write!(f, "{}{field} is held by {manager}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::Changed(text) => write!(f, "it changed meanwhile: {text}"),
+            Self::Unavailable(text) => write!(f, "no answer: {text}"),
+            Self::Invalid(text)
+            | Self::Forbidden(text)
+            | Self::NoNamespace(text)
+            | Self::NoKind(text)
+            | Self::Terminating(text)
+            | Self::Denied(text) => f.write_str(text),
+        }
+    }
+}
