@@ -5,4 +5,6 @@ pub mod kinds;
 pub mod live;
 pub mod manifest;
 pub mod mark;
+pub mod order;
+pub mod redact;
 pub mod refusal;

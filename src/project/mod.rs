@@ -3,4 +3,6 @@
 //! Pure: it is given files as bytes and never reads one.
 
 pub mod path;
+pub mod scope;
 pub mod snapshot;
+pub mod tree;

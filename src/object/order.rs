@@ -1,0 +1,52 @@
+//! The order in which objects are applied; cleanup runs it backwards.
+
+use super::ident::ObjectKey;
+
+/// A step of an apply. All objects of a wave are ready before the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wave {
+    /// Namespaces.
+    Namespaces,
+    /// CustomResourceDefinitions, until they are established.
+    Definitions,
+    /// What workloads refer to: accounts, rights, configuration, storage.
+    Foundations,
+    /// Everything else, custom resources among it.
+    Workloads,
+    /// Admission and aggregation, which could refuse the waves before.
+    Webhooks,
+}
+
+impl Wave {
+    /// Every wave, first to last.
+    pub const ALL: [Self; 5] =
+        [Self::Namespaces, Self::Definitions, Self::Foundations, Self::Workloads, Self::Webhooks];
+
+    /// The wave of an object.
+    pub fn of(key: &ObjectKey) -> Self {
+        match (key.group.as_str(), key.kind.as_str()) {
+            ("", "Namespace") => Self::Namespaces,
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
+            ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => Self::Webhooks,
+            ("rbac.authorization.k8s.io" | "storage.k8s.io" | "scheduling.k8s.io", _)
+            | (
+                "",
+                "ConfigMap"
+                | "Secret"
+                | "ServiceAccount"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "LimitRange"
+                | "ResourceQuota",
+            )
+            | ("networking.k8s.io", "NetworkPolicy" | "IngressClass")
+            | ("node.k8s.io", "RuntimeClass") => Self::Foundations,
+            _ => Self::Workloads,
+        }
+    }
+}
+
+/// Namespaces that belong to the cluster itself and are never deleted.
+pub fn is_system_namespace(name: &str) -> bool {
+    name == "default" || name.starts_with("kube-")
+}

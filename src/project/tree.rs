@@ -1,0 +1,421 @@
+//! The project tree: which directory belongs to which project, and by what settings. Loaded from `.ktor.yaml` files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::path::{ProjectPath, Segment};
+use super::snapshot::{Place, Snapshot, SourceError};
+
+/// The name of a directory's settings file.
+pub const SETTINGS_FILE: &str = ".ktor.yaml";
+/// Where the state and the lock live unless the root says otherwise.
+pub const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
+
+const DEFAULT_INCLUDES: [&str; 3] = ["*.yaml", "*.yml", "*.json"];
+
+/// One `.ktor.yaml` as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct Settings {
+    project: Option<Spanned<String>>,
+    cleanup: Option<Spanned<bool>>,
+    state_namespace: Option<Spanned<String>>,
+    redact: Option<Spanned<Vec<String>>>,
+    namespace: Option<Spanned<String>>,
+    include: Option<Vec<Spanned<String>>>,
+    exclude: Option<Vec<Spanned<String>>>,
+    inputs: Option<Vec<Spanned<String>>>,
+}
+
+/// What is set at the root and holds for the whole tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootSettings {
+    /// Whether objects that are no longer desired are deleted.
+    pub cleanup: Cleanup,
+    /// Where the state and the lock live.
+    pub state_namespace: String,
+    /// JSON pointers of further secret fields, as `/spec/password`.
+    pub redact: Vec<String>,
+}
+
+/// Whether a root's undesired objects are deleted or only remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// They are deleted.
+    On,
+    /// They stay, and stay recorded.
+    Off,
+}
+
+/// A directory that has settings of its own, with what it inherits.
+#[derive(Clone, Debug)]
+struct Directory {
+    project: ProjectPath,
+    /// Whether this directory names the project (rather than belonging to its ancestor's).
+    names_project: bool,
+    namespace: Option<String>,
+    include: Globs,
+    exclude: Vec<Globs>,
+    /// Normalized, relative to the project's root directory; may begin with `..`.
+    inputs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+struct Globs {
+    base: PathBuf,
+    set: GlobSet,
+}
+
+impl Globs {
+    fn matches(&self, path: &Path) -> bool {
+        path.strip_prefix(&self.base).is_ok_and(|below| {
+            self.set.is_match(below) || below.file_name().is_some_and(|name| self.set.is_match(Path::new(name)))
+        })
+    }
+}
+
+/// A loaded project tree.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    settings: RootSettings,
+    root: ProjectPath,
+    directories: BTreeMap<PathBuf, Directory>,
+}
+
+impl Tree {
+    /// Loads a tree from its settings files: entries of `files` that are not named `.ktor.yaml` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong in any of the files, in their order.
+    pub fn load(files: &Snapshot) -> Result<Self, Vec<SourceError>> {
+        let settings_files = files.iter().filter(|(path, _)| is_settings(path));
+        let mut errors = Vec::new();
+        let mut parsed: BTreeMap<PathBuf, (&Path, Settings)> = BTreeMap::new();
+        for (path, bytes) in settings_files {
+            match parse(path, bytes) {
+                Ok(settings) => {
+                    parsed.insert(path.parent().unwrap_or(Path::new("")).to_owned(), (path, settings));
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let Some((root_path, root_settings)) = parsed.get(Path::new("")) else {
+            return Err(vec![SourceError::new(
+                Place::whole(SETTINGS_FILE),
+                "there is no .ktor.yaml with `project: NAME` here, so this directory is no project: add one, or name \
+                 the project's directory with -p",
+            )]);
+        };
+        let root = root_name(root_path, root_settings).map_err(|error| vec![error])?;
+        let settings = RootSettings {
+            cleanup: match root_settings.cleanup {
+                Some(Spanned { value: true, .. }) => Cleanup::On,
+                _ => Cleanup::Off,
+            },
+            state_namespace: value_of(root_settings.state_namespace.as_ref())
+                .unwrap_or_else(|| DEFAULT_STATE_NAMESPACE.to_owned()),
+            redact: root_settings.redact.as_ref().map(|redact| redact.value.clone()).unwrap_or_default(),
+        };
+        let mut tree = Self { settings, root, directories: BTreeMap::new() };
+        let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
+        // A map of paths lists every directory after its ancestors.
+        for (directory, (path, settings)) in &parsed {
+            match tree.directory(directory, path, settings) {
+                Ok(entry) => {
+                    if entry.names_project
+                        && let Some(first) = named.insert(entry.project.clone(), path)
+                    {
+                        let place = settings.project.as_ref().map_or(Place::whole(*path), |name| place_of(path, name));
+                        let message = format!(
+                            "project {} is named by {} already: give one of them another name",
+                            entry.project,
+                            first.display()
+                        );
+                        errors.push(SourceError::new(place, message));
+                    }
+                    tree.directories.insert(directory.clone(), entry);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(tree) } else { Err(errors) }
+    }
+
+    fn directory(&self, directory: &Path, path: &Path, settings: &Settings) -> Result<Directory, SourceError> {
+        let above = directory.parent().and_then(|parent| self.nearest(parent));
+        let is_root = directory.as_os_str().is_empty();
+        if !is_root {
+            refuse_root_keys(path, settings)?;
+        }
+        let project = match (&settings.project, above) {
+            (Some(name), Some(above)) => above.project.child(&segment(path, name)?),
+            (None, Some(above)) => above.project.clone(),
+            (_, None) => self.root.clone(),
+        };
+        let include = match (&settings.include, above) {
+            (Some(patterns), _) => globs(path, directory, patterns)?,
+            (None, Some(above)) => above.include.clone(),
+            (None, None) => default_includes(path)?,
+        };
+        let mut exclude = above.map(|above| above.exclude.clone()).unwrap_or_default();
+        if let Some(patterns) = &settings.exclude {
+            exclude.push(globs(path, directory, patterns)?);
+        }
+        let inputs = settings.inputs.iter().flatten().map(|input| normalized(&directory.join(&input.value))).collect();
+        Ok(Directory {
+            project,
+            names_project: is_root || settings.project.is_some(),
+            namespace: value_of(settings.namespace.as_ref())
+                .or_else(|| above.and_then(|above| above.namespace.clone())),
+            include,
+            exclude,
+            inputs,
+        })
+    }
+
+    /// The settings in force in a directory: its own or its nearest ancestor's.
+    fn nearest(&self, directory: &Path) -> Option<&Directory> {
+        directory.ancestors().find_map(|ancestor| self.directories.get(ancestor))
+    }
+
+    fn of_file(&self, file: &Path) -> Option<&Directory> {
+        file.parent().and_then(|directory| self.nearest(directory))
+    }
+
+    /// The root project.
+    pub fn root(&self) -> &ProjectPath {
+        &self.root
+    }
+
+    /// What the root sets for the whole tree.
+    pub fn settings(&self) -> &RootSettings {
+        &self.settings
+    }
+
+    /// Every project of the tree.
+    pub fn projects(&self) -> BTreeSet<ProjectPath> {
+        self.directories.values().map(|directory| directory.project.clone()).collect()
+    }
+
+    /// Whether a file of this path is read for manifests.
+    pub fn is_manifest(&self, file: &Path) -> bool {
+        let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden
+            && self.of_file(file).is_some_and(|directory| {
+                directory.include.matches(file) && !directory.exclude.iter().any(|globs| globs.matches(file))
+            })
+    }
+
+    /// The project that a file belongs to.
+    pub fn project_of(&self, file: &Path) -> &ProjectPath {
+        self.of_file(file).map_or(&self.root, |directory| &directory.project)
+    }
+
+    /// The namespace that fills an absent one in a file's manifests.
+    pub fn namespace_of(&self, file: &Path) -> Option<&str> {
+        self.of_file(file)?.namespace.as_deref()
+    }
+
+    /// The projects of the settings files in a directory and below it.
+    pub(super) fn projects_below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a ProjectPath> {
+        self.directories.iter().filter(move |(path, _)| path.starts_with(directory)).map(|(_, entry)| &entry.project)
+    }
+
+    /// The projects that declare an input which is `path` or contains it; `path` is relative to the root directory.
+    pub(super) fn dependents_of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a ProjectPath> {
+        let depends = move |entry: &&Directory| entry.inputs.iter().any(|input| path.starts_with(input));
+        self.directories.values().filter(depends).map(|entry| &entry.project)
+    }
+}
+
+/// Whether a path is that of a settings file.
+pub fn is_settings(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == SETTINGS_FILE)
+}
+
+/// Resolves `.` and `..` in a relative path by its text alone; a leading `..` stays.
+pub fn normalized(path: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for component in path.components() {
+        match (component, parts.last()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                parts.pop();
+            }
+            _ => parts.push(component),
+        }
+    }
+    parts.into_iter().collect()
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Settings, SourceError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.split(|byte| *byte == b'\n').count() - 1;
+        SourceError::new(Place::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
+    })?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Settings::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let place = error.location().map_or(Place::whole(path), |at| {
+            Place::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+        });
+        SourceError::new(place, message_of(&error))
+    })
+}
+
+/// The error's first line, without the place that some of them repeat.
+fn message_of(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.split(" at line ").next().unwrap_or(line);
+    line.trim_start_matches("error: ").to_owned()
+}
+
+fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceError> {
+    let Some(name) = &settings.project else {
+        let message =
+            "the root's .ktor.yaml has no `project: NAME`: name the root project, or name its directory with -p";
+        return Err(SourceError::new(Place::whole(path), message));
+    };
+    Ok(ProjectPath::root_of(&segment(path, name)?))
+}
+
+fn segment(path: &Path, name: &Spanned<String>) -> Result<Segment, SourceError> {
+    Segment::new(&name.value).map_err(|error| SourceError::new(place_of(path, name), error.to_string()))
+}
+
+fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError> {
+    let refused = |key: &str, place: Place| {
+        Err(SourceError::new(place, format!("`{key}` is set at the root's .ktor.yaml only: move it there")))
+    };
+    if let Some(cleanup) = &settings.cleanup {
+        return refused("cleanup", place_of(path, cleanup));
+    }
+    if let Some(namespace) = &settings.state_namespace {
+        return refused("stateNamespace", place_of(path, namespace));
+    }
+    if let Some(redact) = &settings.redact {
+        return refused("redact", place_of(path, redact));
+    }
+    Ok(())
+}
+
+fn globs(path: &Path, base: &Path, patterns: &[Spanned<String>]) -> Result<Globs, SourceError> {
+    let mut builder = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(&pattern.value)
+            .literal_separator(true)
+            .build()
+            .map_err(|error| SourceError::new(place_of(path, pattern), error.to_string()))?;
+        builder.add(glob);
+    }
+    let set = builder.build().map_err(|error| SourceError::new(Place::whole(path), error.to_string()))?;
+    Ok(Globs { base: base.to_owned(), set })
+}
+
+fn default_includes(path: &Path) -> Result<Globs, SourceError> {
+    let mut builder = GlobSetBuilder::new();
+    for pattern in DEFAULT_INCLUDES {
+        let error_of = |error: globset::Error| SourceError::new(Place::whole(path), error.to_string());
+        builder.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(error_of)?);
+    }
+    let set = builder.build().map_err(|error| SourceError::new(Place::whole(path), error.to_string()))?;
+    Ok(Globs { base: PathBuf::new(), set })
+}
+
+fn value_of(spanned: Option<&Spanned<String>>) -> Option<String> {
+    spanned.map(|spanned| spanned.value.clone())
+}
+
+fn place_of<T>(path: &Path, spanned: &Spanned<T>) -> Place {
+    let at = spanned.referenced;
+    Place::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(files: &[(&str, &str)]) -> Result<Tree, Vec<String>> {
+        let files = files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect();
+        Tree::load(&files).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn projects_extend_their_nearest_ancestor() {
+        let tree = load(&[
+            (".ktor.yaml", "project: demo\ncleanup: true\nnamespace: shop\n"),
+            ("x/api/.ktor.yaml", "project: api\n"),
+            ("x/api/deep/er/.ktor.yaml", "project: front\nnamespace: web\n"),
+            ("x/api/plain/.ktor.yaml", "# nothing\n"),
+        ])
+        .unwrap();
+        let of = |path: &str| tree.project_of(Path::new(path)).to_string();
+        assert_eq!(of("a.yaml"), "demo");
+        assert_eq!(of("x/a.yaml"), "demo");
+        assert_eq!(of("x/api/a.yaml"), "demo.api");
+        assert_eq!(of("x/api/plain/a.yaml"), "demo.api");
+        assert_eq!(of("x/api/deep/er/a.yaml"), "demo.api.front");
+        assert_eq!(tree.namespace_of(Path::new("x/api/a.yaml")), Some("shop"));
+        assert_eq!(tree.namespace_of(Path::new("x/api/deep/er/more/a.yaml")), Some("web"));
+        assert_eq!(tree.settings().cleanup, Cleanup::On);
+        assert_eq!(tree.settings().state_namespace, "kubernator-system");
+        let names: Vec<_> = tree.projects().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["demo", "demo.api", "demo.api.front"]);
+    }
+
+    #[test]
+    fn globs_choose_manifests_and_dotfiles_never_are() {
+        let tree = load(&[
+            (".ktor.yaml", "project: demo\nexclude: ['*.skip.yaml', 'drafts/**']\n"),
+            ("k/.ktor.yaml", "include: ['*.k8s']\n"),
+        ])
+        .unwrap();
+        let is = |path: &str| tree.is_manifest(Path::new(path));
+        assert!(is("a.yaml") && is("deep/er/a.yml") && is("a.json") && is("k/a.k8s") && is("k/deep/a.k8s"));
+        assert!(!is("a.skip.yaml") && !is("deep/a.skip.yaml") && !is("drafts/x/a.yaml") && !is("k/a.yaml"));
+        assert!(!is(".ktor.yaml") && !is(".hidden.yaml") && !is("a.txt"));
+    }
+
+    #[test]
+    fn mistakes_point_at_their_place() {
+        let check = |files: &[(&str, &str)], expected: &[&str]| {
+            let errors = load(files).unwrap_err();
+            assert_eq!(errors.len(), expected.len(), "{errors:?}");
+            for (error, expected) in errors.iter().zip(expected) {
+                assert!(error.starts_with(expected), "{error}");
+            }
+        };
+        check(&[("a/.ktor.yaml", "project: a\n")], &[".ktor.yaml: there is no .ktor.yaml"]);
+        check(&[(".ktor.yaml", "namespace: x\n")], &[".ktor.yaml: the root's .ktor.yaml has no `project"]);
+        check(&[(".ktor.yaml", "project: demo\nclean: true\n")], &[".ktor.yaml:2:1: unknown field `clean`"]);
+        check(&[(".ktor.yaml", "project: demo\ncleanup: 3\n")], &[".ktor.yaml:2:10: "]);
+        check(&[(".ktor.yaml", "project: demo\nproject: demo\n")], &[".ktor.yaml:2:1: duplicate"]);
+        check(&[(".ktor.yaml", "project: a.b\n")], &[".ktor.yaml:1:10: \"a.b\" is not a project name"]);
+        check(
+            &[(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\ncleanup: true\n")],
+            &["a/.ktor.yaml:2:10: `cleanup` is set at the root's"],
+        );
+        check(
+            &[(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\n"), ("b/.ktor.yaml", "project: a\n")],
+            &["b/.ktor.yaml:1:10: project demo.a is named by a/.ktor.yaml already"],
+        );
+    }
+
+    #[test]
+    fn paths_are_normalized_by_text() {
+        for (path, expected) in [("a/../b", "b"), ("../x/./y", "../x/y"), ("a/b/../../..", ".."), ("./a", "a")] {
+            assert_eq!(normalized(Path::new(path)), Path::new(expected));
+        }
+    }
+}
