@@ -2,7 +2,7 @@
 //!
 //! # Map
 //!
-//! The **domain** decides: [`project`] ← [`object`] ← `state` ← [`plan`].
+//! The **domain** decides: [`project`] ← [`object`] ← [`state`] ← [`plan`].
 //!
 //! **Invariant:** the domain has no async, clock, environment, I/O, randomness or logging, and imports no adapter.
 //!
@@ -22,3 +22,4 @@ pub mod process;
 pub mod project;
 pub mod render;
 pub mod report;
+pub mod state;

@@ -8,3 +8,4 @@ pub mod mark;
 pub mod order;
 pub mod redact;
 pub mod refusal;
+pub mod resolve;

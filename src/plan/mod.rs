@@ -1,3 +1,13 @@
 //! The plan: one pure function decides everything that a run does.
 
+pub mod build;
 pub mod change;
+pub mod cleanup;
+pub mod diff;
+pub mod digest;
+pub mod guard;
+pub mod observed;
+pub mod offline;
+pub mod outcome;
+pub mod policy;
+pub mod unchanged;

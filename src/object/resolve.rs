@@ -1,0 +1,194 @@
+//! From rendered documents to manifests: namespaces are filled in, duplicates and homeless objects refused.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::ident::{Ident, ObjectKey, split_api_version};
+use super::kinds::Kinds;
+use super::manifest::{Document, Manifest};
+use crate::project::snapshot::{Place, SourceError};
+use crate::project::tree::Tree;
+
+/// Resolves every document of a tree against the known kinds.
+///
+/// A kind that is not known is kept as written: whether that is an error depends on what the caller knows.
+///
+/// # Errors
+///
+/// Every document that lacks a namespace it needs, or that names an object a second time.
+pub fn manifests(
+    documents: impl IntoIterator<Item = Document>,
+    tree: &Tree,
+    kinds: &Kinds,
+) -> Result<BTreeMap<ObjectKey, Manifest>, Vec<SourceError>> {
+    let mut manifests: BTreeMap<ObjectKey, Manifest> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for document in documents {
+        match manifest(document, tree, kinds) {
+            Ok(manifest) => match manifests.get(&manifest.ident.key) {
+                Some(first) => errors.push(SourceError::new(
+                    manifest.place,
+                    format!("{} stands at {} already: remove one of them", manifest.ident.key, first.place),
+                )),
+                None => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
+            },
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(manifests) } else { Err(errors) }
+}
+
+fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, SourceError> {
+    let Document { place, mut body } = document;
+    let text = |pointer: &str, field: &str| match body.pointer(pointer) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(Value::Null | Value::String(_)) | None => Err(missing(&place, field)),
+        Some(_) => Err(SourceError::new(place.clone(), format!("`{field}` is not a string: quote it"))),
+    };
+    let api_version = text("/apiVersion", "apiVersion")?;
+    let (group, version) = split_api_version(&api_version);
+    let kind = text("/kind", "kind")?;
+    let name = text("/metadata/name", "metadata.name")?;
+    let stated = match body.pointer("/metadata/namespace") {
+        Some(Value::Null) | None => None,
+        Some(_) => Some(text("/metadata/namespace", "metadata.namespace")?),
+    };
+    let mut key = ObjectKey { group: group.to_owned(), kind, namespace: stated, name };
+    let known = kinds.get(&key.group_kind());
+    match known {
+        Some(known) if !known.namespaced => key.namespace = None,
+        Some(_) if key.namespace.is_none() => {
+            let Some(namespace) = tree.namespace_of(&place.path) else {
+                let message = format!(
+                    "{key} needs a namespace: set metadata.namespace, or `namespace` in the directory's .ktor.yaml"
+                );
+                return Err(SourceError::new(place, message));
+            };
+            key.namespace = Some(namespace.to_owned());
+        }
+        // An unknown kind without a namespace takes the directory's, as most kinds have one.
+        None if key.namespace.is_none() => key.namespace = tree.namespace_of(&place.path).map(str::to_owned),
+        _ => {}
+    }
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        match &key.namespace {
+            Some(namespace) => drop(metadata.insert("namespace".to_owned(), Value::String(namespace.clone()))),
+            None => drop(metadata.remove("namespace")),
+        }
+        drop_server_fields(metadata);
+    }
+    encode_string_data(&key, &place, &mut body)?;
+    let project = tree.project_of(&place.path).clone();
+    Ok(Manifest { ident: Ident { version: version.to_owned(), key }, project, place, body })
+}
+
+fn missing(place: &Place, field: &str) -> SourceError {
+    SourceError::new(place.clone(), format!("the object has no `{field}`: add it"))
+}
+
+/// Drops what only a server writes: manifests saved by `kubectl get -o yaml` carry it.
+fn drop_server_fields(metadata: &mut serde_json::Map<String, Value>) {
+    for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
+        metadata.remove(field);
+    }
+}
+
+/// Turns a Secret's `stringData` into `data`: server-side apply never prunes a key taken out of `stringData`.
+fn encode_string_data(key: &ObjectKey, place: &Place, body: &mut Value) -> Result<(), SourceError> {
+    use base64::Engine;
+    if !(key.group.is_empty() && key.kind == "Secret") {
+        return Ok(());
+    }
+    let Some(object) = body.as_object_mut() else { return Ok(()) };
+    let plain = match object.remove("stringData") {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Object(plain)) => plain,
+        Some(_) => return Err(SourceError::new(place.clone(), "`stringData` is not a mapping of names to texts")),
+    };
+    let data = object.entry("data").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if data.is_null() {
+        *data = Value::Object(serde_json::Map::new());
+    }
+    for (name, value) in plain {
+        let Value::String(text) = value else {
+            return Err(SourceError::new(place.clone(), format!("`stringData.{name}` is not a string: quote it")));
+        };
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+        if let Some(data) = data.as_object_mut() {
+            data.insert(name, Value::String(encoded));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use serde_json::json;
+
+    fn tree() -> Tree {
+        let files = [(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\nnamespace: shop\n")];
+        Tree::load(&files.map(|(path, text)| (PathBuf::from(path), text.into())).into()).unwrap()
+    }
+
+    fn resolve(documents: &[(&str, usize, Value)]) -> Result<Vec<Manifest>, Vec<String>> {
+        let documents = documents
+            .iter()
+            .map(|(path, line, body)| Document { place: Place::new(*path, *line, 1), body: body.clone() });
+        manifests(documents, &tree(), &Kinds::builtin())
+            .map(|manifests| manifests.into_values().collect())
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn b2_namespaces_are_filled_in_never_overridden_and_dropped_where_there_is_none() {
+        let object = |kind: &str, namespace: Value| {
+            let metadata = json!({"name": "x", "namespace": namespace, "uid": "u"});
+            json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})
+        };
+        let resolved =
+            |path, kind, namespace| resolve(&[(path, 1, object(kind, namespace))]).map(|mut all| all.remove(0));
+        let manifest = resolved("a/x.yaml", "ConfigMap", Value::Null).unwrap();
+        assert_eq!(manifest.ident.key.to_string(), "ConfigMap shop/x");
+        assert_eq!(manifest.body["metadata"], json!({"name": "x", "namespace": "shop"}));
+        assert_eq!(manifest.project.as_str(), "demo.a");
+        let manifest = resolved("a/x.yaml", "ConfigMap", json!("other")).unwrap();
+        assert_eq!(manifest.ident.key.to_string(), "ConfigMap other/x");
+        let manifest = resolved("a/x.yaml", "Namespace", json!("other")).unwrap();
+        assert_eq!(manifest.ident.key.to_string(), "Namespace x");
+        assert_eq!(manifest.body["metadata"], json!({"name": "x"}));
+        let errors = resolved("x.yaml", "ConfigMap", Value::Null).unwrap_err();
+        assert!(errors[0].starts_with("x.yaml:1:1: ConfigMap x needs a namespace"), "{errors:?}");
+    }
+
+    #[test]
+    fn b2_the_same_object_twice_names_both_places() {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
+        let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();
+        assert_eq!(errors, ["b.yaml:7:1: Namespace x stands at a/x.yaml:3:1 already: remove one of them"]);
+    }
+
+    #[test]
+    fn b2_what_is_missing_is_named() {
+        let full = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
+        for (pointer, field) in [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")]
+        {
+            let mut object = full.clone();
+            *object.pointer_mut(pointer).unwrap() = Value::Null;
+            let errors = resolve(&[("a/x.yaml", 1, object)]).unwrap_err();
+            assert_eq!(errors, [format!("a/x.yaml:1:1: the object has no `{field}`: add it")]);
+        }
+    }
+
+    #[test]
+    fn string_data_becomes_data() {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"},
+            "data": {"a": "MQ==", "b": "MQ=="}, "stringData": {"b": "two"}});
+        let manifest = resolve(&[("a/x.yaml", 1, object)]).unwrap().remove(0);
+        assert_eq!(manifest.body["data"], json!({"a": "MQ==", "b": "dHdv"}));
+        assert_eq!(manifest.body.get("stringData"), None);
+    }
+}

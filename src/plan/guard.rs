@@ -1,0 +1,152 @@
+//! Guards: what makes a whole run stop before it writes anything, and the flag that opens each.
+
+use serde::Serialize;
+
+use super::change::{Action, Change};
+use super::policy::{Gate, Policy};
+use crate::object::ident::ObjectKey;
+
+/// A refusal of the run as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Refusal {
+    /// The guard's name.
+    pub guard: Guard,
+    /// What it met, one sentence.
+    pub message: String,
+    /// The flag that opens it; absent where nothing does.
+    pub flag: Option<&'static str>,
+}
+
+/// The guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// An object belongs to another root.
+    Ownership,
+    /// Nothing is desired at all, yet something is recorded.
+    EmptyDesired,
+    /// More than max(10, 10 %) of the root would be deleted.
+    MassDeletion,
+    /// A namespace would be deleted.
+    Namespace,
+    /// A CRD would be deleted.
+    Definition,
+    /// A persistent volume or a claim would be deleted.
+    Volume,
+}
+
+/// Checks the guards that count and name deletions.
+///
+/// `desired` and `recorded` are how many objects the whole root wants and records.
+pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Policy) -> Vec<Refusal> {
+    let deleted: Vec<&ObjectKey> =
+        changes.iter().filter(|change| change.action == Action::Delete).map(|change| &change.ident.key).collect();
+    let mut refusals = Vec::new();
+    if desired == 0 && !deleted.is_empty() && policy.allow_empty == Gate::Closed {
+        refusals.push(Refusal {
+            guard: Guard::EmptyDesired,
+            message: format!("the tree wants no object at all, and {} would be deleted", deleted.len()),
+            flag: Some("--allow-empty"),
+        });
+    }
+    let most = (recorded / 10).max(10);
+    if deleted.len() > most && policy.allow_mass_deletion == Gate::Closed {
+        refusals.push(Refusal {
+            guard: Guard::MassDeletion,
+            message: format!("{} of {recorded} recorded objects would be deleted, more than {most}", deleted.len()),
+            flag: Some("--allow-mass-deletion"),
+        });
+    }
+    type Rule = (Guard, Gate, &'static str, &'static str, fn(&ObjectKey) -> bool);
+    let rules: [Rule; 3] = [
+        (
+            Guard::Namespace,
+            policy.allow_namespace_deletion,
+            "--allow-namespace-deletion",
+            "namespaces and all they hold",
+            ObjectKey::is_namespace,
+        ),
+        (
+            Guard::Definition,
+            policy.allow_crd_deletion,
+            "--allow-crd-deletion",
+            "CRDs and all their custom resources",
+            ObjectKey::is_crd,
+        ),
+        (
+            Guard::Volume,
+            policy.allow_volume_deletion,
+            "--allow-volume-deletion",
+            "volumes or claims, and maybe their data",
+            is_volume,
+        ),
+    ];
+    for (guard, gate, flag, what, applies) in rules {
+        let named: Vec<String> = deleted.iter().filter(|key| applies(key)).map(ToString::to_string).collect();
+        if !named.is_empty() && gate == Gate::Closed {
+            let message = format!("{what} would be deleted: {}", named.join(", "));
+            refusals.push(Refusal { guard, message, flag: Some(flag) });
+        }
+    }
+    refusals
+}
+
+fn is_volume(key: &ObjectKey) -> bool {
+    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+    use crate::plan::change::Reason;
+    use crate::project::tree::Cleanup;
+
+    fn deletion(group: &str, kind: &str, name: usize) -> Change {
+        let key = ObjectKey { group: group.into(), kind: kind.into(), namespace: None, name: name.to_string() };
+        Change {
+            action: Action::Delete,
+            reason: Reason::Undesired,
+            ident: Ident { key, version: "v1".into() },
+            project: "demo".parse().unwrap(),
+            from: None,
+            place: None,
+            uid: None,
+            resource_version: None,
+            diff: vec![],
+        }
+    }
+
+    #[test]
+    fn each_guard_fires_by_default_and_only_its_own_flag_opens_it() {
+        let few = |group: &str, kind: &str| vec![deletion(group, kind, 1)];
+        let many: Vec<Change> = (0..11).map(|n| deletion("", "ConfigMap", n)).collect();
+        type Open = fn(&mut Policy);
+        let cases: [(Guard, Vec<Change>, usize, Open); 5] = [
+            (Guard::EmptyDesired, few("", "ConfigMap"), 0, |p| p.allow_empty = Gate::Open),
+            (Guard::MassDeletion, many, 9, |p| p.allow_mass_deletion = Gate::Open),
+            (Guard::Namespace, few("", "Namespace"), 9, |p| p.allow_namespace_deletion = Gate::Open),
+            (Guard::Definition, few("apiextensions.k8s.io", "CustomResourceDefinition"), 9, |p| {
+                p.allow_crd_deletion = Gate::Open
+            }),
+            (Guard::Volume, few("", "PersistentVolumeClaim"), 9, |p| p.allow_volume_deletion = Gate::Open),
+        ];
+        for (index, (guard, changes, desired, _)) in cases.iter().enumerate() {
+            for (other, (_, _, _, open)) in cases.iter().enumerate() {
+                let mut policy = Policy::new(Cleanup::On, "kubernator-system");
+                open(&mut policy);
+                let fired: Vec<Guard> =
+                    check(changes, *desired, 20, &policy).iter().map(|refusal| refusal.guard).collect();
+                assert_eq!(fired, if index == other { vec![] } else { vec![*guard] });
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenth_of_a_large_root_may_be_deleted() {
+        let changes: Vec<Change> = (0..30).map(|n| deletion("", "ConfigMap", n)).collect();
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        assert_eq!(check(&changes, 270, 300, &policy), []);
+        assert_eq!(check(&changes, 269, 299, &policy).len(), 1);
+    }
+}

@@ -1,0 +1,94 @@
+//! The plan without a cluster: what differs between the base tree and the head tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build::{Mode, Plan};
+use super::change::{Action, Change, Reason};
+use super::policy::{Policy, Sources};
+use super::{diff, digest, guard};
+use crate::object::ident::ObjectKey;
+use crate::object::manifest::Manifest;
+use crate::object::mark::Root;
+use crate::object::order::is_system_namespace;
+use crate::object::redact::Redactor;
+use crate::project::scope::Scope;
+use crate::project::tree::Cleanup;
+
+/// Compares two trees' desired objects, in scope of either.
+///
+/// Recorded objects that neither tree wants are unknown here; a notice says so.
+pub fn build(
+    root: &Root,
+    scope: &Scope,
+    base: &BTreeMap<ObjectKey, Manifest>,
+    head: &BTreeMap<ObjectKey, Manifest>,
+    policy: &Policy,
+    redactor: &Redactor,
+) -> Plan {
+    let in_scope = |manifest: &Manifest| scope.contains(&manifest.project);
+    let changes: Vec<Change> = head
+        .iter()
+        .filter(|(key, manifest)| in_scope(manifest) || base.get(key).is_some_and(in_scope))
+        .map(|(key, manifest)| compared(base.get(key), manifest, redactor))
+        .collect();
+    let cleanup: Vec<Change> = base
+        .iter()
+        .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
+        .map(|(_, manifest)| dropped(manifest, policy))
+        .collect();
+    let refusals = guard::check(&cleanup, head.len(), base.len(), policy);
+    let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
+    let notices = vec![
+        "This plan is the difference between two trees: no cluster was asked. What is live, and what earlier runs \
+         recorded, may differ."
+            .to_owned(),
+    ];
+    let scope: BTreeSet<_> = scope.projects().clone();
+    Plan { root: root.project(), mode: Mode::Offline, scope, changes, cleanup, refusals, notices, digest }
+}
+
+fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {
+    let mut change = blank(manifest, Action::Create, Reason::New);
+    if let Some(before) = before {
+        change.diff = diff::fields(&before.body, &manifest.body, redactor);
+        (change.action, change.reason) = if before.project != manifest.project {
+            change.from = Some(before.project.clone());
+            (Action::Move, Reason::MovedFrom(before.project.to_string()))
+        } else if change.diff.is_empty() {
+            (Action::Unchanged, Reason::AsDesired)
+        } else {
+            (Action::Update, Reason::Differs)
+        };
+    }
+    change
+}
+
+fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
+    let key = &manifest.ident.key;
+    let system = key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace);
+    let keep = |why: &str| blank(manifest, Action::Keep, Reason::Protected(why.to_owned()));
+    if policy.cleanup == Cleanup::Off {
+        keep("cleanup is off for this root")
+    } else if policy.sources == Sources::Failed {
+        keep("a source of the tree cannot be rendered")
+    } else if system {
+        keep("it is a namespace of the system or of the state")
+    } else {
+        blank(manifest, Action::Delete, Reason::Undesired)
+    }
+}
+
+fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
+    Change {
+        action,
+        reason,
+        ident: manifest.ident.clone(),
+        project: manifest.project.clone(),
+        from: None,
+        place: Some(manifest.place.clone()),
+        uid: None,
+        resource_version: None,
+        diff: Vec::new(),
+    }
+}

@@ -1,0 +1,85 @@
+//! What happened: one outcome per object, and the run's as a whole.
+
+use serde::Serialize;
+
+use crate::object::ident::ObjectKey;
+use crate::project::path::ProjectPath;
+
+/// What happened to one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It failed; the message says why.
+    Failed,
+    /// It was not started, because something it needs failed or the run was interrupted.
+    Skipped,
+    /// It was created.
+    Created,
+    /// It was changed.
+    Configured,
+    /// It was deleted and created.
+    Replaced,
+    /// It was deleted.
+    Deleted,
+    /// It was as desired.
+    Unchanged,
+}
+
+impl Verdict {
+    /// The word that reports use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One object's outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectOutcome {
+    /// The object.
+    pub key: ObjectKey,
+    /// Its project.
+    pub project: ProjectPath,
+    /// What happened.
+    pub verdict: Verdict,
+    /// Why it failed, was skipped, or is worth a word; redacted.
+    pub message: Option<String>,
+}
+
+/// What a run did, object by object, in the order in which it came to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Desired objects.
+    pub applied: Vec<ObjectOutcome>,
+    /// Undesired objects.
+    pub cleaned: Vec<ObjectOutcome>,
+}
+
+impl Outcome {
+    /// Every object's outcome.
+    pub fn all(&self) -> impl Iterator<Item = &ObjectOutcome> {
+        self.applied.iter().chain(&self.cleaned)
+    }
+
+    /// How many objects have the given verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.all().filter(|outcome| outcome.verdict == verdict).count()
+    }
+
+    /// The first object that failed.
+    pub fn first_failure(&self) -> Option<&ObjectOutcome> {
+        self.all().find(|outcome| outcome.verdict == Verdict::Failed)
+    }
+
+    /// Whether everything that was started succeeded and everything was started.
+    pub fn is_complete(&self) -> bool {
+        self.all().all(|outcome| !matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped))
+    }
+}

@@ -1,0 +1,202 @@
+//! Proves, without a request, that applying an object would change nothing.
+//!
+//! Our own Apply entry of the managed fields must name exactly the desired fields, and each must have the desired
+//! value. Anything this walk does not understand is no proof, and the server is asked.
+
+use serde_json::{Map, Value};
+
+use crate::object::live::Live;
+use crate::object::mark::managed_fields;
+
+/// Whether applying `desired` (stamped) as `manager` provably changes nothing.
+pub fn is_proved(desired: &Value, live: &Live, manager: &str) -> bool {
+    let Some(api_version) = desired.get("apiVersion") else { return false };
+    if live.is_terminating() || live.body.get("apiVersion") != Some(api_version) {
+        return false;
+    }
+    let ours = managed_fields(live).find(|entry| {
+        entry.get("manager").and_then(Value::as_str) == Some(manager)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+            && entry.get("subresource").is_none()
+            && entry.get("apiVersion") == Some(api_version)
+    });
+    match (ours.and_then(|entry| entry.get("fieldsV1")), desired.as_object(), live.body.as_object()) {
+        (Some(Value::Object(fields)), Some(desired), Some(live)) => {
+            let identity = ["apiVersion", "kind"];
+            let metadata_agrees = match (fields.get("f:metadata"), desired.get("metadata"), live.get("metadata")) {
+                (Some(Value::Object(fields)), Some(Value::Object(desired)), Some(Value::Object(live))) => {
+                    maps_agree(fields, desired, live, &["name", "namespace", "uid"])
+                }
+                _ => false,
+            };
+            let outside = |map: &Map<String, Value>, name: &str| {
+                map.iter().filter(|(key, _)| *key != name).map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>()
+            };
+            metadata_agrees
+                && maps_agree(&outside(fields, "f:metadata"), &outside(desired, "metadata"), live, &identity)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a map's owned fields are exactly the desired ones, with the desired values.
+fn maps_agree(
+    fields: &Map<String, Value>,
+    desired: &Map<String, Value>,
+    live: &Map<String, Value>,
+    pass: &[&str],
+) -> bool {
+    let wanted = desired.iter().filter(|(name, value)| !pass.contains(&name.as_str()) && !value.is_null());
+    let mut count = 0;
+    for (name, value) in wanted {
+        let (Some(field), Some(current)) = (fields.get(&format!("f:{name}")), live.get(name)) else { return false };
+        if !values_agree(field, value, current) {
+            return false;
+        }
+        count += 1;
+    }
+    // Every owned field is one of those: a field that is no longer desired would be removed.
+    fields.keys().filter(|name| *name != ".").all(|name| name.starts_with("f:"))
+        && count == fields.keys().filter(|name| *name != ".").count()
+}
+
+fn values_agree(field: &Value, desired: &Value, live: &Value) -> bool {
+    let Some(fields) = field.as_object() else { return false };
+    if fields.is_empty() {
+        // A leaf, or something atomic: equal in full.
+        return desired == live;
+    }
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live))
+            if fields.keys().all(|name| name == "." || name.starts_with("f:")) =>
+        {
+            // An empty owned map has no field to compare, and defaults may stand in it: no proof.
+            !desired.is_empty() && maps_agree(fields, desired, live, &[])
+        }
+        (Value::Array(desired), Value::Array(live))
+            if fields.keys().all(|name| name == "." || name.starts_with("k:")) =>
+        {
+            keyed_lists_agree(fields, desired, live)
+        }
+        (Value::Array(desired), Value::Array(live))
+            if fields.keys().all(|name| name == "." || name.starts_with("v:")) =>
+        {
+            sets_agree(fields, desired, live)
+        }
+        _ => false,
+    }
+}
+
+/// Items matched by the keys that the desired item states, in the same relative order.
+fn keyed_lists_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Value]) -> bool {
+    let owned: Vec<(Map<String, Value>, &Value)> = fields
+        .iter()
+        .filter_map(|(name, field)| Some((serde_json::from_str(name.strip_prefix("k:")?).ok()?, field)))
+        .collect();
+    if owned.len() != desired.len() || owned.len() != fields.keys().filter(|name| *name != ".").count() {
+        return false;
+    }
+    let matches = |keys: &Map<String, Value>, item: &Map<String, Value>| {
+        keys.iter().all(|(name, value)| item.get(name).is_none_or(|stated| stated == value))
+            && keys.keys().any(|name| item.contains_key(name))
+    };
+    let mut after = 0;
+    for item in desired {
+        let Some(item) = item.as_object() else { return false };
+        let mut candidates = owned.iter().filter(|(keys, _)| matches(keys, item));
+        let (Some((keys, field)), None) = (candidates.next(), candidates.next()) else { return false };
+        let at = live.iter().position(|current| {
+            current.as_object().is_some_and(|current| keys.iter().all(|(name, value)| current.get(name) == Some(value)))
+        });
+        let (Some(at), Some(fields)) = (at, field.as_object()) else { return false };
+        let Some(current) = live[at].as_object() else { return false };
+        // The order of keyed items counts to the server.
+        if at < after || !item_agrees(fields, item, current) {
+            return false;
+        }
+        after = at + 1;
+    }
+    true
+}
+
+/// An item of a keyed list: keys that the desired item leaves to their defaults are owned all the same.
+fn item_agrees(fields: &Map<String, Value>, desired: &Map<String, Value>, live: &Map<String, Value>) -> bool {
+    maps_agree(fields, desired, live, &[])
+}
+
+fn sets_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Value]) -> bool {
+    let owned: Vec<Value> =
+        fields.keys().filter_map(|name| serde_json::from_str(name.strip_prefix("v:")?).ok()).collect();
+    let mut after = 0;
+    owned.len() == desired.len()
+        && desired.iter().all(|item| {
+            let Some(at) = live.iter().position(|current| current == item) else { return false };
+            let ordered = at >= after;
+            after = at + 1;
+            ordered && owned.contains(item)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn live(spec: &Value, fields: &Value) -> Live {
+        let entry = json!({"manager": "ktor-demo", "operation": "Apply", "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": fields}});
+        let metadata = json!({"name": "x", "labels": {"a": "1", "other": "2"}, "managedFields": [entry]});
+        Live { body: json!({"apiVersion": "v1", "kind": "X", "metadata": metadata, "spec": spec}) }
+    }
+
+    fn check(desired: &Value, spec: &Value, fields: &Value, expected: bool) {
+        let desired =
+            json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "labels": {"a": "1"}}, "spec": desired});
+        assert_eq!(is_proved(&desired, &live(spec, fields), "ktor-demo"), expected, "{desired}");
+    }
+
+    #[test]
+    fn equal_owned_fields_prove_and_anything_else_does_not() {
+        let fields = json!({"f:a": {}, "f:m": {"f:x": {}}});
+        check(&json!({"a": 1, "m": {"x": 2}}), &json!({"a": 1, "m": {"x": 2, "defaulted": 3}}), &fields, true);
+        check(&json!({"a": 1, "m": {"x": 2}, "gone": null}), &json!({"a": 1, "m": {"x": 2}}), &fields, true);
+        check(&json!({"a": 2, "m": {"x": 2}}), &json!({"a": 1, "m": {"x": 2}}), &fields, false);
+        check(&json!({"a": 1}), &json!({"a": 1, "m": {"x": 2}}), &fields, false);
+        check(&json!({"a": 1, "m": {"x": 2, "y": 3}}), &json!({"a": 1, "m": {"x": 2, "y": 3}}), &fields, false);
+        check(&json!({"a": 1, "m": {}}), &json!({"a": 1, "m": {}}), &json!({"f:a": {}, "f:m": {".": {}}}), false);
+        check(&json!({"a": "1Gi"}), &json!({"a": "1024Mi"}), &json!({"f:a": {}}), false);
+    }
+
+    #[test]
+    fn keyed_items_match_by_stated_keys_and_keep_their_order() {
+        let key = |port: u16| format!("k:{{\"port\":{port},\"protocol\":\"TCP\"}}");
+        let fields = json!({"f:ports": {key(1): {".": {}, "f:port": {}}, key(2): {".": {}, "f:port": {}}}});
+        let spec = json!({"ports": [{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}]});
+        check(&json!({"ports": [{"port": 1}, {"port": 2}]}), &spec, &fields, true);
+        check(&json!({"ports": [{"port": 2}, {"port": 1}]}), &spec, &fields, false);
+        check(&json!({"ports": [{"port": 1}]}), &spec, &fields, false);
+        check(&json!({"ports": [{"port": 1}, {"port": 3}]}), &spec, &fields, false);
+    }
+
+    #[test]
+    fn sets_agree_in_value_and_order() {
+        let fields = json!({"f:finalizers": {"v:\"a\"": {}, "v:\"b\"": {}}});
+        check(&json!({"finalizers": ["a", "b"]}), &json!({"finalizers": ["a", "x", "b"]}), &fields, true);
+        check(&json!({"finalizers": ["b", "a"]}), &json!({"finalizers": ["a", "b"]}), &fields, false);
+        check(&json!({"finalizers": ["a"]}), &json!({"finalizers": ["a", "b"]}), &fields, false);
+    }
+
+    #[test]
+    fn another_manager_operation_or_version_proves_nothing() {
+        let desired =
+            json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "labels": {"a": "1"}}, "spec": {"a": 1}});
+        let good = live(&json!({"a": 1}), &json!({"f:a": {}}));
+        assert!(is_proved(&desired, &good, "ktor-demo"));
+        assert!(!is_proved(&desired, &good, "ktor-other"));
+        for (field, value) in [("operation", "Update"), ("apiVersion", "v2"), ("subresource", "status")] {
+            let mut other = good.clone();
+            other.body["metadata"]["managedFields"][0][field] = json!(value);
+            assert!(!is_proved(&desired, &other, "ktor-demo"), "{field}");
+        }
+    }
+}

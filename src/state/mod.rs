@@ -1,0 +1,7 @@
+//! The record of owned objects: its content, its wire form, and how a run changes it.
+//!
+//! Pure: reading and writing the Secret is elsewhere.
+
+pub mod codec;
+pub mod payload;
+pub mod transition;

@@ -1,0 +1,118 @@
+//! What a root's state says: which objects each project owns, and what an unfinished run meant to own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::ident::{Ident, ObjectKey};
+use crate::project::path::ProjectPath;
+
+/// Objects by owning project: key to the API version it was last written with.
+///
+/// One key may stand under two projects: after a move that a crash interrupted, both are true until one is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<ProjectPath, Vec<Ident>>", into = "BTreeMap<ProjectPath, Vec<Ident>>")]
+pub struct Entries {
+    by_project: BTreeMap<ProjectPath, BTreeMap<ObjectKey, String>>,
+}
+
+impl Entries {
+    /// Records an object under a project; a version recorded before for the same object and project is replaced.
+    pub fn insert(&mut self, project: &ProjectPath, ident: &Ident) {
+        let objects = self.by_project.entry(project.clone()).or_default();
+        objects.insert(ident.key.clone(), ident.version.clone());
+    }
+
+    /// Adds every entry of `other`.
+    pub fn union(&mut self, other: &Self) {
+        for (project, ident) in other.iter() {
+            self.insert(project, &ident);
+        }
+    }
+
+    /// Keeps the entries that `keep` says, and no project without one.
+    pub fn retain(&mut self, mut keep: impl FnMut(&ProjectPath, &ObjectKey) -> bool) {
+        for (project, objects) in &mut self.by_project {
+            objects.retain(|key, _| keep(project, key));
+        }
+        self.by_project.retain(|_, objects| !objects.is_empty());
+    }
+
+    /// Every entry, by project and key.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProjectPath, Ident)> {
+        self.by_project.iter().flat_map(|(project, objects)| {
+            objects.iter().map(move |(key, version)| (project, Ident { key: key.clone(), version: version.clone() }))
+        })
+    }
+
+    /// Whether a project owns an object.
+    pub fn contains(&self, project: &ProjectPath, key: &ObjectKey) -> bool {
+        self.by_project.get(project).is_some_and(|objects| objects.contains_key(key))
+    }
+
+    /// The projects that own something.
+    pub fn projects(&self) -> impl Iterator<Item = &ProjectPath> {
+        self.by_project.keys()
+    }
+
+    /// Every recorded object once.
+    pub fn keys(&self) -> BTreeSet<&ObjectKey> {
+        self.by_project.values().flat_map(BTreeMap::keys).collect()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.by_project.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.by_project.is_empty()
+    }
+}
+
+impl From<BTreeMap<ProjectPath, Vec<Ident>>> for Entries {
+    fn from(lists: BTreeMap<ProjectPath, Vec<Ident>>) -> Self {
+        let mut entries = Self::default();
+        for (project, idents) in lists {
+            for ident in idents {
+                entries.insert(&project, &ident);
+            }
+        }
+        entries
+    }
+}
+
+impl From<Entries> for BTreeMap<ProjectPath, Vec<Ident>> {
+    fn from(entries: Entries) -> Self {
+        let list = |objects: BTreeMap<ObjectKey, String>| {
+            objects.into_iter().map(|(key, version)| Ident { key, version }).collect()
+        };
+        entries.by_project.into_iter().map(|(project, objects)| (project, list(objects))).collect()
+    }
+}
+
+/// The state as it is written: Kubernator's project state, version 1.
+///
+/// Fields in the order of their names, as the format wants sorted keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Whether the run that wrote it came to its end.
+    pub finalized: bool,
+    /// The intent of a run under way; everything in it stands in `resources` too when we wrote it.
+    #[serde(default)]
+    pub pending: Entries,
+    /// What is owned.
+    pub resources: Entries,
+    /// `"1"`.
+    pub version: Version,
+}
+
+/// The only version of the format that is read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// Version 1.
+    #[default]
+    #[serde(rename = "1")]
+    One,
+}
