@@ -22,6 +22,21 @@ use crate::run::sources::Sources;
 use crate::state::payload::Entries;
 use crate::state::transition::{Ledger, Pending, Start};
 
+/// Whether the scope follows from the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It does not: the request's own scope counts.
+    Unasked,
+    /// The ledger was this when the changes since then were computed (absent: stale). Where it is current and still the
+    /// same, `touched` is the scope; where it is stale, the whole root is; where it moved, the run has to begin anew.
+    Ledger {
+        /// The commit of the ledger, where it was current.
+        commit: Option<String>,
+        /// The projects that changed since then.
+        touched: BTreeSet<ProjectPath>,
+    },
+}
+
 /// What a run is asked to do.
 #[derive(Clone)]
 pub struct RunRequest {
@@ -41,6 +56,8 @@ pub struct RunRequest {
     pub known: BTreeSet<ProjectPath>,
     /// The digest of the plan that was approved, where one was.
     pub approved: Option<String>,
+    /// Whether the scope follows from the ledger.
+    pub since: Since,
 }
 
 /// Everything that a run knows before it acts.
@@ -83,6 +100,7 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
     let owned = observed.owned(root, is_known);
     prior.sweep(&owned, root).map_err(RunError::State)?;
 
+    let request = &since(request, &prior.ledger, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior.entries, &desired.manifests)?;
     let policy = checked(policy, sources, &desired.failures, &scope, &mut notices)?;
     let recorded_and_desired =
@@ -105,11 +123,15 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
 /// # Errors
 ///
 /// Sources in scope that cannot be rendered, or a pattern that names no project.
-pub fn decide_offline(request: &RunRequest, base: &Sources, head: &Sources) -> Result<Plan, RunError> {
-    let kinds = base.with_defined_kinds(head.with_defined_kinds(Kinds::builtin()));
-    let (before, desired) = (base.resolve(&kinds), head.resolve(&kinds));
+pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
+    let mut kinds = head.with_defined_kinds(Kinds::builtin());
     let mut known = head.tree.projects();
-    known.extend(base.tree.projects());
+    if let Some(base) = base {
+        kinds = base.with_defined_kinds(kinds);
+        known.extend(base.tree.projects());
+    }
+    let before = base.map(|base| base.resolve(&kinds)).unwrap_or_default();
+    let desired = head.resolve(&kinds);
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
@@ -127,6 +149,26 @@ pub fn decide_offline(request: &RunRequest, base: &Sources, head: &Sources) -> R
         offline::build(&request.root, &scope, &before.manifests, &desired.manifests, &policy, &request.redactor);
     plan.notices.extend(notices);
     Ok(plan)
+}
+
+/// The request with the scope that follows from the ledger.
+fn since(request: &RunRequest, ledger: &Ledger, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
+    let mut request = request.clone();
+    let Since::Ledger { commit, touched } = &request.since else { return Ok(request) };
+    let current = match ledger {
+        Ledger::Current(commit) => Some(commit),
+        Ledger::Stale => None,
+    };
+    request.scope.touched = match (current, commit) {
+        (Some(current), Some(commit)) if current == commit => Some(touched.clone()),
+        (Some(_), _) => return Err(RunError::LedgerMoved),
+        (None, _) => {
+            let why = "the record does not say at which commit it was last finalized";
+            notices.push(format!("The whole root is in scope, because {why}."));
+            None
+        }
+    };
+    Ok(request)
 }
 
 fn kinds_of(desired: &BTreeMap<ObjectKey, Manifest>, entries: &Entries) -> BTreeSet<GroupKind> {

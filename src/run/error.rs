@@ -1,7 +1,8 @@
 //! Why a run did not come to its end.
 
-use crate::cluster::error::{ClusterError, ReadError};
+use crate::cluster::error::ClusterError;
 use crate::cluster::lock::LockError;
+use crate::cluster::observe::ReadError;
 use crate::cluster::store::StateWriteError;
 use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
@@ -33,6 +34,9 @@ pub enum RunError {
     /// The state was read and cannot be used. Nothing was changed.
     #[error(transparent)]
     State(StateError),
+    /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
+    #[error("another run finalized this root meanwhile: run again")]
+    LedgerMoved,
     /// The lock was not acquired. Nothing was changed.
     #[error(transparent)]
     Lock(LockError),

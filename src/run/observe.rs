@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
-use crate::cluster::error::{ClusterError, ReadError};
+use crate::cluster::error::ClusterError;
+use crate::cluster::observe::ReadError;
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;

@@ -37,6 +37,19 @@ impl Store {
         Ok((Self { cluster, namespace, root: root.clone(), run, stored }, prior))
     }
 
+    /// The commit that the root was last finalized at, where the record can be believed. Read without the lock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
+    pub async fn peek_ledger(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Option<String>, RunError> {
+        let (_, prior) = Self::open(cluster, namespace, root, "").await?;
+        Ok(match prior.ledger {
+            Ledger::Current(commit) => Some(commit),
+            Ledger::Stale => None,
+        })
+    }
+
     /// Phase one: records what the run means to own, before anything is changed. Marks the ledger stale.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Collecting what is desired: the project tree and everything that can be rendered of it. No cluster needed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
@@ -12,7 +12,7 @@ use crate::object::manifest::{Document, Manifest};
 use crate::object::resolve;
 use crate::project::scope::{Checkout, Scope};
 use crate::project::snapshot::{Place, Snapshot, SourceError};
-use crate::project::tree::{Tree, is_settings};
+use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::{SourceReadError, read_worktree};
 use crate::render::{plain, unsupported};
 
@@ -51,7 +51,7 @@ pub struct Sources {
 }
 
 /// The desired objects, and the documents that are none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Desired {
     /// By key.
     pub manifests: BTreeMap<ObjectKey, Manifest>,
@@ -85,6 +85,16 @@ impl Sources {
             }
         }
         Ok(Self { tree, files, documents, failures })
+    }
+
+    /// Loads a tree, where the root directory was a project already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sources::load`].
+    pub async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
+        let root = read(origin, &|path| path == Path::new(SETTINGS_FILE)).await?;
+        if root.is_empty() { Ok(None) } else { Self::load(origin).await.map(Some) }
     }
 
     /// The tree and its files, for the scope of changed paths.
@@ -123,10 +133,4 @@ async fn read(origin: Origin<'_>, select: &(dyn Fn(&Path) -> bool + Sync)) -> Re
             repository.read_tree(commit, prefix, select).await.map_err(SourcesError::Commit)
         }
     }
-}
-
-/// The directories above `root`, up to and with `top`, that hold a settings file: `root` is then a sub-project of theirs.
-pub fn projects_above(root: &Path, top: &Path) -> BTreeSet<PathBuf> {
-    let above = root.ancestors().skip(1).take_while(|directory| directory.starts_with(top));
-    above.filter(|directory| directory.join(crate::project::tree::SETTINGS_FILE).is_file()).map(Path::to_path_buf).collect()
 }
