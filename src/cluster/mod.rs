@@ -21,7 +21,7 @@ mod answer;
 mod fake;
 mod gate;
 mod lease;
-mod readiness;
+pub mod readiness;
 mod request;
 mod transport;
 

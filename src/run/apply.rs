@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::Value;
 
 use crate::cluster::apply::ObjectError;
-use crate::cluster::wait::{Readiness, readiness};
+use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::defined_kind;
 use crate::object::mark::stamp;
@@ -50,7 +50,11 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
     outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
     let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-    if outcome.is_complete() { Ok(outcome.applied) } else { Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome)) }
+    if outcome.is_complete() {
+        Ok(outcome.applied)
+    } else {
+        Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
+    }
 }
 
 enum Answer {

@@ -38,8 +38,12 @@ impl Cleaned {
     pub fn settlement(&self, work: Work<'_>) -> Settlement {
         let absent = work.observed.looks.iter().filter(|(_, look)| **look == Look::Absent).map(|(key, _)| key.clone());
         let desired = |key: &ObjectKey| work.desired.contains_key(key);
-        let released =
-            work.plan.cleanup.iter().filter(|change| change.action == Action::Release).map(|change| change.ident.key.clone());
+        let released = work
+            .plan
+            .cleanup
+            .iter()
+            .filter(|change| change.action == Action::Release)
+            .map(|change| change.ident.key.clone());
         Settlement {
             gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
             released: released.chain(self.released.iter().cloned()).collect(),

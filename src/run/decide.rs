@@ -10,8 +10,8 @@ use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
 use crate::plan::observed::Observed;
-use crate::plan::policy::{Policy, Sources as Rendered};
 use crate::plan::offline;
+use crate::plan::policy::{Policy, Sources as Rendered};
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::SourceError;
@@ -61,7 +61,6 @@ pub struct RunRequest {
 }
 
 /// Everything that a run knows before it acts.
-#[derive(Debug)]
 pub struct Decided {
     /// The plan.
     pub plan: Plan,

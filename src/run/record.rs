@@ -10,7 +10,6 @@ use crate::state::payload::Payload;
 use crate::state::transition::{Ledger, Pending, Prior, annotations};
 
 /// The state as it was last read or written by this run.
-#[derive(Debug)]
 pub struct Store {
     cluster: Cluster,
     namespace: String,

@@ -130,7 +130,8 @@ async fn read(origin: Origin<'_>, select: &(dyn Fn(&Path) -> bool + Sync)) -> Re
     match origin {
         Origin::WorkTree(root) => read_worktree(root, &|path| select(path)).map_err(SourcesError::WorkTree),
         Origin::Commit(repository, commit, prefix) => {
-            repository.read_tree(commit, prefix, select).await.map_err(SourcesError::Commit)
+            let read = repository.read_tree(commit, prefix, select).await.map_err(SourcesError::Commit)?;
+            Ok(read.files)
         }
     }
 }
