@@ -230,6 +230,19 @@ pub struct ScopeArgs {
     /// Since when.
     #[command(flatten)]
     pub base: BaseArgs,
+    /// The list's format.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ScopeFormat,
+}
+
+/// The formats of a list of projects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ScopeFormat {
+    /// One project a line.
+    #[default]
+    Text,
+    /// One versioned JSON document.
+    Json,
 }
 
 impl Cli {
