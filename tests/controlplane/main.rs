@@ -1,0 +1,55 @@
+//! Starts the tests' control plane by hand, for demonstrations, benchmarks and curiosity.
+//!
+//! `cargo run --example controlplane` prints `KUBECONFIG=…` and `KUBECTL=…` once it is ready, and runs until its
+//! standard input ends or it is told to stop. In a script:
+//!
+//! ```bash
+//! coproc PLANE { cargo run --quiet --example controlplane; }
+//! read -r kubeconfig <&"${PLANE[0]}" && export "${kubeconfig?}"
+//! read -r kubectl <&"${PLANE[0]}" && export "${kubectl?}"
+//! ```
+
+#[expect(dead_code, unused_imports, reason = "by hand one needs a part of what the tests use")]
+#[path = "../it/support/controlplane/mod.rs"]
+mod controlplane;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use controlplane::{ControlPlane, User, sentence};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let plane = match ControlPlane::start() {
+        Ok(plane) => plane,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}", sentence(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match stay(&plane) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "failed to wait for the end: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn stay(plane: &ControlPlane) -> io::Result<()> {
+    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    writeln!(io::stdout(), "KUBECONFIG={}", plane.kubeconfig(User::Admin).display())?;
+    writeln!(io::stdout(), "KUBECTL={}", plane.kubectl_path().display())?;
+    // A thread of its own: nothing can end a read of standard input, and the process need not wait for it.
+    let (ended, input_ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || ended.send(io::copy(&mut io::stdin(), &mut io::sink())));
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = input_ended => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The programs that the tests run beside the project: built once from the pinned Go modules, or given by the caller.
+//!
+//! Nothing is downloaded but Go modules, by Go, checked against each module's `go.sum`.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use sha2::{Digest, Sha256};
+
+/// The programs of one control plane, in one folder.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// Finds the programs in `KUBEBUILDER_ASSETS`, else in the user's cache, where the first call builds them.
+    pub fn locate() -> Result<Self, BinariesError> {
+        match variable("KUBEBUILDER_ASSETS") {
+            Some(assets) => Self::given(Path::new(&assets)),
+            None => Ok(Self { folder: CONTROL_PLANE.built(&cache(), OsStr::new("go"))? }),
+        }
+    }
+
+    /// Takes the programs from a folder that holds them all.
+    pub fn given(assets: &Path) -> Result<Self, BinariesError> {
+        let lacks = lacking(assets, CONTROL_PLANE.programs);
+        if lacks.is_empty() {
+            Ok(Self { folder: assets.to_owned() })
+        } else {
+            Err(BinariesError::Lack { folder: assets.to_owned(), programs: lacks.join(", ") })
+        }
+    }
+
+    /// The path of one program.
+    pub fn path(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
+    }
+}
+
+/// Finds `act`, the runner of workflows, in the user's cache, where the first call builds it.
+pub fn act() -> Result<PathBuf, BinariesError> {
+    Ok(WORKFLOW.built(&cache(), OsStr::new("go"))?.join("act"))
+}
+
+/// Why there are no programs to run.
+#[derive(Debug, thiserror::Error)]
+pub enum BinariesError {
+    #[error("find {programs}: install Go (the version that {module}/go.mod names, or newer){or}")]
+    NoGo { programs: String, module: PathBuf, or: &'static str },
+    #[error("find {programs} in {folder}, which KUBEBUILDER_ASSETS names")]
+    Lack { folder: PathBuf, programs: String },
+    #[error("build {module}: go ended with {status}:\n{log}")]
+    Build { module: PathBuf, status: std::process::ExitStatus, log: String },
+    #[error("use {path}")]
+    File { path: PathBuf, source: io::Error },
+}
+
+/// A Go module of this repository whose tools the tests run.
+#[derive(Debug)]
+pub struct Module {
+    /// The module's folder.
+    pub folder: &'static str,
+    /// What the linker is told.
+    pub ldflags: &'static str,
+    /// The tools, by the names that they are to have.
+    pub programs: &'static [&'static str],
+    /// What Go calls a tool (by its path's last element), and what it is to be called.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// How long the first build takes.
+    pub takes: &'static str,
+    /// What else would do, to read after a list of what to provide.
+    pub or: &'static str,
+}
+
+const CONTROL_PLANE: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane"),
+    // Unstamped, the server calls itself v0.0.0-master and misleads clients that look.
+    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
+              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
+    programs: &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok"],
+    renamed: &[("server", "etcd")],
+    takes: "about 13 minutes on two cores",
+    or: ", or set KUBEBUILDER_ASSETS to a folder that has them",
+};
+
+const WORKFLOW: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workflow"),
+    ldflags: "-s -w",
+    programs: &["act"],
+    renamed: &[],
+    takes: "about a minute on two cores",
+    or: "",
+};
+
+impl Module {
+    /// Returns the folder with the built tools; what builds them is one process at a time, once for each pinned set.
+    pub fn built(&self, cache: &Path, go: &OsStr) -> Result<PathBuf, BinariesError> {
+        let name = Path::new(self.folder).file_name().unwrap_or_default();
+        let shelf = cache.join(name);
+        let place = shelf.join(self.key()?);
+        if place.is_dir() {
+            return Ok(place);
+        }
+        fs::create_dir_all(&shelf).map_err(at(&shelf))?;
+        let lock = shelf.join("lock");
+        File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(at(&lock)).and_then(|_held| {
+            // Whoever held the lock before may have built it.
+            if !place.is_dir() {
+                self.build(&place, go)?;
+            }
+            Ok(place)
+        })
+    }
+
+    fn build(&self, place: &Path, go: &OsStr) -> Result<(), BinariesError> {
+        let partial = place.with_extension("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(at(&partial))?;
+        }
+        fs::create_dir_all(&partial).map_err(at(&partial))?;
+        self.announce();
+        let output = Command::new(go)
+            .args(["build", "-C", self.folder, "-trimpath", "-ldflags", self.ldflags, "-o"])
+            .arg(&partial)
+            .arg("tool")
+            .env("CGO_ENABLED", "0")
+            .env("GOWORK", "off")
+            .stdin(Stdio::null())
+            .output();
+        let output = match output {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BinariesError::NoGo {
+                    programs: self.programs.join(", "),
+                    module: self.folder.into(),
+                    or: self.or,
+                });
+            }
+            other => other.map_err(at(Path::new(go)))?,
+        };
+        for (called, wanted) in self.renamed {
+            if partial.join(called).exists() {
+                fs::rename(partial.join(called), partial.join(wanted)).map_err(at(&partial))?;
+            }
+        }
+        let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if !output.status.success() || !lacking(&partial, self.programs).is_empty() {
+            return Err(BinariesError::Build { module: self.folder.into(), status: output.status, log });
+        }
+        fs::rename(&partial, place).map_err(at(place))
+    }
+
+    /// Names the pinned set: what Go reads, and how it is told to build.
+    fn key(&self) -> Result<String, BinariesError> {
+        let mut hash = Sha256::new();
+        for file in ["go.mod", "go.sum"] {
+            let path = Path::new(self.folder).join(file);
+            hash.update(fs::read(&path).map_err(at(&path))?);
+        }
+        hash.update(self.ldflags);
+        Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Says why nothing seems to happen, past the test harness, which would keep the line until the test has failed.
+    fn announce(&self) {
+        let (programs, takes) = (self.programs.join(", "), self.takes);
+        let _ = writeln!(io::stderr(), "building {programs} from {}: the first time takes {takes}", self.folder);
+    }
+}
+
+fn lacking(folder: &Path, programs: &[&'static str]) -> Vec<&'static str> {
+    programs.iter().filter(|program| !folder.join(program).is_file()).copied().collect()
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BinariesError {
+    let path = path.to_owned();
+    |source| BinariesError::File { path, source }
+}
+
+fn cache() -> PathBuf {
+    let base = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map_or_else(std::env::temp_dir, |home| Path::new(&home).join(".cache"));
+    base.unwrap_or_else(home).join("ktor-action")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the product reads its environment in cli::env; this is no product code")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

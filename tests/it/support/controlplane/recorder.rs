@@ -1,0 +1,288 @@
+//! A proxy before the API server that writes down what clients ask, and can fail them.
+//!
+//! It stands at the transport: it serves TLS as the API server does and hands on the credentials that come.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use kube::{Client, client::Body};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::{ControlPlane, User};
+
+/// One request that came.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place among those that came, from 0.
+    pub sequence: usize,
+    /// When it came, counted from the recorder's start.
+    pub at: Duration,
+    pub method: Method,
+    /// Its path and query.
+    pub target: String,
+    pub body: Bytes,
+    /// What the API server answered, also where a fault kept it from the client.
+    pub status: Option<StatusCode>,
+}
+
+impl Entry {
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+
+    /// Whether the API server would store what the request asks for.
+    ///
+    /// A DELETE is a dry run by its body: where there is one, the API server does not look at the query.
+    pub fn persists(&self) -> bool {
+        let in_query = || {
+            let query = self.target.split_once('?').map_or("", |(_, query)| query);
+            query.split('&').any(|pair| pair == "dryRun=All")
+        };
+        match self.method {
+            Method::GET | Method::HEAD | Method::OPTIONS => false,
+            Method::DELETE if !self.body.is_empty() => !self.body_is_a_dry_run(),
+            // Questions in the shape of objects; nothing in these groups is ever stored.
+            Method::POST if self.path().starts_with("/apis/authorization.k8s.io/") => false,
+            Method::POST if self.path().starts_with("/apis/authentication.k8s.io/") => false,
+            _ => !in_query(),
+        }
+    }
+
+    fn body_is_a_dry_run(&self) -> bool {
+        let options: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        options.is_some_and(|options| options["dryRun"] == serde_json::json!(["All"]))
+    }
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The connection is cut before the API server has heard of the request.
+    Cut,
+    /// The API server does what is asked; then the connection is cut before its answer.
+    DropAnswer,
+    /// The request waits on the way until the gate opens; it arrives even where its client has gone.
+    Hold(Gate),
+}
+
+/// Holds requests until it is opened.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    state: Arc<watch::Sender<GateState>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GateState {
+    Untouched,
+    Holding,
+    Open,
+}
+
+impl Gate {
+    /// Makes a closed gate.
+    pub fn closed() -> Self {
+        Self { state: Arc::new(watch::Sender::new(GateState::Untouched)) }
+    }
+
+    /// Waits until a request stands at the gate.
+    pub async fn reached(&self) {
+        let _ = self.state.subscribe().wait_for(|state| *state != GateState::Untouched).await;
+    }
+
+    /// Lets pass what waits and what will come.
+    pub fn open(&self) {
+        self.state.send_replace(GateState::Open);
+    }
+
+    async fn pass(&self) {
+        self.state.send_if_modified(|state| {
+            let first = *state == GateState::Untouched;
+            if first {
+                *state = GateState::Holding;
+            }
+            first
+        });
+        let _ = self.state.subscribe().wait_for(|state| *state == GateState::Open).await;
+    }
+}
+
+/// A recording proxy before a control plane.
+#[derive(Debug)]
+pub struct Recorder<'plane> {
+    plane: &'plane ControlPlane,
+    url: String,
+    journal: Arc<Mutex<Vec<Entry>>>,
+    runtime: Option<Runtime>,
+}
+
+impl<'plane> Recorder<'plane> {
+    /// Starts a proxy that only writes down.
+    pub fn start(plane: &'plane ControlPlane) -> Self {
+        Self::with_faults(plane, |_| None)
+    }
+
+    /// Starts a proxy that asks about each request, in the order in which they come, what is to happen to it.
+    pub fn with_faults(
+        plane: &'plane ControlPlane,
+        choose: impl Fn(&Entry) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(plane, Box::new(choose)).unwrap_or_else(|error| panic!("failed to start the recorder: {error}"))
+    }
+
+    fn serve(plane: &'plane ControlPlane, choose: Choose) -> io::Result<Self> {
+        // A runtime of its own: it goes on while a test's own runtime blocks on a process.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let acceptor = acceptor(plane)?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let (listener, upstream) = {
+            let _on = runtime.enter();
+            (TcpListener::from_std(listener)?, plane.client_at(plane.url(), None))
+        };
+        let journal = Arc::default();
+        let proxy = Arc::new(Proxy { upstream, begun: Instant::now(), journal: Arc::clone(&journal), choose });
+        runtime.spawn(accept(listener, acceptor, proxy));
+        Ok(Self { plane, url, journal, runtime: Some(runtime) })
+    }
+
+    /// Where the proxy listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Writes a kubeconfig that leads a user through the proxy.
+    pub fn kubeconfig(&self, user: User) -> PathBuf {
+        let port = self.url.rsplit(':').next().unwrap_or_default();
+        let path = self.plane.folder().join(format!("{}-{port}.kubeconfig", user.name()));
+        self.plane
+            .write_kubeconfig(&self.url, user, &path)
+            .unwrap_or_else(|error| panic!("failed to write {}: {error}", path.display()));
+        path
+    }
+
+    /// A new client of a user through the proxy.
+    pub fn client(&self, user: User) -> Client {
+        self.plane.client_at(&self.url, Some(user))
+    }
+
+    /// What has come so far.
+    pub fn journal(&self) -> Vec<Entry> {
+        locked(&self.journal).clone()
+    }
+}
+
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        // Dropped plainly, it would block, which a test's runtime forbids.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+type Choose = Box<dyn Fn(&Entry) -> Option<Fault> + Send + Sync>;
+
+struct Proxy {
+    upstream: Client,
+    begun: Instant,
+    journal: Arc<Mutex<Vec<Entry>>>,
+    choose: Choose,
+}
+
+/// The client's connection ends here.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was cut")]
+struct Severed;
+
+impl Proxy {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Severed> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Severed)?.to_bytes();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let (sequence, fault) = self.note(head.method.clone(), target, body.clone());
+        if let Some(Fault::Cut) = fault {
+            return Err(Severed);
+        }
+        let mut forwarded = Request::new(Body::from(body));
+        *forwarded.method_mut() = head.method;
+        *forwarded.uri_mut() = head.uri;
+        *forwarded.headers_mut() = passing(&head.headers);
+        forwarded.headers_mut().remove(header::HOST);
+        forwarded.headers_mut().remove(header::CONTENT_LENGTH);
+        // A task of its own: what has left arrives, whatever becomes of the client.
+        let arriving = tokio::spawn(async move {
+            if let Some(Fault::Hold(gate)) = &fault {
+                gate.pass().await;
+            }
+            let answer = self.upstream.send(forwarded).await.map_err(|_| Severed)?;
+            if let Some(entry) = locked(&self.journal).get_mut(sequence) {
+                entry.status = Some(answer.status());
+            }
+            if matches!(fault, Some(Fault::DropAnswer)) { Err(Severed) } else { Ok(answer) }
+        });
+        let mut answer = arriving.await.map_err(|_| Severed)??;
+        *answer.headers_mut() = passing(answer.headers());
+        Ok(answer)
+    }
+
+    /// Writes a request down and asks what is to happen to it, one request at a time.
+    fn note(&self, method: Method, target: String, body: Bytes) -> (usize, Option<Fault>) {
+        let mut journal = locked(&self.journal);
+        let sequence = journal.len();
+        let entry = Entry { sequence, at: self.begun.elapsed(), method, target, body, status: None };
+        let fault = (self.choose)(&entry);
+        journal.push(entry);
+        (sequence, fault)
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, proxy: Arc<Proxy>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, proxy) = (acceptor.clone(), Arc::clone(&proxy));
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request| Arc::clone(&proxy).answer(request));
+            // An error here is the client's to report, or a fault that a test asked for.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn acceptor(plane: &ControlPlane) -> io::Result<TlsAcceptor> {
+    let (certificate, key) = plane.serving_pem();
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&fs::read(certificate)?).flatten().collect();
+    let key = PrivateKeyDer::from_pem_slice(&fs::read(key)?).map_err(io::Error::other)?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(io::Error::other)?)))
+}
+
+/// The headers that concern more than one connection.
+fn passing(headers: &HeaderMap) -> HeaderMap {
+    let own = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::TRAILER, header::UPGRADE];
+    let mut passing = headers.clone();
+    for name in own {
+        passing.remove(name);
+    }
+    passing
+}
+
+fn locked(journal: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! A group of processes and a folder that end with this process, however it ends: by a return, a panic, or SIGKILL.
+//!
+//! A static is never dropped and a killed process runs no code, so the one who cleans up is a shell of its own: it
+//! holds the reading end of a pipe whose writing end nobody has but this process, and acts when the kernel closes it.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Kills the group `$2` and removes the folder that it made below `$1` when its standard input ends.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM PIPE
+folder=$(mktemp -d "$1/ktor-controlplane.XXXXXX") || exit 1
+echo "$folder"
+while read -r _; do :; done
+kill -KILL "-$2" 2>/dev/null
+tries=0
+while rm -rf "$folder" 2>/dev/null; [ -e "$folder" ] && [ "$tries" -lt 50 ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
+"#;
+
+/// Watches over a group of processes and their folder.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// Gives the group its number and outlives no pipe either.
+    leader: Child,
+    shell: Child,
+    folder: PathBuf,
+}
+
+impl Watchdog {
+    /// Starts watching over an empty group and a new, empty, private folder.
+    pub fn start() -> io::Result<Self> {
+        let leader = Command::new("sh").args(["-c", "read -r _"]).stdin(Stdio::piped()).process_group(0).spawn()?;
+        // A group of its own, so that neither a terminal's signals nor its own kill reach it.
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "watchdog"])
+            .arg(std::env::temp_dir())
+            .arg(leader.id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(output) = shell.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let folder = PathBuf::from(line.trim_end());
+        if folder.is_dir() {
+            Ok(Self { leader, shell, folder })
+        } else {
+            Err(io::Error::other("no temporary folder could be made"))
+        }
+    }
+
+    /// The folder, which goes when the processes go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a process in the group.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let group = i32::try_from(self.leader.id()).map_err(io::Error::other)?;
+        command.process_group(group).spawn()
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+        let _ = self.leader.wait();
+    }
+}
