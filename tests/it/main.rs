@@ -3,5 +3,6 @@
 mod controlplane;
 mod forge;
 mod git;
+mod report;
 mod support;
 mod yaml;

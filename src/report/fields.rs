@@ -1,0 +1,231 @@
+//! A difference, field by field, as signed lines. What is secret has been redacted before.
+
+use serde_json::Value;
+
+use super::escape::{LONGEST, clipped, visible};
+use crate::plan::change::FieldChange;
+
+/// Above this many pairs of lines, a text that changed is shown as a whole, before and after.
+const MOST_PAIRS: usize = 1_000_000;
+/// Unchanged lines shown around changed ones.
+const CONTEXT: usize = 2;
+
+/// What a line of a difference says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It goes away.
+    Removed,
+    /// It is new.
+    Added,
+    /// It stays; shown for orientation.
+    Same,
+    /// It names what the following lines are about.
+    Title,
+}
+
+/// One line of a difference: visible text, no longer than a line should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it says.
+    pub sign: Sign,
+    /// The text.
+    pub text: String,
+}
+
+/// The lines for a change's fields: `path: value`, composite values as an outline, long texts line by line.
+pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for FieldChange { path, before, after } in diff {
+        match (before.as_deref().and_then(text), after.as_deref().and_then(text)) {
+            (Some(before), Some(after)) if before.contains('\n') || after.contains('\n') => {
+                lines.push(line(Sign::Title, path));
+                compared(&before, &after, &mut lines);
+            }
+            _ => {
+                for (sign, value) in [(Sign::Removed, before), (Sign::Added, after)] {
+                    if let Some(value) = value {
+                        lines.extend(outline(path, value).iter().map(|text| line(sign, text)));
+                    }
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn line(sign: Sign, text: &str) -> Line {
+    Line { sign, text: clipped(&visible(text), LONGEST) }
+}
+
+/// The text that a shown value is the JSON of.
+fn text(shown: &str) -> Option<String> {
+    serde_json::from_str(shown).ok()
+}
+
+/// A field and its value, an outline where the value has parts. A redacted value is no JSON and stands as it is.
+fn outline(path: &str, shown: &str) -> Vec<String> {
+    match serde_json::from_str(shown) {
+        Ok(value) => {
+            let mut lines = Vec::new();
+            named(path, &value, "", &mut lines);
+            lines
+        }
+        Err(_) => vec![format!("{path}: {shown}")],
+    }
+}
+
+fn named(name: &str, value: &Value, indent: &str, lines: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.contains('\n') => {
+            lines.push(format!("{indent}{name}: |"));
+            lines.extend(text.trim_end_matches('\n').split('\n').map(|text| format!("{indent}  {text}")));
+        }
+        value if is_composite(value) => {
+            lines.push(format!("{indent}{name}:"));
+            parts(value, &format!("{indent}  "), lines);
+        }
+        value => lines.push(format!("{indent}{name}: {value}")),
+    }
+}
+
+fn parts(value: &Value, indent: &str, lines: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| named(name, value, indent, lines)),
+        Value::Array(items) => {
+            for item in items {
+                if is_composite(item) {
+                    let first = lines.len();
+                    parts(item, &format!("{indent}  "), lines);
+                    // The item's first line carries the dash.
+                    if let Some(line) = lines.get_mut(first) {
+                        *line = format!("{indent}- {}", line.strip_prefix(indent).unwrap_or(line).trim_start());
+                    }
+                } else {
+                    lines.push(format!("{indent}- {item}"));
+                }
+            }
+        }
+        value => lines.push(format!("{indent}{value}")),
+    }
+}
+
+fn is_composite(value: &Value) -> bool {
+    value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|items| !items.is_empty())
+}
+
+/// Two texts line by line, unchanged lines only near changed ones.
+fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.split('\n').collect(), after.split('\n').collect());
+    let start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let end = old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut all: Vec<(Sign, &str)> = old[..start].iter().map(|text| (Sign::Same, *text)).collect();
+    middle(&old[start..old.len() - end], &new[start..new.len() - end], &mut all);
+    all.extend(old[old.len() - end..].iter().map(|text| (Sign::Same, *text)));
+    let near = |at: usize| {
+        let around = &all[at.saturating_sub(CONTEXT)..(at + CONTEXT + 1).min(all.len())];
+        around.iter().any(|(sign, _)| *sign != Sign::Same)
+    };
+    let mut hidden = 0;
+    for (at, (sign, text)) in all.iter().enumerate() {
+        if !near(at) {
+            hidden += 1;
+            continue;
+        }
+        if hidden > 0 {
+            lines.push(line(Sign::Same, &format!("… {hidden} lines as they are")));
+            hidden = 0;
+        }
+        lines.push(line(*sign, text));
+    }
+}
+
+/// The shortest way from one list of lines to the other, where it is cheap enough to find.
+fn middle<'a>(old: &[&'a str], new: &[&'a str], all: &mut Vec<(Sign, &'a str)>) {
+    if old.len().saturating_mul(new.len()) > MOST_PAIRS {
+        all.extend(old.iter().map(|text| (Sign::Removed, *text)));
+        all.extend(new.iter().map(|text| (Sign::Added, *text)));
+        return;
+    }
+    // common[a][b]: how many lines old[a..] and new[b..] have in common, in order.
+    let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
+    for a in (0..old.len()).rev() {
+        for b in (0..new.len()).rev() {
+            common[a][b] =
+                if old[a] == new[b] { common[a + 1][b + 1] + 1 } else { common[a + 1][b].max(common[a][b + 1]) };
+        }
+    }
+    let (mut a, mut b) = (0, 0);
+    while a < old.len() || b < new.len() {
+        if a < old.len() && b < new.len() && old[a] == new[b] {
+            all.push((Sign::Same, old[a]));
+            (a, b) = (a + 1, b + 1);
+        } else if a < old.len() && (b == new.len() || common[a + 1][b] >= common[a][b + 1]) {
+            all.push((Sign::Removed, old[a]));
+            a += 1;
+        } else {
+            all.push((Sign::Added, new[b]));
+            b += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(before: Option<Value>, after: Option<Value>, expected: &[&str]) {
+        let shown = |value: Option<Value>| value.map(|value| value.to_string());
+        let diff = [FieldChange { path: "spec.x".into(), before: shown(before), after: shown(after) }];
+        let signed: Vec<String> = lines(&diff)
+            .into_iter()
+            .map(|Line { sign, text }| match sign {
+                Sign::Removed => format!("-{text}"),
+                Sign::Added => format!("+{text}"),
+                Sign::Same => format!(" {text}"),
+                Sign::Title => format!("@{text}"),
+            })
+            .collect();
+        assert_eq!(signed, expected);
+    }
+
+    #[test]
+    fn values_stand_beside_their_field_and_parts_below_it() {
+        check(Some(json!(2)), Some(json!("3")), &["-spec.x: 2", "+spec.x: \"3\""]);
+        check(Some(json!({})), None, &["-spec.x: {}"]);
+        check(
+            None,
+            Some(json!([{"image": "a", "ports": [{"p": 1}, 2, [[3]]]}, "x"])),
+            &[
+                "+spec.x:",
+                "+  - image: \"a\"",
+                "+    ports:",
+                "+      - p: 1",
+                "+      - 2",
+                "+      - - - 3",
+                "+  - \"x\"",
+            ],
+        );
+        check(None, Some(json!("a\n\tb\n")), &["+spec.x: |", "+  a", "+  \\tb"]);
+    }
+
+    #[test]
+    fn long_texts_are_compared_line_by_line() {
+        check(
+            Some(json!("0\n1\n2\n3\n4\n5\n6\n7\n8\n9")),
+            Some(json!("0\n1\n2\n3\n4\nfive\n6\n8\n9\n")),
+            &["@spec.x", " … 3 lines as they are", " 3", " 4", "-5", "+five", " 6", "-7", " 8", " 9", "+"],
+        );
+    }
+
+    #[test]
+    fn a_redacted_value_stands_as_it_is() {
+        let change = FieldChange {
+            path: "data.k".into(),
+            before: Some("(secret 01)".into()),
+            after: Some("(secret 02)".into()),
+        };
+        let texts: Vec<String> = lines(&[change]).into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["data.k: (secret 01)", "data.k: (secret 02)"]);
+    }
+}

@@ -1,0 +1,110 @@
+//! What a run did, as Markdown.
+
+use super::super::escape::{code, inert};
+use super::super::listing::{self, Entry, Section};
+use super::super::{Budget, Heading, wording};
+use super::parts::{folded, footer, notices, refusals, signed, staying};
+use super::{Markdown, Room, joined, strong, title};
+use crate::plan::build::Plan;
+use crate::plan::change::Action;
+use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+
+/// The report of a run: what failed first, what was deleted, what stays and why, what was applied.
+///
+/// `error` is why the run as a whole ended early, where it did.
+pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Option<&str>, budget: Budget) -> Markdown {
+    let mut room = Room::new(budget, 10);
+    let share = budget.bytes() / 8;
+    let started = outcome.all().any(|object| object.verdict != Verdict::Skipped);
+    let words = match (error.is_none() && outcome.is_complete(), started) {
+        (true, _) => "Applied",
+        (false, true) => "Incomplete apply of",
+        (false, false) => "Not applied:",
+    };
+    let kept = plan.cleanup.iter().filter(|change| change.action == Action::Keep).count();
+    let head = format!("{}\n{}\n", title(words, heading), wording::outcome(outcome, kept, strong));
+    let alert = alert(outcome, error, started);
+    let foot = footer(heading, Some(plan), Some(1));
+    room.left = room.left.saturating_sub(head.len() + alert.len() + foot.len());
+    let refusals =
+        if started { String::new() } else { room.fill(share, |room, rest| self::refusals(&plan.refusals, room, rest)) };
+    let aside = room.left.min(share);
+    room.left -= aside;
+    let deleted = of(outcome, &[Verdict::Deleted, Verdict::Replaced]);
+    let deleted = room.rest(|room, rest| headed("### Deleted\n\n", '-', &deleted, room, rest));
+    let staying = room.rest(|room, rest| kept_section(plan, room, rest));
+    room.left += aside;
+    let failed = failed(outcome);
+    let failed = room.rest(|room, rest| list(&failed, room, rest));
+    let skipped = of(outcome, &[Verdict::Skipped]);
+    let skipped = room.rest(|room, rest| headed("### Skipped\n\n", '!', &skipped, room, rest));
+    let notices = room.rest(|room, rest| notices(&plan.notices, room, rest));
+    let applied = of(outcome, &[Verdict::Created, Verdict::Configured]);
+    let applied = room.rest(|room, rest| headed("### Applied\n\n", '+', &applied, room, rest));
+    let foot = if room.omitted > 0 { foot } else { footer(heading, Some(plan), None) };
+    let text = joined(&[head, alert, refusals, failed, deleted, staying, skipped, applied, notices, foot]);
+    Markdown { text, omitted: room.omitted }
+}
+
+/// What went wrong first.
+fn alert(outcome: &Outcome, error: Option<&str>, started: bool) -> String {
+    let mut lines = Vec::new();
+    if let Some(ObjectOutcome { key, message, .. }) = outcome.first_failure() {
+        let why = message.as_deref().map(|message| format!(": {}", inert(message))).unwrap_or_default();
+        lines.push(format!("**First to fail:** {}{why}", code(&key.to_string())));
+    }
+    lines.extend(error.map(|error| format!("**The run ended early:** {}", inert(error))));
+    if lines.is_empty() {
+        return String::new();
+    }
+    if started {
+        lines.push("What was done is recorded. The next run continues from here.".to_owned());
+    }
+    format!("> [!CAUTION]\n> {}\n", lines.join("\n>\n> "))
+}
+
+fn of<'a>(outcome: &'a Outcome, verdicts: &[Verdict]) -> Vec<&'a ObjectOutcome> {
+    outcome.all().filter(|object| verdicts.contains(&object.verdict)).collect()
+}
+
+/// A titled list of objects, one line each, with what is worth a word.
+fn headed(head: &str, sign: char, objects: &[&ObjectOutcome], room: usize, rest: &str) -> Section {
+    if objects.is_empty() {
+        return Section::default();
+    }
+    let rows: Vec<(char, Vec<String>)> = objects.iter().map(|object| (sign, row(object))).collect();
+    let section =
+        folded(&wording::counted(rows.len(), "object"), &signed(&rows), room.saturating_sub(head.len()), rest);
+    Section { text: format!("{head}{}", section.text), ..section }
+}
+
+fn row(object: &ObjectOutcome) -> Vec<String> {
+    let ObjectOutcome { key, project, verdict, message } = object;
+    let mut row = vec![verdict.word().to_owned(), wording::kind(key), wording::name(key), project.to_string()];
+    row.extend(message.clone());
+    row
+}
+
+/// Everything that failed after the first.
+fn failed(outcome: &Outcome) -> Vec<Entry> {
+    let entry = |object: &&ObjectOutcome| {
+        let message = object.message.as_deref().unwrap_or("no reason was given");
+        vec![object.key.to_string(), format!("  {}", super::super::escape::clipped(message, 1_200))]
+    };
+    of(outcome, &[Verdict::Failed]).iter().skip(1).map(entry).collect()
+}
+
+fn list(failed: &[Entry], room: usize, rest: &str) -> Section {
+    if failed.is_empty() {
+        return Section::default();
+    }
+    let head = "### Failed as well\n\n";
+    let section = listing::fenced("text", failed, room.saturating_sub(head.len()), rest);
+    Section { text: format!("{head}{}", section.text), ..section }
+}
+
+fn kept_section(plan: &Plan, room: usize, rest: &str) -> Section {
+    let head = "### Not deleted\n\n";
+    let section = staying(plan, room.saturating_sub(head.len()), rest);
+    if section.text.is_empty() { section } else { Section { text: format!("{head}{}", section.text), ..section } }
+}

@@ -1,0 +1,111 @@
+//! The parts that the reports of plans and outcomes share.
+
+use super::super::escape::{code, inert, link};
+use super::super::listing::{self, Entry, Section};
+use super::super::{Heading, wording};
+use crate::plan::build::Plan;
+use crate::plan::change::{Action, Change};
+use crate::plan::guard::Refusal;
+
+/// Projects that a footer names.
+const NAMED_PROJECTS: usize = 12;
+
+/// What stops the run as a whole, and what opens it.
+pub(super) fn refusals(refusals: &[Refusal], room: usize, rest: &str) -> Section {
+    if refusals.is_empty() {
+        return Section::default();
+    }
+    let head = "> [!CAUTION]\n> **Refused.** An apply would stop here and write nothing:\n>\n";
+    let item = |refusal: &Refusal| {
+        let flag = refusal.flag.map(|flag| format!(" To allow it: {}", code(flag))).unwrap_or_default();
+        format!("> - {}.{flag}", inert(&refusal.message))
+    };
+    let items: Vec<String> = refusals.iter().map(item).collect();
+    let Section { text, omitted } = listing::lined(&items, room.saturating_sub(head.len()), "> - ", rest);
+    Section { text: format!("{head}{text}"), omitted }
+}
+
+/// What is recorded, no longer desired and stays all the same, by reason.
+pub(super) fn staying(plan: &Plan, room: usize, rest: &str) -> Section {
+    let mut staying: Vec<(String, &Change)> = plan
+        .cleanup
+        .iter()
+        .filter(|change| change.action != Action::Delete)
+        .map(|change| (wording::staying(change), change))
+        .collect();
+    if staying.is_empty() {
+        return Section::default();
+    }
+    staying.sort_by(|(a, x), (b, y)| (x.action, a).cmp(&(y.action, b)));
+    let rows: Vec<Vec<String>> = staying.iter().map(|(_, change)| row(change)).collect();
+    let titles = staying.into_iter().map(|(title, _)| title);
+    listing::fenced("text", &listing::grouped(titles.zip(listing::columns(&rows))), room, rest)
+}
+
+/// Kind, name and project.
+pub(super) fn row(change: &Change) -> Vec<String> {
+    let key = &change.ident.key;
+    vec![wording::kind(key), wording::name(key), change.project.to_string()]
+}
+
+/// One line per row behind a sign.
+pub(super) fn signed(rows: &[(char, Vec<String>)]) -> Vec<Entry> {
+    let cells: Vec<Vec<String>> = rows.iter().map(|(_, row)| row.clone()).collect();
+    rows.iter().zip(listing::columns(&cells)).map(|((sign, _), line)| vec![format!("{sign} {line}")]).collect()
+}
+
+/// What a reader has to know besides.
+pub(super) fn notices(notices: &[String], room: usize, rest: &str) -> Section {
+    if notices.is_empty() {
+        return Section::default();
+    }
+    let items: Vec<String> = notices.iter().map(|notice| format!("- {}", inert(notice))).collect();
+    let head = "### Notices\n\n";
+    let Section { text, omitted } = listing::lined(&items, room.saturating_sub(head.len()), "- ", rest);
+    Section { text: format!("{head}{text}"), omitted }
+}
+
+/// Scope, commits, the run's page and the plan's digest, in small print.
+pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>) -> String {
+    let mut parts = Vec::new();
+    if let Some(plan) = plan {
+        let mut named: Vec<String> =
+            plan.scope.iter().take(NAMED_PROJECTS).map(|project| code(project.as_str())).collect();
+        let more = plan.scope.len() - named.len();
+        if named.is_empty() {
+            named.push("no project".to_owned());
+        }
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        parts.push(format!("Scope: {}{more}", named.join(", ")));
+    }
+    let commit = |revision| code(wording::commit(revision));
+    match (heading.base, heading.head) {
+        (Some(base), Some(head)) => parts.push(format!("from {} to {}", commit(base), commit(head))),
+        (None, Some(head)) => parts.push(format!("at {}", commit(head))),
+        (Some(base), None) => parts.push(format!("compared with {}", commit(base))),
+        (None, None) => {}
+    }
+    if let Some(run) = heading.run {
+        let words = if omitted.is_some_and(|omitted| omitted > 0) { "step summary" } else { "run" };
+        parts.push(link(words, Some(run)));
+    }
+    let mut lines = vec![parts.join(" · ")];
+    lines.extend(plan.map(|plan| format!("Digest: {}", code(&plan.digest))));
+    lines.retain(|line| !line.is_empty());
+    if lines.is_empty() { String::new() } else { format!("<sub>{}</sub>\n", lines.join("<br>\n")) }
+}
+
+/// A list that is folded away where it is long.
+pub(super) fn folded(title: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
+    const OPEN: usize = 20;
+    if entries.is_empty() {
+        return Section::default();
+    }
+    if entries.len() <= OPEN {
+        return listing::fenced("diff", entries, room, rest);
+    }
+    let (head, tail) = (format!("<details><summary>{title}</summary>\n\n"), "\n</details>\n");
+    let Section { text, omitted } =
+        listing::fenced("diff", entries, room.saturating_sub(head.len() + tail.len()), rest);
+    Section { text: format!("{head}{text}{tail}"), omitted }
+}

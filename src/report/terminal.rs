@@ -1,0 +1,188 @@
+//! Plans and outcomes for a terminal or a log. What matters most stands last, where the reader is.
+//!
+//! **Invariant:** every line passes [`logged`]: it moves no cursor and is no command to a workflow runner.
+
+use std::collections::BTreeMap;
+
+use super::escape::logged;
+use super::fields::{self, Sign};
+use super::listing::columns;
+use super::{Heading, wording};
+use crate::plan::build::{Mode, Plan};
+use crate::plan::change::{Action, Change};
+use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::project::path::ProjectPath;
+
+/// Whether colors may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// With the escapes that terminals know as colors.
+    Color,
+}
+
+/// How a line looks where colors are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    Strong,
+    Faint,
+    New,
+    Changed,
+    Gone,
+}
+
+/// A plan: the changes by project, cleanup, notices, what refuses, and the sentence.
+pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
+    let mut page = Page { style, text: String::new() };
+    page.line(Tone::Strong, &title(plan, heading));
+    let mut projects: BTreeMap<&ProjectPath, Vec<&Change>> = BTreeMap::new();
+    for change in plan.changes.iter().filter(|change| change.action != Action::Unchanged) {
+        projects.entry(&change.project).or_default().push(change);
+    }
+    for (project, changes) in projects {
+        page.gap();
+        page.line(Tone::Strong, project.as_str());
+        let rows: Vec<Vec<String>> = changes.iter().map(|change| row(change)).collect();
+        for (change, line) in changes.iter().zip(columns(&rows)) {
+            page.change(change, &line);
+            page.difference(change);
+        }
+    }
+    if !plan.cleanup.is_empty() {
+        page.gap();
+        page.line(Tone::Strong, "cleanup");
+        let rows: Vec<Vec<String>> = plan.cleanup.iter().map(cleanup_row).collect();
+        for (change, line) in plan.cleanup.iter().zip(columns(&rows)) {
+            page.change(change, &line);
+        }
+    }
+    if !plan.notices.is_empty() {
+        page.gap();
+    }
+    for notice in &plan.notices {
+        page.line(Tone::Plain, &format!("note: {notice}"));
+    }
+    for refusal in &plan.refusals {
+        page.gap();
+        page.line(Tone::Gone, &format!("refused: {}", refusal.message));
+        if let Some(flag) = refusal.flag {
+            page.line(Tone::Plain, &format!("  to allow it: {flag}"));
+        }
+    }
+    page.gap();
+    page.line(Tone::Strong, &wording::plan(plan, str::to_owned));
+    page.line(Tone::Faint, &format!("digest {}", plan.digest));
+    page.text
+}
+
+/// What a run did: a line for every object that is not unchanged, and the sentence.
+pub fn outcome(outcome: &Outcome, style: Style) -> String {
+    let mut page = Page { style, text: String::new() };
+    for object in outcome.all().filter(|object| object.verdict != Verdict::Unchanged) {
+        page.object(object);
+    }
+    page.line(Tone::Strong, &wording::outcome(outcome, 0, str::to_owned));
+    page.text
+}
+
+/// One object's line, as kubectl prints it: `deployment.apps/web configured (shop)`.
+pub fn object(object: &ObjectOutcome, style: Style) -> String {
+    let mut page = Page { style, text: String::new() };
+    page.object(object);
+    page.text
+}
+
+fn title(plan: &Plan, heading: &Heading<'_>) -> String {
+    let cluster = heading.cluster.map(|cluster| format!(" on {cluster}")).unwrap_or_default();
+    let offline = if plan.mode == Mode::Offline { ", offline" } else { "" };
+    let commit = |words: &str, revision: Option<&str>| {
+        revision.map(|revision| format!(", {words} {}", wording::commit(revision))).unwrap_or_default()
+    };
+    let commits = format!("{}{}", commit("base", heading.base), commit("head", heading.head));
+    format!("plan for {}{cluster}{offline}{commits}", heading.target)
+}
+
+fn row(change: &Change) -> Vec<String> {
+    let key = &change.ident.key;
+    let mut row = vec![change.action.word().to_owned(), wording::kind(key), wording::name(key)];
+    row.extend(wording::remark(change));
+    row
+}
+
+fn cleanup_row(change: &Change) -> Vec<String> {
+    let key = &change.ident.key;
+    let mut row =
+        vec![change.action.word().to_owned(), wording::kind(key), wording::name(key), change.project.to_string()];
+    row.extend(wording::remark(change));
+    row
+}
+
+/// Text in the making.
+struct Page {
+    style: Style,
+    text: String,
+}
+
+impl Page {
+    fn line(&mut self, tone: Tone, line: &str) {
+        let line = logged(line);
+        let code = match (self.style, tone) {
+            (Style::Plain, _) | (_, Tone::Plain) => None,
+            (_, Tone::Strong) => Some("1"),
+            (_, Tone::Faint) => Some("2"),
+            (_, Tone::Gone) => Some("31"),
+            (_, Tone::New) => Some("32"),
+            (_, Tone::Changed) => Some("33"),
+        };
+        match code {
+            Some(code) => self.text.push_str(&format!("\u{1b}[{code}m{line}\u{1b}[0m\n")),
+            None => self.text.push_str(&format!("{line}\n")),
+        }
+    }
+
+    fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
+    fn change(&mut self, change: &Change, line: &str) {
+        let (sign, tone) = match change.action {
+            Action::Create => ('+', Tone::New),
+            Action::Update | Action::Move | Action::Adopt => ('~', Tone::Changed),
+            Action::Delete | Action::Replace => ('-', Tone::Gone),
+            Action::Blocked => ('!', Tone::Gone),
+            Action::Release | Action::Keep | Action::Unchanged => ('=', Tone::Faint),
+        };
+        self.line(tone, &format!("  {sign} {line}"));
+        if let (Action::Blocked, Some(place)) = (change.action, &change.place) {
+            self.line(Tone::Faint, &format!("      {place}"));
+        }
+    }
+
+    fn difference(&mut self, change: &Change) {
+        for fields::Line { sign, text } in fields::lines(&change.diff) {
+            let (sign, tone) = match sign {
+                Sign::Removed => ('-', Tone::Gone),
+                Sign::Added => ('+', Tone::New),
+                Sign::Same => ('|', Tone::Faint),
+                Sign::Title => ('@', Tone::Faint),
+            };
+            self.line(tone, &format!("      {sign} {text}"));
+        }
+    }
+
+    fn object(&mut self, object: &ObjectOutcome) {
+        let ObjectOutcome { key, verdict, message, .. } = object;
+        let tone = match verdict {
+            Verdict::Failed | Verdict::Deleted | Verdict::Replaced => Tone::Gone,
+            Verdict::Created => Tone::New,
+            Verdict::Configured => Tone::Changed,
+            Verdict::Skipped | Verdict::Unchanged => Tone::Faint,
+        };
+        let kind = wording::kind(key).to_lowercase();
+        let namespace = key.namespace.as_deref().map(|namespace| format!(" ({namespace})")).unwrap_or_default();
+        let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+        self.line(tone, &format!("{kind}/{} {}{namespace}{message}", key.name, verdict.word()));
+    }
+}

@@ -1,0 +1,141 @@
+//! The words of every report: how objects, counts and reasons are called. Plain text, not yet escaped.
+
+use crate::object::ident::ObjectKey;
+use crate::plan::build::{Mode, Plan};
+use crate::plan::change::{Action, Change, Reason};
+use crate::plan::outcome::{Outcome, Verdict};
+
+/// The order in which a sentence counts what is to be done; what nothing is done about comes last, by itself.
+const TOLD: [Action; 9] = [
+    Action::Create,
+    Action::Update,
+    Action::Move,
+    Action::Adopt,
+    Action::Release,
+    Action::Replace,
+    Action::Delete,
+    Action::Blocked,
+    Action::Keep,
+];
+
+/// `Deployment.apps`.
+pub fn kind(key: &ObjectKey) -> String {
+    key.group_kind().to_string()
+}
+
+/// `shop/web`, or `shop` for a cluster-scoped object.
+pub fn name(key: &ObjectKey) -> String {
+    match &key.namespace {
+        Some(namespace) => format!("{namespace}/{}", key.name),
+        None => key.name.clone(),
+    }
+}
+
+/// `1 object`, `2 objects`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// `2 to delete`, `1 kept`.
+pub fn to_do(action: Action, count: usize) -> String {
+    match action {
+        Action::Keep => format!("{count} kept"),
+        Action::Blocked | Action::Unchanged => format!("{count} {}", action.word()),
+        _ => format!("{count} to {}", action.word()),
+    }
+}
+
+/// One sentence that says what would happen. `strong` marks what destroys or stops something.
+pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
+    let summary = plan.summary();
+    let count = |action| summary.get(&action).copied().unwrap_or_default();
+    let unchanged = count(Action::Unchanged);
+    let offline = if plan.mode == Mode::Offline { "compared with the base tree: " } else { "" };
+    if !plan.has_changes() {
+        let mut parts = Vec::new();
+        if unchanged > 0 {
+            parts.push(if unchanged == 1 {
+                "1 object is as desired".to_owned()
+            } else {
+                format!("{unchanged} objects are as desired")
+            });
+        }
+        if count(Action::Keep) > 0 {
+            parts.push(to_do(Action::Keep, count(Action::Keep)));
+        }
+        if plan.scope.is_empty() {
+            parts.push("no project is in scope".to_owned());
+        }
+        let why = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        return sentence(&format!("{offline}nothing to do{why}"));
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for action in TOLD {
+        match (action, count(action)) {
+            (Action::Delete, 0) => parts.push("nothing to delete".to_owned()),
+            (_, 0) => {}
+            (Action::Delete | Action::Replace | Action::Blocked, count) => parts.push(strong(&to_do(action, count))),
+            (_, count) => parts.push(to_do(action, count)),
+        }
+    }
+    let unchanged = if unchanged > 0 { format!("; {unchanged} unchanged") } else { String::new() };
+    sentence(&format!("{offline}{}{unchanged}", parts.join(", ")))
+}
+
+/// One sentence that says what happened.
+pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> String {
+    let verdicts =
+        [Verdict::Created, Verdict::Configured, Verdict::Replaced, Verdict::Deleted, Verdict::Failed, Verdict::Skipped];
+    let mut parts: Vec<String> = Vec::new();
+    for verdict in verdicts {
+        let count = outcome.count(verdict);
+        let words = format!("{count} {}", verdict.word());
+        match verdict {
+            _ if count == 0 => {}
+            Verdict::Replaced | Verdict::Deleted | Verdict::Failed => parts.push(strong(&words)),
+            _ => parts.push(words),
+        }
+    }
+    if parts.is_empty() {
+        parts.push("nothing was changed".to_owned());
+    }
+    if kept > 0 {
+        parts.push(to_do(Action::Keep, kept));
+    }
+    let unchanged = outcome.count(Verdict::Unchanged);
+    let unchanged = if unchanged > 0 { format!("; {unchanged} unchanged") } else { String::new() };
+    sentence(&format!("{}{unchanged}", parts.join(", ")))
+}
+
+/// Why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to other`.
+pub fn staying(change: &Change) -> String {
+    match (change.action, &change.reason) {
+        (Action::Keep, Reason::Protected(_)) => change.reason.to_string(),
+        (Action::Keep, reason) => format!("kept: {reason}"),
+        (Action::Release, reason) => format!("released: {reason}"),
+        (action, reason) => format!("{}: {reason}", action.word()),
+    }
+}
+
+/// What a reader should know of a change beside its action; absent where the action says it all.
+pub fn remark(change: &Change) -> Option<String> {
+    match (&change.reason, &change.from) {
+        (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
+        (_, Some(from)) => Some(format!("from {from}")),
+        (Reason::Unverified(by), None) => Some(format!("not checked by the server: {by} is created in this run")),
+        (reason, None) => Some(reason.to_string()),
+    }
+}
+
+/// A commit as people write it.
+pub fn commit(revision: &str) -> &str {
+    let is_hash = revision.len() >= 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { &revision[..12] } else { revision }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first: String = characters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

@@ -1,0 +1,616 @@
+//! Reports: what a reviewer sees, how long it may get, and that nothing in it comes alive.
+
+use std::collections::BTreeSet;
+
+use ktor_action::object::ident::{Ident, ObjectKey};
+use ktor_action::plan::build::{Mode, Plan};
+use ktor_action::plan::change::{Action, Change, FieldChange, Reason};
+use ktor_action::plan::guard::{Guard, Refusal};
+use ktor_action::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use ktor_action::project::path::ProjectPath;
+use ktor_action::project::snapshot::Place;
+use ktor_action::report::markdown::Markdown;
+use ktor_action::report::terminal::Style;
+use ktor_action::report::{Budget, Heading, json, markdown, summary, terminal};
+use pulldown_cmark::{Event, Options, Parser, Tag};
+
+const COMMENT: usize = 60_000;
+const SUMMARY: usize = 900 * 1024;
+
+fn key(kind: &str, name: &str) -> ObjectKey {
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let (namespace, name) = match name.split_once('/') {
+        Some((namespace, name)) => (Some(namespace.to_owned()), name),
+        None => (None, name),
+    };
+    ObjectKey { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }
+}
+
+fn project(text: &str) -> ProjectPath {
+    text.parse().unwrap()
+}
+
+fn change(action: Action, reason: Reason, kind: &str, name: &str, of: &str) -> Change {
+    Change {
+        action,
+        reason,
+        ident: Ident { key: key(kind, name), version: "v1".into() },
+        project: project(of),
+        from: None,
+        place: None,
+        uid: None,
+        resource_version: None,
+        diff: vec![],
+    }
+}
+
+fn field(path: &str, before: Option<&str>, after: Option<&str>) -> FieldChange {
+    FieldChange { path: path.into(), before: before.map(str::to_owned), after: after.map(str::to_owned) }
+}
+
+fn empty() -> Plan {
+    Plan {
+        root: project("demo"),
+        mode: Mode::Server,
+        scope: BTreeSet::from([project("demo"), project("demo.shop")]),
+        changes: vec![],
+        cleanup: vec![],
+        refusals: vec![],
+        notices: vec![],
+        digest: "5e".repeat(32),
+    }
+}
+
+fn heading() -> Heading<'static> {
+    Heading {
+        target: "demo",
+        cluster: Some("prod-eu"),
+        base: Some("1111111111111111111111111111111111111111"),
+        head: Some("2222222222222222222222222222222222222222"),
+        run: Some("https://forge.example/demo/actions/runs/7"),
+    }
+}
+
+/// One of everything.
+fn full() -> Plan {
+    let mut update = change(Action::Update, Reason::Differs, "Deployment.apps", "shop/web", "demo.shop");
+    update.diff = vec![
+        field("spec.replicas", Some("2"), Some("3")),
+        field("spec.template.spec.containers[name=web].image", Some("\"web:1.4\""), Some("\"web:1.5\"")),
+        field(
+            "spec.template.spec.containers[name=proxy]",
+            None,
+            Some(r#"{"image":"proxy:2","ports":[{"containerPort":8080}]}"#),
+        ),
+    ];
+    let mut config = change(Action::Move, Reason::MovedFrom("demo".into()), "ConfigMap", "shop/settings", "demo.shop");
+    config.from = Some(project("demo"));
+    config.diff = vec![
+        field("data.app.conf", Some(r#""a = 1\nb = 2\nc = 3\nd = 4\n""#), Some(r#""a = 1\nb = 20\nc = 3\nd = 4\n""#)),
+        field("data.motd", Some("\"hello\""), None),
+    ];
+    let mut blocked = change(
+        Action::Blocked,
+        Reason::Conflict(".spec.replicas is held by autoscaler".into()),
+        "Deployment.apps",
+        "shop/api",
+        "demo.shop",
+    );
+    blocked.place = Some(Place::new("shop/api.yaml", 12, 1));
+    Plan {
+        changes: vec![
+            change(Action::Create, Reason::New, "Namespace", "till", "demo"),
+            change(Action::Create, Reason::Unverified("Namespace till".into()), "ConfigMap", "till/rates", "demo"),
+            change(Action::Adopt, Reason::Unmarked, "Service", "shop/web", "demo.shop"),
+            config,
+            blocked,
+            update,
+            change(Action::Unchanged, Reason::AsDesired, "Secret", "shop/key", "demo.shop"),
+        ],
+        cleanup: vec![
+            change(Action::Delete, Reason::Undesired, "Namespace", "old-shop", "demo"),
+            change(Action::Delete, Reason::Undesired, "Deployment.apps", "old-shop/web", "demo.shop"),
+            change(
+                Action::Keep,
+                Reason::Protected("its annotation kubernator.io/cleanup says so".into()),
+                "PersistentVolumeClaim",
+                "shop/books",
+                "demo.shop",
+            ),
+            change(Action::Release, Reason::Foreign("other.api".into()), "ConfigMap", "shop/lent", "demo.shop"),
+        ],
+        refusals: vec![Refusal {
+            guard: Guard::Namespace,
+            message: "namespaces and all they hold would be deleted: Namespace old-shop".into(),
+            flag: Some("--allow-namespace-deletion"),
+        }],
+        notices: vec!["An apply of this root is in progress, by demo run 12.".into()],
+        ..empty()
+    }
+}
+
+#[test]
+fn a_plan_says_first_what_is_deleted_and_refused() {
+    let Markdown { text, omitted } = markdown::plan(&full(), &heading(), Budget::COMMENT);
+    assert_eq!(omitted, 0);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_plan_on_a_terminal_ends_with_what_matters_most() {
+    insta::assert_snapshot!(terminal::plan(&full(), &heading(), Style::Plain));
+    let colored = terminal::plan(&full(), &heading(), Style::Color);
+    assert!(colored.contains("\u{1b}[31m  - delete  Namespace"), "{colored}");
+}
+
+#[test]
+fn an_empty_plan_reads_well() {
+    let say = |plan: &Plan| {
+        let text = markdown::plan(plan, &heading(), Budget::COMMENT).text;
+        text.lines().nth(2).unwrap().to_owned()
+    };
+    let mut plan = empty();
+    assert_eq!(say(&plan), "Nothing to do.");
+    plan.changes = vec![change(Action::Unchanged, Reason::AsDesired, "Secret", "a/b", "demo")];
+    assert_eq!(say(&plan), "Nothing to do: 1 object is as desired.");
+    plan.cleanup = vec![change(Action::Keep, Reason::Protected("x".into()), "Secret", "a/c", "demo")];
+    assert_eq!(say(&plan), "Nothing to do: 1 object is as desired, 1 kept.");
+    plan = Plan { scope: BTreeSet::new(), ..empty() };
+    assert_eq!(say(&plan), "Nothing to do: no project is in scope.");
+    plan.mode = Mode::Offline;
+    assert_eq!(say(&plan), "Compared with the base tree: nothing to do: no project is in scope.");
+    assert!(markdown::plan(&plan, &heading(), Budget::COMMENT).text.starts_with("## Offline plan for `demo`"));
+    assert!(terminal::plan(&plan, &heading(), Style::Plain).starts_with("plan for demo on prod-eu, offline,"));
+}
+
+fn happened(verdict: Verdict, kind: &str, name: &str, message: Option<&str>) -> ObjectOutcome {
+    ObjectOutcome { key: key(kind, name), project: project("demo"), verdict, message: message.map(str::to_owned) }
+}
+
+fn incomplete() -> Outcome {
+    Outcome {
+        applied: vec![
+            happened(Verdict::Created, "Namespace", "till", None),
+            happened(Verdict::Configured, "Deployment.apps", "shop/web", None),
+            happened(Verdict::Failed, "Deployment.apps", "shop/api", Some("spec.replicas: must not be negative")),
+            happened(Verdict::Failed, "Job.batch", "shop/seed", Some("deadline exceeded")),
+            happened(Verdict::Skipped, "Ingress.networking.k8s.io", "shop/web", Some("needs Service shop/web")),
+            happened(Verdict::Unchanged, "Secret", "shop/key", None),
+        ],
+        cleaned: vec![],
+    }
+}
+
+#[test]
+fn a7_an_incomplete_apply_names_what_failed_first() {
+    let mut plan = full();
+    plan.refusals.clear();
+    let outcome = incomplete();
+    let error = Some("apply demo: 2 objects failed");
+    insta::assert_snapshot!(markdown::outcome(&plan, &outcome, &heading(), error, Budget::COMMENT).text);
+    insta::assert_snapshot!(terminal::outcome(&outcome, Style::Plain), @r"
+    namespace/till created
+    deployment.apps/web configured (shop)
+    deployment.apps/api failed (shop): spec.replicas: must not be negative
+    job.batch/seed failed (shop): deadline exceeded
+    ingress.networking.k8s.io/web skipped (shop): needs Service shop/web
+    1 created, 1 configured, 2 failed, 1 skipped; 1 unchanged.
+    ");
+}
+
+#[test]
+fn a_complete_apply_says_what_was_deleted_and_what_stays() {
+    let outcome = Outcome {
+        applied: vec![happened(Verdict::Unchanged, "Secret", "shop/key", None)],
+        cleaned: vec![happened(Verdict::Deleted, "ConfigMap", "shop/old", None)],
+    };
+    let mut plan = full();
+    plan.notices.clear();
+    let text = markdown::outcome(&plan, &outcome, &heading(), None, Budget::COMMENT).text;
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_refused_apply_says_why_nothing_was_done() {
+    let error = Some("the plan is refused");
+    let text = markdown::outcome(&full(), &Outcome::default(), &heading(), error, Budget::COMMENT).text;
+    assert!(text.starts_with("## Not applied: `demo` on `prod-eu`\n\nNothing was changed, 1 kept.\n"), "{text}");
+    assert!(text.contains("`--allow-namespace-deletion`"), "{text}");
+}
+
+#[test]
+fn a_plan_that_could_not_be_made_still_has_a_report() {
+    insta::assert_snapshot!(markdown::failure(&heading(), "read shop/api.yaml\n  3:5: a tab\u{1b}[0m\n```"), @r"
+    ## No plan for `demo` on `prod-eu`
+
+    > [!CAUTION]
+    > **The plan could not be made.** Nothing was changed.
+
+    ````text
+    read shop/api.yaml
+      3:5: a tab\u{1b}[0m
+    ```
+    ````
+
+    <sub>from `111111111111` to `222222222222` · [run](https://forge.example/demo/actions/runs/7)</sub>
+    ");
+}
+
+#[test]
+fn json_keys_keep_their_order() {
+    let text = json::text(&json::plan(&full(), &heading())).unwrap();
+    let keys = |depth: usize| -> Vec<&str> {
+        let indent = "  ".repeat(depth);
+        let lines = text.lines().filter_map(|line| line.strip_prefix(&indent)?.strip_prefix('"'));
+        lines.map(|line| line.split('"').next().unwrap()).collect()
+    };
+    assert_eq!(
+        keys(1),
+        [
+            "version", "root", "target", "mode", "base", "head", "scope", "summary", "changes", "cleanup", "refusals",
+            "notices", "digest", "cluster"
+        ]
+    );
+    assert_eq!(keys(3)[..8], ["action", "reason", "key", "version", "project", "from", "source", "diff"]);
+    insta::assert_snapshot!(json::text(&json::plan(&empty(), &heading())).unwrap());
+    let outcome = incomplete();
+    let document: serde_json::Value = serde_json::to_value(json::outcome(&full(), &outcome, &heading(), None)).unwrap();
+    assert_eq!(document["complete"], false);
+    assert_eq!(document["summary"]["failed"], 2);
+    assert_eq!(document["applied"][2]["message"], "spec.replicas: must not be negative");
+}
+
+#[test]
+fn f5_json_text_means_the_same_and_is_safe_in_a_log() {
+    let mut plan = empty();
+    plan.notices = vec!["a ##[error]b \u{202e}c \u{1f600} ä \u{e0041} ::x\r".into()];
+    let document = serde_json::to_value(json::plan(&plan, &heading())).unwrap();
+    let text = json::text(&json::plan(&plan, &heading())).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
+    assert!(!text.contains("##[") && !text.contains('\u{202e}') && !text.contains('\u{e0041}'), "{text}");
+    assert!(text.contains("\u{1f600} ä"), "{text}");
+}
+
+/// What stands where in a report, as an independent reader of Markdown sees it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    links: Vec<String>,
+    headings: usize,
+    items: usize,
+    html: Vec<String>,
+    /// Text outside of code.
+    words: String,
+    code: String,
+}
+
+fn read(text: &str) -> Seen {
+    let mut seen = Seen::default();
+    let mut in_code = false;
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_FOOTNOTES
+        | Options::ENABLE_GFM
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_MATH;
+    for event in Parser::new_ext(text, options) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                seen.links.push(dest_url.into_string());
+            }
+            Event::Start(Tag::Heading { .. }) => seen.headings += 1,
+            Event::Start(Tag::Item) => seen.items += 1,
+            Event::Start(Tag::CodeBlock(_)) => in_code = true,
+            Event::End(pulldown_cmark::TagEnd::CodeBlock) => in_code = false,
+            Event::Html(html) | Event::InlineHtml(html) => seen.html.push(html.into_string()),
+            Event::Code(text) => seen.code.push_str(&text),
+            Event::Text(text) if in_code => seen.code.push_str(&text),
+            Event::Text(text) => {
+                seen.words.push_str(&text);
+                seen.words.push(' ');
+            }
+            Event::InlineMath(text) | Event::DisplayMath(text) => panic!("math: {text}"),
+            Event::FootnoteReference(text) => panic!("footnote: {text}"),
+            Event::TaskListMarker(_) => panic!("a task"),
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// Texts that come alive where they are not made inert.
+const CORPUS: [&str; 34] = [
+    "[click](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "<https://evil.example>",
+    "https://evil.example/?x",
+    "www.evil.example",
+    "a@evil.example",
+    "@org/team",
+    "please ask @org/team, or #123, or GH-123, or org/repo#1, !5",
+    "0123456789abcdef0123456789abcdef01234567",
+    "# heading",
+    "a\n# heading\n\nparagraph",
+    "a\r\n===\r\n",
+    "- item\n- item",
+    "1. item",
+    "> quote",
+    "`code` ``two`` ```three```",
+    "```\n# heading\n",
+    "````\n@org/team\n````",
+    "~~~\n@org/team",
+    "<!-- ktor",
+    "--> @org/team",
+    "</details></code></summary>@org/team<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "&lt;b&gt; &#64;org/team",
+    "a | b | c |",
+    "\\| \\` \\",
+    "`",
+    "**bold** __bold__ ~~gone~~ $x$ $$y$$ [^1] - [ ] task",
+    "\u{202e}evil\u{2066}\u{200b}@\u{200b}org/team",
+    "::error::x",
+    " ##[error]x",
+    "x\r::set-output name=a::b",
+    "\u{1b}[2J\u{1b}]8;;https://evil.example\u{7}x",
+    "",
+];
+
+/// A plan with one text wherever a text can stand.
+fn hostile(text: &str) -> Plan {
+    let with = |action: Action, reason: Reason| {
+        let mut change = change(action, reason, "Kind", "namespace/name", "demo");
+        change.ident.key =
+            ObjectKey { group: text.into(), kind: text.into(), namespace: Some(text.into()), name: text.into() };
+        change.place = Some(Place::new(text, 1, 1));
+        change
+    };
+    let json = serde_json::Value::from(text).to_string();
+    let long = serde_json::Value::from(format!("{text}\n{text}\nx")).to_string();
+    let nested = serde_json::json!({text: [text, {text: text}]}).to_string();
+    let mut update = with(Action::Update, Reason::Differs);
+    update.diff = vec![
+        field(text, Some(&json), Some(&nested)),
+        field(text, Some(&long), Some("\"x\"")),
+        field(text, Some(text), None),
+    ];
+    let mut moved = update.clone();
+    (moved.action, moved.reason) = (Action::Move, Reason::MovedFrom(text.into()));
+    let refusal = |flag| Refusal { guard: Guard::Ownership, message: text.into(), flag };
+    Plan {
+        changes: vec![
+            update,
+            moved,
+            with(Action::Create, Reason::Unverified(text.into())),
+            with(Action::Replace, Reason::Differs),
+            with(Action::Blocked, Reason::Refused(text.into())),
+            with(Action::Adopt, Reason::Unmarked),
+        ],
+        cleanup: vec![
+            with(Action::Delete, Reason::Undesired),
+            with(Action::Keep, Reason::Unknown(text.into())),
+            with(Action::Release, Reason::Foreign(text.into())),
+            with(Action::Blocked, Reason::Refused(text.into())),
+        ],
+        refusals: vec![refusal(None), refusal(Some("--adopt"))],
+        notices: vec![text.to_owned(), format!("about {text}: mind it")],
+        ..empty()
+    }
+}
+
+/// Every Markdown report with one text in all its places.
+fn reports(text: &str) -> Vec<String> {
+    let plan = hostile(text);
+    let heading = Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: Some(text) };
+    let object = |verdict| ObjectOutcome {
+        key: plan.changes[0].ident.key.clone(),
+        project: project("demo"),
+        verdict,
+        message: Some(text.to_owned()),
+    };
+    let outcome = Outcome {
+        applied: [Verdict::Failed, Verdict::Failed, Verdict::Skipped, Verdict::Created, Verdict::Configured]
+            .map(object)
+            .to_vec(),
+        cleaned: vec![object(Verdict::Deleted)],
+    };
+    vec![
+        markdown::plan(&plan, &heading, Budget::COMMENT).text,
+        markdown::plan(&plan, &heading, Budget::COMMENT.less(COMMENT)).text,
+        markdown::outcome(&plan, &outcome, &heading, Some(text), Budget::COMMENT).text,
+        markdown::outcome(&plan, &Outcome::default(), &heading, Some(text), Budget::COMMENT).text,
+        markdown::failure(&heading, text),
+        markdown::note(&heading, text),
+        markdown::closed(&heading),
+    ]
+}
+
+#[test]
+fn f5_untrusted_text_is_inert_in_markdown() {
+    let harmless = reports("harmless");
+    for text in CORPUS {
+        for (expected, report) in harmless.iter().zip(reports(text)) {
+            let (expected, seen) = (read(expected), read(&report));
+            let context = format!("{text:?} in\n{report}");
+            // The structure is the one that a harmless text gives.
+            assert_eq!(seen.links, Vec::<String>::new(), "{context}");
+            assert_eq!(seen.headings, expected.headings, "{context}");
+            assert_eq!(seen.items, expected.items, "{context}");
+            assert_eq!(tags(&seen), tags(&expected), "{context}");
+            // Nothing outside of code is read by a forge as a mention, a reference or an address.
+            for sign in ["@", "#", "://", "www.", "GH-", "!5", "`", "|", "<", "$", "~", "*", "0123456789abcdef"] {
+                assert!(!seen.words.contains(sign), "{sign} of {context}");
+            }
+            assert!(report.chars().all(|c| c == '\n' || !c.is_control()), "{context}");
+            assert!(!report.contains(['\u{202e}', '\u{2066}', '\u{200b}']), "{context}");
+            assert_eq!(report.matches("<details>").count(), report.lines().filter(|l| *l == "</details>").count());
+        }
+    }
+}
+
+/// The HTML tags, without the text between them; what stands in `<code>` must be there as text.
+fn tags(seen: &Seen) -> Vec<String> {
+    let html = seen.html.concat();
+    let tags: Vec<String> =
+        html.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default().to_owned()).collect();
+    // Mentions count in the text of HTML as well, but not inside of its code.
+    let outside: String = html.split("<code>").map(|part| part.split("</code>").last().unwrap_or_default()).collect();
+    assert!(!outside.contains('@') && !outside.contains("#1"), "{outside}");
+    tags
+}
+
+#[test]
+fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
+    for text in CORPUS {
+        let plan = hostile(text);
+        let heading =
+            Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: Some(text) };
+        let object = ObjectOutcome {
+            key: plan.changes[0].ident.key.clone(),
+            project: project("demo"),
+            verdict: Verdict::Failed,
+            message: Some(text.to_owned()),
+        };
+        let outcome = Outcome { applied: vec![object], cleaned: vec![] };
+        for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&outcome, Style::Plain)] {
+            for line in report.lines() {
+                assert!(!line.trim_start().starts_with("::"), "{line}");
+                assert!(!line.contains("##["), "{line}");
+                assert!(!line.chars().any(char::is_control), "{line:?}");
+                assert!(!line.contains(['\u{202e}', '\u{2066}', '\u{200b}']), "{line:?}");
+            }
+        }
+    }
+}
+
+fn many(updates: usize, creations: usize, deletions: usize) -> Plan {
+    let lines: String = (0..12).map(|n| format!("line {n}\\n")).collect();
+    let update = |n: usize| {
+        let mut change =
+            change(Action::Update, Reason::Differs, "ConfigMap", &format!("shop/settings-{n:04}"), "demo.shop");
+        // Some differences are longer than others.
+        let value = format!("\"{}{n}\"", lines.repeat(n % 5));
+        change.diff = vec![field("data.a", Some(&value), Some("\"x\\ny\"")), field("data.b", None, Some("1"))];
+        change
+    };
+    let create = |n: usize| change(Action::Create, Reason::New, "Secret", &format!("shop/new-{n:04}"), "demo.shop");
+    let delete = |n: usize| change(Action::Delete, Reason::Undesired, "Service", &format!("shop/old-{n:04}"), "demo");
+    Plan {
+        changes: (0..updates).map(update).chain((0..creations).map(create)).collect(),
+        cleanup: (0..deletions).map(delete).collect(),
+        ..empty()
+    }
+}
+
+fn check_whole(text: &str, most: usize) {
+    assert!(text.len() <= most, "{} bytes", text.len());
+    assert_eq!(text.lines().filter(|line| line.starts_with("```")).count() % 2, 0);
+    assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
+    // The last line is read as what it is: nothing before it is left open.
+    assert!(read(text).html.concat().ends_with("</sub>"), "{}", &text[text.len() - 200..]);
+}
+
+#[test]
+fn f2_a_comment_on_5000_changes_fits_and_counts() {
+    let plan = many(5_000, 0, 300);
+    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    assert!(text.len() > COMMENT - 4_000, "only {} bytes used", text.len());
+    assert!(text.contains("5000 to update, **300 to delete**"), "{text}");
+    assert_eq!(text.matches("\n- Service").count(), 300);
+    let shown = text.matches("<details>").count();
+    let sentence = format!("{} differences not shown here, in the step summary", 5_000 - shown);
+    assert!(text.contains(&sentence), "{text}");
+    let named = text.matches("\n! update").count();
+    assert!(text.contains(&format!("… and {} more, in the step summary", 5_000 - shown - named)), "{text}");
+    assert_eq!(omitted, 5_000 - shown);
+    assert!(text.contains("[step summary](https://forge.example/"));
+
+    let Markdown { text, omitted } = summary::plan(&plan, &heading());
+    check_whole(&text, SUMMARY);
+    let shown = text.matches("<details>").count();
+    assert!(shown > 2_000, "{shown}");
+    assert_eq!(omitted, 5_000 - shown);
+    assert_eq!(shown + text.matches("\n! update").count(), 5_000, "every object is named");
+}
+
+#[test]
+fn f2_differences_go_before_lists_and_lists_before_deletions() {
+    // All of it fits.
+    let Markdown { text, omitted } = markdown::plan(&many(20, 30, 20), &heading(), Budget::COMMENT);
+    assert_eq!((omitted, text.matches("<details>").count()), (0, 21));
+    // Differences are left out, the longest first; every object is named.
+    let Markdown { text, omitted } = markdown::plan(&many(300, 100, 200), &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    let shown = text.matches("<details>").count() - 1;
+    assert!(omitted > 0 && shown > 50, "{omitted} {shown}");
+    assert_eq!(omitted, 300 - shown);
+    assert_eq!(text.matches("\n! update").count(), 300 - shown);
+    assert_eq!(text.matches("\n+ create").count(), 100);
+    assert_eq!(text.matches("\n- Service").count(), 200);
+    assert!(text.contains("settings-0000</code>") && !text.contains("settings-0004</code>"));
+    // Lists are cut, deletions are not.
+    let Markdown { text, omitted } = markdown::plan(&many(1_000, 1_000, 1_000), &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    assert_eq!(text.matches("\n- Service").count(), 1_000);
+    let named = text.matches("\n+ create").count();
+    assert!(named < 1_000);
+    assert!(text.contains(&format!("… and {} more, in the step summary", 1_000 - named)), "{text}");
+    assert_eq!(omitted, 1_000 - named + 1_000 - text.matches("</code>: 2 fields").count());
+}
+
+#[test]
+fn f2_a_cleanup_list_that_does_not_fit_is_counted() {
+    let Markdown { text, omitted } = markdown::plan(&many(10, 10, 3_000), &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    assert!(text.contains("### Cleanup: 3000 to delete"), "{text}");
+    let shown = text.matches("\n- Service").count();
+    assert!(shown > 1_000, "{shown}");
+    assert!(text.contains(&format!("… and {} more, in the step summary.", 3_000 - shown)), "{text}");
+    assert!(omitted >= 3_000 - shown);
+    let text = summary::plan(&many(10, 10, 3_000), &heading()).text;
+    assert_eq!(text.matches("\n- Service").count(), 3_000);
+}
+
+#[test]
+fn f2_any_plan_fits_any_budget() {
+    let long = "[@x](y) `".repeat(2_000);
+    let mut plans: Vec<Plan> = vec![empty(), full(), hostile(&long)];
+    let mut plan = many(300, 300, 300);
+    let mut all = hostile(&long);
+    for _ in 0..200 {
+        plan.changes.extend(all.changes.iter().cloned());
+        plan.cleanup.extend(all.cleanup.iter().cloned());
+        plan.refusals.append(&mut all.refusals.clone());
+        plan.notices.append(&mut all.notices.clone());
+    }
+    all.scope = (0..5_000).map(|n| project(&format!("demo.{}-{n}", "x".repeat(200)))).collect();
+    plan.scope = all.scope.clone();
+    for (change, project) in plan.changes.iter_mut().zip(&all.scope) {
+        change.project = project.clone();
+    }
+    plans.push(plan);
+    for plan in &plans {
+        for bytes in [0, 8_192, 20_000, COMMENT] {
+            let budget = Budget::COMMENT.less(COMMENT - bytes);
+            let long_heading = Heading { target: &long, cluster: Some(&long), head: Some(&long), ..heading() };
+            for heading in [heading(), long_heading] {
+                check_whole(&markdown::plan(plan, &heading, budget).text, bytes.max(Budget::LEAST));
+                let outcome = Outcome {
+                    applied: plan
+                        .changes
+                        .iter()
+                        .map(|change| ObjectOutcome {
+                            key: change.ident.key.clone(),
+                            project: change.project.clone(),
+                            verdict: Verdict::Failed,
+                            message: Some(long.clone()),
+                        })
+                        .collect(),
+                    cleaned: vec![],
+                };
+                let report = markdown::outcome(plan, &outcome, &heading, Some(&long), budget);
+                check_whole(&report.text, bytes.max(Budget::LEAST));
+            }
+        }
+    }
+}
