@@ -201,3 +201,101 @@ impl SendError {
         ReadError::Unavailable(self.into_refusal().message_mut().map(std::mem::take).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        Answer { status, body: body.as_bytes().to_vec(), retry_after: None, after_unknown: false }
+    }
+
+    fn check(status: u16, body: Value, expected: &str) {
+        let mut status_body = json!({"kind": "Status"});
+        status_body.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let refusal = answer(status, &status_body.to_string()).refusal();
+        let debug = format!("{refusal:?}");
+        assert_eq!(debug.split('(').next().unwrap(), expected, "{status} {body}: {debug}");
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let forbidden = |text| json!({"reason": "Forbidden", "message": text});
+        let cause = |cause| json!({"message": "x", "details": {"name": "x", "causes": [cause]}});
+        check(403, forbidden("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource"), "Forbidden");
+        check(403, forbidden("pods \"x\" is forbidden: exceeded quota: q"), "Denied");
+        check(403, forbidden("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\""), "Denied");
+        check(403, cause(json!({"reason": "NamespaceTerminating"})), "Terminating");
+        check(403, forbidden("create not allowed while custom resource definition is terminating"), "Terminating");
+        check(400, json!({"message": "admission webhook \"a.b\" denied the request: no"}), "Denied");
+        check(
+            422,
+            json!({"message": "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}),
+            "Denied",
+        );
+        check(
+            404,
+            json!({"reason": "NotFound", "message": "namespaces \"x\" not found",
+            "details": {"name": "x", "kind": "namespaces"}}),
+            "NoNamespace",
+        );
+        check(
+            404,
+            json!({"reason": "NotFound", "message": "the server could not find the requested resource",
+            "details": {}}),
+            "NoKind",
+        );
+        check(409, json!({"reason": "Conflict", "message": "uid mismatch"}), "Changed");
+        check(409, json!({"reason": "AlreadyExists", "message": "x"}), "Changed");
+        // Another object stands there now; the manifest has nothing to do with it.
+        check(422, cause(json!({"reason": "FieldValueInvalid", "field": "metadata.uid"})), "Changed");
+        check(422, cause(json!({"reason": "FieldValueInvalid", "field": "spec.selector"})), "Invalid");
+        check(400, json!({"reason": "BadRequest", "message": "x"}), "Invalid");
+        check(
+            500,
+            json!({"message": "failed to create typed patch object (x): .spec.y: field not declared"}),
+            "Invalid",
+        );
+        check(500, json!({"reason": "InternalError", "message": "failed calling webhook \"x\""}), "Unavailable");
+        check(500, json!({"message": "etcdserver: request timed out"}), "Unavailable");
+        check(503, json!({"message": "the server is currently unable to handle the request"}), "Unavailable");
+        check(504, json!({"message": "request did not complete within the allotted timeout"}), "Unavailable");
+        check(429, json!({"message": "too many requests"}), "Unavailable");
+        check(401, json!({"message": "Unauthorized"}), "Forbidden");
+    }
+
+    #[test]
+    fn a3_conflicts_name_fields_and_managers() {
+        let body = json!({"kind": "Status", "reason": "Conflict", "details": {"name": "x", "causes": [
+            {"reason": "FieldManagerConflict", "field": ".spec.replicas",
+             "message": "conflict with \"hpa\" with subresource \"scale\" using apps/v1"},
+            {"reason": "FieldManagerConflict", "field": ".data.a", "message": "conflict with \"kubectl\" using v1"}]}});
+        let Refusal::Conflict(contested) = answer(409, &body.to_string()).refusal() else { panic!() };
+        let contested: Vec<_> = contested.iter().map(|one| (one.field.as_str(), one.manager.as_str())).collect();
+        assert_eq!(contested, [(".spec.replicas", "hpa"), (".data.a", "kubectl")]);
+    }
+
+    #[test]
+    fn a_404_proves_absence_only_when_it_names_the_object() {
+        let named = r#"{"kind":"Status","reason":"NotFound","message":"x","details":{"name":"x","kind":"configmaps"}}"#;
+        let unnamed = r#"{"kind":"Status","reason":"NotFound","message":"x","details":{}}"#;
+        for (body, missing) in
+            [(named, true), (unnamed, false), ("404 page not found\n", false), ("<html>", false), ("", false)]
+        {
+            let answer = answer(404, body);
+            assert_eq!(answer.is_missing_object(), missing, "{body}");
+            assert_eq!(answer.read_error() == ReadError::Gone, !missing, "{body}");
+            assert_eq!(matches!(answer.refusal(), Refusal::NoKind(_)), !missing, "{body}");
+        }
+        assert!(!answer(503, named).is_missing_object());
+    }
+
+    #[test]
+    fn words_are_one_readable_line() {
+        assert_eq!(answer(502, "<html>\n  Bad\r\n::gateway</html>").words(), "<html> Bad ::gateway</html>");
+        assert_eq!(answer(502, "").words(), "the server answered 502 Bad Gateway");
+        assert!(answer(502, &"ü".repeat(5_000)).words().chars().count() == 2_001);
+    }
+}

@@ -69,12 +69,12 @@ impl Cluster {
     ) -> Result<Live, ObjectError> {
         let (key, live) = observed;
         let path = request::object(kind, key)?;
-        let patch = json!([
+        let operations = json!([
             {"op": "test", "path": "/metadata/uid", "value": live.uid()},
             {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
         ]);
-        let answer = self.change(lock, Call::json_patch(&path, &patch, root)).await?;
+        let answer = self.change(lock, Call::json_patch(&path, &operations, root)).await?;
         Ok(answer.object()?)
     }
 
@@ -127,4 +127,87 @@ fn has_no_other_manager(live: &Live, root: &Root) -> bool {
         .into_iter()
         .flatten()
         .all(|entry| text(entry, "manager") == manager || !text(entry, "subresource").is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault, hold, message, root};
+    use super::*;
+    use crate::object::ident::GroupKind;
+    use crate::object::kinds::Kinds;
+    use http::Method;
+
+    const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
+
+    fn kind() -> Kind {
+        Kinds::builtin().get(&GroupKind::new("", "ConfigMap")).unwrap().clone()
+    }
+
+    fn body() -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "a"}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_apply_forces_nothing_and_a_dry_run_changes_nothing() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        assert!(cluster.try_apply(&kind(), &body(), &root()).await.unwrap().created);
+        cluster.try_as_new(&kind(), &body(), &root()).await.unwrap();
+        assert_eq!(fake.object(PATH), None);
+        let lock = hold(&cluster, "us").await;
+        assert!(cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap().created);
+        assert!(!cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap().created);
+        let query = "fieldManager=ktor-demo&fieldValidation=Strict&force=false";
+        let journal = fake.journal();
+        assert_eq!(journal[0], format!("PATCH {PATH}&{query}&dryRun=All"));
+        assert_eq!(*journal.last().unwrap(), format!("PATCH {PATH}&{query}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_create_whose_answer_was_lost_is_still_ours() {
+        for (manager, created) in [("ktor-demo", true), ("someone", false)] {
+            let fake = Fake::new();
+            let cluster = fake.cluster();
+            let lock = hold(&cluster, "us").await;
+            let mut body = body();
+            body["metadata"]["managedFields"] = json!([
+                {"manager": manager, "operation": "Apply"},
+                {"manager": "controller", "operation": "Update", "subresource": "status"}]);
+            fake.fail(Method::PATCH, "/configmaps/", Fault::LoseAnswer);
+            let applied = cluster.apply(&lock, &kind(), &body, &root()).await.unwrap();
+            assert_eq!(applied.created, created, "{manager}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a11_the_manifests_mistake_fails_at_once_and_a_webhook_is_asked_again() {
+        let typed =
+            "failed to create typed patch object (a/x; v1, Kind=ConfigMap): .spec: field not declared in schema";
+        let hook = "Internal error occurred: failed calling webhook \"w.x\": connection refused";
+        for (answer, times, attempts) in [(message("", typed), 1, 1), (message("InternalError", hook), 9, 7)] {
+            let fake = Fake::new();
+            let cluster = fake.cluster();
+            let lock = hold(&cluster, "us").await;
+            for _ in 0..times {
+                fake.fail(Method::PATCH, "/configmaps/", Fault::Answer(500, answer.clone()));
+            }
+            let refused = cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap_err();
+            let sent = fake.journal().iter().filter(|line| line.starts_with("PATCH")).count();
+            assert_eq!(sent, attempts);
+            assert!(refused.to_string().contains(answer["message"].as_str().unwrap()), "{refused}");
+            let ObjectError::Refused(refusal) = refused else { panic!("{refused}") };
+            assert_eq!(matches!(refusal, Refusal::Invalid(_)), attempts == 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_namespace_is_created_once() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        cluster.ensure_namespace("kube-state").await.unwrap();
+        let made = fake.object("/api/v1/namespaces/kube-state").unwrap();
+        assert_eq!(made["metadata"]["labels"], Value::Null);
+        cluster.ensure_namespace("kube-state").await.unwrap();
+        assert_eq!(fake.journal().iter().filter(|line| line.starts_with("POST")).count(), 1);
+    }
 }

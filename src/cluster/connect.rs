@@ -45,8 +45,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             concurrency: 8,
-            lease_duration: Duration::from_secs(60),
-            readiness_timeout: Duration::from_secs(300),
+            lease_duration: Duration::from_mins(1),
+            readiness_timeout: Duration::from_mins(5),
             request_timeout: Duration::from_secs(30),
         }
     }
@@ -217,7 +217,7 @@ fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, Clus
     connector.set_connect_timeout(Some(settings.request_timeout / 2));
     connector.set_keepalive(Some(Duration::from_secs(30)));
     let connector = config.rustls_https_connector_with_connector(connector).map_err(failed)?;
-    let pool = Pool::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(60)).build(connector);
+    let pool = Pool::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_mins(1)).build(connector);
 
     let service = GateLayer { time_out: settings.request_timeout }.layer(pool);
     let service = config.extra_headers_layer().map_err(failed)?.layer(service);

@@ -57,3 +57,68 @@ impl Cluster {
         Ok(if terminating { Deleted::Terminating } else { Deleted::Gone })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault, hold};
+    use super::*;
+    use crate::object::ident::GroupKind;
+    use crate::object::kinds::Kinds;
+    use http::Method;
+    use serde_json::json;
+
+    const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
+
+    fn kind() -> Kind {
+        Kinds::builtin().get(&GroupKind::new("", "ConfigMap")).unwrap().clone()
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: Some("a".into()), name: "x".into() }
+    }
+
+    async fn delete(metadata: Value, uid: &str, fault: Option<Fault>) -> (Result<Deleted, ObjectError>, bool) {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        fake.set(PATH, Some(json!({"metadata": metadata})));
+        let version = fake.object(PATH).unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        if let Some(fault) = fault {
+            fake.fail(Method::DELETE, "/configmaps/", fault);
+        }
+        let deleted = cluster.delete(&lock, &kind(), &key(), uid, &version).await;
+        (deleted, fake.object(PATH).is_some())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c2_exactly_the_object_that_was_looked_at_is_deleted() {
+        let plain = json!({"uid": "u"});
+        let held = json!({"uid": "u", "finalizers": ["a/b"]});
+        assert_eq!(delete(plain.clone(), "u", None).await, (Ok(Deleted::Gone), false));
+        assert_eq!(delete(held.clone(), "u", None).await, (Ok(Deleted::Terminating), true));
+        let (refused, still) = delete(plain.clone(), "another", None).await;
+        assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && still);
+        let (refused, still) = delete(plain.clone(), "", None).await;
+        assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Invalid(_)))) && still);
+        // What our own lost attempt did is not someone else's doing.
+        assert_eq!(delete(plain, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Gone), false));
+        assert_eq!(delete(held, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Terminating), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_not_served_is_no_proof_of_deletion() {
+        let answer = Fault::Answer(404, json!("404 page not found"));
+        let (refused, _) = delete(json!({"uid": "u"}), "u", Some(answer)).await;
+        assert!(matches!(refused, Err(ObjectError::Refused(Refusal::NoKind(_)))), "{refused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_trying_a_deletion_deletes_nothing() {
+        let fake = Fake::new();
+        fake.set(PATH, Some(json!({"metadata": {"uid": "u"}})));
+        let before = fake.object(PATH).unwrap();
+        let version = before["metadata"]["resourceVersion"].as_str().unwrap();
+        fake.cluster().try_delete(&kind(), &key(), "u", version).await.unwrap();
+        assert_eq!(fake.object(PATH), Some(before));
+    }
+}

@@ -259,3 +259,106 @@ fn limit(request: &mut Request<Body>, time_out: Duration) {
         *request.uri_mut() = uri;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::super::request::Call;
+    use super::super::transport::SendError;
+    use super::*;
+    use serde_json::json;
+
+    /// Sends a request of the given shape and says whether the gate let it out.
+    async fn leaves(method: Method, target: &str, body: serde_json::Value, permit: Option<Permit>) -> bool {
+        let fake = Fake::new();
+        let call = Call { method, body: body.to_string().into_bytes(), permit, ..Call::get(target.to_owned()) };
+        let answer = fake.cluster().wire.attempt(&call, Duration::from_secs(5)).await;
+        assert_eq!(
+            matches!(answer, Err(SendError::NotPermitted(_))),
+            fake.journal().is_empty(),
+            "{target}: {answer:?}"
+        );
+        answer.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_without_a_permit_nothing_that_persists_leaves() {
+        let path = "/api/v1/namespaces/a/configmaps/x";
+        for (method, target, body, expected) in [
+            (Method::GET, path.to_owned(), json!(null), true),
+            (Method::HEAD, path.to_owned(), json!(null), true),
+            (Method::PATCH, format!("{path}?dryRun=All"), json!({}), true),
+            (Method::PATCH, format!("{path}?force=false&dryRun=All"), json!({}), true),
+            (Method::POST, "/api/v1/namespaces/a/configmaps?dryRun=All".to_owned(), json!({}), true),
+            (Method::DELETE, path.to_owned(), json!({"dryRun": ["All"]}), true),
+            (Method::PATCH, path.to_owned(), json!({}), false),
+            (Method::PATCH, format!("{path}?dryRun=Allx"), json!({}), false),
+            (Method::PATCH, format!("{path}?xdryRun=All"), json!({}), false),
+            (Method::POST, "/api/v1/namespaces".to_owned(), json!({}), false),
+            (Method::PUT, path.to_owned(), json!({}), false),
+            (Method::DELETE, path.to_owned(), json!(null), false),
+            (Method::DELETE, path.to_owned(), json!({}), false),
+            // The server deletes for real: beside a body it ignores the query.
+            (Method::DELETE, format!("{path}?dryRun=All"), json!({}), false),
+            (Method::DELETE, format!("{path}?dryRun=All"), json!({"dryRun": []}), false),
+            (Method::OPTIONS, path.to_owned(), json!(null), false),
+        ] {
+            let label = format!("{method} {target} {body}");
+            assert_eq!(leaves(method, &target, body, None).await, expected, "{label}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_opens_for_its_own_purpose_only() {
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/x";
+        let secret = "/api/v1/namespaces/a/secrets/x";
+        for (permit, method, target, expected) in [
+            (Permit::Lease, Method::PUT, lease, true),
+            (Permit::Lease, Method::DELETE, lease, true),
+            (Permit::Lease, Method::PUT, secret, false),
+            (Permit::Namespace, Method::POST, "/api/v1/namespaces", true),
+            (Permit::Namespace, Method::DELETE, "/api/v1/namespaces/a", false),
+            (Permit::Namespace, Method::POST, "/api/v1/namespaces/a/secrets", false),
+        ] {
+            let label = format!("{permit:?} {method} {target}");
+            assert_eq!(leaves(method, target, json!({}), Some(permit)).await, expected, "{label}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l3_nothing_leaves_past_the_fence() {
+        let lease = Duration::from_secs(60);
+        let path = "/api/v1/namespaces/a/configmaps/x";
+        for (age, expected) in [(0, true), (39, true), (40, false), (61, false)] {
+            let fence = Arc::new(Fence::new(lease, Instant::now()));
+            tokio::time::sleep(Duration::from_secs(age)).await;
+            let permit = Permit::Lock(Arc::clone(&fence));
+            let fake = Fake::new();
+            let call = Call::put(path.to_owned(), &json!({"metadata": {}})).permitted(permit);
+            let answer = fake.cluster().wire.send(&call).await;
+            assert_eq!(answer.is_ok(), expected, "{age} s: {answer:?}");
+            assert_eq!(fake.journal().len(), usize::from(expected), "{age} s");
+            assert_eq!(fence.is_lost(), !expected, "{age} s");
+            assert!(!fence.has_unanswered());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_mutating_request_says_how_long_the_server_may_work_on_it() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let path = "/api/v1/namespaces/a/configmaps/x";
+        let fence = Arc::new(Fence::new(Duration::from_secs(60), Instant::now()));
+        let put =
+            || Call::put(format!("{path}?a=b"), &json!({"metadata": {}})).permitted(Permit::Lock(Arc::clone(&fence)));
+        cluster.wire.send(&put()).await.unwrap();
+        // 39 s later the lease has 21 s left, and 5 of them are a margin.
+        tokio::time::sleep(Duration::from_secs(39)).await;
+        cluster.wire.send(&put()).await.unwrap();
+        cluster.wire.send(&Call::get(path.to_owned())).await.unwrap();
+        assert_eq!(
+            fake.raw_journal(),
+            [format!("PUT {path}?a=b&timeout=29s"), format!("PUT {path}?a=b&timeout=15s"), format!("GET {path}")]
+        );
+    }
+}

@@ -60,9 +60,9 @@ impl Call {
     }
 
     /// A JSON patch.
-    pub(super) fn json_patch(path: &str, patch: &Value, root: &Root) -> Self {
+    pub(super) fn json_patch(path: &str, operations: &Value, root: &Root) -> Self {
         let target = format!("{path}?fieldManager={}", escape(&root.field_manager()));
-        Self { content_type: JSON_PATCH, body: patch.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
+        Self { content_type: JSON_PATCH, body: operations.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
     }
 
     /// Deletes exactly the object that was looked at.

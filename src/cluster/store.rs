@@ -179,3 +179,106 @@ fn annotations(live: &Live) -> BTreeMap<String, String> {
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault, hold, root};
+    use super::*;
+    use http::Method;
+
+    const SECRET: &str = "/api/v1/namespaces/kube-state/secrets/kubernator-project-89e495e7941c";
+
+    fn annotations() -> BTreeMap<String, String> {
+        BTreeMap::from([("kubernator.io/project-root".to_owned(), "demo".to_owned())])
+    }
+
+    async fn write(
+        cluster: &Cluster,
+        lock: &HeldLock,
+        data: &[u8],
+        previous: Option<&StoredState>,
+    ) -> Result<StoredState, StateWriteError> {
+        cluster.write_state(lock, "kube-state", &root(), data, &annotations(), previous).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_is_written_and_read_back() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        assert_eq!(cluster.read_state("kube-state", &root()).await, Ok(None));
+        let lock = hold(&cluster, "us").await;
+        let first = write(&cluster, &lock, &[0, 159, 146, 150], None).await.unwrap();
+        let second = write(&cluster, &lock, b"second", Some(&first)).await.unwrap();
+        assert_eq!(cluster.read_state("kube-state", &root()).await, Ok(Some(second.clone())));
+        assert_eq!((second.data.as_slice(), second.secret_type.as_str()), (b"second".as_slice(), TYPE));
+        assert_eq!((&second.uid, second.annotations), (&first.uid, annotations()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn someone_elses_state_is_never_overwritten() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        let first = write(&cluster, &lock, b"first", None).await.unwrap();
+        assert_eq!(write(&cluster, &lock, b"x", None).await, Err(StateWriteError::Conflict));
+        let mut theirs = fake.object(SECRET).unwrap();
+        theirs["data"]["state"] = json!(BASE64.encode(b"theirs"));
+        fake.set(SECRET, Some(theirs));
+        assert_eq!(write(&cluster, &lock, b"x", Some(&first)).await, Err(StateWriteError::Conflict));
+        assert_eq!(cluster.read_state("kube-state", &root()).await.unwrap().unwrap().data, b"theirs");
+        fake.set(SECRET, None);
+        assert_eq!(write(&cluster, &lock, b"x", Some(&first)).await, Err(StateWriteError::Conflict));
+        assert_eq!(fake.object(SECRET), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_whose_answer_was_lost_counts_only_as_what_is_there() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        fake.fail(Method::POST, "/secrets", Fault::LoseAnswer);
+        let first = write(&cluster, &lock, b"first", None).await.unwrap();
+        fake.fail(Method::PUT, "/secrets/", Fault::LoseAnswer);
+        let second = write(&cluster, &lock, b"second", Some(&first)).await.unwrap();
+        assert_eq!(second.data, b"second");
+        // Nothing arrives, and the lease goes on.
+        for _ in 0..99 {
+            fake.fail(Method::PUT, "/secrets/", Fault::Reset);
+        }
+        let third = write(&cluster, &lock, b"third", Some(&second)).await;
+        assert!(matches!(third, Err(StateWriteError::Unanswered(_))), "{third:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_answer_and_someone_elses_write_is_a_conflict() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        let first = write(&cluster, &lock, b"first", None).await.unwrap();
+        let mut theirs = fake.object(SECRET).unwrap();
+        theirs["data"]["state"] = json!(BASE64.encode(b"theirs"));
+        fake.set(SECRET, Some(theirs));
+        fake.fail(Method::PUT, "/secrets/", Fault::Reset);
+        assert_eq!(write(&cluster, &lock, b"x", Some(&first)).await, Err(StateWriteError::Conflict));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_permission_a_state_is_unknown_not_absent() {
+        let fake = Fake::new();
+        fake.fail(Method::GET, "/secrets/", Fault::Answer(403, json!({"kind": "Status", "message": "no"})));
+        let read = fake.cluster().read_state("kube-state", &root()).await;
+        assert_eq!(read, Err(ReadError::Forbidden("no".to_owned())));
+    }
+
+    #[test]
+    fn p5_a_states_data_is_in_no_debug_output() {
+        let state = StoredState {
+            data: b"canary".to_vec(),
+            annotations: annotations(),
+            secret_type: TYPE.to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+        };
+        assert!(!format!("{state:?}").contains("99, 97"));
+    }
+}

@@ -30,7 +30,7 @@ const PAUSES: [Duration; 6] = [
 ];
 
 /// The longest `Retry-After` that is waited for; who asks for more is as good as down.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What the server answered.
 #[derive(Debug)]
@@ -284,4 +284,108 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
         next = error.source();
         Some(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault, message};
+    use super::*;
+    use http::Method;
+    use serde_json::json;
+
+    const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
+
+    fn fake() -> Fake {
+        let fake = Fake::new();
+        fake.set(PATH, Some(json!({"metadata": {"name": "x"}})));
+        fake
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_honored() {
+        for (seconds, least, most) in [(0, 0, 1), (7, 7, 8), (45, 45, 46)] {
+            let fake = fake();
+            fake.fail(Method::GET, PATH, Fault::RetryAfter(429, seconds));
+            let started = Instant::now();
+            let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+            assert_eq!(answer.status, StatusCode::OK);
+            let waited = started.elapsed();
+            assert!(
+                waited >= Duration::from_secs(least) && waited <= Duration::from_secs(most),
+                "{seconds}: {waited:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_an_hour_is_not_waited_for() {
+        let fake = fake();
+        fake.fail(Method::GET, PATH, Fault::RetryAfter(503, 3600));
+        let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+        assert_eq!((answer.status, fake.journal().len()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_time_heals_is_asked_again_and_only_that() {
+        let webhook = "Internal error occurred: failed calling webhook \"x\": connection refused";
+        let typed = "failed to create typed patch object (a/x; v1, Kind=ConfigMap): .data.a: expected string";
+        for (fault, attempts, after_unknown) in [
+            (Fault::Reset, 2, true),
+            (Fault::LoseAnswer, 2, true),
+            (Fault::Hang, 2, true),
+            (Fault::RetryAfter(429, 0), 2, false),
+            (Fault::Answer(502, json!({})), 2, true),
+            (Fault::Answer(503, json!({})), 2, true),
+            (Fault::Answer(504, json!({})), 2, true),
+            (Fault::Answer(500, message("InternalError", webhook)), 2, false),
+            (Fault::Answer(500, message("", "etcdserver: request timed out")), 2, true),
+            // A11: the server answers 500, and it is the manifest's mistake.
+            (Fault::Answer(500, message("", typed)), 1, false),
+            (Fault::Answer(409, json!({})), 1, false),
+            (Fault::Answer(422, json!({})), 1, false),
+            (Fault::Answer(501, json!({})), 1, false),
+        ] {
+            let fake = fake();
+            let before_arrival = matches!(fault, Fault::Reset | Fault::Hang);
+            fake.fail(Method::GET, PATH, fault);
+            let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+            let arrived = fake.journal().len() + usize::from(before_arrival);
+            assert_eq!((arrived, answer.after_unknown), (attempts, after_unknown), "{answer:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_in_the_end() {
+        let fake = fake();
+        for _ in 0..50 {
+            fake.fail(Method::GET, PATH, Fault::Reset);
+        }
+        let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await;
+        assert!(matches!(answer, Err(SendError::NoAnswer(Failure::Connection(_)))), "{answer:?}");
+        assert_eq!(fake.faults_left(), 50 - 1 - PAUSES.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_requests_are_under_way_than_allowed() {
+        let fake = fake();
+        let cluster = fake.cluster();
+        for _ in 0..17 {
+            fake.fail(Method::GET, PATH, Fault::Late(Duration::from_secs(1)));
+        }
+        let started = Instant::now();
+        let call = Call::get(PATH.to_owned());
+        futures::future::join_all((0..17).map(|_| cluster.wire.send(&call))).await;
+        // Seventeen of a second each, eight at once.
+        assert_eq!(started.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_servers_time_goes_on_between_answers() {
+        let fake = fake();
+        let cluster = fake.cluster();
+        assert_eq!(cluster.wire.server_time(), None);
+        cluster.wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+        sleep(Duration::from_millis(2500)).await;
+        assert_eq!(cluster.wire.server_time().unwrap().to_string(), "2031-05-06T07:08:11.5Z");
+    }
 }
