@@ -13,6 +13,7 @@
 //!
 //! [`report`] is pure text.
 
+pub mod cli;
 pub mod cluster;
 pub mod forge;
 pub mod git;
@@ -22,4 +23,5 @@ pub mod process;
 pub mod project;
 pub mod render;
 pub mod report;
+pub mod run;
 pub mod state;

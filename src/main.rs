@@ -1,3 +1,5 @@
-//! The `ktor` binary.
+//! The `ktor` binary. Everything is in the library; `cli::run` is where to begin.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ktor_action::cli::run()
+}

@@ -19,7 +19,6 @@ use crate::git::commit::Commit;
 use crate::git::repository::{Ancestry, Repository};
 use crate::object::ident::ObjectKey;
 use crate::plan::build::Plan;
-use crate::plan::outcome::Outcome;
 use crate::plan::policy::{Gate, Reviewed};
 use crate::report::Heading;
 use crate::run::decide::{RunRequest, Since, decide, decide_offline};
@@ -65,7 +64,9 @@ pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) ->
 
 fn context(variables: &Variables) -> Result<Context, CliError> {
     let file = variables.get("GITHUB_EVENT_PATH").ok_or_else(|| {
-        CliError::usage("GITHUB_EVENT_PATH is not set: `ktor action` runs in a workflow; elsewhere use `ktor plan` or `ktor apply`")
+        CliError::usage(
+            "GITHUB_EVENT_PATH is not set: `ktor action` runs in a workflow; elsewhere use `ktor plan` or `ktor apply`",
+        )
     })?;
     let payload = std::fs::read(&file).map_err(|error| {
         CliError::new(Exit::Failure, format!("failed to read the event's payload {}: {error}", file.to_string_lossy()))
@@ -101,7 +102,11 @@ impl Action<'_> {
     }
 
     fn has_cluster(&self) -> bool {
-        let options = env::connect_options(self.args.cluster.kubeconfig.as_deref(), self.args.cluster.context.as_deref(), self.variables);
+        let options = env::connect_options(
+            self.args.cluster.kubeconfig.as_deref(),
+            self.args.cluster.context.as_deref(),
+            self.variables,
+        );
         !options.kubeconfig.is_empty() || options.in_cluster
     }
 
@@ -222,7 +227,8 @@ impl Action<'_> {
         request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
         let comments = self.voice.comments(&pulls, &target).await;
         if self.args.allow_unreviewed_deletions == Gate::Closed {
-            request.policy.reviewed = Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
+            request.policy.reviewed =
+                Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
         }
         let interrupt = on_signals(self.console);
         let mut result = Err(RunError::LedgerMoved);
@@ -235,13 +241,20 @@ impl Action<'_> {
             }
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
             let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
-            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await;
+            result =
+                reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await;
             if !matches!(result, Err(RunError::LedgerMoved)) {
                 break;
             }
         }
         let run = self.context.run_url();
-        let heading = Heading { target: &target, cluster: Some(cluster.context()), base: None, head: Some(commit), run: Some(&run) };
+        let heading = Heading {
+            target: &target,
+            cluster: Some(cluster.context()),
+            base: None,
+            head: Some(commit),
+            run: Some(&run),
+        };
         self.conclude(result, &pulls, &comments, heading).await
     }
 
@@ -255,7 +268,8 @@ impl Action<'_> {
         let (progress, error) = match result {
             Ok(Reconciled { plan, outcome }) => (Some((plan, outcome)), None),
             Err(error) => {
-                let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned().unwrap_or_default()));
+                let progress =
+                    error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned().unwrap_or_default()));
                 (progress, Some(CliError::from(error)))
             }
         };

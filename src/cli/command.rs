@@ -182,12 +182,21 @@ pub fn on_signals(console: &Console) -> Interrupt {
 
 /// What is said while another run holds the lock.
 pub fn waiting_for(holder: &Holder) -> String {
-    format!("waiting for the lock: {holder}")
+    let Holder { identity, since, run_url, .. } = holder;
+    let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let url = run_url.as_deref().map(|url| format!(", see {url}")).unwrap_or_default();
+    format!("waiting for the lock, which {identity} holds{since}{url}")
 }
 
-fn outcome_text(args: &ReportArgs, plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Option<&str>) -> String {
+fn outcome_text(
+    args: &ReportArgs,
+    plan: &Plan,
+    outcome: &Outcome,
+    heading: &Heading<'_>,
+    error: Option<&str>,
+) -> String {
     match args.output {
-        Format::Terminal => terminal::outcome(plan, outcome, heading, style(args)),
+        Format::Terminal => terminal::outcome(outcome, style(args)),
         Format::Markdown => markdown::outcome(plan, outcome, heading, error, Budget::FILE).text,
         Format::Json => pretty(&json::outcome(plan, outcome, heading, error)),
     }

@@ -35,7 +35,8 @@ impl Variables {
 
     /// Those that are text, whose names begin with `prefix`.
     pub fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
-        let text = |(name, value): (&OsString, &OsString)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
+        let text =
+            |(name, value): (&OsString, &OsString)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
         self.0.iter().filter_map(text).filter(|(name, _)| name.starts_with(prefix)).collect()
     }
 }
@@ -68,7 +69,9 @@ fn home_kubeconfig(variables: &Variables) -> Option<PathBuf> {
 
 /// Who runs this, for the lock's holder: `user@host`, as far as the variables say.
 pub fn whoami(variables: &Variables) -> String {
-    let part = |names: [&str; 2], or: &str| names.iter().find_map(|name| variables.text(name)).unwrap_or_else(|| or.to_owned());
+    let part = |names: [&str; 2], or: &str| {
+        names.iter().find_map(|name| variables.text(name)).unwrap_or_else(|| or.to_owned())
+    };
     let text = format!("{}@{}", part(["USER", "LOGNAME"], "someone"), part(["HOSTNAME", "HOST"], "somewhere"));
     text.chars().filter(|c| c.is_ascii_alphanumeric() || "@-_.".contains(*c)).take(80).collect()
 }

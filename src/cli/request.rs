@@ -55,10 +55,16 @@ impl Project {
     /// No project there, a sub-project of another one, or settings that are wrong.
     pub async fn open(path: &Path, variables: &Variables) -> Result<Self, CliError> {
         let directory = path.canonicalize().map_err(|error| {
-            CliError::usage(format!("-p {} cannot be read ({error}): name the project's root directory", printable(path)))
+            CliError::usage(format!(
+                "-p {} cannot be read ({error}): name the project's root directory",
+                printable(path)
+            ))
         })?;
         if !directory.is_dir() {
-            return Err(CliError::usage(format!("-p {} is no directory: name the project's root directory", printable(path))));
+            return Err(CliError::usage(format!(
+                "-p {} is no directory: name the project's root directory",
+                printable(path)
+            )));
         }
         let repository = Repository::discover(&directory, &variables.for_programs()).await?;
         let prefix = match &repository {
@@ -81,7 +87,9 @@ impl Project {
     pub fn repository(&self, needed_by: &str) -> Result<&Repository, CliError> {
         self.repository.as_ref().ok_or_else(|| {
             let directory = printable(&self.directory);
-            CliError::usage(format!("{needed_by} needs a git repository, and {directory} is in none: clone it with git"))
+            CliError::usage(format!(
+                "{needed_by} needs a git repository, and {directory} is in none: clone it with git"
+            ))
         })
     }
 

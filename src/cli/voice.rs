@@ -9,7 +9,9 @@ use super::action::append;
 use super::args::ActionArgs;
 use super::diagnostic::{CliError, Console, chain};
 use super::env;
-use crate::forge::{Context, Forge, Freshness, Marker, Patience, Settings, Sticky, Token, Upserted, hidden_block, workflow};
+use crate::forge::{
+    Context, Forge, Freshness, Marker, Patience, Settings, Sticky, Token, Upserted, hidden_block, workflow,
+};
 use crate::object::ident::{Ident, ObjectKey};
 use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
@@ -85,7 +87,12 @@ impl<'a> Voice<'a> {
     }
 
     /// An apply's outcome: summary, and the comment of each pull request that it merged.
-    pub async fn outcome(&self, pulls: &[(u64, String)], comments: &BTreeMap<u64, Value>, report: &Report<'_>) -> Option<String> {
+    pub async fn outcome(
+        &self,
+        pulls: &[(u64, String)],
+        comments: &BTreeMap<u64, Value>,
+        report: &Report<'_>,
+    ) -> Option<String> {
         self.summary(report);
         let outcome = report.outcome?;
         let mut url = None;
@@ -122,7 +129,9 @@ impl<'a> Voice<'a> {
     pub async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
         let Some(forge) = &self.forge else { return Vec::new() };
         match forge.pulls_of_commit(commit).await {
-            Ok(pulls) => pulls.into_iter().filter(|pull| pull.merged).map(|pull| (pull.number, pull.head_sha)).collect(),
+            Ok(pulls) => {
+                pulls.into_iter().filter(|pull| pull.merged).map(|pull| (pull.number, pull.head_sha)).collect()
+            }
             Err(error) => {
                 self.console.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
                 Vec::new()
@@ -180,7 +189,8 @@ impl<'a> Voice<'a> {
             Ok(upserted) => {
                 self.spoken.store(true, Ordering::Relaxed);
                 if let Upserted::Superseded { .. } = &upserted {
-                    self.console.notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
+                    self.console
+                        .notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
                 }
                 Some(upserted.url().to_owned())
             }
