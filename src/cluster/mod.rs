@@ -1,3 +1,29 @@
 //! A Kubernetes API server: discovery, reads, dry runs, leased writes.
 //!
-//! Adapter: `kube::Error` never leaves it.
+//! Adapter: it translates the server's answers and decides nothing; `kube::Error` never leaves it.
+//!
+//! **Invariant:** every request that would persist anything passes the gate of `transport`, below authentication and
+//! below every retry. The gate lets it out only with a permit, and the only permit for objects and state is a
+//! [`HeldLock`](lock::HeldLock) whose fence has not passed.
+
+pub mod apply;
+pub mod connect;
+pub mod delete;
+pub mod discovery;
+pub mod error;
+pub mod lock;
+pub mod observe;
+pub mod store;
+pub mod wait;
+
+mod answer;
+#[cfg(test)]
+mod fake;
+mod gate;
+mod lease;
+pub mod readiness;
+mod request;
+mod transport;
+
+pub use connect::{Cluster, ConnectOptions, Settings};
+pub use error::ClusterError;

@@ -1,3 +1,12 @@
 //! The `git` binary: commits, trees, changed paths.
 //!
-//! Adapter: runs git, decides nothing.
+//! Adapter: runs git, decides nothing. Paths are bytes as git has them; every list comes NUL-separated.
+
+pub mod changed;
+mod command;
+pub mod commit;
+pub mod error;
+pub mod repository;
+pub mod tree;
+
+pub use command::reads_variable;

@@ -21,6 +21,14 @@ pub struct Kind {
     pub manageable: bool,
 }
 
+impl Kind {
+    /// The same kind, written and read at the given version.
+    #[must_use]
+    pub fn at_version(&self, version: &str) -> Self {
+        Self { versions: vec![version.to_owned()], ..self.clone() }
+    }
+}
+
 /// The kinds known to a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {

@@ -46,6 +46,47 @@ impl Wave {
     }
 }
 
+/// A step of a cleanup: the waves backwards, custom resources before the workloads that may serve them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CleanupStep {
+    /// Admission and aggregation.
+    Webhooks,
+    /// Custom resources, while their operator is still there to finish them.
+    CustomResources,
+    /// Workloads.
+    Workloads,
+    /// What workloads refer to.
+    Foundations,
+    /// CustomResourceDefinitions.
+    Definitions,
+    /// Namespaces.
+    Namespaces,
+}
+
+impl CleanupStep {
+    /// Every step, first to last.
+    pub const ALL: [Self; 6] = [
+        Self::Webhooks,
+        Self::CustomResources,
+        Self::Workloads,
+        Self::Foundations,
+        Self::Definitions,
+        Self::Namespaces,
+    ];
+
+    /// The step of an object; `builtin` says whether every cluster has its kind.
+    pub fn of(key: &ObjectKey, builtin: impl Fn(&ObjectKey) -> bool) -> Self {
+        match Wave::of(key) {
+            Wave::Namespaces => Self::Namespaces,
+            Wave::Definitions => Self::Definitions,
+            Wave::Foundations => Self::Foundations,
+            Wave::Webhooks => Self::Webhooks,
+            Wave::Workloads if builtin(key) => Self::Workloads,
+            Wave::Workloads => Self::CustomResources,
+        }
+    }
+}
+
 /// Namespaces that belong to the cluster itself and are never deleted.
 pub fn is_system_namespace(name: &str) -> bool {
     name == "default" || name.starts_with("kube-")

@@ -10,22 +10,19 @@ use super::manifest::{Document, Manifest};
 use crate::project::snapshot::{Place, SourceError};
 use crate::project::tree::Tree;
 
-/// Resolves every document of a tree against the known kinds.
+/// Resolves every document of a tree against the known kinds: the manifests, and every document that is none because
+/// it lacks what it needs or names an object a second time.
 ///
 /// A kind that is not known is kept as written: whether that is an error depends on what the caller knows.
-///
-/// # Errors
-///
-/// Every document that lacks a namespace it needs, or that names an object a second time.
-pub fn manifests(
-    documents: impl IntoIterator<Item = Document>,
+pub fn manifests<'a>(
+    documents: impl IntoIterator<Item = &'a Document>,
     tree: &Tree,
     kinds: &Kinds,
-) -> Result<BTreeMap<ObjectKey, Manifest>, Vec<SourceError>> {
+) -> (BTreeMap<ObjectKey, Manifest>, Vec<SourceError>) {
     let mut manifests: BTreeMap<ObjectKey, Manifest> = BTreeMap::new();
     let mut errors = Vec::new();
     for document in documents {
-        match manifest(document, tree, kinds) {
+        match manifest(document.clone(), tree, kinds) {
             Ok(manifest) => match manifests.get(&manifest.ident.key) {
                 Some(first) => errors.push(SourceError::new(
                     manifest.place,
@@ -36,7 +33,7 @@ pub fn manifests(
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(manifests) } else { Err(errors) }
+    (manifests, errors)
 }
 
 fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, SourceError> {
@@ -135,12 +132,17 @@ mod tests {
     }
 
     fn resolve(documents: &[(&str, usize, Value)]) -> Result<Vec<Manifest>, Vec<String>> {
-        let documents = documents
-            .iter()
-            .map(|(path, line, body)| Document { place: Place::new(*path, *line, 1), body: body.clone() });
-        manifests(documents, &tree(), &Kinds::builtin())
-            .map(|manifests| manifests.into_values().collect())
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        let document = |(path, line, body): &(&str, usize, Value)| {
+            let place = Place::new(*path, *line, 1);
+            Document { place, body: body.clone() }
+        };
+        let documents: Vec<Document> = documents.iter().map(document).collect();
+        let (manifests, errors) = manifests(&documents, &tree(), &Kinds::builtin());
+        if errors.is_empty() {
+            Ok(manifests.into_values().collect())
+        } else {
+            Err(errors.iter().map(ToString::to_string).collect())
+        }
     }
 
     #[test]

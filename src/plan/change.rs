@@ -92,6 +92,9 @@ pub enum Reason {
     /// Adopt: it is live without a mark.
     #[error("exists without a mark")]
     Unmarked,
+    /// Keep: it would be deleted, but no merged pull request's plan showed that.
+    #[error("kept: no merged pull request's plan showed its deletion")]
+    Unreviewed,
     /// Release or blocked: it carries the mark of another root, or a copied mark.
     #[error("belongs to {0}")]
     Foreign(String),

@@ -110,6 +110,11 @@ fn one(
     if let Some(why) = protection(request.policy, &ident.key, live, desired_uids) {
         return keep(why);
     }
+    if let Reviewed::Only(shown) = &request.policy.reviewed
+        && !shown.contains(&ident.key)
+    {
+        return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
+    }
     match observed.undeletable.get(&ident.key) {
         Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
         None => change(Action::Delete, Reason::Undesired, Some(live), &project),
@@ -137,10 +142,5 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTre
     if let Some((name, _)) = protecting {
         return Some(format!("its annotation {name} says so"));
     }
-    match &policy.reviewed {
-        Reviewed::Only(shown) if !shown.contains(key) => {
-            Some("no merged pull request's plan showed its deletion".to_owned())
-        }
-        _ => None,
-    }
+    None
 }

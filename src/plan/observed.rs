@@ -1,6 +1,6 @@
 //! What a run found out before it decided: the other input of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::Kinds;
@@ -50,14 +50,24 @@ pub struct Observed {
 
 impl Observed {
     /// The live objects that are ours by their mark, with the project that their mark names.
-    pub fn owned(&self, root: &Root) -> Vec<(ProjectPath, Ident)> {
-        let ours = |(key, look): (&ObjectKey, &Look)| {
-            let Look::Live(live) = look else { return None };
+    ///
+    /// An object that is served under two kinds counts once: under a kind that is `known` (desired or recorded) if
+    /// there is one.
+    pub fn owned(&self, root: &Root, known: impl Fn(&ObjectKey) -> bool) -> Vec<(ProjectPath, Ident)> {
+        let live = |(key, look)| match look {
+            &Look::Live(ref live) => Some((key, live)),
+            _ => None,
+        };
+        let (mut first, then): (Vec<_>, Vec<_>) = self.looks.iter().filter_map(live).partition(|(key, _)| known(key));
+        first.extend(then);
+        let mut seen = BTreeSet::new();
+        let ours = |(key, live): (&ObjectKey, &Live)| {
             let Ownership::Ours(project) = ownership(live, root) else { return None };
             let version = self.kinds.get(&key.group_kind())?.versions.first()?.clone();
-            Some((project, Ident { key: key.clone(), version }))
+            let ident = Ident { key: key.clone(), version };
+            (live.uid().is_empty() || seen.insert(live.uid().to_owned())).then_some((project, ident))
         };
-        self.looks.iter().filter_map(ours).collect()
+        first.into_iter().filter_map(ours).collect()
     }
 
     /// The live object of a key, if it was found.

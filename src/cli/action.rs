@@ -1,0 +1,363 @@
+//! `ktor action`: does what the workflow's event asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::args::ActionArgs;
+use super::command::{concluded, judged, on_signals, waiting_for};
+use super::diagnostic::{CliError, Console};
+use super::env::{self, Variables};
+use super::exit::Exit;
+use super::request::{Base, Project, connect, run_name};
+use super::voice::{Report, Voice, reviewed_in};
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::Holder;
+use crate::forge::{Context, Event, PullRequest};
+use crate::git::commit::Commit;
+use crate::git::repository::{Ancestry, Repository};
+use crate::object::ident::ObjectKey;
+use crate::plan::build::Plan;
+use crate::plan::outcome::Outcome;
+use crate::plan::policy::{Gate, Reviewed};
+use crate::report::Heading;
+use crate::run::decide::{RunRequest, Since, decide, decide_offline};
+use crate::run::error::RunError;
+use crate::run::reconcile::{Reconciled, reconcile};
+use crate::run::record::Store;
+
+/// How often an apply begins anew because another run finalized the root meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Does what the event asks for.
+///
+/// # Errors
+///
+/// Whatever keeps it from being done.
+pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let context = context(variables)?;
+    let voice = Voice::new(args, &context, console)?;
+    let action = Action { args, variables, console, context: &context, voice: &voice };
+    let done = match &context.event {
+        Event::PullRequest(pull) if pull.action == "closed" && pull.merged => action.merged(pull).await,
+        Event::PullRequest(pull) if pull.action == "closed" => action.closed(pull).await,
+        Event::PullRequest(pull) => action.pull_request(pull).await,
+        Event::Push(push) if push.default_branch && !push.deleted => action.pushed(&push.after).await,
+        Event::WorkflowDispatch => action.pushed(&context.sha).await,
+        Event::MergeGroup { head_sha, base_sha } => action.merge_group(head_sha, base_sha).await,
+        Event::Push(push) => Ok(action.nothing(&format!("{} is not the default branch", push.r#ref))),
+        Event::Schedule => Ok(action.nothing("drift reports on a schedule do not exist yet")),
+        Event::IssueComment(_) => Ok(action.nothing("commands in comments do not exist yet")),
+        Event::Other(name) => Ok(action.nothing(&format!("the event {name} asks for nothing"))),
+    };
+    if let Err(error) = &done {
+        voice.outputs(&[("result", "failed")]);
+        if let Event::PullRequest(pull) = &context.event {
+            let heading = Heading { target: args.target.as_deref().unwrap_or("ktor"), ..Heading::default() };
+            if !voice.has_spoken() {
+                voice.failure(pull.number, &pull.head_sha, &heading, error.first()).await;
+            }
+        }
+    }
+    done
+}
+
+fn context(variables: &Variables) -> Result<Context, CliError> {
+    let file = variables.get("GITHUB_EVENT_PATH").ok_or_else(|| {
+        CliError::usage("GITHUB_EVENT_PATH is not set: `ktor action` runs in a workflow; elsewhere use `ktor plan` or `ktor apply`")
+    })?;
+    let payload = std::fs::read(&file).map_err(|error| {
+        CliError::new(Exit::Failure, format!("failed to read the event's payload {}: {error}", file.to_string_lossy()))
+    })?;
+    Context::from_parts(&variables.with_prefix("GITHUB_"), &payload).map_err(|error| CliError::failure(&error))
+}
+
+#[derive(Clone, Copy)]
+struct Action<'a> {
+    args: &'a ActionArgs,
+    variables: &'a Variables,
+    console: &'a Console,
+    context: &'a Context,
+    voice: &'a Voice<'a>,
+}
+
+impl Action<'_> {
+    fn nothing(&self, why: &str) -> Exit {
+        self.console.notice(&format!("nothing to do: {why}"));
+        self.voice.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0")]);
+        Exit::Success
+    }
+
+    async fn open(&self) -> Result<Project, CliError> {
+        let path = &self.args.project.path;
+        let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
+        Project::open(&path, self.variables).await
+    }
+
+    fn run_name(&self) -> String {
+        let Context { repository, run_id, attempt, .. } = self.context;
+        run_name(&format!("{}/{} run {run_id} attempt {attempt}", repository.owner, repository.name))
+    }
+
+    fn has_cluster(&self) -> bool {
+        let options = env::connect_options(self.args.cluster.kubeconfig.as_deref(), self.args.cluster.context.as_deref(), self.variables);
+        !options.kubeconfig.is_empty() || options.in_cluster
+    }
+
+    /// The plan of a pull request, in its comment.
+    async fn pull_request(&self, pull: &PullRequest) -> Result<Exit, CliError> {
+        let project = self.open().await?;
+        let repository = project.repository("a pull request's plan")?;
+        let head = repository.head().await?;
+        let base_commit = pull_request_base(repository, &head, pull, &self.context.sha).await?;
+        let base = project.base_at(&base_commit, &head).await?;
+        let request = project.request(&self.args.project, &self.args.policy, Some(&base), self.run_name());
+        // Forks and Dependabot get no secrets, so no cluster either.
+        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
+        let (plan, cluster) = self.planned(&project, request, &base, &head, offline).await?;
+        let target = self.target(&project);
+        let run = self.context.run_url();
+        let heading = Heading {
+            target: &target,
+            cluster: cluster.as_ref().map(Cluster::context),
+            base: Some(base_commit.as_str()),
+            head: Some(&pull.head_sha),
+            run: Some(&run),
+        };
+        let report = Report { plan: &plan, outcome: None, heading, error: None };
+        let url = self.voice.plan(pull.number, &pull.head_sha, &target, &report).await;
+        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, url.as_deref());
+        Ok(if offline { Exit::Success } else { judged(&plan) })
+    }
+
+    async fn planned(
+        &self,
+        project: &Project,
+        mut request: RunRequest,
+        base: &Base,
+        head: &Commit,
+        offline: bool,
+    ) -> Result<(Plan, Option<Cluster>), CliError> {
+        if offline {
+            return Ok((decide_offline(&request, base.sources.as_ref(), &project.sources)?, None));
+        }
+        let cluster = connect(&self.args.cluster, None, self.variables).await?;
+        for _ in 0..ATTEMPTS {
+            request.since = self.since(project, &cluster, head).await?;
+            match decide(&cluster, &request, &project.sources).await {
+                Ok(decided) => return Ok((decided.plan, Some(cluster))),
+                Err(RunError::LedgerMoved) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RunError::LedgerMoved.into())
+    }
+
+    /// The ledger, and what changed since.
+    async fn since(&self, project: &Project, cluster: &Cluster, head: &Commit) -> Result<Since, CliError> {
+        let namespace = &project.sources.tree.settings().state_namespace;
+        let ledger = Store::peek_ledger(cluster, namespace, &project.root).await?;
+        let Some(commit) = ledger.as_deref().and_then(|commit| commit.parse::<Commit>().ok()) else {
+            return Ok(Since::Ledger { commit: ledger, touched: project.sources.tree.projects() });
+        };
+        let repository = project.repository("the ledger")?;
+        if !repository.has_commit(&commit).await? && repository.fetch_commit("origin", &commit).await.is_err() {
+            self.console.notice("the commit that was last applied is not in this clone and cannot be fetched: every project is in scope");
+            return Ok(Since::Ledger { commit: ledger, touched: project.sources.tree.projects() });
+        }
+        let touched = project.base_at(&commit, head).await?.touched;
+        Ok(Since::Ledger { commit: ledger, touched })
+    }
+
+    /// A merge queue's group: a plan in the summary alone.
+    async fn merge_group(&self, head_sha: &str, base_sha: &str) -> Result<Exit, CliError> {
+        let project = self.open().await?;
+        let repository = project.repository("a merge group's plan")?;
+        let head = at_commit(repository, head_sha).await?;
+        let base = available(repository, base_sha).await?;
+        let base = project.base_at(&base, &head).await?;
+        let request = project.request(&self.args.project, &self.args.policy, Some(&base), self.run_name());
+        let (plan, cluster) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
+        let target = self.target(&project);
+        let run = self.context.run_url();
+        let cluster = cluster.as_ref().map(Cluster::context);
+        let heading = Heading { target: &target, cluster, base: Some(base_sha), head: Some(head_sha), run: Some(&run) };
+        self.voice.summary(&Report { plan: &plan, outcome: None, heading, error: None });
+        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
+        Ok(judged(&plan))
+    }
+
+    /// A pull request that was closed without a merge: its comment says so.
+    async fn closed(&self, pull: &PullRequest) -> Result<Exit, CliError> {
+        let target = match &self.args.target {
+            Some(target) => target.clone(),
+            None => self.target(&self.open().await?),
+        };
+        self.voice.closed(pull.number, &pull.head_sha, &target).await;
+        Ok(self.nothing("the pull request was closed without a merge"))
+    }
+
+    async fn merged(&self, pull: &PullRequest) -> Result<Exit, CliError> {
+        let commit = pull.merge_commit_sha.clone().unwrap_or_else(|| self.context.sha.clone());
+        self.applied(&commit, Some((pull.number, pull.head_sha.clone()))).await
+    }
+
+    async fn pushed(&self, commit: &str) -> Result<Exit, CliError> {
+        self.applied(commit, None).await
+    }
+
+    /// The reconcile of the default branch's commit, its result in the pull request's comment.
+    async fn applied(&self, commit: &str, merged: Option<(u64, String)>) -> Result<Exit, CliError> {
+        let project = self.open().await?;
+        let repository = project.repository("an apply")?;
+        let head = at_commit(repository, commit).await?;
+        let target = self.target(&project);
+        let pulls = match merged {
+            Some(pull) => vec![pull],
+            None => self.voice.pulls_of(commit).await,
+        };
+        let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
+        let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
+        request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+        let comments = self.voice.comments(&pulls, &target).await;
+        if self.args.allow_unreviewed_deletions == Gate::Closed {
+            request.policy.reviewed = Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
+        }
+        let interrupt = on_signals(self.console);
+        let mut result = Err(RunError::LedgerMoved);
+        for _ in 0..ATTEMPTS {
+            if !matches!(self.context.event, Event::WorkflowDispatch) {
+                request.since = self.since(&project, &cluster, &head).await?;
+                if let Some(why) = superseded(repository, &request.since, &head).await? {
+                    return Ok(self.nothing(&why));
+                }
+            }
+            let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
+            let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
+            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await;
+            if !matches!(result, Err(RunError::LedgerMoved)) {
+                break;
+            }
+        }
+        let run = self.context.run_url();
+        let heading = Heading { target: &target, cluster: Some(cluster.context()), base: None, head: Some(commit), run: Some(&run) };
+        self.conclude(result, &pulls, &comments, heading).await
+    }
+
+    async fn conclude(
+        &self,
+        result: Result<Reconciled, RunError>,
+        pulls: &[(u64, String)],
+        comments: &BTreeMap<u64, Value>,
+        heading: Heading<'_>,
+    ) -> Result<Exit, CliError> {
+        let (progress, error) = match result {
+            Ok(Reconciled { plan, outcome }) => (Some((plan, outcome)), None),
+            Err(error) => {
+                let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned().unwrap_or_default()));
+                (progress, Some(CliError::from(error)))
+            }
+        };
+        let url = match &progress {
+            Some((plan, outcome)) => {
+                let error = error.as_ref().map(CliError::first);
+                let report = Report { plan, outcome: Some(outcome), heading, error };
+                self.voice.outcome(pulls, comments, &report).await
+            }
+            None => {
+                if let (Some((number, head)), Some(error)) = (pulls.first(), &error) {
+                    self.voice.failure(*number, head, &heading, error.first()).await;
+                }
+                None
+            }
+        };
+        match (progress, error) {
+            (Some((plan, _)), None) => {
+                self.outputs(&plan, "applied", url.as_deref());
+                Ok(concluded(&plan))
+            }
+            (_, Some(error)) => Err(error),
+            (None, None) => Ok(Exit::Success),
+        }
+    }
+
+    fn target(&self, project: &Project) -> String {
+        self.args.target.clone().unwrap_or_else(|| project.root.to_string())
+    }
+
+    fn outputs(&self, plan: &Plan, result: &str, url: Option<&str>) {
+        use crate::plan::change::Action;
+        let changes = plan.all().filter(|change| !matches!(change.action, Action::Unchanged | Action::Keep)).count();
+        self.voice.outputs(&[
+            ("result", result),
+            ("changes", &changes.to_string()),
+            ("cleanup-count", &plan.deletions().count().to_string()),
+            ("comment-url", url.unwrap_or_default()),
+            ("digest", &plan.digest),
+        ]);
+    }
+}
+
+/// HEAD, which has to be the event's commit: anything else would plan or apply what nobody asked for.
+async fn at_commit(repository: &Repository, commit: &str) -> Result<Commit, CliError> {
+    let head = repository.head().await?;
+    if head.as_str() == commit {
+        return Ok(head);
+    }
+    Err(CliError::new(
+        Exit::Refused,
+        format!("the checkout is at {head}, but the event is about {commit}: check out the event's own commit"),
+    ))
+}
+
+/// The commit that a pull request's plan is compared with.
+async fn pull_request_base(
+    repository: &Repository,
+    head: &Commit,
+    pull: &PullRequest,
+    event_sha: &str,
+) -> Result<Commit, CliError> {
+    let parse = |text: &str| text.parse::<Commit>().map_err(|error| CliError::failure(&error));
+    if head.as_str() != event_sha && head.as_str() != pull.head_sha {
+        at_commit(repository, event_sha).await?;
+    }
+    let own = parse(&pull.head_sha)?;
+    if let Some(base) = repository.pull_request_base("origin", head, &own).await? {
+        return Ok(base);
+    }
+    // No merge commit (another forge, or the pull request's own head was checked out).
+    let target = available(repository, &pull.base_sha).await?;
+    match repository.merge_base(&target, head).await? {
+        Some(base) => Ok(base),
+        None => Ok(target),
+    }
+}
+
+/// A commit that the clone has, or that can be fetched.
+async fn available(repository: &Repository, commit: &str) -> Result<Commit, CliError> {
+    let commit: Commit = commit.parse().map_err(|error| CliError::failure(&error))?;
+    if !repository.has_commit(&commit).await? {
+        repository.fetch_commit("origin", &commit).await?;
+    }
+    Ok(commit)
+}
+
+/// Why there is nothing to apply: the root was finalized at this commit already, or at a later one.
+async fn superseded(repository: &Repository, since: &Since, head: &Commit) -> Result<Option<String>, CliError> {
+    let Since::Ledger { commit: Some(ledger), .. } = since else { return Ok(None) };
+    let Ok(ledger) = ledger.parse::<Commit>() else { return Ok(None) };
+    if ledger == *head {
+        return Ok(Some(format!("{head} was applied already")));
+    }
+    match repository.is_ancestor(head, &ledger).await? {
+        Ancestry::Ancestor => Ok(Some(format!("superseded: {ledger}, which is later, was applied already"))),
+        Ancestry::NotAncestor | Ancestry::Unknown => Ok(None),
+    }
+}
+
+/// Appends to a file that the runner named.
+pub fn append(file: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    std::fs::OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
+}

@@ -1,0 +1,470 @@
+//! The command line as it is written: what clap parses, and nothing of what it means.
+//!
+//! A flag's help is one sentence, the same one that action.yml and the README print for the input of that name.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolValueParser, TypedValueParser};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::plan::policy::{Adoption, Gate};
+use crate::project::path::ProjectPath;
+use crate::project::tree::Cleanup;
+
+/// Plans, applies and cleans up a directory tree of Kubernetes manifests.
+#[derive(Parser)]
+#[command(name = "ktor", version, arg_required_else_help = true, max_term_width = 120)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more about what is done, on standard error.
+    #[arg(short, long, global = true, display_order = 1000)]
+    pub verbose: bool,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show what an apply would do, and write nothing.
+    Plan(PlanArgs),
+    /// Make the cluster match the tree, then delete what the tree no longer wants.
+    Apply(ApplyArgs),
+    /// Do what the workflow's event asks for: a plan and its comment on a pull request, an apply on a push.
+    ///
+    /// Each option is read from the environment as well, as action.yml passes its inputs: --lock-timeout as
+    /// KTOR_INPUT_LOCK_TIMEOUT. An empty variable counts as absent, and an option that is written out wins.
+    #[command(args_override_self = true)]
+    Action(ActionArgs),
+    /// List the projects that a run would cover.
+    Scope(ScopeArgs),
+}
+
+/// Which tree, and which projects of it.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ProjectArgs {
+    /// The directory of the root project, the one whose .ktor.yaml names the root.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// Cover only these projects and those below them, separated by commas.
+    #[arg(short = 'I', long, value_name = "PROJECT", value_delimiter = ',')]
+    pub include_project: Vec<ProjectPath>,
+    /// Leave out these projects and those below them, separated by commas.
+    #[arg(short = 'X', long, value_name = "PROJECT", value_delimiter = ',')]
+    pub exclude_project: Vec<ProjectPath>,
+}
+
+/// What changed since when.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct BaseArgs {
+    /// Cover only the projects that changed since the merge base with this revision.
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+}
+
+/// Which cluster.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ClusterArgs {
+    /// The kubeconfig file; without it KUBECONFIG, ~/.kube/config or the pod's service account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context; without it the current one.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+/// What a run is allowed to do.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct PolicyArgs {
+    /// Refuse to take over live objects that carry no mark.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = adoption())]
+    pub no_adopt: Adoption,
+    /// Delete what is no longer desired (true) or only remember it (false), whatever the root's .ktor.yaml says.
+    #[arg(long, alias = "prune", value_name = "true|false", value_parser = cleanup())]
+    pub cleanup: Option<Cleanup>,
+    /// Allow deleting everything when the tree wants no object at all.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_empty: Gate,
+    /// Allow deleting more than a tenth of the root's objects, where that is more than ten.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_mass_deletion: Gate,
+    /// Allow deleting namespaces.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_namespace_deletion: Gate,
+    /// Allow deleting custom resource definitions.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_crd_deletion: Gate,
+    /// Allow deleting persistent volumes and their claims.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_volume_deletion: Gate,
+}
+
+/// How long an apply waits.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WaitArgs {
+    /// How long to wait for the root's lock, as 90s or 2m; 0 gives up at once.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub lock_timeout: Duration,
+    /// How long applied objects may take to become ready, as 90s or 5m; 0 does not wait.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub readiness_timeout: Duration,
+}
+
+/// Where the report goes, and in which format.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ReportArgs {
+    /// The report's format.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: Format,
+    /// Write the report to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// The formats of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for a person at a terminal.
+    #[default]
+    Terminal,
+    /// The pull request's comment.
+    Markdown,
+    /// One versioned JSON document.
+    Json,
+}
+
+/// `ktor plan`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct PlanArgs {
+    /// Which tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// Since when.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Ask no cluster: compare the tree with the base revision's.
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
+    pub offline: bool,
+    /// Which report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Exit with 2 when changes are pending.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// The name of what is deployed to, shown in the report; without it the root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// What an apply would be allowed to do.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
+/// `ktor apply`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ApplyArgs {
+    /// Which tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// Since when.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Approve whatever the run plans, without a question; guards stay.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// Which report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// What the run is allowed to do.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
+/// `ktor action`: each of these is an input of action.yml.
+///
+/// It has no `Debug`, as it holds a token.
+#[derive(Args)]
+pub struct ActionArgs {
+    /// Which tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The name of what is deployed to, one comment for each; without it the root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The token that reads the pull request and writes its comment.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The login that the token's comments appear under.
+    #[arg(long, value_name = "LOGIN", default_value = "github-actions[bot]")]
+    pub comment_author: String,
+    /// What a run is allowed to do.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Allow an apply to delete what no merged pull request's plan showed.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_unreviewed_deletions: Gate,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// `ktor scope`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ScopeArgs {
+    /// Which tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// Since when.
+    #[command(flatten)]
+    pub base: BaseArgs,
+    /// The list's format.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ScopeFormat,
+}
+
+/// The formats of a list of projects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ScopeFormat {
+    /// One project a line.
+    #[default]
+    Text,
+    /// One versioned JSON document.
+    Json,
+}
+
+impl Cli {
+    /// Parses a command line, its first argument the program's name; `ktor action` takes its inputs from `variable`
+    /// too, which gives an environment variable's value.
+    ///
+    /// # Errors
+    ///
+    /// What clap has to say, which for `--help` and `--version` is no error.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        // No flag that may stand before the subcommand takes a value.
+        let is_word = |argument: &OsString| !argument.as_encoded_bytes().starts_with(b"-");
+        if let Some(at) = arguments.iter().skip(1).position(is_word).map(|at| at + 1)
+            && arguments[at] == "action"
+        {
+            arguments.splice(at + 1..at + 1, inputs(variable));
+        }
+        Self::try_parse_from(arguments)
+    }
+}
+
+/// The inputs of `ktor action` that are set in the environment, as arguments.
+fn inputs(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
+    let command = Cli::command();
+    let action = command.find_subcommand("action").into_iter().flat_map(clap::Command::get_arguments);
+    action
+        .filter_map(|argument| Some((argument, variable(&variable_name(argument)?)?)))
+        .filter(|(_, value)| !value.is_empty())
+        .flat_map(|(argument, value)| written_out(argument, &value))
+        .collect()
+}
+
+/// `KTOR_INPUT_LOCK_TIMEOUT` for `--lock-timeout`.
+fn variable_name(argument: &Arg) -> Option<String> {
+    Some(format!("KTOR_INPUT_{}", argument.get_long()?.replace('-', "_").to_ascii_uppercase()))
+}
+
+/// One input as the arguments that mean the same: a list is separated by commas or line ends, a flag is true or false.
+fn written_out(argument: &Arg, value: &OsStr) -> Vec<OsString> {
+    let long = argument.get_long().unwrap_or_default();
+    let with = |value: &OsStr| {
+        let mut text = OsString::from(format!("--{long}="));
+        text.push(value);
+        text
+    };
+    match (argument.get_action(), value.to_str()) {
+        (ArgAction::Append, Some(list)) => {
+            let items = list.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+            items.map(|item| with(OsStr::new(item))).collect()
+        }
+        (ArgAction::SetTrue, Some("true")) => vec![OsString::from(format!("--{long}"))],
+        (ArgAction::SetTrue, Some("false")) => vec![],
+        // A flag with any other value is left to clap to refuse.
+        _ => vec![with(value)],
+    }
+}
+
+fn gate() -> impl TypedValueParser<Value = Gate> {
+    BoolValueParser::new().map(|open| if open { Gate::Open } else { Gate::Closed })
+}
+
+fn adoption() -> impl TypedValueParser<Value = Adoption> {
+    BoolValueParser::new().map(|refused| if refused { Adoption::Refused } else { Adoption::Allowed })
+}
+
+fn cleanup() -> impl TypedValueParser<Value = Cleanup> {
+    BoolValueParser::new().map(|on| if on { Cleanup::On } else { Cleanup::Off })
+}
+
+/// Parses `90s`, `2m`, `1h30m` or `0`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || "write a duration as 90s, 2m, 1h30m or 0".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+        let count: u64 = rest[..unit].parse().map_err(|_| refused())?;
+        let seconds = match rest[unit..].chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            _ => return Err(refused()),
+        };
+        let part = count.checked_mul(seconds).map(Duration::from_secs);
+        total = part.and_then(|part| total.checked_add(part)).ok_or_else(refused)?;
+        rest = &rest[unit + 1..];
+    }
+    if text.is_empty() { Err(refused()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn read(line: &str, variables: &[(&str, &str)]) -> Result<Cli, String> {
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        let arguments = line.split(' ').map(OsString::from);
+        Cli::read(arguments, |name| variables.get(name).map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn action(line: &str, variables: &[(&str, &str)]) -> Result<ActionArgs, String> {
+        match read(line, variables)?.command {
+            Command::Action(args) => Ok(args),
+            _ => panic!("not an action"),
+        }
+    }
+
+    fn plan(line: &str) -> Result<PlanArgs, String> {
+        match read(line, &[("KTOR_INPUT_PATH", "elsewhere")])?.command {
+            Command::Plan(args) => Ok(args),
+            _ => panic!("not a plan"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plan_has_defaults_and_reads_no_input() {
+        let args = plan("ktor plan").unwrap();
+        assert_eq!(args.project.path, PathBuf::from("."));
+        assert_eq!((args.report.output, args.offline, args.policy.cleanup), (Format::Terminal, false, None));
+        assert_eq!((args.policy.no_adopt, args.policy.allow_empty), (Adoption::Allowed, Gate::Closed));
+        let args = plan("ktor -v plan -p k8s -I demo.a,demo.b -I demo.c -o json --prune=false --no-adopt").unwrap();
+        assert_eq!(args.project.include_project.len(), 3);
+        assert_eq!((args.report.output, args.policy.cleanup), (Format::Json, Some(Cleanup::Off)));
+        assert_eq!(args.policy.no_adopt, Adoption::Refused);
+        assert!(plan("ktor plan --offline --context prod").is_err());
+        assert!(plan("ktor plan -I demo..a").is_err());
+    }
+
+    #[test]
+    fn each_gate_is_opened_by_its_own_flag() {
+        let gates = |policy: PolicyArgs| {
+            [
+                policy.allow_empty,
+                policy.allow_mass_deletion,
+                policy.allow_namespace_deletion,
+                policy.allow_crd_deletion,
+                policy.allow_volume_deletion,
+            ]
+        };
+        let flags = ["empty", "mass-deletion", "namespace-deletion", "crd-deletion", "volume-deletion"];
+        for (index, flag) in flags.into_iter().enumerate() {
+            let mut expected = [Gate::Closed; 5];
+            expected[index] = Gate::Open;
+            assert_eq!(gates(plan(&format!("ktor plan --allow-{flag}")).unwrap().policy), expected, "{flag}");
+        }
+    }
+
+    #[test]
+    fn an_action_takes_its_inputs_from_the_environment() {
+        let args = action(
+            "ktor -v action",
+            &[
+                ("KTOR_INPUT_PATH", "deploy/k8s"),
+                ("KTOR_INPUT_INCLUDE_PROJECT", "demo.a, demo.b\n demo.c\n"),
+                ("KTOR_INPUT_ALLOW_EMPTY", "true"),
+                ("KTOR_INPUT_ALLOW_MASS_DELETION", "false"),
+                ("KTOR_INPUT_CLEANUP", "false"),
+                ("KTOR_INPUT_LOCK_TIMEOUT", ""),
+                ("KTOR_INPUT_TOKEN", "ghs_x"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(args.project.path, PathBuf::from("deploy/k8s"));
+        let included: Vec<_> = args.project.include_project.iter().map(ProjectPath::as_str).collect();
+        assert_eq!(included, ["demo.a", "demo.b", "demo.c"]);
+        assert_eq!((args.policy.allow_empty, args.policy.allow_mass_deletion), (Gate::Open, Gate::Closed));
+        assert_eq!(args.policy.cleanup, Some(Cleanup::Off));
+        assert_eq!(args.wait.lock_timeout, Duration::from_secs(120));
+        assert_eq!(args.token.as_deref(), Some("ghs_x"));
+        assert_eq!(args.comment_author, "github-actions[bot]");
+    }
+
+    #[test]
+    fn a_wrong_input_is_refused_by_its_name_and_a_written_option_wins() {
+        for (variable, flag) in [
+            ("KTOR_INPUT_ALLOW_EMPTY", "--allow-empty"),
+            ("KTOR_INPUT_CLEANUP", "--cleanup"),
+            ("KTOR_INPUT_READINESS_TIMEOUT", "--readiness-timeout"),
+        ] {
+            let error = action("ktor action", &[(variable, "yes")]).err().unwrap();
+            assert!(error.contains(flag), "{error}");
+        }
+        let args = action("ktor action --path here", &[("KTOR_INPUT_PATH", "--there")]).unwrap();
+        assert_eq!(args.project.path, PathBuf::from("here"));
+        let args = action("ktor action", &[("KTOR_INPUT_PATH", "--there")]).unwrap();
+        assert_eq!(args.project.path, PathBuf::from("--there"));
+    }
+
+    #[test]
+    fn durations() {
+        let cases = [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("90s", Some(90)),
+            ("2m", Some(120)),
+            ("1h30m", Some(5400)),
+            ("", None),
+            ("90", None),
+            ("m", None),
+            ("-1s", None),
+            ("1.5m", None),
+            ("1d", None),
+            ("5é", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text:?}");
+        }
+    }
+}

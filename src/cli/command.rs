@@ -1,0 +1,238 @@
+//! `ktor plan`, `ktor apply` and `ktor scope`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use super::args::{ApplyArgs, Format, PlanArgs, ReportArgs, ScopeArgs, ScopeFormat};
+use super::consent;
+use super::diagnostic::{CliError, Console};
+use super::env::{self, Variables};
+use super::exit::Exit;
+use super::request::{Base, Project, connect, run_name};
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::Holder;
+use crate::plan::build::Plan;
+use crate::plan::change::{Action, Reason};
+use crate::plan::outcome::Outcome;
+use crate::project::scope::{Scope, ScopeRequest};
+use crate::project::snapshot::printable;
+use crate::report::terminal::Style;
+use crate::report::{Budget, Heading, json, markdown, terminal};
+use crate::run::decide::{decide, decide_offline};
+use crate::run::interrupt::{self, Interrupt};
+use crate::run::reconcile::{Reconciled, reconcile};
+
+/// Shows what an apply would do.
+///
+/// # Errors
+///
+/// Whatever keeps the plan from being made.
+pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.project.path, variables).await?;
+    let base = base_of(&project, args.base.base.as_deref(), console).await?;
+    let request = project.request(&args.project, &args.policy, base.as_ref(), run_name(&env::whoami(variables)));
+    let (plan, cluster) = if args.offline {
+        let Some(base) = &base else {
+            return Err(CliError::usage("--offline compares with a base tree: name it with --base REV"));
+        };
+        (decide_offline(&request, base.sources.as_ref(), &project.sources)?, None)
+    } else {
+        let cluster = connect(&args.cluster, None, variables).await?;
+        (decide(&cluster, &request, &project.sources).await?.plan, Some(cluster))
+    };
+    let heads = Heads::of(&project, base.as_ref()).await;
+    let target = args.target.clone().unwrap_or_else(|| project.root.to_string());
+    let heading = heads.heading(&target, cluster.as_ref());
+    let text = match args.report.output {
+        Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),
+        Format::Markdown => markdown::plan(&plan, &heading, Budget::FILE).text,
+        Format::Json => pretty(&json::plan(&plan, &heading)),
+    };
+    write_report(&args.report, &text, console)?;
+    let pending = if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success };
+    Ok(pending.max(judged(&plan)))
+}
+
+/// What a plan alone says about the exit code: 3 where an apply would refuse, 1 where a dry run failed.
+pub fn judged(plan: &Plan) -> Exit {
+    if !plan.refusals.is_empty() {
+        Exit::Refused
+    } else if plan.all().any(|change| change.action == Action::Blocked) {
+        Exit::Failure
+    } else {
+        Exit::Success
+    }
+}
+
+/// What a finished run says about the exit code: 3 where it kept what no reviewer saw.
+pub fn concluded(plan: &Plan) -> Exit {
+    let unreviewed = plan.cleanup.iter().any(|change| change.reason == Reason::Unreviewed);
+    if unreviewed { Exit::Refused } else { Exit::Success }
+}
+
+/// Makes the cluster match the tree.
+///
+/// # Errors
+///
+/// Whatever keeps the run from its end.
+pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    if !args.yes && !consent::is_interactive() {
+        return Err(CliError::usage("nobody is there to approve the plan: approve it beforehand with --yes"));
+    }
+    let project = Project::open(&args.project.path, variables).await?;
+    let base = base_of(&project, args.base.base.as_deref(), console).await?;
+    let run = run_name(&env::whoami(variables));
+    let mut request = project.request(&args.project, &args.policy, base.as_ref(), run.clone());
+    request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+    let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
+    let heads = Heads::of(&project, base.as_ref()).await;
+    let target = project.root.to_string();
+    let heading = heads.heading(&target, Some(&cluster));
+    if !args.yes {
+        let plan = decide(&cluster, &request, &project.sources).await?.plan;
+        console.report(&terminal::plan(&plan, &heading, style(&args.report)));
+        if plan.refusals.is_empty() && !consent::ask("Apply this plan?") {
+            return Err(CliError::new(Exit::Refused, "the plan was not approved; nothing was changed"));
+        }
+        request.approved = Some(plan.digest);
+    }
+    let lock = project.lock(&args.wait, &run, None);
+    let interrupt = on_signals(console);
+    let result = {
+        let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
+        reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await
+    };
+    match result {
+        Ok(Reconciled { plan, outcome }) => {
+            write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None), console)?;
+            Ok(concluded(&plan))
+        }
+        Err(error) => {
+            let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned()));
+            let error = CliError::from(error);
+            if let Some((plan, outcome)) = progress {
+                let outcome = outcome.unwrap_or_default();
+                let text = outcome_text(&args.report, &plan, &outcome, &heading, Some(error.first()));
+                write_report(&args.report, &text, console)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Lists the projects that a run would cover, as far as the trees say.
+///
+/// # Errors
+///
+/// Whatever keeps the tree from being read.
+pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.project.path, variables).await?;
+    let base = base_of(&project, args.base.base.as_deref(), console).await?;
+    let request = ScopeRequest {
+        include: args.project.include_project.clone(),
+        exclude: args.project.exclude_project.clone(),
+        touched: base.as_ref().map(|base| base.touched.clone()),
+    };
+    let mut known = project.sources.tree.projects();
+    known.extend(base.iter().filter_map(|base| base.sources.as_ref()).flat_map(|base| base.tree.projects()));
+    let scope = Scope::resolve(&request, &known, &std::collections::BTreeSet::new())
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    let text = match args.output {
+        ScopeFormat::Text => scope.projects().iter().map(|project| format!("{project}\n")).collect(),
+        ScopeFormat::Json => pretty(&serde_json::json!({
+            "version": 1,
+            "root": project.root.to_string(),
+            "base": base.as_ref().map(|base| base.commit.as_str()),
+            "known": known,
+            "scope": scope.projects(),
+        })),
+    };
+    console.report(&text);
+    Ok(Exit::Success)
+}
+
+async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -> Result<Option<Base>, CliError> {
+    let Some(revision) = revision else { return Ok(None) };
+    let base = project.base(revision).await?;
+    if let Some(notice) = &base.notice {
+        console.notice(notice);
+    }
+    Ok(Some(base))
+}
+
+/// Stops the run on SIGINT and SIGTERM.
+pub fn on_signals(console: &Console) -> Interrupt {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (interrupter, interrupt) = interrupt::pair();
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut int), Ok(mut term)) => {
+            tokio::spawn(async move {
+                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+                interrupter.interrupt();
+                // Kept: further signals change nothing, the run is on its way out.
+                loop {
+                    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+                }
+            });
+        }
+        _ => console.notice("signals cannot be caught here: an interrupted run leaves its lock to expire"),
+    }
+    interrupt
+}
+
+/// What is said while another run holds the lock.
+pub fn waiting_for(holder: &Holder) -> String {
+    format!("waiting for the lock: {holder}")
+}
+
+fn outcome_text(args: &ReportArgs, plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Option<&str>) -> String {
+    match args.output {
+        Format::Terminal => terminal::outcome(plan, outcome, heading, style(args)),
+        Format::Markdown => markdown::outcome(plan, outcome, heading, error, Budget::FILE).text,
+        Format::Json => pretty(&json::outcome(plan, outcome, heading, error)),
+    }
+}
+
+fn style(args: &ReportArgs) -> Style {
+    if args.out.is_none() && std::io::stdout().is_terminal() { Style::Color } else { Style::Plain }
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+fn write_report(args: &ReportArgs, text: &str, console: &Console) -> Result<(), CliError> {
+    match &args.out {
+        None => {
+            console.report(text);
+            Ok(())
+        }
+        Some(file) => save(file, text),
+    }
+}
+
+fn save(file: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(file, text)
+        .map_err(|error| CliError::new(Exit::Failure, format!("failed to write {}: {error}", printable(file))))
+}
+
+/// The commits that a heading names.
+struct Heads {
+    base: Option<String>,
+    head: Option<String>,
+}
+
+impl Heads {
+    async fn of(project: &Project, base: Option<&Base>) -> Self {
+        let head = match &project.repository {
+            Some(repository) => repository.head().await.ok().map(|commit| commit.as_str().to_owned()),
+            None => None,
+        };
+        Self { base: base.map(|base| base.commit.as_str().to_owned()), head }
+    }
+
+    fn heading<'a>(&'a self, target: &'a str, cluster: Option<&'a Cluster>) -> Heading<'a> {
+        let cluster = cluster.map(Cluster::context);
+        Heading { target, cluster, base: self.base.as_deref(), head: self.head.as_deref(), run: None }
+    }
+}

@@ -1,0 +1,154 @@
+//! Errors and notices for people: one sentence that says what to do, and an exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use super::exit::Exit;
+use crate::cluster::lock::LockError;
+use crate::forge::workflow::{Annotation, Level};
+use crate::git::error::GitError;
+use crate::project::snapshot::{SourceError, printable};
+use crate::report::escape;
+use crate::run::error::RunError;
+use crate::run::sources::SourcesError;
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub struct CliError {
+    /// How it ends.
+    pub exit: Exit,
+    /// One sentence each.
+    pub messages: Vec<String>,
+    /// Where, for the first message, in a file of the tree.
+    pub place: Option<SourceError>,
+}
+
+impl CliError {
+    /// An error with one sentence.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, messages: vec![message.into()], place: None }
+    }
+
+    /// The command line cannot be followed.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Anything that failed, with its causes.
+    pub fn failure(error: &dyn Error) -> Self {
+        Self::new(Exit::Failure, chain(error))
+    }
+
+    fn sources(errors: &[SourceError]) -> Self {
+        Self {
+            exit: Exit::Failure,
+            messages: errors.iter().map(ToString::to_string).collect(),
+            place: errors.first().cloned(),
+        }
+    }
+
+    /// The first sentence.
+    pub fn first(&self) -> &str {
+        self.messages.first().map_or("it failed", String::as_str)
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let exit = match &error {
+            RunError::Sources(errors) => return Self::sources(errors),
+            RunError::Scope(_) => Exit::Usage,
+            RunError::Lock(LockError::Held(_)) => Exit::Locked,
+            RunError::Refused(..) => Exit::Refused,
+            RunError::Interrupted(..) | RunError::LockLost(_) => Exit::Interrupted,
+            _ => Exit::Failure,
+        };
+        Self::new(exit, chain(&error))
+    }
+}
+
+impl From<SourcesError> for CliError {
+    fn from(error: SourcesError) -> Self {
+        match error {
+            SourcesError::Settings(errors) => Self::sources(&errors),
+            error => Self::failure(&error),
+        }
+    }
+}
+
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        Self::failure(&error)
+    }
+}
+
+/// An error and its causes as one line: `failed to a: b: c`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Standard error, and standard output for reports. Every line is made inert.
+pub struct Console {
+    workflow: bool,
+}
+
+impl Console {
+    /// A console; in a workflow, errors are annotations too.
+    pub fn new(workflow: bool) -> Self {
+        Self { workflow }
+    }
+
+    /// Says why the program ends.
+    pub fn error(&self, error: &CliError) {
+        for message in &error.messages {
+            self.line("error", message);
+        }
+        if self.workflow {
+            let place = error.place.as_ref().map(|error| &error.place);
+            let file = place.map(|place| printable(&place.path));
+            let number = |of: usize| u32::try_from(of).ok().filter(|of| *of > 0);
+            let annotation = Annotation {
+                level: Level::Error,
+                message: error.first(),
+                title: Some("ktor"),
+                file: file.as_deref(),
+                line: place.and_then(|place| number(place.line)),
+                column: place.and_then(|place| number(place.column)),
+            };
+            self.command(&annotation.command());
+        }
+    }
+
+    /// Says something worth knowing.
+    pub fn notice(&self, message: &str) {
+        self.line("note", message);
+    }
+
+    /// A workflow command, made by the forge's part. Nothing outside of a workflow.
+    pub fn command(&self, command: &str) {
+        if self.workflow {
+            drop(writeln!(std::io::stdout(), "{command}"));
+        }
+    }
+
+    /// Writes a finished report to standard output.
+    pub fn report(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A reader that closed its end has seen enough.
+        drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    }
+
+    fn line(&self, word: &str, message: &str) {
+        for (index, line) in message.lines().enumerate() {
+            let word = if index == 0 { word } else { "    " };
+            drop(writeln!(std::io::stderr(), "{word}: {}", escape::logged(line)));
+        }
+    }
+}

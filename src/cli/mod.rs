@@ -1,0 +1,60 @@
+//! The command line: parses, reads the environment, runs, and turns values into text. The only layer that knows all
+//! others, and the only place where a plan becomes a comment.
+
+pub mod action;
+pub mod args;
+pub mod command;
+pub mod consent;
+pub mod diagnostic;
+pub mod env;
+pub mod exit;
+pub mod request;
+pub mod voice;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use self::args::{Cli, Command};
+use self::diagnostic::Console;
+use self::env::Variables;
+use self::exit::Exit;
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let variables = Variables::of_process();
+    let cli = match Cli::read(env::arguments(), |name| variables.get(name)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that closed its end (`ktor --help | head -1`) is no failure.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
+        }
+    };
+    // Fails only where a provider is installed already, which is then the same one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "error: failed to start: {error}"));
+            return Exit::Failure.into();
+        }
+    };
+    let console = Console::new(env::is_workflow(&variables));
+    let ended = runtime.block_on(async {
+        match &cli.command {
+            Command::Plan(args) => command::plan(args, &variables, &console).await,
+            Command::Apply(args) => command::apply(args, &variables, &console).await,
+            Command::Scope(args) => command::scope(args, &variables, &console).await,
+            Command::Action(args) => action::run(args, &variables, &console).await,
+        }
+    });
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            console.error(&error);
+            error.exit.into()
+        }
+    }
+}

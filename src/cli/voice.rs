@@ -1,0 +1,210 @@
+//! What `ktor action` says: the sticky comment, the step summary, the outputs. A failing forge never fails a run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::action::append;
+use super::args::ActionArgs;
+use super::diagnostic::{CliError, Console, chain};
+use super::env;
+use crate::forge::{Context, Forge, Freshness, Marker, Patience, Settings, Sticky, Token, Upserted, hidden_block, workflow};
+use crate::object::ident::{Ident, ObjectKey};
+use crate::plan::build::Plan;
+use crate::plan::outcome::Outcome;
+use crate::report::{Budget, Heading, markdown, summary};
+
+/// The hidden block with the cleanup set that a reviewer saw.
+const CLEANUP: &str = "cleanup";
+/// The hidden block with the plan's digest.
+const DIGEST: &str = "digest";
+
+/// What is reported.
+#[derive(Clone, Copy)]
+pub struct Report<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What was done, after an apply.
+    pub outcome: Option<&'a Outcome>,
+    /// What stands around it.
+    pub heading: Heading<'a>,
+    /// Why the run did not come to its end.
+    pub error: Option<&'a str>,
+}
+
+/// The channels of one run.
+pub struct Voice<'a> {
+    forge: Option<Forge>,
+    context: &'a Context,
+    console: &'a Console,
+    spoken: AtomicBool,
+}
+
+impl<'a> Voice<'a> {
+    /// Opens the channels. Without a token there is no comment.
+    ///
+    /// # Errors
+    ///
+    /// A token or an address that cannot be one.
+    pub fn new(args: &ActionArgs, context: &'a Context, console: &'a Console) -> Result<Self, CliError> {
+        let forge = match &args.token {
+            Some(token) => {
+                if let Some(mask) = workflow::add_mask(token) {
+                    console.command(&mask);
+                }
+                let settings = Settings {
+                    api_url: context.api_url.clone(),
+                    repository: context.repository.clone(),
+                    token: Token::new(token).map_err(|error| CliError::failure(&error))?,
+                    author: Some(args.comment_author.clone()),
+                    patience: Patience::default(),
+                };
+                Some(Forge::new(settings).map_err(|error| CliError::failure(&error))?)
+            }
+            None => {
+                console.notice("there is no token: the plan stands in the step summary alone");
+                None
+            }
+        };
+        Ok(Self { forge, context, console, spoken: AtomicBool::new(false) })
+    }
+
+    /// Whether a comment was written.
+    pub fn has_spoken(&self) -> bool {
+        self.spoken.load(Ordering::Relaxed)
+    }
+
+    /// A pull request's plan: comment and summary. Returns the comment's page.
+    pub async fn plan(&self, number: u64, head: &str, target: &str, report: &Report<'_>) -> Option<String> {
+        self.summary(report);
+        let hidden = hidden_of(report.plan);
+        let budget = Budget::COMMENT.less(reserved(&hidden));
+        let text = markdown::plan(report.plan, &report.heading, budget).text;
+        self.say(number, head, target, hidden, text).await
+    }
+
+    /// An apply's outcome: summary, and the comment of each pull request that it merged.
+    pub async fn outcome(&self, pulls: &[(u64, String)], comments: &BTreeMap<u64, Value>, report: &Report<'_>) -> Option<String> {
+        self.summary(report);
+        let outcome = report.outcome?;
+        let mut url = None;
+        for (number, head) in pulls {
+            // What was reviewed stays readable: a run that has to be repeated asks for it again.
+            let reviewed = comments.get(number).map(|set| hidden_block(CLEANUP, set));
+            let hidden: Vec<String> = reviewed.into_iter().collect();
+            let budget = Budget::COMMENT.less(reserved(&hidden));
+            let text = markdown::outcome(report.plan, outcome, &report.heading, report.error, budget).text;
+            url = self.say(*number, head, report.heading.target, hidden, text).await.or(url);
+        }
+        url
+    }
+
+    /// A run that came to no plan.
+    pub async fn failure(&self, number: u64, head: &str, heading: &Heading<'_>, error: &str) {
+        let text = markdown::failure(heading, error);
+        self.write_summary(&text);
+        self.say(number, head, heading.target, Vec::new(), text).await;
+    }
+
+    /// A pull request that was closed without a merge.
+    pub async fn closed(&self, number: u64, head: &str, target: &str) {
+        let text = "Closed without a merge: nothing was applied.".to_owned();
+        let Some(forge) = &self.forge else { return };
+        match forge.find_sticky(number, &Marker::new(target)).await {
+            Ok(Some(_)) => drop(self.say(number, head, target, Vec::new(), text).await),
+            Ok(None) => {}
+            Err(error) => self.console.notice(&format!("the comment was not found: {}", chain(&error))),
+        }
+    }
+
+    /// The merged pull requests of a commit, with their heads.
+    pub async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
+        let Some(forge) = &self.forge else { return Vec::new() };
+        match forge.pulls_of_commit(commit).await {
+            Ok(pulls) => pulls.into_iter().filter(|pull| pull.merged).map(|pull| (pull.number, pull.head_sha)).collect(),
+            Err(error) => {
+                self.console.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The cleanup sets that the pull requests' comments showed.
+    pub async fn comments(&self, pulls: &[(u64, String)], target: &str) -> BTreeMap<u64, Value> {
+        let mut sets = BTreeMap::new();
+        let Some(forge) = &self.forge else { return sets };
+        for (number, _) in pulls {
+            match forge.find_sticky(*number, &Marker::new(target)).await {
+                Ok(Some(comment)) => drop(comment.hidden(CLEANUP).map(|set| sets.insert(*number, set))),
+                Ok(None) => {}
+                Err(error) => self.console.notice(&format!("the plan of #{number} cannot be read: {}", chain(&error))),
+            }
+        }
+        sets
+    }
+
+    /// Writes the step's outputs.
+    pub fn outputs(&self, outputs: &[(&'static str, &str)]) {
+        let Some(file) = &self.context.output else { return };
+        let seed = u64::from_ne_bytes(env::seed()[..8].try_into().unwrap_or_default());
+        let text: String = outputs.iter().map(|(name, value)| workflow::set_output(name, value, seed)).collect();
+        if let Err(error) = append(file, &text) {
+            self.console.notice(&format!("the outputs were not written: {error}"));
+        }
+    }
+
+    /// Writes the step summary.
+    pub fn summary(&self, report: &Report<'_>) {
+        let Report { plan, outcome, heading, error } = report;
+        let text = match outcome {
+            Some(outcome) => summary::outcome(plan, outcome, heading, *error).text,
+            None => summary::plan(plan, heading).text,
+        };
+        self.write_summary(&text);
+    }
+
+    fn write_summary(&self, text: &str) {
+        let Some(file) = &self.context.step_summary else { return };
+        if let Err(error) = append(file, &workflow::step_summary(text)) {
+            self.console.notice(&format!("the step summary was not written: {error}"));
+        }
+    }
+
+    async fn say(&self, number: u64, head: &str, target: &str, hidden: Vec<String>, text: String) -> Option<String> {
+        let forge = self.forge.as_ref()?;
+        let freshness =
+            Freshness { head_sha: head.to_owned(), run_id: self.context.run_id, attempt: self.context.attempt };
+        let sticky = Sticky { marker: Marker::new(target), freshness, hidden, text };
+        match forge.upsert_sticky(number, &sticky).await {
+            Ok(upserted) => {
+                self.spoken.store(true, Ordering::Relaxed);
+                if let Upserted::Superseded { .. } = &upserted {
+                    self.console.notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
+                }
+                Some(upserted.url().to_owned())
+            }
+            Err(error) => {
+                self.console.notice(&format!("the comment of #{number} was not written: {}", chain(&error)));
+                None
+            }
+        }
+    }
+}
+
+/// The cleanup set that a comment's hidden block shows.
+pub fn reviewed_in(set: &Value) -> Vec<ObjectKey> {
+    let idents: Vec<Ident> = serde_json::from_value(set.clone()).unwrap_or_default();
+    idents.into_iter().map(|ident| ident.key).collect()
+}
+
+fn hidden_of(plan: &Plan) -> Vec<String> {
+    let set: Vec<&Ident> = plan.deletions().map(|change| &change.ident).collect();
+    vec![hidden_block(CLEANUP, &json!(set)), hidden_block(DIGEST, &json!(plan.digest))]
+}
+
+/// The bytes that the hidden lines of a comment take: they count as much as what people read.
+fn reserved(hidden: &[String]) -> usize {
+    const MARKER_AND_FRESHNESS: usize = 1_024;
+    hidden.iter().map(String::len).sum::<usize>() + MARKER_AND_FRESHNESS
+}

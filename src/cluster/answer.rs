@@ -1,0 +1,203 @@
+//! What the server's answers mean: refusals of one object, reads that could not be made.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::observe::ReadError;
+use super::transport::{Answer, SendError};
+use crate::object::live::Live;
+use crate::object::refusal::{Contested, Refusal};
+
+/// An answer's body, where it is a `Status`.
+#[derive(Debug)]
+pub(super) struct Status {
+    body: Value,
+}
+
+impl Status {
+    fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The server's sentence.
+    pub(super) fn message(&self) -> &str {
+        self.text("/message")
+    }
+
+    fn causes(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.body.pointer("/details/causes").and_then(Value::as_array).into_iter().flatten().map(|cause| {
+            let text = |field| cause.get(field).and_then(Value::as_str).unwrap_or_default();
+            (text("reason"), text("field"), text("message"))
+        })
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The body as the server's `Status`; a proxy's page or plain text is none.
+    pub(super) fn status_body(&self) -> Option<Status> {
+        self.json()
+            .filter(|body| body.get("kind").and_then(Value::as_str) == Some("Status"))
+            .map(|body| Status { body })
+    }
+
+    /// The server's words, or what else it answered, on one line and cut to a readable length.
+    pub(super) fn words(&self) -> String {
+        let text = match self.status_body() {
+            Some(status) if !status.message().is_empty() => status.message().to_owned(),
+            Some(_) => String::new(),
+            None => String::from_utf8_lossy(&self.body).into_owned(),
+        };
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match (text.is_empty(), text.char_indices().nth(2_000)) {
+            (true, _) => format!("the server answered {}", self.status),
+            (false, None) => text,
+            (false, Some((end, _))) => format!("{}…", &text[..end]),
+        }
+    }
+
+    /// Whether it is the manifest's own mistake, which the server answers as its own: 500 without a reason.
+    pub(super) fn is_manifests_error(&self) -> bool {
+        const MESSAGES: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
+        self.status == StatusCode::INTERNAL_SERVER_ERROR
+            && self
+                .status_body()
+                .is_some_and(|status| MESSAGES.iter().any(|message| status.message().starts_with(message)))
+    }
+
+    /// Whether a webhook was asked and could not answer, so that nothing was persisted.
+    fn is_webhooks_failure(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR
+            && self.status_body().is_some_and(|status| status.message().contains("failed calling webhook"))
+    }
+
+    /// Whether the answer says what became of the request. A server error may hide a write that took, or will take,
+    /// effect.
+    pub(super) fn is_definite(&self) -> bool {
+        !self.status.is_server_error() || self.is_manifests_error() || self.is_webhooks_failure()
+    }
+
+    /// Whether asking again may help.
+    pub(super) fn is_transient(&self) -> bool {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => true,
+            StatusCode::INTERNAL_SERVER_ERROR => !self.is_manifests_error(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a 404 about an object or its namespace. A 404 about a path, in plain text or from a `Status` that
+    /// names nothing, only says that the kind is not served here.
+    pub(super) fn is_missing_object(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            && self
+                .status_body()
+                .is_some_and(|status| status.text("/reason") == "NotFound" && !status.text("/details/name").is_empty())
+    }
+
+    /// The object in a successful answer.
+    pub(super) fn object(&self) -> Result<Live, Refusal> {
+        match self.json() {
+            Some(body) if body.get("metadata").is_some() => Ok(Live { body }),
+            _ => Err(Refusal::Unavailable(format!("the server answered {} without an object", self.status))),
+        }
+    }
+
+    /// Why a request about one object was refused.
+    pub(super) fn refusal(&self) -> Refusal {
+        let words = self.words();
+        let status = self.status_body();
+        let cause =
+            |wanted: &str| status.as_ref().is_some_and(|status| status.causes().any(|(reason, _, _)| reason == wanted));
+        if is_denial(&words) {
+            return Refusal::Denied(words);
+        }
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                Refusal::Forbidden(format!("{words}: the credentials are missing, wrong or expired"))
+            }
+            StatusCode::FORBIDDEN if cause("NamespaceTerminating") || words.contains(CRD_TERMINATING) => {
+                Refusal::Terminating(words)
+            }
+            // Not every 403 is about rights: quotas and pod security answer it as well.
+            StatusCode::FORBIDDEN if status.is_none() || words.contains(": User \"") => Refusal::Forbidden(words),
+            StatusCode::FORBIDDEN => Refusal::Denied(words),
+            StatusCode::METHOD_NOT_ALLOWED if words.contains(CRD_TERMINATING) => Refusal::Terminating(words),
+            StatusCode::NOT_FOUND if self.is_missing_object() => {
+                if status.is_some_and(|status| status.text("/details/kind") == "namespaces") {
+                    Refusal::NoNamespace(words)
+                } else {
+                    Refusal::Changed(words)
+                }
+            }
+            StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE => Refusal::NoKind(words),
+            StatusCode::CONFLICT => {
+                let contested: Vec<Contested> = status.iter().flat_map(Status::causes).filter_map(contested).collect();
+                if contested.is_empty() { Refusal::Changed(words) } else { Refusal::Conflict(contested) }
+            }
+            // The uid is ours to send, never the manifest's: another object stands there now.
+            StatusCode::UNPROCESSABLE_ENTITY
+                if status.is_some_and(|status| status.causes().any(|(_, field, _)| field == "metadata.uid")) =>
+            {
+                Refusal::Changed(words)
+            }
+            StatusCode::TOO_MANY_REQUESTS => Refusal::Unavailable(words),
+            status if status.is_client_error() || self.is_manifests_error() => Refusal::Invalid(words),
+            _ => Refusal::Unavailable(words),
+        }
+    }
+
+    /// Why a read could not be made.
+    pub(super) fn read_error(&self) -> ReadError {
+        let words = self.words();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                ReadError::Forbidden(format!("{words}: the credentials are missing, wrong or expired"))
+            }
+            StatusCode::FORBIDDEN => ReadError::Forbidden(words),
+            StatusCode::NOT_FOUND if !self.is_missing_object() => ReadError::Gone,
+            _ => ReadError::Unavailable(words),
+        }
+    }
+}
+
+const CRD_TERMINATING: &str = "custom resource definition is terminating";
+
+/// Whether a webhook or a policy said no. Their words have a fixed frame, their status is theirs to choose.
+fn is_denial(words: &str) -> bool {
+    let webhook = words.contains("admission webhook \"") && words.contains("denied the request");
+    let policy = words.contains("AdmissionPolicy '") && words.contains("denied request");
+    webhook || policy
+}
+
+/// `conflict with "kubectl" using apps/v1`, about `.spec.replicas`.
+fn contested((reason, field, message): (&str, &str, &str)) -> Option<Contested> {
+    (reason == "FieldManagerConflict").then(|| Contested {
+        field: field.to_owned(),
+        manager: message.split('"').nth(1).unwrap_or("another manager").to_owned(),
+    })
+}
+
+impl SendError {
+    /// As the refusal of a request that a lock does not matter to.
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            // A defect here, not the cluster's: said as what it is, and nothing was sent.
+            Self::NotPermitted(detail) => Refusal::Invalid(detail),
+            Self::Fenced => Refusal::Unavailable("the lock is lost".to_owned()),
+            Self::NoAnswer(failure) => Refusal::Unavailable(failure.to_string()),
+        }
+    }
+
+    /// As a read that could not be made.
+    pub(super) fn into_read_error(self) -> ReadError {
+        ReadError::Unavailable(self.into_refusal().message_mut().map(std::mem::take).unwrap_or_default())
+    }
+}

@@ -1,0 +1,130 @@
+//! Changing objects under a held lock: server-side apply, and what has to come before it.
+
+use serde_json::{Value, json};
+
+use super::connect::Cluster;
+use super::error::ClusterError;
+use super::gate::Permit;
+use super::lock::HeldLock;
+use super::request::{self, Call, Mode, escape};
+use super::transport::{Answer, SendError};
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::Kind;
+use crate::object::live::Live;
+use crate::object::mark::Root;
+use crate::object::refusal::Refusal;
+
+/// What an apply did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// Whether the object was created by it.
+    pub created: bool,
+    /// The object as it is now.
+    pub live: Live,
+}
+
+/// Why an object was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// The server refused, or could not answer.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The lock is lost: nothing was sent, and nothing may be sent any more.
+    #[error("the lock is lost")]
+    LockLost,
+}
+
+impl From<Refusal> for ObjectError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Cluster {
+    /// Applies an object. A `metadata.uid` in the body makes it an update of that object and no other.
+    ///
+    /// Look at the answer: an object that is being deleted can be applied and vanishes all the same, and a planned
+    /// create that did not create met an object that appeared in between.
+    pub async fn apply(&self, lock: &HeldLock, kind: &Kind, body: &Value, root: &Root) -> Result<Applied, ObjectError> {
+        let path = request::described(kind, body)?;
+        let answer = self.change(lock, Call::apply(&path, body, root, Mode::Real)).await?;
+        let live = answer.object()?;
+        let is_update = body.pointer("/metadata/uid").is_some_and(|uid| !uid.is_null());
+        // The attempt that created it may be the one whose answer was lost.
+        let created = answer.status == http::StatusCode::CREATED
+            || answer.after_unknown && !is_update && has_no_other_manager(&live, root);
+        Ok(Applied { created, live })
+    }
+
+    /// Replaces an object's managed fields and nothing else, provided it is as it was looked at.
+    ///
+    /// This is how fields that an older tool holds become ours, so that an apply can remove them.
+    pub async fn replace_managed_fields(
+        &self,
+        lock: &HeldLock,
+        kind: &Kind,
+        observed: (&ObjectKey, &Live),
+        managed_fields: &Value,
+        root: &Root,
+    ) -> Result<Live, ObjectError> {
+        let (key, live) = observed;
+        let path = request::object(kind, key)?;
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": live.uid()},
+            {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
+        ]);
+        let answer = self.change(lock, Call::json_patch(&path, &patch, root)).await?;
+        Ok(answer.object()?)
+    }
+
+    /// Creates a namespace where it is missing, without any mark.
+    ///
+    /// The only call that changes a cluster without a lock: the lock's Lease needs its namespace first, and creating
+    /// one that exists does nothing.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
+        let operation = format!("create the namespace {name}");
+        let path = format!("/api/v1/namespaces/{}", escape(name));
+        let present = self.wire.send(&Call::get(path)).await.map_err(|error| self.wire.failed(&operation, error))?;
+        // Whoever may not look at namespaces will not create one either; the next request says whether it is there.
+        if present.status.is_success() || present.status == http::StatusCode::FORBIDDEN {
+            return Ok(());
+        }
+        if !present.is_missing_object() {
+            return Err(self.wire.refused(&operation, &present));
+        }
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let call = Call::post("/api/v1/namespaces".to_owned(), &body).permitted(Permit::Namespace);
+        let answer = self.wire.send(&call).await.map_err(|error| self.wire.failed(&operation, error))?;
+        if answer.status.is_success() || answer.status == http::StatusCode::CONFLICT {
+            return Ok(());
+        }
+        Err(self.wire.refused(&operation, &answer))
+    }
+
+    /// Sends a request that the lock permits.
+    pub(super) async fn change(&self, lock: &HeldLock, call: Call) -> Result<Answer, ObjectError> {
+        let answer = self.exchange(lock, call).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal().into()) }
+    }
+
+    /// Sends a request that the lock permits, whatever the answer is.
+    pub(super) async fn exchange(&self, lock: &HeldLock, call: Call) -> Result<Answer, ObjectError> {
+        match lock.wire().send(&call.permitted(lock.permit())).await {
+            Ok(answer) => Ok(answer),
+            Err(SendError::Fenced) => Err(ObjectError::LockLost),
+            Err(error) => Err(error.into_refusal().into()),
+        }
+    }
+}
+
+/// Whether every part of the object that is no subresource is ours.
+fn has_no_other_manager(live: &Live, root: &Root) -> bool {
+    let manager = root.field_manager();
+    let text = |entry: &Value, field| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries = live.body.pointer("/metadata/managedFields").and_then(Value::as_array);
+    entries
+        .into_iter()
+        .flatten()
+        .all(|entry| text(entry, "manager") == manager || !text(entry, "subresource").is_empty())
+}

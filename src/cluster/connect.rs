@@ -1,0 +1,228 @@
+//! Getting to a cluster: which one, with which credentials, and whether it answers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt as _};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use tower::util::option_layer;
+use tower::{BoxError, Layer as _, Service};
+
+use super::error::ClusterError;
+use super::gate::GateLayer;
+use super::request::Call;
+use super::transport::{Wire, credentials};
+
+/// Which cluster to use. Nothing of it is read from the environment here.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectOptions {
+    /// The kubeconfig files, the first to say something wins; empty where none is configured.
+    pub kubeconfig: Vec<PathBuf>,
+    /// The context; the current one where it is absent.
+    pub context: Option<String>,
+    /// Whether to use the pod's service account where no kubeconfig is configured.
+    pub in_cluster: bool,
+}
+
+/// Limits and durations of the work with a cluster.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// How long a lock outlives its last renewal.
+    pub lease_duration: Duration,
+    /// How long an applied object may take until it is ready, by default.
+    pub readiness_timeout: Duration,
+    /// How long to wait for an answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            lease_duration: Duration::from_secs(60),
+            readiness_timeout: Duration::from_secs(300),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A connection to one API server. Clones share it.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) wire: Wire,
+    pub(super) settings: Settings,
+    context: String,
+}
+
+impl Cluster {
+    /// Connects with the default settings, and asks the server for its version to see that it answers.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, ClusterError> {
+        Self::connect_with(options, Settings::default()).await
+    }
+
+    /// Connects with the given settings, and asks the server for its version to see that it answers.
+    pub async fn connect_with(options: &ConnectOptions, settings: Settings) -> Result<Self, ClusterError> {
+        let (config, context) = configure(options).await?;
+        let client = open(&config, &settings)?;
+        let cluster = Self::new(client, &config.cluster_url.to_string(), context, settings);
+        let answer = cluster.wire.probe(&Call::get("/version".to_owned())).await;
+        let answer = answer.map_err(|error| cluster.wire.failed("ask for the server's version", error))?;
+        // Whoever may not see the version may still see everything else.
+        if !answer.status.is_success() && answer.status != http::StatusCode::FORBIDDEN {
+            return Err(cluster.wire.refused("ask for the server's version", &answer));
+        }
+        Ok(cluster)
+    }
+
+    /// Talks to a service in this process instead of a server.
+    pub fn over<S>(service: S, settings: Settings) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+    {
+        let server = "in-process";
+        let gate = GateLayer { time_out: settings.request_timeout };
+        Self::new(kube::Client::new(gate.layer(service), ""), server, server.to_owned(), settings)
+    }
+
+    fn new(client: kube::Client, server: &str, context: String, settings: Settings) -> Self {
+        let wire = Wire::new(client, server, settings.concurrency, settings.request_timeout);
+        Self { wire, settings, context }
+    }
+
+    /// The kubeconfig's context; `in-cluster` for a pod's service account.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The server's address.
+    pub fn server(&self) -> &str {
+        self.wire.server()
+    }
+
+    /// The limits that this connection works with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// The configuration of the cluster that is meant, and its context's name.
+async fn configure(options: &ConnectOptions) -> Result<(kube::Config, String), ClusterError> {
+    if options.kubeconfig.is_empty() {
+        if !options.in_cluster {
+            return Err(ClusterError::NoKubeconfig);
+        }
+        let config =
+            kube::Config::incluster().map_err(|source| ClusterError::InCluster { source: Box::new(source) })?;
+        return Ok((config, "in-cluster".to_owned()));
+    }
+    let kubeconfig = read(&options.kubeconfig)?;
+    let context = choose_context(&kubeconfig, options.context.as_deref())?;
+    let chosen =
+        kubeconfig.contexts.iter().find(|entry| entry.name == context).and_then(|entry| entry.context.as_ref());
+    let cluster = chosen.and_then(|chosen| kubeconfig.clusters.iter().find(|entry| entry.name == chosen.cluster));
+    if cluster.and_then(|entry| entry.cluster.as_ref()).is_some_and(|cluster| cluster.proxy_url.is_some()) {
+        return Err(ClusterError::Proxy);
+    }
+    let choice = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &choice).await.map_err(|error| {
+        let detail = describe(&error);
+        ClusterError::InvalidKubeconfig { detail }
+    })?;
+    Ok((config, context))
+}
+
+/// Merges the kubeconfig files that exist, as kubectl does.
+fn read(paths: &[PathBuf]) -> Result<Kubeconfig, ClusterError> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in paths.iter().filter(|path| !path.as_os_str().is_empty()) {
+        let next = match Kubeconfig::read_from(path) {
+            Ok(next) => next,
+            Err(KubeconfigError::ReadConfig(source, _)) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        merged = Some(match merged {
+            None => next,
+            Some(merged) => merged.merge(next).map_err(|error| unreadable(path, error))?,
+        });
+    }
+    merged.ok_or_else(|| ClusterError::MissingKubeconfig { paths: paths.to_vec() })
+}
+
+fn unreadable(path: &Path, error: KubeconfigError) -> ClusterError {
+    match error {
+        KubeconfigError::ReadConfig(source, _) => ClusterError::UnreadableKubeconfig { path: path.to_owned(), source },
+        other => ClusterError::InvalidKubeconfig { detail: format!("{}: {}", path.display(), describe(&other)) },
+    }
+}
+
+/// What is wrong with a kubeconfig, without quoting it.
+fn describe(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(at) => format!("line {}, column {} is not what a kubeconfig has there", at.line(), at.column()),
+            None => "it is not the YAML of a kubeconfig".to_owned(),
+        },
+        KubeconfigError::LoadClusterOfContext(_) => "the context names a cluster that it does not have".to_owned(),
+        KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_) => {
+            "the cluster's certificate-authority cannot be read".to_owned()
+        }
+        KubeconfigError::LoadClientCertificate(_) => "the user's client-certificate cannot be read".to_owned(),
+        KubeconfigError::LoadClientKey(_) => "the user's client-key cannot be read".to_owned(),
+        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
+            "the cluster's server is missing or no address".to_owned()
+        }
+        KubeconfigError::ParseProxyUrl(_) => "the proxy is no address".to_owned(),
+        KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
+            "it is of another kind than the files before it".to_owned()
+        }
+        _ => "it cannot be used".to_owned(),
+    }
+}
+
+/// The context that is asked for, or else the current one, or else the only one.
+fn choose_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String, ClusterError> {
+    let available: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    let current = kubeconfig.current_context.as_deref().filter(|context| !context.is_empty());
+    match (asked.or(current), available.as_slice()) {
+        (_, []) => Err(ClusterError::EmptyKubeconfig),
+        (Some(context), _) if available.iter().any(|name| name == context) => Ok(context.to_owned()),
+        (Some(context), _) => Err(ClusterError::UnknownContext { context: context.to_owned(), available }),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(ClusterError::NoContext { available }),
+    }
+}
+
+/// The stack of layers down to the sockets. The gate is the last that a request passes, after authentication.
+fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, ClusterError> {
+    let server = || config.cluster_url.to_string();
+    let failed = |error| match error {
+        kube::Error::Auth(error) => match config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone()) {
+            Some(command) => ClusterError::ExecPlugin { command, detail: credentials(&error) },
+            None => ClusterError::Credentials { server: server(), detail: credentials(&error) },
+        },
+        kube::Error::InferKubeconfig(error) => ClusterError::InvalidKubeconfig { detail: describe(&error) },
+        kube::Error::RustlsTls(error) => ClusterError::InvalidKubeconfig { detail: error.to_string() },
+        _ => ClusterError::InvalidKubeconfig { detail: "its user or cluster entry cannot be used".to_owned() },
+    };
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(settings.request_timeout / 2));
+    connector.set_keepalive(Some(Duration::from_secs(30)));
+    let connector = config.rustls_https_connector_with_connector(connector).map_err(failed)?;
+    let pool = Pool::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(60)).build(connector);
+
+    let service = GateLayer { time_out: settings.request_timeout }.layer(pool);
+    let service = config.extra_headers_layer().map_err(failed)?.layer(service);
+    let service = option_layer(config.auth_layer().map_err(failed)?).layer(service);
+    let service = config.base_uri_layer().layer(service);
+    // The kubeconfig's namespace is never used: an object says where it lives, or the project does.
+    Ok(kube::Client::new(service, ""))
+}

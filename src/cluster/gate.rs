@@ -1,0 +1,261 @@
+//! The gate: the innermost layer, which every request passes last.
+//!
+//! It decides by what is really in the request whether the request would persist anything, and lets such a one out only
+//! with a permit that is still good. It is not a client: it neither retries nor reads answers.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Request, Response};
+use kube::client::Body;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service};
+
+/// Why a request did not leave, or its answer was not waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum GateError {
+    /// It would persist something and carries no permit for it.
+    #[error("{0} would change the cluster, and nothing permits that")]
+    NotPermitted(String),
+    /// The lock that permits it is lost, or will be too soon.
+    #[error("the lock is lost")]
+    Fenced,
+    /// It left, and no answer came before the lease's end.
+    #[error("no answer before the lock's lease ends")]
+    TooLate,
+}
+
+/// What allows a request to change the cluster. Travels in the request's extensions.
+#[derive(Clone, Debug)]
+pub(super) enum Permit {
+    /// A held lock, as long as its fence has not passed.
+    Lock(Arc<Fence>),
+    /// The lock's own Lease and nothing else: each such request is a compare-and-swap of its own.
+    Lease,
+    /// Creating a namespace and nothing else.
+    Namespace,
+}
+
+/// Until when a lock's holder may change anything, by the local monotonic clock.
+#[derive(Debug)]
+pub(super) struct Fence {
+    lease: Duration,
+    /// When the last renewal that succeeded was sent.
+    renewed: Mutex<Instant>,
+    lost: watch::Sender<bool>,
+    unanswered: watch::Sender<usize>,
+}
+
+impl Fence {
+    /// A fence of a lease of the given length whose first write left at `sent`.
+    pub(super) fn new(lease: Duration, sent: Instant) -> Self {
+        Self { lease, renewed: Mutex::new(sent), lost: watch::Sender::new(false), unanswered: watch::Sender::new(0) }
+    }
+
+    /// Moves the fence: a renewal that left at `sent` succeeded.
+    pub(super) fn renewed(&self, sent: Instant) {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        *renewed = (*renewed).max(sent);
+    }
+
+    /// Closes the fence for good.
+    pub(super) fn lose(&self) {
+        self.lost.send_replace(true);
+    }
+
+    /// Whether nothing may leave any more. The fence's passing while nothing was sent is not yet a loss: a renewal may
+    /// still succeed before the lease ends. After that it is one.
+    pub(super) fn is_lost(&self) -> bool {
+        if Instant::now() >= self.lease_end() {
+            self.lose();
+        }
+        *self.lost.borrow()
+    }
+
+    /// Resolves when the lock is lost.
+    pub(super) async fn lost(&self) {
+        let mut lost = self.lost.subscribe();
+        // The sender lives as long as `self`.
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+
+    /// When another party may take the lease over, at the earliest.
+    pub(super) fn lease_end(&self) -> Instant {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) + self.lease
+    }
+
+    /// Whether any request of this lock left and its effect is unknown.
+    pub(super) fn has_unanswered(&self) -> bool {
+        *self.unanswered.borrow() > 0
+    }
+
+    /// Until when a request that leaves now may be waited for; an error when none may leave.
+    ///
+    /// A refusal is final: whoever was refused gives up, so a late renewal must not bring the lock back.
+    fn admit(&self) -> Result<Instant, GateError> {
+        let now = Instant::now();
+        let end = self.lease_end();
+        if *self.lost.borrow() || now >= end - self.lease / 3 {
+            self.lose();
+            return Err(GateError::Fenced);
+        }
+        Ok(end - self.lease / 12)
+    }
+}
+
+/// A request that left under a lock. Dropped without [`InFlight::answered`], it counts as unanswered.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight(Arc<Ticket>);
+
+#[derive(Debug)]
+struct Ticket {
+    fence: Arc<Fence>,
+    answered: watch::Sender<bool>,
+}
+
+impl InFlight {
+    fn new(fence: Arc<Fence>) -> Self {
+        Self(Arc::new(Ticket { fence, answered: watch::Sender::new(false) }))
+    }
+
+    /// Notes that the server said what became of the request.
+    pub(super) fn answered(&self) {
+        self.0.answered.send_replace(true);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !*self.answered.borrow() {
+            self.fence.unanswered.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// Puts the gate before a service.
+#[derive(Clone, Debug)]
+pub(super) struct GateLayer {
+    /// How long the server may work on a request that changes something or tries to.
+    pub(super) time_out: Duration,
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner, time_out: self.time_out }
+    }
+}
+
+/// See [`GateLayer`].
+#[derive(Clone, Debug)]
+pub(super) struct Gate<S> {
+    inner: S,
+    time_out: Duration,
+}
+
+impl<S, B> Service<Request<Body>> for Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<B>, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let permit = request.extensions_mut().remove::<Permit>();
+        let (fence, until) = match admit(&request, permit) {
+            Ok(Some((fence, until))) => (Some(fence), Some(until)),
+            Ok(None) => (None, None),
+            Err(error) => return Box::pin(ready(Err(error.into()))),
+        };
+        if !is_read(request.method()) {
+            let left = until.map_or(self.time_out, |until| until.saturating_duration_since(Instant::now()));
+            limit(&mut request, left.min(self.time_out));
+        }
+        let in_flight = fence.map(InFlight::new);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut answer = match until {
+                Some(until) => tokio::time::timeout_at(until, answer).await.map_err(|_| GateError::TooLate)?,
+                None => answer.await,
+            }
+            .map_err(Into::into)?;
+            if let Some(in_flight) = in_flight {
+                answer.extensions_mut().insert(in_flight);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Lets a request out or not; for one that a lock permits, the lock's fence and how long to wait for an answer.
+fn admit(request: &Request<Body>, permit: Option<Permit>) -> Result<Option<(Arc<Fence>, Instant)>, GateError> {
+    if is_read(request.method()) || is_dry_run(request) {
+        return Ok(None);
+    }
+    let path = request.uri().path();
+    match permit {
+        Some(Permit::Lock(fence)) => {
+            let until = fence.admit()?;
+            Ok(Some((fence, until)))
+        }
+        Some(Permit::Lease)
+            if path.contains("/apis/coordination.k8s.io/v1/namespaces/") && path.contains("/leases") =>
+        {
+            Ok(None)
+        }
+        Some(Permit::Namespace) if path.ends_with("/api/v1/namespaces") && request.method() == Method::POST => Ok(None),
+        _ => Err(GateError::NotPermitted(format!("{} {path}", request.method()))),
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// Whether the server would persist nothing. A DELETE's query does not count: beside a body the server ignores it.
+fn is_dry_run(request: &Request<Body>) -> bool {
+    if request.method() == Method::DELETE {
+        let Some(Ok(bytes)) = request.body().try_clone().and_then(|body| body.collect_bytes().now_or_never()) else {
+            return false;
+        };
+        return serde_json::from_slice::<serde_json::Value>(&bytes)
+            .is_ok_and(|options| options.get("dryRun") == Some(&serde_json::json!(["All"])));
+    }
+    let verbs = [Method::PATCH, Method::POST, Method::PUT];
+    verbs.contains(request.method())
+        && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dryRun=All"))
+}
+
+/// Adds `timeout=`: past it the server gives up, so nothing lands long after everyone stopped waiting.
+fn limit(request: &mut Request<Body>, time_out: Duration) {
+    // A second less than the client waits, so that the server's own answer arrives; but never nothing.
+    let server = time_out.saturating_sub(Duration::from_secs(1)).max(time_out / 2).max(Duration::from_millis(1));
+    let text = if server.subsec_millis() == 0 {
+        format!("timeout={}s", server.as_secs())
+    } else {
+        format!("timeout={}ms", server.as_millis())
+    };
+    let uri = request.uri();
+    let separator = if uri.query().is_some() { '&' } else { '?' };
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{path}{separator}{text}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}

@@ -1,0 +1,154 @@
+//! Looking: lists, single objects, dry runs. Nothing here can change the cluster; the gate holds it to that.
+
+use serde_json::{Value, json};
+
+use super::connect::Cluster;
+use super::request::{self, Call, Mode, collection, escape};
+use super::transport::{Answer, SendError};
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::Kind;
+use crate::object::live::Live;
+use crate::object::mark::Root;
+use crate::object::refusal::Refusal;
+
+/// Objects in one page of a list.
+const PAGE: usize = 500;
+
+/// Why a read says nothing about what exists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum ReadError {
+    /// No right to look, in the server's words.
+    #[error("no permission to look: {0}")]
+    Forbidden(String),
+    /// The kind is not served where it was looked for.
+    #[error("the server does not serve this kind")]
+    Gone,
+    /// The server could not answer, also after retries.
+    #[error("no answer: {0}")]
+    Unavailable(String),
+}
+
+/// What a dry run of an apply answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tried {
+    /// Whether the object would be created.
+    pub created: bool,
+    /// The object as it would be.
+    pub live: Live,
+}
+
+impl Cluster {
+    /// Lists the objects of one kind that carry the root's label, in every namespace, from the server's latest data.
+    pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
+        self.list(kind, None, &format!("&labelSelector={}", escape(&root.selector()))).await
+    }
+
+    /// Lists every object of one kind, in a namespace or everywhere: for a guard that must know what a deletion takes
+    /// with it.
+    pub async fn list_all(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
+        self.list(kind, namespace.filter(|_| kind.namespaced), "").await
+    }
+
+    async fn list(&self, kind: &Kind, namespace: Option<&str>, selector: &str) -> Result<Vec<Live>, ReadError> {
+        let version = kind.versions.first().map_or("v1", String::as_str);
+        let path = collection(kind, version, namespace);
+        let mut restarted = false;
+        let mut found = Vec::new();
+        let mut next = String::new();
+        loop {
+            let from = if next.is_empty() { String::new() } else { format!("&continue={}", escape(&next)) };
+            let target = format!("{path}?limit={PAGE}{selector}{from}");
+            let answer = self.wire.send(&Call::get(target)).await.map_err(SendError::into_read_error)?;
+            // The list grew older than the server keeps it: from the start, once.
+            if answer.status == http::StatusCode::GONE && !restarted {
+                (restarted, found, next) = (true, Vec::new(), String::new());
+                continue;
+            }
+            next = take_page(&answer, kind, version, &mut found)?;
+            if next.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Reads one object; nothing where the server says that it, or its namespace, does not exist.
+    ///
+    /// Reads in the kind's first version.
+    pub async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Live>, ReadError> {
+        let path = request::object(kind, key).map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
+        let answer = self.wire.send(&Call::get(path)).await.map_err(SendError::into_read_error)?;
+        if answer.is_missing_object() {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(answer.read_error());
+        }
+        answer.object().map(Some).map_err(|refusal| ReadError::Unavailable(refusal.to_string()))
+    }
+
+    /// Asks what an apply would do. A `metadata.uid` in the body makes it an update of that object and no other.
+    pub async fn try_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Tried, Refusal> {
+        let path = request::described(kind, body)?;
+        let answer = self.ask(&Call::apply(&path, body, root, Mode::DryRun)).await?;
+        Ok(Tried { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+    }
+
+    /// Asks whether the object would be accepted if it were new, under a generated name.
+    ///
+    /// Tells an immutable field from a mistake: a refusal here proves nothing.
+    pub async fn try_as_new(&self, kind: &Kind, body: &Value, root: &Root) -> Result<(), Refusal> {
+        let path = request::described(kind, body)?;
+        let path = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
+        let mut body = body.clone();
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            for field in ["name", "uid", "resourceVersion"] {
+                metadata.remove(field);
+            }
+            metadata.insert("generateName".to_owned(), json!("ktor-probe-"));
+        }
+        let manager = escape(&root.field_manager());
+        let target = format!("{path}?fieldManager={manager}&fieldValidation=Strict&dryRun=All");
+        self.ask(&Call::post(target, &body)).await.map(drop)
+    }
+
+    /// Asks whether exactly this object could be deleted.
+    pub async fn try_delete(
+        &self,
+        kind: &Kind,
+        key: &ObjectKey,
+        uid: &str,
+        resource_version: &str,
+    ) -> Result<(), Refusal> {
+        let path = request::object(kind, key)?;
+        self.ask(&Call::delete(path, uid, resource_version, Mode::DryRun)).await.map(drop)
+    }
+
+    async fn ask(&self, call: &Call) -> Result<Answer, Refusal> {
+        let answer = self.wire.send(call).await.map_err(SendError::into_refusal)?;
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal()) }
+    }
+}
+
+/// Adds a page's objects, each with its apiVersion and kind, and returns where the next page begins.
+fn take_page(answer: &Answer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
+    if !answer.status.is_success() {
+        return Err(answer.read_error());
+    }
+    let mut page = answer
+        .json()
+        .filter(|page| page.get("metadata").is_some())
+        .ok_or_else(|| ReadError::Unavailable("the server answered something else than a list".to_owned()))?;
+    let group = &kind.group_kind.group;
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
+        // A Go server writes an empty list as null.
+        return Ok(next);
+    };
+    found.extend(items.into_iter().map(|mut body| {
+        body["apiVersion"] = json!(api_version);
+        body["kind"] = json!(kind.group_kind.kind);
+        Live { body }
+    }));
+    Ok(next)
+}

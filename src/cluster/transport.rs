@@ -1,0 +1,287 @@
+//! Sending requests: time-outs, retries, the server's clock, and what a missing answer means.
+//!
+//! Everything here stands above the gate, so no retry gets around a fence. One connection pool serves all.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
+use kube::client::{AuthError, Body};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error::ClusterError;
+use super::gate::{GateError, InFlight, Permit};
+use super::request::Call;
+
+/// The pauses between attempts, where the server does not ask for longer ones.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
+/// The longest `Retry-After` that is waited for; who asks for more is as good as down.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the server answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<Duration>,
+    /// Whether an earlier attempt of the same request may have taken effect unseen.
+    pub(super) after_unknown: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The gate held it back, as nothing permits it.
+    NotPermitted(String),
+    /// The gate held it back, as the lock is lost.
+    Fenced,
+    /// It may have arrived or not.
+    NoAnswer(Failure),
+}
+
+/// What kept an answer from coming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The credentials could not be obtained or used.
+    Credentials(String),
+    /// The server's certificate is not trusted.
+    Certificate(String),
+    /// Nobody answered in time.
+    TimedOut,
+    /// The connection could not be made or broke.
+    Connection(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Credentials(detail) | Self::Certificate(detail) | Self::Connection(detail) => f.write_str(detail),
+            Self::TimedOut => f.write_str("no answer in time"),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether asking again may help.
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Connection(_))
+    }
+}
+
+/// A way to the server. Clones share the connections, the limit on parallel requests and the server's clock.
+#[derive(Clone)]
+pub(super) struct Wire {
+    client: kube::Client,
+    server: Arc<str>,
+    time_out: Duration,
+    slots: Arc<Semaphore>,
+    clock: Arc<ServerClock>,
+}
+
+impl Wire {
+    /// A way over `client`, whose innermost layer is the gate.
+    pub(super) fn new(client: kube::Client, server: &str, concurrency: usize, time_out: Duration) -> Self {
+        Self {
+            client,
+            server: server.into(),
+            time_out,
+            slots: Arc::new(Semaphore::new(concurrency.max(1))),
+            clock: Arc::default(),
+        }
+    }
+
+    /// The server's address, for reports.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What the server's clock shows now.
+    pub(super) fn server_time(&self) -> Option<Timestamp> {
+        self.clock.now()
+    }
+
+    /// Sends a request until there is a definite answer, as often as makes sense.
+    ///
+    /// Only for requests that mean the same when they arrive twice.
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer, SendError> {
+        self.send_pausing(call, &PAUSES).await
+    }
+
+    /// Sends a request to see whether there is a server at all: gives up sooner.
+    pub(super) async fn probe(&self, call: &Call) -> Result<Answer, SendError> {
+        self.send_pausing(call, &PAUSES[..3]).await
+    }
+
+    async fn send_pausing(&self, call: &Call, pauses: &[Duration]) -> Result<Answer, SendError> {
+        let mut after_unknown = false;
+        let mut pauses = pauses.iter();
+        loop {
+            let slot = self.slots.acquire().await;
+            let attempt = self.attempt(call, self.time_out).await;
+            drop(slot);
+            let asked = match &attempt {
+                Ok(answer) if answer.is_transient() => answer.retry_after.unwrap_or_default(),
+                Err(SendError::NoAnswer(failure)) if failure.is_transient() => Duration::ZERO,
+                _ => return attempt.map(|answer| Answer { after_unknown, ..answer }),
+            };
+            let Some(pause) = pauses.next().filter(|_| asked <= LONGEST_PAUSE) else {
+                return attempt.map(|answer| Answer { after_unknown, ..answer });
+            };
+            after_unknown |= !attempt.is_ok_and(|answer| answer.is_definite());
+            sleep(asked.max(*pause)).await;
+        }
+    }
+
+    /// Sends a request once, outside the limit on parallel requests.
+    pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<Answer, SendError> {
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.target)
+            .header(ACCEPT, call.accept)
+            .header(CONTENT_TYPE, call.content_type)
+            .body(Body::from(call.body.clone()))
+            .map_err(|error| SendError::NotPermitted(format!("{} is no address: {error}", call.target)))?;
+        if let Some(permit) = &call.permit {
+            request.extensions_mut().insert::<Permit>(permit.clone());
+        }
+        let timed_out = |_| SendError::NoAnswer(Failure::TimedOut);
+        let response = timeout(limit, self.client.send(request)).await.map_err(timed_out)?.map_err(translate)?;
+        let (parts, body) = response.into_parts();
+        self.clock.set(&parts.headers);
+        let body = timeout(limit, body.collect()).await.map_err(timed_out)?.map_err(translate)?.to_bytes().to_vec();
+        let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let answer = Answer {
+            status: parts.status,
+            body,
+            retry_after: retry_after.map(Duration::from_secs),
+            after_unknown: false,
+        };
+        if let Some(in_flight) = parts.extensions.get::<InFlight>()
+            && answer.is_definite()
+        {
+            in_flight.answered();
+        }
+        Ok(answer)
+    }
+
+    /// Why the cluster could not be asked, for an operation that every run needs.
+    pub(super) fn failed(&self, operation: &str, error: SendError) -> ClusterError {
+        let server = self.server.to_string();
+        match error {
+            SendError::NoAnswer(Failure::Credentials(detail)) => ClusterError::Credentials { server, detail },
+            SendError::NoAnswer(Failure::Certificate(detail)) => ClusterError::Untrusted { server, detail },
+            SendError::NoAnswer(failure) => ClusterError::Unreachable { server, detail: failure.to_string() },
+            SendError::NotPermitted(detail) => ClusterError::Answer { operation: operation.to_owned(), detail },
+            SendError::Fenced => {
+                ClusterError::Answer { operation: operation.to_owned(), detail: "the lock is lost".to_owned() }
+            }
+        }
+    }
+
+    /// Why an answer does not do, for an operation that every run needs.
+    pub(super) fn refused(&self, operation: &str, answer: &Answer) -> ClusterError {
+        let (operation, detail) = (operation.to_owned(), answer.words());
+        match answer.status {
+            StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { server: self.server.to_string() },
+            StatusCode::FORBIDDEN => ClusterError::Forbidden { operation, detail },
+            _ => ClusterError::Answer { operation, detail },
+        }
+    }
+}
+
+/// The server's time: the last `Date` header, and what has passed since by the local monotonic clock.
+#[derive(Debug, Default)]
+struct ServerClock {
+    seen: Mutex<Option<(Timestamp, Instant)>>,
+}
+
+impl ServerClock {
+    fn set(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        if let Some(time) = date.and_then(|date| parser.parse_timestamp(date).ok()) {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, Instant::now()));
+        }
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        let (time, seen) = (*self.seen.lock().unwrap_or_else(PoisonError::into_inner))?;
+        time.checked_add(SignedDuration::try_from(seen.elapsed()).ok()?).ok()
+    }
+}
+
+fn translate(error: kube::Error) -> SendError {
+    let error: Box<dyn Error + Send + Sync> = match error {
+        kube::Error::Service(error) => error,
+        other => Box::new(other),
+    };
+    if let Some(gate) = chain(&*error).find_map(|error| error.downcast_ref::<GateError>()) {
+        return match gate {
+            GateError::NotPermitted(_) => SendError::NotPermitted(gate.to_string()),
+            GateError::Fenced => SendError::Fenced,
+            GateError::TooLate => SendError::NoAnswer(Failure::TimedOut),
+        };
+    }
+    if let Some(auth) = chain(&*error).find_map(|error| error.downcast_ref::<AuthError>()) {
+        return SendError::NoAnswer(Failure::Credentials(credentials(auth)));
+    }
+    if let Some(tls) = chain(&*error).find_map(tls) {
+        return SendError::NoAnswer(Failure::Certificate(tls));
+    }
+    let innermost = chain(&*error).last().map(ToString::to_string).unwrap_or_default();
+    SendError::NoAnswer(Failure::Connection(innermost))
+}
+
+/// What went wrong with credentials, without anything that a plugin or a file said: that may be the credential.
+pub(super) fn credentials(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { out, .. } => format!("the credential plugin failed ({})", out.status),
+        AuthError::AuthExecStart(source) => format!("the credential plugin cannot be run: {source}"),
+        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+            "the credential plugin printed no ExecCredential".to_owned()
+        }
+        AuthError::MissingCommand => "the credential plugin's entry names no command".to_owned(),
+        AuthError::ReadTokenFile(source, path) => format!("the token file {}: {source}", path.display()),
+        AuthError::InvalidBearerToken(_) | AuthError::InvalidBasicAuth(_) => {
+            "the token or password has characters that cannot be sent".to_owned()
+        }
+        _ => "the credentials cannot be obtained".to_owned(),
+    }
+}
+
+fn tls(error: &(dyn Error + 'static)) -> Option<String> {
+    // An io::Error hides its content from the chain.
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let found = match inner {
+        Some(inner) => inner.downcast_ref::<rustls::Error>(),
+        None => error.downcast_ref::<rustls::Error>(),
+    };
+    match found? {
+        rustls::Error::InvalidCertificate(reason) => Some(format!("its certificate is not trusted ({reason})")),
+        rustls::Error::NoCertificatesPresented => Some("it presents no certificate".to_owned()),
+        _ => None,
+    }
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}

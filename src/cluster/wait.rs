@@ -1,0 +1,132 @@
+//! Waiting: until an applied object is ready, until a deleted one is gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::connect::Cluster;
+use super::observe::ReadError;
+use super::readiness::{Readiness, is_waited_for, readiness};
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::Kind;
+use crate::object::live::Live;
+
+/// Why an object is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotReady {
+    /// What it waits for, or what failed. May hold a controller's words: untrusted.
+    pub reason: String,
+}
+
+/// An object that is still there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("still there{}{}", held_by(.finalizers), .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+pub struct StillThere {
+    /// The finalizers that hold it.
+    pub finalizers: Vec<String>,
+    /// What else is known about it. May hold a controller's words: untrusted.
+    pub reason: Option<String>,
+}
+
+impl Cluster {
+    /// Waits until an object is ready, at most for `timeout`. A failure that time does not heal ends it at once.
+    pub async fn ready(&self, kind: &Kind, key: &ObjectKey, timeout: Duration) -> Result<(), NotReady> {
+        if !is_waited_for(&key.group_kind()) {
+            return Ok(());
+        }
+        let mut polls = Polls::within(timeout);
+        loop {
+            let reason = match self.get(kind, key).await {
+                Ok(Some(live)) => match readiness(&live) {
+                    Readiness::Ready => return Ok(()),
+                    Readiness::Failed(reason) => return Err(NotReady { reason }),
+                    Readiness::Waiting(reason) => reason,
+                },
+                Ok(None) => return Err(NotReady { reason: "it does not exist any more".to_owned() }),
+                Err(error @ (ReadError::Forbidden(_) | ReadError::Gone)) => {
+                    return Err(NotReady { reason: error.to_string() });
+                }
+                Err(error) => error.to_string(),
+            };
+            if !polls.next().await {
+                return Err(NotReady { reason: format!("not ready after {} s: {reason}", timeout.as_secs()) });
+            }
+        }
+    }
+
+    /// Waits until the object of this uid is gone, at most for `timeout`. Another object of its name does not count.
+    pub async fn gone(&self, kind: &Kind, key: &ObjectKey, uid: &str, timeout: Duration) -> Result<(), StillThere> {
+        let mut polls = Polls::within(timeout);
+        loop {
+            let still = match self.get(kind, key).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(live)) if live.uid() != uid => return Ok(()),
+                Ok(Some(live)) => describe(&live),
+                // A path that is not served proves nothing by itself; a healthy discovery without the kind does.
+                Err(ReadError::Gone) if self.is_kind_gone(kind).await => return Ok(()),
+                Err(error) => StillThere { finalizers: Vec::new(), reason: Some(error.to_string()) },
+            };
+            if !polls.next().await {
+                return Err(still);
+            }
+        }
+    }
+
+    async fn is_kind_gone(&self, kind: &Kind) -> bool {
+        self.discover()
+            .await
+            .is_ok_and(|kinds| kinds.is_conclusive_for(&kind.group_kind.group) && kinds.get(&kind.group_kind).is_none())
+    }
+}
+
+/// Pauses that grow, until the time is up.
+struct Polls {
+    end: Instant,
+    pause: Duration,
+}
+
+impl Polls {
+    fn within(timeout: Duration) -> Self {
+        Self { end: Instant::now() + timeout, pause: Duration::from_millis(100) }
+    }
+
+    /// Pauses before another look; false when there is no time for one.
+    async fn next(&mut self) -> bool {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 3 / 2).min(Duration::from_secs(2));
+        true
+    }
+}
+
+/// What holds an object that is being deleted; a namespace says more about that than its finalizers.
+fn describe(live: &Live) -> StillThere {
+    let text =
+        |value: &serde_json::Value, field: &str| value.get(field).and_then(|text| Some(text.as_str()?.to_owned()));
+    let conditions = live.body.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+    let remaining: Vec<String> = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| {
+            let kind = text(condition, "type").unwrap_or_default();
+            live.is_terminating()
+                && live.body.get("kind").and_then(serde_json::Value::as_str) == Some("Namespace")
+                && text(condition, "status").as_deref() == Some("True")
+                && kind.starts_with("Namespace")
+        })
+        .filter_map(|condition| text(condition, "message"))
+        .collect();
+    let reason = if live.is_terminating() { None } else { Some("it is not being deleted".to_owned()) };
+    StillThere {
+        finalizers: live.finalizers().map(str::to_owned).collect(),
+        reason: if remaining.is_empty() { reason } else { Some(remaining.join("; ")) },
+    }
+}
+
+fn held_by(finalizers: &[String]) -> String {
+    if finalizers.is_empty() { String::new() } else { format!(", held by {}", finalizers.join(", ")) }
+}

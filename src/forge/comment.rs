@@ -1,0 +1,281 @@
+//! The sticky comment: found by marker and author, edited in place, never overwritten by an older run.
+//!
+//! Whose comment it is: the marker must open it **and** its author must be the login that our own comments carry. That is
+//! the configured one, else what `GET /user` says of the token, else (an Actions token may not ask)
+//! `github-actions[bot]`; no person can have that name, as brackets are not allowed in one. Where several are ours, which a race
+//! of two first runs can leave behind, the newest is edited and the others stay as they are.
+//!
+//! GitHub has no conditional edit: between reading the list and the write lies one request's time in which a newer run could
+//! still write. The workflow's `concurrency:` block closes that gap.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::client::{Failure, malformed};
+use super::{ACTIONS_BOT, Forge, ForgeError, Freshness, Marker, read_hidden_block};
+
+/// The most characters of a comment that are sent, hidden lines included; GitHub refuses 65,536.
+pub const BODY_LIMIT: usize = 60_000;
+
+/// The most content writes of one [`Forge`], which is one run.
+pub const WRITE_LIMIT: u8 = 3;
+
+/// The most pages of comments that are read.
+const PAGES: u32 = 500;
+
+/// A comment that is to stand on a pull request once.
+#[derive(Clone, Debug)]
+pub struct Sticky {
+    /// What tells it from all others.
+    pub marker: Marker,
+    /// Which run speaks.
+    pub freshness: Freshness,
+    /// Lines made by [`super::hidden_block`].
+    pub hidden: Vec<String>,
+    /// What people read.
+    pub text: String,
+}
+
+/// A comment of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// Its number.
+    pub id: u64,
+    /// Its web page.
+    pub url: String,
+    /// All of it, hidden lines included.
+    pub body: String,
+}
+
+/// What became of a sticky comment; each with the comment's web page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upserted {
+    /// It is new.
+    Created {
+        /// The comment's web page.
+        url: String,
+        /// The login under which it appeared, where another was expected: later runs need to be told it to find the
+        /// comment again.
+        unexpected_author: Option<String>,
+    },
+    /// It was edited in place.
+    Edited {
+        /// The comment's web page.
+        url: String,
+    },
+    /// It said all this already.
+    Unchanged {
+        /// The comment's web page.
+        url: String,
+    },
+    /// A newer run has spoken; nothing was written.
+    Superseded {
+        /// The comment's web page.
+        url: String,
+        /// The newer run.
+        by: Freshness,
+    },
+}
+
+/// How a comment is written.
+#[derive(Clone, Copy)]
+enum Write {
+    Create,
+    Edit,
+}
+
+impl Sticky {
+    /// The comment's whole text: hidden lines first, without a gap, then what people read.
+    pub fn body(&self) -> String {
+        let mut head = vec![self.marker.as_str().to_owned(), self.freshness.to_string()];
+        head.extend(self.hidden.iter().cloned());
+        format!("{}\n\n{}", head.join("\n"), self.text)
+    }
+}
+
+impl Comment {
+    /// Reads a hidden block of the comment.
+    pub fn hidden(&self, name: &str) -> Option<Value> {
+        read_hidden_block(&self.body, name)
+    }
+
+    /// Which run wrote it.
+    pub fn freshness(&self) -> Option<Freshness> {
+        Freshness::of(&self.body)
+    }
+
+    /// Whether it says `body`, however the forge ends its lines.
+    fn says(&self, body: &str) -> bool {
+        self.body.replace("\r\n", "\n").trim_end() == body.replace("\r\n", "\n").trim_end()
+    }
+}
+
+impl Upserted {
+    /// The comment's web page.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Created { url, .. }
+            | Self::Edited { url }
+            | Self::Unchanged { url }
+            | Self::Superseded { url, .. } => url,
+        }
+    }
+}
+
+impl Forge {
+    /// Finds our comment with `marker` on a pull request: the newest, if there are several.
+    pub async fn find_sticky(&self, pr: u64, marker: &Marker) -> Result<Option<Comment>, ForgeError> {
+        Ok(self.stickies(pr, marker).await?.pop())
+    }
+
+    /// Makes a pull request's comment say what `sticky` says: edits ours, or creates it.
+    ///
+    /// A write whose answer was lost is looked for before it is sent again.
+    pub async fn upsert_sticky(&self, pr: u64, sticky: &Sticky) -> Result<Upserted, ForgeError> {
+        let operation = format!("write the comment of #{pr}");
+        let body = sticky.body();
+        let characters = body.chars().count();
+        if characters > BODY_LIMIT {
+            return Err(ForgeError::TooLong { operation, characters, limit: BODY_LIMIT });
+        }
+        let mut tries = self.client.tries();
+        // The write whose answer was lost.
+        let mut unanswered = None;
+        loop {
+            let ours = self.stickies(pr, &sticky.marker).await?;
+            let newest = ours.iter().rev().find_map(|comment| Some((comment, newer(comment, &sticky.freshness)?)));
+            if let Some((comment, by)) = newest {
+                return Ok(Upserted::Superseded { url: comment.url.clone(), by });
+            }
+            let said = ours.last().filter(|comment| comment.says(&body));
+            if let Some(comment) = said {
+                let url = comment.url.clone();
+                return Ok(match unanswered {
+                    None => Upserted::Unchanged { url },
+                    Some(Write::Edit) => Upserted::Edited { url },
+                    Some(Write::Create) => Upserted::Created { url, unexpected_author: None },
+                });
+            }
+            if unanswered.is_some() {
+                self.uncount_write();
+            }
+            match self.write(&operation, pr, ours.last(), &body).await? {
+                Ok(upserted) => return Ok(upserted),
+                Err(failure) => {
+                    let write = if ours.is_empty() { Write::Create } else { Write::Edit };
+                    unanswered = failure.unclear.then_some(write);
+                    if !failure.unclear {
+                        self.uncount_write();
+                    }
+                    // Someone deleted it in between: the next list says so.
+                    let gone = failure.status() == Some(404) && !ours.is_empty();
+                    tries.again(&operation, if gone { failure.passing() } else { failure }).await?;
+                }
+            }
+        }
+    }
+
+    /// Our comments with `marker`, oldest first. Reads every page.
+    async fn stickies(&self, pr: u64, marker: &Marker) -> Result<Vec<Comment>, ForgeError> {
+        let author = self.login().await?;
+        let operation = format!("list the comments of #{pr}");
+        let url = format!("{}/issues/{pr}/comments", self.repository_url);
+        let list = self.client.list(&operation, &url, id_key, PAGES).await?;
+        if !list.complete {
+            return Err(ForgeError::Endless { operation, pages: PAGES });
+        }
+        let ours =
+            list.items.iter().filter(|item| login_of(item).is_some_and(|login| login.eq_ignore_ascii_case(&author)));
+        let mut ours: Vec<_> = ours.filter_map(comment).filter(|comment| marker.opens(&comment.body)).collect();
+        ours.sort_by_key(|comment| comment.id);
+        Ok(ours)
+    }
+
+    /// Sends one write: an edit of `existing`, or a new comment.
+    async fn write(
+        &self,
+        operation: &str,
+        pr: u64,
+        existing: Option<&Comment>,
+        body: &str,
+    ) -> Result<Result<Upserted, Failure>, ForgeError> {
+        self.count_write(operation)?;
+        let (method, url) = match existing {
+            // GitHub names PATCH for this; octocrab's own method for it sends POST.
+            Some(comment) => (Method::PATCH, format!("{}/issues/comments/{}", self.repository_url, comment.id)),
+            None => (Method::POST, format!("{}/issues/{pr}/comments", self.repository_url)),
+        };
+        let answer = match self.client.once(method, &url, Some(&json!({ "body": body }))).await {
+            Ok(answer) => answer.body,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let written = comment(&answer).ok_or_else(|| malformed(operation, "it is not a comment"))?;
+        Ok(Ok(match existing {
+            Some(_) => Upserted::Edited { url: written.url },
+            None => Upserted::Created { url: written.url, unexpected_author: self.learn_author(&answer) },
+        }))
+    }
+
+    /// The login of our own comments.
+    async fn login(&self) -> Result<String, ForgeError> {
+        if let Some(login) = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(login);
+        }
+        let operation = "ask whose token it is";
+        let login = match self.client.get(operation, &format!("{}/user", self.api_url)).await {
+            Ok(answer) => {
+                let login = answer.body.get("login").and_then(Value::as_str);
+                login.ok_or_else(|| malformed(operation, "it names no login"))?.to_owned()
+            }
+            Err(error) if matches!(error.status(), Some(403 | 404)) => ACTIONS_BOT.to_owned(),
+            Err(error) => return Err(error),
+        };
+        self.author.lock().unwrap_or_else(PoisonError::into_inner).replace(login.clone());
+        Ok(login)
+    }
+
+    /// Notes under which login a comment of ours appeared; returns it where another was expected.
+    fn learn_author(&self, created: &Value) -> Option<String> {
+        let login = login_of(created)?;
+        let mut author = self.author.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = author.as_ref().is_some_and(|author| author.eq_ignore_ascii_case(login));
+        author.replace(login.to_owned());
+        (!expected).then(|| login.to_owned())
+    }
+
+    fn count_write(&self, operation: &str) -> Result<(), ForgeError> {
+        let counted = self
+            .writes
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |writes| (writes < WRITE_LIMIT).then_some(writes + 1));
+        counted.map(drop).map_err(|_| ForgeError::TooManyWrites { operation: operation.to_owned(), limit: WRITE_LIMIT })
+    }
+
+    /// Takes back the count of a write that is known not to have happened.
+    fn uncount_write(&self) {
+        self.writes.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The run that wrote `comment`, where it is newer than ours.
+fn newer(comment: &Comment, ours: &Freshness) -> Option<Freshness> {
+    comment.freshness().filter(|theirs| theirs.is_newer_than(ours))
+}
+
+fn comment(value: &Value) -> Option<Comment> {
+    Some(Comment {
+        id: value.get("id")?.as_u64()?,
+        url: value.get("html_url").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        body: value.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    })
+}
+
+fn login_of(comment: &Value) -> Option<&str> {
+    comment.pointer("/user/login")?.as_str()
+}
+
+fn id_key(item: &Value) -> Option<String> {
+    item.get("id")?.as_u64().map(|id| id.to_string())
+}

@@ -1,0 +1,330 @@
+//! The runner's own language: workflow commands, file commands, and text that is neither. Pure.
+//!
+//! It does not write: the caller prints a command to standard output and appends a file command to its file.
+
+use std::fmt::Write as _;
+
+/// The most bytes of a step summary that are written; the runner drops a summary of more than 1 MiB whole.
+pub const SUMMARY_LIMIT: usize = 900 * 1024;
+
+/// How loud an annotation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Red; does not fail the step by itself.
+    Error,
+    /// Yellow.
+    Warning,
+    /// Grey.
+    Notice,
+}
+
+/// A message that the runner shows beside the run and, with a file, beside the line.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotation<'a> {
+    /// How loud it is.
+    pub level: Level,
+    /// What it says; may have several lines.
+    pub message: &'a str,
+    /// Its heading.
+    pub title: Option<&'a str>,
+    /// The path in the repository.
+    pub file: Option<&'a str>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The column, from 1.
+    pub column: Option<u32>,
+}
+
+impl Annotation<'_> {
+    /// The workflow command, without a line end.
+    pub fn command(&self) -> String {
+        let mut command = match self.level {
+            Level::Error => "::error",
+            Level::Warning => "::warning",
+            Level::Notice => "::notice",
+        }
+        .to_owned();
+        let line = self.line.map(|line| line.to_string());
+        let column = self.column.map(|column| column.to_string());
+        let properties =
+            [("title", self.title), ("file", self.file), ("line", line.as_deref()), ("col", column.as_deref())];
+        let mut separator = ' ';
+        for (name, value) in properties {
+            if let Some(value) = value {
+                let _ = write!(command, "{separator}{name}={}", escape_property(&inert(value)));
+                separator = ',';
+            }
+        }
+        command + "::" + &escape_data(&inert(self.message))
+    }
+}
+
+/// The command that hides `secret` in the log from here on; nothing for an empty one.
+pub fn add_mask(secret: &str) -> Option<String> {
+    (!secret.trim().is_empty()).then(|| format!("::add-mask::{}", escape_data(secret)))
+}
+
+/// The command that opens a foldable group of log lines.
+pub fn group(title: &str) -> String {
+    format!("::group::{}", escape_data(&inert(title)))
+}
+
+/// The command that closes the group.
+pub fn end_group() -> &'static str {
+    "::endgroup::"
+}
+
+/// What to append to the file `GITHUB_OUTPUT` (or `GITHUB_ENV`) to set `name` to `value`.
+///
+/// The value stands between delimiters that do not occur in it; `seed` makes them differ between runs, so that nobody can
+/// prepare a value that ends early.
+pub fn set_output(name: &'static str, value: &str, seed: u64) -> String {
+    let mut delimiter = format!("ktor_{seed:016x}");
+    while value.contains(&delimiter) {
+        delimiter.push('_');
+    }
+    format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
+}
+
+/// The text to append to the file `GITHUB_STEP_SUMMARY`: `markdown`, cut at [`SUMMARY_LIMIT`] and then saying so.
+pub fn step_summary(markdown: &str) -> String {
+    if markdown.len() < SUMMARY_LIMIT {
+        return format!("{markdown}\n");
+    }
+    let note = format!("\n\n… cut: the whole text has {} bytes\n", markdown.len());
+    let room = markdown.floor_char_boundary(SUMMARY_LIMIT - note.len());
+    format!("{}{note}", &markdown[..room])
+}
+
+/// `text` as it may stand in a log: nothing in it is a workflow command, moves the cursor or reorders what is read.
+///
+/// Line feeds and tabs stay; each line is made harmless by itself. Making an inert text inert changes nothing.
+pub fn inert(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let mut shown = String::with_capacity(text.len());
+    for (index, line) in text.split('\n').enumerate() {
+        if index > 0 {
+            shown.push('\n');
+        }
+        inert_line(line, &mut shown);
+    }
+    shown
+}
+
+fn inert_line(line: &str, shown: &mut String) {
+    let start = shown.len();
+    for c in line.chars() {
+        match c {
+            '\t' => shown.push(c),
+            '\r' => shown.push_str("\\r"),
+            c if c.is_control() || is_invisible(c) => {
+                let _ = write!(shown, "{}", c.escape_unicode());
+            }
+            '[' if shown[start..].ends_with("##") => shown.push_str("\\["),
+            c => shown.push(c),
+        }
+    }
+    // The runner skips any white space before a command, then wants `::`; anything in front of it makes it text.
+    let written = &shown[start..];
+    let text = written.trim_start();
+    if text.starts_with("::") {
+        let place = start + written.len() - text.len();
+        shown.insert(place, '\\');
+    }
+}
+
+/// Characters that are not seen but change how the others are read: bidi controls, separators, invisible formatting.
+///
+/// The joiners of scripts and emoji (U+200C, U+200D) only shape what is seen, and stay.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn escape_data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn escape_property(text: &str) -> String {
+    escape_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Each is a command, a cursor movement or a deception when it reaches a log as it is.
+    const INJECTIONS: &[&str] = &[
+        "::error::x",
+        "  ::set-output name=a::b",
+        "\t::ADD-MASK::x",
+        "\u{a0}\u{3000}::warning::x",
+        "\u{2003}::Stop-Commands::t",
+        "\u{feff}::notice::x",
+        "\u{200b}::notice::x",
+        "harmless\n::error::x",
+        "harmless\r::error::x",
+        "harmless\r\n::error::x",
+        "harmless\u{85}::error::x",
+        "harmless\u{2028}::error::x",
+        "\u{b}::error::x",
+        "\u{c}::error::x",
+        "a ##[error]x",
+        "###[group]x",
+        "##[##[error]x",
+        "##[command]x ##[Error]y",
+        "##\r[error]x",
+        "\u{1b}[2J\u{1b}[31mred",
+        "\u{9b}31m",
+        "\0",
+        "\u{202e}live\u{2066}",
+        ":::error::x",
+        "::",
+    ];
+
+    /// What the runner would take for a command: after any white space `::`, or `##[` anywhere, on lines that end at
+    /// `\n` or `\r`. Wider than the runner, as the names that it knows are no part of it.
+    fn commands(output: &str) -> Vec<&str> {
+        output
+            .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}'])
+            .filter(|line| line.trim_start().starts_with("::") || line.contains("##["))
+            .collect()
+    }
+
+    fn check_inert(text: &str) {
+        let shown = inert(text);
+        assert_eq!(commands(&shown), Vec::<&str>::new(), "{text:?} became {shown:?}");
+        assert!(!shown.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || is_invisible(c)), "{shown:?}");
+        assert_eq!(inert(&shown), shown, "inert twice");
+    }
+
+    #[test]
+    fn f5_the_corpus_is_inert_in_the_log() {
+        for text in INJECTIONS {
+            check_inert(text);
+            check_inert(&format!("  {text}"));
+        }
+        // The parser must see what it is there for.
+        assert_eq!(commands("a\n ::error::x\rb ##[group]").len(), 2);
+    }
+
+    #[test]
+    fn f5_inert_text_stays_readable() {
+        let cases = [
+            ("::error::x", "\\::error::x"),
+            ("  ::error::x", "  \\::error::x"),
+            ("a ##[error]", "a ##\\[error]"),
+            ("a\rb", "a\\rb"),
+            ("a\r\nb", "a\nb"),
+            ("\u{1b}[31m", "\\u{1b}[31m"),
+            ("\u{202e}x", "\\u{202e}x"),
+            ("image: a::b #[x] ünï 👩\u{200d}🚀\ttab", "image: a::b #[x] ünï 👩\u{200d}🚀\ttab"),
+            ("", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(inert(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn f5_an_annotation_is_one_command_whatever_it_says() {
+        for text in INJECTIONS {
+            let annotation = Annotation {
+                level: Level::Error,
+                message: text,
+                title: Some(text),
+                file: Some(text),
+                line: Some(3),
+                column: Some(7),
+            };
+            let command = annotation.command();
+            assert_eq!(commands(&command).len(), 1, "{command:?}");
+            assert!(command.starts_with("::error title="), "{command:?}");
+            // Nothing in a property ends the properties early or adds one.
+            let properties = command.strip_prefix("::error ").unwrap().split("::").next().unwrap();
+            let names: Vec<_> = properties.split(',').map(|property| property.split('=').next().unwrap()).collect();
+            assert_eq!(names, ["title", "file", "line", "col"], "{command:?}");
+            assert!(command.contains(",line=3,col=7::"), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn commands_are_escaped_as_the_runner_unescapes_them() {
+        let annotation = Annotation {
+            level: Level::Warning,
+            message: "50% of a\nb",
+            title: Some("a: b, c"),
+            file: None,
+            line: None,
+            column: None,
+        };
+        assert_eq!(annotation.command(), "::warning title=a%3A b%2C c::50%25 of a%0Ab");
+        let bare = Annotation { level: Level::Notice, title: None, message: "done", ..annotation };
+        assert_eq!(bare.command(), "::notice::done");
+        assert_eq!(add_mask("a%b\nc").unwrap(), "::add-mask::a%25b%0Ac");
+        assert_eq!(add_mask(" \n"), None);
+        assert_eq!(group("a\nb"), "::group::a%0Ab");
+    }
+
+    /// Reads a file command as the runner does: `NAME<<DELIMITER`, lines, `DELIMITER`.
+    fn read_outputs(file: &str) -> Vec<(String, String)> {
+        let mut outputs = Vec::new();
+        let mut lines = file.split('\n');
+        while let Some(head) = lines.next() {
+            if head.is_empty() {
+                continue;
+            }
+            let (name, delimiter) = head.split_once("<<").expect("a here-document");
+            let value: Vec<_> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+            outputs.push((name.to_owned(), value.join("\n")));
+        }
+        outputs
+    }
+
+    #[test]
+    fn f5_an_output_cannot_set_another() {
+        let seed = 0xfeed;
+        let values = ["", "one line", "ktor_000000000000feed\nevil<<E\nx\nE", "ktor_000000000000feed_\n", "a<<b"];
+        for value in values {
+            let file = set_output("digest", value, seed) + &set_output("exit-code", "0", seed);
+            let expected = vec![("digest".to_owned(), value.to_owned()), ("exit-code".to_owned(), "0".to_owned())];
+            assert_eq!(read_outputs(&file), expected);
+        }
+    }
+
+    #[test]
+    fn f2_a_summary_is_cut_on_a_character() {
+        assert_eq!(step_summary("# plan"), "# plan\n");
+        for filler in ["a", "ü", "€", "👩"] {
+            let summary = step_summary(&filler.repeat(SUMMARY_LIMIT));
+            assert!(summary.len() <= SUMMARY_LIMIT, "{}", summary.len());
+            assert!(summary.len() > SUMMARY_LIMIT - 8, "{}", summary.len());
+            assert!(summary.contains("… cut: the whole text has "));
+        }
+        let full = "a".repeat(SUMMARY_LIMIT - 1);
+        assert_eq!(step_summary(&full).len(), SUMMARY_LIMIT);
+    }
+
+    proptest! {
+        #[test]
+        fn f5_no_text_becomes_a_command(parts in prop::collection::vec(
+            prop_oneof![
+                Just("::".to_owned()), Just(":".to_owned()), Just("#".to_owned()), Just("##".to_owned()),
+                Just("[".to_owned()), Just("##[".to_owned()), Just("\n".to_owned()), Just("\r".to_owned()),
+                Just(" ".to_owned()), Just("\\".to_owned()), Just("error".to_owned()), ".{0,3}",
+                any::<char>().prop_map(String::from),
+            ], 0..12))
+        {
+            check_inert(&parts.concat());
+        }
+
+        #[test]
+        fn f5_any_output_reads_back(value in "(ktor_0{15}1_{0,2}|<<|\n|[a-z]){0,8}") {
+            let file = set_output("name", &value, 1);
+            prop_assert_eq!(read_outputs(&file), vec![("name".to_owned(), value)]);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A repository on disk: where it is, which commits it has and how they are related.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::command;
+use super::commit::{self, Commit};
+use super::error::GitError;
+use crate::process::{Environment, Output, ProcessError, Program};
+use crate::project::snapshot::printable;
+
+const FETCH_TIME: Duration = Duration::from_secs(120);
+
+/// What git says where it wants credentials and has none, or the wrong ones.
+const REFUSALS: [&str; 8] = [
+    "could not read Username",
+    "could not read Password",
+    "Authentication failed",
+    "Permission denied",
+    "Host key verification failed",
+    "returned error: 401",
+    "returned error: 403",
+    "Repository not found",
+];
+
+/// A repository with a work tree.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    top: PathBuf,
+    environment: Environment,
+}
+
+/// Whether a commit lies in the history of another, as far as this clone can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ancestry {
+    /// It does (a commit is its own ancestor).
+    Ancestor,
+    /// It does not.
+    NotAncestor,
+    /// The clone is too shallow to say.
+    Unknown,
+}
+
+impl Repository {
+    /// Finds the repository that `directory` lies in; `None` where it lies in none.
+    ///
+    /// Of `environment`, git sees the variables that [`super::reads_variable`] accepts.
+    pub async fn discover(directory: &Path, environment: &Environment) -> Result<Option<Self>, GitError> {
+        let environment = command::environment(environment);
+        let operation = || format!("look for a git repository at {}", printable(directory));
+        let search = command::git(directory, &environment).arguments(["rev-parse", "--show-toplevel"]);
+        let output = search.run().await.map_err(|source| ran(operation, source))?;
+        if output.status.success() {
+            let top = command::path(output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout));
+            return Ok(Some(Self { top, environment }));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let source = output.failure();
+        let directory = directory.to_owned();
+        // A broken `.git` file says "not a git repository: PATH", and is an error.
+        if said.contains("not a git repository (or any") {
+            Ok(None)
+        } else if said.contains("dubious ownership") {
+            let repository = untrusted(&said).unwrap_or_else(|| directory.clone());
+            Err(GitError::DubiousOwnership { directory, repository, source })
+        } else if said.contains("must be run in a work tree") {
+            Err(GitError::NoWorkTree { directory, source })
+        } else {
+            Err(ran(operation, source))
+        }
+    }
+
+    /// The top directory of the work tree, without symbolic links in it.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// Where `directory` lies below the top; empty for the top itself.
+    pub fn prefix(&self, directory: &Path) -> Result<PathBuf, GitError> {
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|source| GitError::Directory { directory: path.to_owned(), source })
+        };
+        match real(directory)?.strip_prefix(real(&self.top)?) {
+            Ok(prefix) => Ok(prefix.to_owned()),
+            Err(_) => Err(GitError::Outside { directory: directory.to_owned(), top: self.top.clone() }),
+        }
+    }
+
+    /// The commit that is checked out.
+    pub async fn head(&self) -> Result<Commit, GitError> {
+        self.lookup("HEAD").await?.ok_or(GitError::NoCommitYet)
+    }
+
+    /// The commit that a revision names. What a user writes is never taken for an option.
+    pub async fn resolve(&self, revision: &str) -> Result<Commit, GitError> {
+        if !is_plain(revision) {
+            return Err(GitError::NotARevision { revision: revision.to_owned() });
+        }
+        match self.lookup(revision).await? {
+            Some(commit) => Ok(commit),
+            None => Err(GitError::UnknownRevision { revision: revision.to_owned(), shallow: self.is_shallow().await? }),
+        }
+    }
+
+    /// Whether this clone has the commit.
+    pub async fn has_commit(&self, commit: &Commit) -> Result<bool, GitError> {
+        Ok(self.lookup(commit.as_str()).await?.is_some())
+    }
+
+    /// The parents that a commit names, the first one first, whether this clone has them or not.
+    pub async fn parents(&self, commit: &Commit) -> Result<Vec<Commit>, GitError> {
+        let operation = || format!("read the parents of commit {commit}");
+        let output = self.run(self.git().arguments(["cat-file", "commit", commit.as_str()]), operation).await?;
+        if !output.status.success() {
+            return Err(self.missing_or(&[commit], operation, &output).await);
+        }
+        commit::parents(&output.stdout).ok_or_else(|| GitError::Answer { operation: operation() })
+    }
+
+    /// The best common ancestor that this clone knows of.
+    pub async fn merge_base(&self, one: &Commit, other: &Commit) -> Result<Option<Commit>, GitError> {
+        let operation = || format!("find the merge base of {one} and {other}");
+        let output = self.run(self.git().arguments(["merge-base", one.as_str(), other.as_str()]), operation).await?;
+        match output.status.code() {
+            Some(0) => only_commit(&output.stdout).map(Some).ok_or_else(|| GitError::Answer { operation: operation() }),
+            Some(1) => Ok(None),
+            _ => Err(self.missing_or(&[one, other], operation, &output).await),
+        }
+    }
+
+    /// Whether `ancestor` lies in the history of `descendant`.
+    pub async fn is_ancestor(&self, ancestor: &Commit, descendant: &Commit) -> Result<Ancestry, GitError> {
+        if ancestor == descendant {
+            return Ok(Ancestry::Ancestor);
+        }
+        if !self.has_commit(descendant).await? {
+            return Ok(Ancestry::Unknown);
+        }
+        if self.has_commit(ancestor).await? {
+            let operation = || format!("compare the histories of {ancestor} and {descendant}");
+            let names = ["merge-base", "--is-ancestor", ancestor.as_str(), descendant.as_str()];
+            let output = self.run(self.git().arguments(names), operation).await?;
+            match output.status.code() {
+                Some(0) => return Ok(Ancestry::Ancestor),
+                Some(1) => {}
+                _ => return Err(ran(operation, output.failure())),
+            }
+        }
+        // A whole clone has all of its commits' ancestors; what it lacks or does not reach is none of them.
+        Ok(if self.is_shallow().await? { Ancestry::Unknown } else { Ancestry::NotAncestor })
+    }
+
+    /// Whether the clone holds only the end of the history.
+    pub async fn is_shallow(&self) -> Result<bool, GitError> {
+        let operation = || "look at the depth of the clone".to_owned();
+        let answer = self.read(self.git().arguments(["rev-parse", "--is-shallow-repository"]), operation).await?;
+        Ok(answer.starts_with(b"true"))
+    }
+
+    /// Fetches one commit that this clone lacks. No branch, tag or `FETCH_HEAD` is written.
+    ///
+    /// A shallow clone gets the commit alone. A whole one gets its history too: fetched at depth 1 it would become
+    /// shallow, and no longer know who descends from whom.
+    pub async fn fetch_commit(&self, remote: &str, commit: &Commit) -> Result<(), GitError> {
+        if !is_plain(remote) {
+            return Err(GitError::NotARemote { remote: remote.to_owned() });
+        }
+        if self.has_commit(commit).await? {
+            return Ok(());
+        }
+        let depth = self.is_shallow().await?.then_some("--depth=1");
+        let fetch = self.git().time_limit(FETCH_TIME).arguments(["fetch", "--quiet", "--no-tags", "--no-prune"]);
+        let fetch = fetch.arguments(["--no-recurse-submodules", "--no-write-fetch-head", "--refmap="]).arguments(depth);
+        let fetch = fetch.arguments(["--end-of-options", remote, commit.as_str()]);
+        let operation = || format!("fetch commit {commit} from {remote:?}");
+        let output = self.run(fetch, operation).await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let (commit, remote, source) = (commit.clone(), remote.to_owned(), output.failure());
+        if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
+            Err(GitError::NoAccess { commit, remote, source })
+        } else if said.contains("does not appear to be a git repository") {
+            Err(GitError::NoRemote { commit, remote, source })
+        } else if said.contains("not our ref") || said.contains("unadvertised object") {
+            Err(GitError::NotOffered { commit, remote, source })
+        } else {
+            Err(ran(operation, source))
+        }
+    }
+
+    /// Git in this repository's top directory.
+    pub(super) fn git(&self) -> Program {
+        command::git(&self.top, &self.environment)
+    }
+
+    /// Runs a git command that may well end without success.
+    pub(super) async fn run(&self, git: Program, operation: impl Fn() -> String) -> Result<Output, GitError> {
+        git.run().await.map_err(|source| ran(operation, source))
+    }
+
+    /// Runs a git command that has no reason to fail.
+    pub(super) async fn read(&self, git: Program, operation: impl Fn() -> String) -> Result<Vec<u8>, GitError> {
+        git.stdout().await.map_err(|source| ran(operation, source))
+    }
+
+    /// Why a command about `commits` failed: one of them is missing, or something else.
+    pub(super) async fn missing_or(
+        &self,
+        commits: &[&Commit],
+        operation: impl Fn() -> String,
+        output: &Output,
+    ) -> GitError {
+        for commit in commits {
+            if matches!(self.has_commit(commit).await, Ok(false)) {
+                return GitError::MissingCommit { commit: (*commit).clone() };
+            }
+        }
+        ran(operation, output.failure())
+    }
+
+    async fn lookup(&self, revision: &str) -> Result<Option<Commit>, GitError> {
+        let operation = || format!("resolve the revision {revision:?}");
+        let peeled = format!("{revision}^{{commit}}");
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &peeled];
+        let output = self.run(self.git().arguments(arguments), operation).await?;
+        match output.status.code() {
+            // `^REV` is answered with `^` and a name: it is no commit, and taken for none.
+            Some(0) => Ok(only_commit(&output.stdout)),
+            Some(1) => Ok(None),
+            _ => Err(ran(operation, output.failure())),
+        }
+    }
+}
+
+/// Wraps a failure to run git.
+fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitError {
+    match source {
+        ProcessError::NotFound { .. } => GitError::NoGit(source),
+        source => GitError::Run { operation: operation(), source },
+    }
+}
+
+/// Whether git can take the text for a name only: it is no option and one line.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
+}
+
+/// The commit that an answer of one line names.
+fn only_commit(answer: &[u8]) -> Option<Commit> {
+    std::str::from_utf8(answer).ok()?.strip_suffix('\n')?.parse().ok()
+}
+
+/// The directory that git names where it does not trust the owner.
+fn untrusted(said: &str) -> Option<PathBuf> {
+    let (_, rest) = said.split_once("dubious ownership in repository at '")?;
+    let (directory, _) = rest.split_once("'\n")?;
+    Some(command::path(std::ffi::OsStr::new(directory).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_untrusted_directory_is_read_from_what_git_says() {
+        let said = "fatal: detected dubious ownership in repository at '/github/work space'\nTo add an exception…\n";
+        assert_eq!(untrusted(said), Some("/github/work space".into()));
+        assert_eq!(untrusted("fatal: something else"), None);
+    }
+
+    #[test]
+    fn options_and_several_lines_are_no_names() {
+        for text in ["", "-h", "--upload-pack=touch x", "a\nb", "a\0"] {
+            assert!(!is_plain(text), "{text:?}");
+        }
+        assert!(is_plain("HEAD~1"));
+    }
+}

@@ -1,0 +1,334 @@
+//! The files of a commit as a snapshot. It never touches the work tree.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use super::command;
+use super::commit::Commit;
+use super::error::{GitError, LinkProblem};
+use super::repository::Repository;
+use crate::project::snapshot::Snapshot;
+
+const READ_TIME: Duration = Duration::from_secs(120);
+const READ_LIMIT: usize = 512 << 20;
+/// As many links as Linux follows for one path.
+const LINKS_FOLLOWED: usize = 40;
+/// Links to directories that hold such links multiply; no honest tree comes near.
+const DIRECTORIES_ENTERED: usize = 1_000;
+
+/// What was read of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeFiles {
+    /// The selected files, relative to the directory that was read.
+    pub files: Snapshot,
+    /// Submodules in that directory: their content is in another repository and was not read.
+    pub submodules: BTreeSet<PathBuf>,
+}
+
+impl Repository {
+    /// Reads the files below `prefix` in a commit that `select` accepts, both relative to `prefix`.
+    ///
+    /// A symbolic link is what it points to, file or directory, as long as that lies below `prefix`; a selected link
+    /// that cannot be followed is an error. Without such a directory in the commit there are no files.
+    pub async fn read_tree(
+        &self,
+        commit: &Commit,
+        prefix: &Path,
+        select: &(dyn Fn(&Path) -> bool + Sync),
+    ) -> Result<TreeFiles, GitError> {
+        let mut tree = Tree::new(self.list(commit, prefix).await?);
+        let operation = || format!("read the symbolic links of commit {commit}");
+        let links = self.blobs(&tree.links(), operation).await?;
+        tree.read_links(&links);
+
+        let found = tree.walk(select);
+        let found = found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })?;
+
+        let operation = || format!("read the files of commit {commit}");
+        let content = self.blobs(&found.files.values().cloned().collect(), operation).await?;
+        let files = found.files.into_iter().map(|(path, name)| {
+            let bytes = content.get(&name).ok_or_else(|| GitError::Answer { operation: operation() })?;
+            Ok((path, bytes.clone()))
+        });
+        Ok(TreeFiles { files: files.collect::<Result<_, GitError>>()?, submodules: found.submodules })
+    }
+
+    /// Everything below `prefix` in a commit, relative to it.
+    async fn list(&self, commit: &Commit, prefix: &Path) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
+        let operation = || format!("list the files of commit {commit}");
+        let mut list = self.git().arguments(["ls-tree", "-r", "-z", "--full-tree", commit.as_str(), "--"]);
+        if !prefix.as_os_str().is_empty() {
+            // With a slash at its end it means the directory, and never a file or link of that name.
+            list = list.arguments([prefix.join("")]);
+        }
+        let output = self.run(list.output_limit(READ_LIMIT), operation).await?;
+        if !output.status.success() {
+            return Err(self.missing_or(&[commit], operation, &output).await);
+        }
+        let entries = command::records(&output.stdout).map(|record| {
+            let (path, entry) = entry(record)?;
+            Some((path.strip_prefix(prefix).ok()?.to_owned(), entry))
+        });
+        entries.collect::<Option<_>>().ok_or_else(|| GitError::Answer { operation: operation() })
+    }
+
+    /// The content of blobs, by one `git cat-file --batch`.
+    async fn blobs(
+        &self,
+        names: &BTreeSet<String>,
+        operation: impl Fn() -> String,
+    ) -> Result<BTreeMap<String, Vec<u8>>, GitError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let input: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+        let batch = self.git().arguments(["cat-file", "--batch"]).input(input);
+        let answer = self.read(batch.time_limit(READ_TIME).output_limit(READ_LIMIT), &operation).await?;
+        parse_batch(&answer, names.len()).ok_or_else(|| GitError::Answer { operation: operation() })
+    }
+}
+
+/// What stands in a tree under a path: blobs by name, and where a link points once that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    File(String),
+    Link(String),
+    Pointer(PathBuf),
+    Submodule,
+}
+
+/// One record of `git ls-tree -z`: mode, type, name, a tab and the path.
+fn entry(record: &[u8]) -> Option<(PathBuf, Entry)> {
+    let tab = record.iter().position(|byte| *byte == b'\t')?;
+    let mut words = std::str::from_utf8(&record[..tab]).ok()?.split(' ');
+    let (mode, kind, name) = (words.next()?, words.next()?, words.next()?.to_owned());
+    let entry = match (mode, kind) {
+        ("120000", "blob") => Entry::Link(name),
+        (_, "blob") => Entry::File(name),
+        ("160000", "commit") => Entry::Submodule,
+        _ => return None,
+    };
+    Some((command::path(&record[tab + 1..]), entry))
+}
+
+/// The answers of `git cat-file --batch`: a line `NAME blob SIZE`, as many bytes, a line feed. A missing blob, or any
+/// other number of answers than `count`, is no answer.
+fn parse_batch(mut answer: &[u8], count: usize) -> Option<BTreeMap<String, Vec<u8>>> {
+    let mut blobs = BTreeMap::new();
+    while !answer.is_empty() {
+        let end = answer.iter().position(|byte| *byte == b'\n')?;
+        let mut words = std::str::from_utf8(&answer[..end]).ok()?.split(' ');
+        let (name, kind, size) = (words.next()?, words.next()?, words.next()?.parse::<usize>().ok()?);
+        let content = answer.get(end + 1..)?.get(..size)?;
+        answer = answer.get(end + 1 + size..)?.strip_prefix(b"\n")?;
+        (kind == "blob").then(|| blobs.insert(name.to_owned(), content.to_owned()))?;
+    }
+    (blobs.len() == count).then_some(blobs)
+}
+
+/// Where a path leads once every link in it is followed.
+enum Target {
+    File(String),
+    Directory(PathBuf),
+}
+
+/// A directory, the path by which it is looked at, and the directories that links led through to get there.
+#[derive(Default)]
+struct View {
+    directory: PathBuf,
+    seen_as: PathBuf,
+    through: Vec<PathBuf>,
+}
+
+/// Selected files with their blobs, and submodules.
+#[derive(Default)]
+struct Found {
+    files: BTreeMap<PathBuf, String>,
+    submodules: BTreeSet<PathBuf>,
+}
+
+/// A listed tree, whose links can be followed.
+struct Tree {
+    entries: BTreeMap<PathBuf, Entry>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Tree {
+    fn new(entries: BTreeMap<PathBuf, Entry>) -> Self {
+        let directories = entries.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
+        Self { entries, directories }
+    }
+
+    /// The blobs that hold the links' targets.
+    fn links(&self) -> BTreeSet<String> {
+        let names = self.entries.values().filter_map(|entry| match entry {
+            Entry::Link(name) => Some(name.clone()),
+            Entry::File(_) | Entry::Pointer(_) | Entry::Submodule => None,
+        });
+        names.collect()
+    }
+
+    fn read_links(&mut self, blobs: &BTreeMap<String, Vec<u8>>) {
+        for entry in self.entries.values_mut() {
+            if let Entry::Link(name) = entry
+                && let Some(target) = blobs.get(name)
+            {
+                *entry = Entry::Pointer(command::path(target));
+            }
+        }
+    }
+
+    /// Finds the selected files under the paths by which they are reached, and the submodules.
+    fn walk(&self, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
+        let mut found = Found::default();
+        let mut open = VecDeque::from([View::default()]);
+        let mut entered = 0;
+        while let Some(view) = open.pop_front() {
+            for (path, entry) in self.below(&view.directory) {
+                let seen = view.seen_as.join(path.strip_prefix(&view.directory).unwrap_or(path));
+                let target = match entry {
+                    Entry::File(name) => Ok(Target::File(name.clone())),
+                    Entry::Submodule => {
+                        found.submodules.insert(seen);
+                        continue;
+                    }
+                    Entry::Link(_) | Entry::Pointer(_) => self.follow(path),
+                };
+                match target {
+                    Ok(Target::File(name)) if select(&seen) => {
+                        found.files.insert(seen, name);
+                    }
+                    Ok(Target::Directory(directory)) => {
+                        entered += 1;
+                        if path.starts_with(&directory) || view.through.contains(&directory) {
+                            return Err((seen, LinkProblem::Loops));
+                        }
+                        if entered > DIRECTORIES_ENTERED {
+                            return Err((seen, LinkProblem::TooMany));
+                        }
+                        let through = view.through.iter().chain([&directory]).cloned().collect();
+                        open.push_back(View { directory, seen_as: seen, through });
+                    }
+                    Err(problem) if select(&seen) => return Err((seen, problem)),
+                    Ok(Target::File(_)) | Err(_) => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The entries of a directory and of those in it.
+    fn below(&self, directory: &Path) -> impl Iterator<Item = (&PathBuf, &Entry)> {
+        self.entries.range(directory.to_owned()..).take_while(move |(path, _)| path.starts_with(directory))
+    }
+
+    /// Follows every link of a path, as the file system would.
+    fn follow(&self, path: &Path) -> Result<Target, LinkProblem> {
+        let mut ahead: VecDeque<OsString> = path.iter().map(OsStr::to_owned).collect();
+        let mut at = PathBuf::new();
+        let mut followed = 0;
+        while let Some(step) = ahead.pop_front() {
+            if step == ".." {
+                if !at.pop() {
+                    return Err(LinkProblem::Leaves);
+                }
+                continue;
+            }
+            let next = at.join(&step);
+            match self.entries.get(&next) {
+                None if self.directories.contains(&next) => at = next,
+                None => return Err(LinkProblem::Dangles),
+                Some(Entry::File(name)) if ahead.is_empty() => return Ok(Target::File(name.clone())),
+                Some(Entry::File(_)) => return Err(LinkProblem::Dangles),
+                Some(Entry::Submodule) => return Err(LinkProblem::Submodule),
+                Some(Entry::Link(_)) => return Err(LinkProblem::Dangles),
+                Some(Entry::Pointer(target)) => {
+                    followed += 1;
+                    if followed > LINKS_FOLLOWED {
+                        return Err(LinkProblem::Loops);
+                    }
+                    for component in target.components().rev() {
+                        match component {
+                            Component::CurDir => {}
+                            Component::RootDir | Component::Prefix(_) => return Err(LinkProblem::Leaves),
+                            Component::ParentDir | Component::Normal(_) => {
+                                ahead.push_front(component.as_os_str().to_owned());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Target::Directory(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(entries: &[(&str, &str)]) -> Tree {
+        let entries = entries.iter().map(|(path, entry)| {
+            let entry = match entry.split_once(' ') {
+                Some(("->", target)) => Entry::Pointer(target.into()),
+                _ if *entry == "submodule" => Entry::Submodule,
+                _ => Entry::File((*entry).to_owned()),
+            };
+            (PathBuf::from(path), entry)
+        });
+        Tree::new(entries.collect())
+    }
+
+    fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {
+        let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
+        let found = tree(entries).walk(&yaml).map(|found| found.files);
+        let expected = expected.map_err(|(path, problem)| (PathBuf::from(path), problem));
+        let expected = expected.map(|files| files.iter().map(|(p, b)| (PathBuf::from(p), (*b).to_owned())).collect());
+        assert_eq!(found, expected, "{entries:?}");
+    }
+
+    #[test]
+    fn b3_links_are_followed_within_the_tree_and_refused_beyond() {
+        use LinkProblem::{Dangles, Leaves, Loops, Submodule};
+        check(&[("a.yaml", "1"), ("b.txt", "2")], Ok(&[("a.yaml", "1")]));
+        check(&[("a.yaml", "-> d/b.txt"), ("d/b.txt", "2")], Ok(&[("a.yaml", "2")]));
+        check(&[("d/a.yaml", "-> ../b.txt"), ("b.txt", "2")], Ok(&[("d/a.yaml", "2")]));
+        check(&[("a.yaml", "-> ./l/b"), ("l", "-> d"), ("d/b", "-> c"), ("d/c", "3")], Ok(&[("a.yaml", "3")]));
+        check(&[("l", "-> d/"), ("d/x/a.yaml", "1")], Ok(&[("d/x/a.yaml", "1"), ("l/x/a.yaml", "1")]));
+        check(&[("l", "-> d"), ("d/a.yaml", "-> ../b"), ("b", "2")], Ok(&[("d/a.yaml", "2"), ("l/a.yaml", "2")]));
+        check(&[("a.yaml", "-> ../x")], Err(("a.yaml", Leaves)));
+        check(&[("d/a.yaml", "-> ../../d/b.yaml"), ("d/b.yaml", "1")], Err(("d/a.yaml", Leaves)));
+        check(&[("a.yaml", "-> /etc/passwd")], Err(("a.yaml", Leaves)));
+        check(&[("a.yaml", "-> gone")], Err(("a.yaml", Dangles)));
+        check(&[("a.yaml", "-> b.yaml/x"), ("b.yaml", "1")], Err(("a.yaml", Dangles)));
+        check(&[("a.yaml", "-> b.yaml"), ("b.yaml", "-> a.yaml")], Err(("a.yaml", Loops)));
+        check(&[("d/l", "-> .."), ("a.yaml", "1")], Err(("d/l", Loops)));
+        check(&[("a.yaml", "-> sub/x"), ("sub", "submodule")], Err(("a.yaml", Submodule)));
+        check(&[("unselected", "-> /etc"), ("other", "-> gone"), ("a.yaml", "1")], Ok(&[("a.yaml", "1")]));
+    }
+
+    #[test]
+    fn b3_links_that_lead_to_each_other_or_multiply_end() {
+        check(&[("a/l", "-> ../b"), ("b/l", "-> ../a"), ("a/x.yaml", "1")], Err(("a/l/l/l", LinkProblem::Loops)));
+        let names: Vec<_> = (0..24).map(|n| (format!("{n}/a"), format!("{n}/b"), format!("-> ../{}", n + 1))).collect();
+        let mut entries: Vec<_> = names.iter().flat_map(|(a, b, to)| [(&**a, &**to), (&**b, &**to)]).collect();
+        entries.push(("24/x.yaml", "1"));
+        let problem = tree(&entries).walk(&|_| true).err().map(|(_, problem)| problem);
+        assert_eq!(problem, Some(LinkProblem::TooMany));
+    }
+
+    #[test]
+    fn a_batch_that_is_cut_missing_or_too_short_is_no_answer() {
+        let whole = b"aa blob 3\nx\ny\nbb blob 0\n\n";
+        let blobs = parse_batch(whole, 2).unwrap();
+        assert_eq!(blobs["aa"], b"x\ny");
+        assert_eq!(blobs["bb"], b"");
+        for (answer, count) in
+            [(&whole[..], 3), (&whole[..whole.len() - 1], 2), (b"aa missing\n", 1), (b"aa tree 0\n\n", 1)]
+        {
+            assert_eq!(parse_batch(answer, count), None);
+        }
+    }
+}

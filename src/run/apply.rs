@@ -1,0 +1,188 @@
+//! The first half of carrying out a plan: desired objects, wave by wave, until they are ready.
+
+use std::collections::BTreeSet;
+
+use futures::stream::{self, StreamExt};
+use serde_json::Value;
+
+use crate::cluster::apply::ObjectError;
+use crate::cluster::readiness::{Readiness, readiness};
+use crate::object::ident::{GroupKind, ObjectKey};
+use crate::object::kinds::defined_kind;
+use crate::object::mark::stamp;
+use crate::object::order::Wave;
+use crate::plan::change::{Action, Change};
+use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::run::error::RunError;
+use crate::run::reconcile::Work;
+
+/// Applies every desired object in scope, in waves, and waits until they are ready.
+///
+/// Independent objects finish although one fails; what needs a failed one is skipped.
+///
+/// # Errors
+///
+/// Any failed or skipped object ([`RunError::Incomplete`]), an interrupt, or a lost lock: cleanup must not run then.
+pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
+    let mut outcomes: Vec<ObjectOutcome> = Vec::new();
+    for wave in Wave::ALL {
+        let changes = work.plan.changes.iter().filter(|change| Wave::of(&change.ident.key) == wave);
+        let failed = Failed::of(&outcomes, work);
+        let answers: Vec<Answer> = stream::iter(changes)
+            .map(|change| one(work, &failed, change))
+            .buffer_unordered(work.cluster.settings().concurrency)
+            .collect()
+            .await;
+        let lost = answers.iter().any(|answer| matches!(answer, Answer::LockLost));
+        let stopped = answers.iter().any(|answer| matches!(answer, Answer::NotStarted));
+        outcomes.extend(answers.into_iter().filter_map(|answer| match answer {
+            Answer::Done(outcome) => Some(outcome),
+            Answer::LockLost | Answer::NotStarted => None,
+        }));
+        if lost {
+            let progress = (work.plan.clone(), Outcome { applied: outcomes, cleaned: Vec::new() });
+            return Err(RunError::LockLost(Some(Box::new(progress))));
+        }
+        if stopped || work.interrupt.is_requested() {
+            let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
+            return Err(RunError::Interrupted(Box::new(work.plan.clone()), outcome));
+        }
+    }
+    outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
+    let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
+    if outcome.is_complete() {
+        Ok(outcome.applied)
+    } else {
+        Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
+    }
+}
+
+enum Answer {
+    Done(ObjectOutcome),
+    NotStarted,
+    LockLost,
+}
+
+/// Namespaces and kinds that later objects need and that failed.
+#[derive(Default)]
+struct Failed {
+    namespaces: BTreeSet<String>,
+    kinds: BTreeSet<GroupKind>,
+}
+
+impl Failed {
+    fn of(outcomes: &[ObjectOutcome], work: Work<'_>) -> Self {
+        let mut failed = Self::default();
+        let failing = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
+        for ObjectOutcome { key, .. } in failing {
+            if key.is_namespace() {
+                failed.namespaces.insert(key.name.clone());
+            } else if key.is_crd()
+                && let Some(kind) = work.desired.get(key).and_then(|manifest| defined_kind(&manifest.body))
+            {
+                failed.kinds.insert(kind.group_kind);
+            }
+        }
+        failed
+    }
+
+    /// What the object needs and lacks.
+    fn needed_by(&self, key: &ObjectKey) -> Option<String> {
+        if let Some(namespace) = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace)) {
+            return Some(format!("its namespace {namespace} failed"));
+        }
+        self.kinds.contains(&key.group_kind()).then(|| "the definition of its kind failed".to_owned())
+    }
+}
+
+async fn one(work: Work<'_>, failed: &Failed, change: &Change) -> Answer {
+    let key = &change.ident.key;
+    let done = |verdict, message: Option<String>| {
+        let message = message.map(|message| redacted(work, key, &message));
+        Answer::Done(ObjectOutcome { key: key.clone(), project: change.project.clone(), verdict, message })
+    };
+    if work.interrupt.is_requested() {
+        return Answer::NotStarted;
+    }
+    if let Some(why) = failed.needed_by(key) {
+        return done(Verdict::Skipped, Some(why));
+    }
+    match change.action {
+        Action::Blocked => return done(Verdict::Failed, Some(change.reason.to_string())),
+        Action::Unchanged => {
+            let waiting = work.observed.live(key).filter(|live| !matches!(readiness(live), Readiness::Ready));
+            return match waiting {
+                Some(_) => match ready(work, key).await {
+                    Ok(()) => done(Verdict::Unchanged, None),
+                    Err(Some(why)) => done(Verdict::Failed, Some(why)),
+                    Err(None) => Answer::NotStarted,
+                },
+                None => done(Verdict::Unchanged, None),
+            };
+        }
+        _ => {}
+    }
+    match write(work, change).await {
+        Ok(written) => match ready(work, key).await {
+            Ok(()) => done(written.verdict, written.message),
+            Err(Some(why)) => done(Verdict::Failed, Some(why)),
+            Err(None) => Answer::NotStarted,
+        },
+        Err(WriteError::LockLost) => Answer::LockLost,
+        Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(why)),
+    }
+}
+
+struct Written {
+    verdict: Verdict,
+    message: Option<String>,
+}
+
+enum WriteError {
+    LockLost,
+    Failed(String),
+}
+
+async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
+    let key = &change.ident.key;
+    let failed = |why: &str| WriteError::Failed(why.to_owned());
+    let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
+    let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
+    let mut body = manifest.body.clone();
+    stamp(&mut body, &manifest.project, &work.request.root);
+    if let (Action::Update | Action::Move, Some(uid)) = (change.action, &change.uid) {
+        body["metadata"]["uid"] = uid.as_str().into();
+    }
+    let kind = kind.at_version(&manifest.ident.version);
+    match work.cluster.apply(work.lock, &kind, &body, &work.request.root).await {
+        // Applied, and about to vanish: never reported as applied.
+        Ok(applied) if applied.live.is_terminating() => Err(failed("it is being deleted: run again when it is gone")),
+        Ok(applied) if applied.created => Ok(Written { verdict: Verdict::Created, message: None }),
+        Ok(_) if change.action == Action::Create => {
+            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
+            Ok(Written { verdict: Verdict::Configured, message })
+        }
+        Ok(_) => Ok(Written { verdict: Verdict::Configured, message: None }),
+        Err(ObjectError::LockLost) => Err(WriteError::LockLost),
+        Err(ObjectError::Refused(refusal)) => Err(WriteError::Failed(refusal.to_string())),
+    }
+}
+
+/// Waits until an object is ready; an error without a reason means that the run was interrupted.
+async fn ready(work: Work<'_>, key: &ObjectKey) -> Result<(), Option<String>> {
+    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else { return Ok(()) };
+    let mut interrupt = work.interrupt.clone();
+    tokio::select! {
+        ready = work.cluster.ready(kind, key, work.cluster.settings().readiness_timeout) => {
+            ready.map_err(|waiting| Some(format!("it did not become ready: {}", waiting.reason)))
+        }
+        () = interrupt.requested() => Err(None),
+    }
+}
+
+/// A message about an object without any of its secrets.
+pub fn redacted(work: Work<'_>, key: &ObjectKey, message: &str) -> String {
+    let live = work.observed.live(key).map(|live| &live.body);
+    let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();
+    work.request.redactor.message(&bodies, message)
+}

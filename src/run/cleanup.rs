@@ -1,0 +1,168 @@
+//! The second half of carrying out a plan: what is no longer desired is deleted, and waited for until it is gone.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+
+use crate::cluster::apply::ObjectError;
+use crate::cluster::delete::Deleted;
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::{Kind, Kinds};
+use crate::object::mark::{Ownership, ownership};
+use crate::object::order::CleanupStep;
+use crate::object::refusal::Refusal;
+use crate::plan::change::{Action, Change};
+use crate::plan::observed::Look;
+use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::run::apply::redacted;
+use crate::run::error::RunError;
+use crate::run::reconcile::Work;
+use crate::state::transition::{Ledger, Settlement};
+
+/// How often a deletion is decided anew because the object changed under it.
+const ATTEMPTS: usize = 5;
+/// How long an object may take to vanish.
+const VANISHING: Duration = Duration::from_secs(120);
+
+/// What cleanup did.
+#[derive(Clone, Debug, Default)]
+pub struct Cleaned {
+    /// Object by object, in the order of cleanup.
+    pub outcomes: Vec<ObjectOutcome>,
+    gone: Vec<ObjectKey>,
+    released: Vec<ObjectKey>,
+}
+
+impl Cleaned {
+    /// What the run settled, for the record.
+    pub fn settlement(&self, work: Work<'_>) -> Settlement {
+        let absent = work.observed.looks.iter().filter(|(_, look)| **look == Look::Absent).map(|(key, _)| key.clone());
+        let desired = |key: &ObjectKey| work.desired.contains_key(key);
+        let released = work
+            .plan
+            .cleanup
+            .iter()
+            .filter(|change| change.action == Action::Release)
+            .map(|change| change.ident.key.clone());
+        Settlement {
+            gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
+            released: released.chain(self.released.iter().cloned()).collect(),
+            placed: work.plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+        }
+    }
+
+    /// The ledger that may be written: none where something failed.
+    pub fn ledger(&self, ledger: Ledger) -> Ledger {
+        let failed = self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed);
+        if failed { Ledger::Stale } else { ledger }
+    }
+}
+
+enum Answer {
+    Gone,
+    Released,
+    Failed(String),
+    NotStarted,
+    LockLost,
+}
+
+/// Deletes the plan's cleanup set, step by step. What fails stays recorded and blocks only itself.
+///
+/// # Errors
+///
+/// An interrupt or a lost lock; phase two must not happen then.
+pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
+    let builtin = Kinds::builtin();
+    let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
+    let mut cleaned = Cleaned::default();
+    for step in CleanupStep::ALL {
+        let deletions = work.plan.deletions().filter(|change| step_of(&change.ident.key) == step);
+        let answers: Vec<(&Change, Answer)> = stream::iter(deletions)
+            .map(|change| async move { (change, one(work, change).await) })
+            .buffer_unordered(work.cluster.settings().concurrency)
+            .collect()
+            .await;
+        let (mut lost, mut stopped) = (false, false);
+        for (change, answer) in answers {
+            let key = &change.ident.key;
+            let (verdict, message) = match answer {
+                Answer::Gone => {
+                    cleaned.gone.push(key.clone());
+                    (Verdict::Deleted, None)
+                }
+                Answer::Released => {
+                    cleaned.released.push(key.clone());
+                    (Verdict::Unchanged, Some("it belongs to someone else now and was let go".to_owned()))
+                }
+                Answer::Failed(why) => (Verdict::Failed, Some(redacted(work, key, &why))),
+                Answer::NotStarted => {
+                    stopped = true;
+                    continue;
+                }
+                Answer::LockLost => {
+                    lost = true;
+                    continue;
+                }
+            };
+            let project = change.project.clone();
+            cleaned.outcomes.push(ObjectOutcome { key: key.clone(), project, verdict, message });
+        }
+        let progress = || Outcome { applied: applied.to_vec(), cleaned: cleaned.outcomes.clone() };
+        if lost {
+            return Err(RunError::LockLost(Some(Box::new((work.plan.clone(), progress())))));
+        }
+        if stopped || work.interrupt.is_requested() {
+            return Err(RunError::Interrupted(Box::new(work.plan.clone()), progress()));
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
+async fn one(work: Work<'_>, change: &Change) -> Answer {
+    let key = &change.ident.key;
+    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
+        return Answer::Failed("its kind is not known".to_owned());
+    };
+    let (Some(uid), Some(version)) = (change.uid.clone(), change.resource_version.clone()) else {
+        return Answer::Failed("its uid is not known".to_owned());
+    };
+    let mut version = version;
+    for _ in 0..ATTEMPTS {
+        if work.interrupt.is_requested() {
+            return Answer::NotStarted;
+        }
+        match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
+            Ok(Deleted::Gone) => return Answer::Gone,
+            Ok(Deleted::Terminating) => return vanished(work, kind, key, &uid).await,
+            Err(ObjectError::LockLost) => return Answer::LockLost,
+            Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {
+                Ok(None) => return Answer::Gone,
+                Ok(Some(live)) if live.uid() != uid => return Answer::Released,
+                Ok(Some(live)) => match ownership(&live, &work.request.root) {
+                    Ownership::Ours(project) if project == change.project => {
+                        live.resource_version().clone_into(&mut version);
+                    }
+                    // It was moved meanwhile: the next run knows more.
+                    Ownership::Ours(_) => return Answer::Failed("its mark changed meanwhile: run again".to_owned()),
+                    _ => return Answer::Released,
+                },
+                Err(error) => return Answer::Failed(error.to_string()),
+            },
+            Err(ObjectError::Refused(refusal)) => return Answer::Failed(refusal.to_string()),
+        }
+    }
+    Answer::Failed("it changes faster than it can be deleted: run again".to_owned())
+}
+
+async fn vanished(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Answer {
+    let mut interrupt = work.interrupt.clone();
+    tokio::select! {
+        gone = work.cluster.gone(kind, key, uid, VANISHING) => match gone {
+            Ok(()) => Answer::Gone,
+            Err(still) if still.finalizers.is_empty() => Answer::Failed("it is being deleted and has not vanished yet".to_owned()),
+            Err(still) => Answer::Failed(format!("it is being deleted and held by {}", still.finalizers.join(", "))),
+        },
+        () = interrupt.requested() => Answer::NotStarted,
+    }
+}

@@ -1,0 +1,231 @@
+//! The first half of every run: read the state, look at the cluster, make the plan. Writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::connect::Cluster;
+use crate::object::ident::{GroupKind, ObjectKey};
+use crate::object::kinds::Kinds;
+use crate::object::manifest::Manifest;
+use crate::object::mark::Root;
+use crate::object::redact::Redactor;
+use crate::plan::build::{self, Plan, PlanRequest};
+use crate::plan::observed::Observed;
+use crate::plan::offline;
+use crate::plan::policy::{Policy, Sources as Rendered};
+use crate::project::path::ProjectPath;
+use crate::project::scope::{Scope, ScopeRequest};
+use crate::project::snapshot::SourceError;
+use crate::run::error::RunError;
+use crate::run::observe::{self, Sweep};
+use crate::run::record::Store;
+use crate::run::sources::Sources;
+use crate::state::payload::Entries;
+use crate::state::transition::{Ledger, Pending, Start};
+
+/// Whether the scope follows from the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It does not: the request's own scope counts.
+    Unasked,
+    /// The ledger was this when the changes since then were computed (absent: stale). Where it is current and still the
+    /// same, `touched` is the scope; where it is stale, the whole root is; where it moved, the run has to begin anew.
+    Ledger {
+        /// The commit of the ledger, where it was current.
+        commit: Option<String>,
+        /// The projects that changed since then.
+        touched: BTreeSet<ProjectPath>,
+    },
+}
+
+/// What a run is asked to do.
+#[derive(Clone)]
+pub struct RunRequest {
+    /// The root.
+    pub root: Root,
+    /// What may be changed.
+    pub scope: ScopeRequest,
+    /// What is allowed.
+    pub policy: Policy,
+    /// What may be shown.
+    pub redactor: Redactor,
+    /// Names the run in the lock and in the state: unique and readable.
+    pub run: String,
+    /// The commit that the tree is at, where the work tree is clean.
+    pub commit: Option<String>,
+    /// Projects known from the base tree.
+    pub known: BTreeSet<ProjectPath>,
+    /// The digest of the plan that was approved, where one was.
+    pub approved: Option<String>,
+    /// Whether the scope follows from the ledger.
+    pub since: Since,
+}
+
+/// Everything that a run knows before it acts.
+pub struct Decided {
+    /// The plan.
+    pub plan: Plan,
+    /// What phase one records.
+    pub pending: Pending,
+    /// The desired objects of the whole tree.
+    pub desired: BTreeMap<ObjectKey, Manifest>,
+    /// What was found out.
+    pub observed: Observed,
+    /// The opened state.
+    pub store: Store,
+    /// The ledger that a successful run may write.
+    pub ledger: Ledger,
+}
+
+/// Makes the plan from the tree, the state and the cluster.
+///
+/// # Errors
+///
+/// Anything that keeps the plan from being made. A plan that a guard refuses is a plan.
+pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) -> Result<Decided, RunError> {
+    let RunRequest { root, policy, redactor, .. } = request;
+    let (store, mut prior) = Store::open(cluster, &policy.state_namespace, root, &request.run).await?;
+    let served = observe::served_kinds(cluster).await.map_err(RunError::Cluster)?;
+    let kinds = sources.with_defined_kinds(served.clone());
+    let desired = sources.resolve(&kinds);
+
+    let sweep = match (&prior.start, &prior.ledger) {
+        (Start::Settled, Ledger::Current(_)) => Sweep::Known,
+        _ => Sweep::Everything,
+    };
+    let known = kinds_of(&desired.manifests, &prior.entries);
+    let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, sweep).await;
+    let mut observed = Observed { kinds, looks, ..Observed::default() };
+    let is_known = |key: &ObjectKey| desired.manifests.contains_key(key) || prior.entries.keys().contains(key);
+    let owned = observed.owned(root, is_known);
+    prior.sweep(&owned, root).map_err(RunError::State)?;
+
+    let request = &since(request, &prior.ledger, &mut notices)?;
+    let scope = resolve_scope(request, sources, &prior.entries, &desired.manifests)?;
+    let policy = checked(policy, sources, &desired.failures, &scope, &mut notices)?;
+    let recorded_and_desired =
+        prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
+    observe::look(cluster, &mut observed, recorded_and_desired).await;
+    let pending = prior.begin(intent(&desired.manifests, &scope));
+    let entries = pending.entries();
+    let manifests = &desired.manifests;
+    let plan_request = PlanRequest { root, scope: &scope, desired: manifests, entries, policy: &policy, redactor };
+    observe::try_changes(cluster, &served, plan_request, &mut observed).await;
+
+    let mut plan = build::build(plan_request, &observed);
+    plan.notices.extend(notices);
+    let ledger = ledger(request, prior.start, &scope, entries, sources);
+    Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
+}
+
+/// Makes the plan from two trees alone.
+///
+/// # Errors
+///
+/// Sources in scope that cannot be rendered, or a pattern that names no project.
+pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
+    let mut kinds = head.with_defined_kinds(Kinds::builtin());
+    let mut known = head.tree.projects();
+    if let Some(base) = base {
+        kinds = base.with_defined_kinds(kinds);
+        known.extend(base.tree.projects());
+    }
+    let before = base.map(|base| base.resolve(&kinds)).unwrap_or_default();
+    let desired = head.resolve(&kinds);
+    known.extend(request.known.iter().cloned());
+    let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
+    let mut notices = Vec::new();
+    let policy = checked(&request.policy, head, &desired.failures, &scope, &mut notices)?;
+    if !before.failures.is_empty() {
+        notices.push("Some files of the base tree cannot be read: what they held is not compared.".to_owned());
+    }
+    let unknown = desired.manifests.keys().filter(|key| kinds.get(&key.group_kind()).is_none());
+    let unknown: BTreeSet<String> = unknown.map(|key| key.group_kind().to_string()).collect();
+    if !unknown.is_empty() {
+        let unknown: Vec<String> = unknown.into_iter().collect();
+        notices.push(format!("Without a cluster these kinds are taken as written: {}.", unknown.join(", ")));
+    }
+    let mut plan =
+        offline::build(&request.root, &scope, &before.manifests, &desired.manifests, &policy, &request.redactor);
+    plan.notices.extend(notices);
+    Ok(plan)
+}
+
+/// The request with the scope that follows from the ledger.
+fn since(request: &RunRequest, ledger: &Ledger, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
+    let mut request = request.clone();
+    let Since::Ledger { commit, touched } = &request.since else { return Ok(request) };
+    let current = match ledger {
+        Ledger::Current(commit) => Some(commit),
+        Ledger::Stale => None,
+    };
+    request.scope.touched = match (current, commit) {
+        (Some(current), Some(commit)) if current == commit => Some(touched.clone()),
+        (Some(_), _) => return Err(RunError::LedgerMoved),
+        (None, _) => {
+            let why = "the record does not say at which commit it was last finalized";
+            notices.push(format!("The whole root is in scope, because {why}."));
+            None
+        }
+    };
+    Ok(request)
+}
+
+fn kinds_of(desired: &BTreeMap<ObjectKey, Manifest>, entries: &Entries) -> BTreeSet<GroupKind> {
+    desired.keys().chain(entries.keys()).map(ObjectKey::group_kind).collect()
+}
+
+fn in_scope(desired: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey, scope: &Scope) -> bool {
+    desired.get(key).is_some_and(|manifest| scope.contains(&manifest.project))
+}
+
+fn intent(desired: &BTreeMap<ObjectKey, Manifest>, scope: &Scope) -> Entries {
+    let mut intent = Entries::default();
+    for manifest in desired.values().filter(|manifest| scope.contains(&manifest.project)) {
+        intent.insert(&manifest.project, &manifest.ident);
+    }
+    intent
+}
+
+fn resolve_scope(
+    request: &RunRequest,
+    sources: &Sources,
+    entries: &Entries,
+    desired: &BTreeMap<ObjectKey, Manifest>,
+) -> Result<Scope, RunError> {
+    let mut known = sources.tree.projects();
+    known.extend(request.known.iter().cloned());
+    known.extend(entries.projects().cloned());
+    let undesired = entries.iter().filter(|(_, ident)| !desired.contains_key(&ident.key));
+    let undesired = undesired.map(|(project, _)| project.clone()).collect();
+    Scope::resolve(&request.scope, &known, &undesired).map_err(RunError::Scope)
+}
+
+/// The policy, with deletions off where any source failed. A failure in scope ends the run.
+fn checked(
+    policy: &Policy,
+    sources: &Sources,
+    failures: &[SourceError],
+    scope: &Scope,
+    notices: &mut Vec<String>,
+) -> Result<Policy, RunError> {
+    let (ours, others): (Vec<_>, Vec<_>) =
+        failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
+    if !ours.is_empty() {
+        return Err(RunError::Sources(ours));
+    }
+    let mut policy = policy.clone();
+    if let Some(first) = others.first() {
+        policy.sources = Rendered::Failed;
+        notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {first}"));
+    }
+    Ok(policy)
+}
+
+/// The commit, where this run covers everything that could have changed since the last one.
+fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Ledger {
+    let whole = sources.tree.projects().iter().chain(entries.projects()).all(|project| scope.contains(project));
+    match (&request.commit, start) {
+        (Some(commit), Start::Settled) if whole => Ledger::Current(commit.clone()),
+        _ => Ledger::Stale,
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a run did not come to its end.
+
+use crate::cluster::error::ClusterError;
+use crate::cluster::lock::LockError;
+use crate::cluster::observe::ReadError;
+use crate::cluster::store::StateWriteError;
+use crate::plan::build::Plan;
+use crate::plan::outcome::Outcome;
+use crate::project::scope::UnknownProject;
+use crate::project::snapshot::SourceError;
+use crate::state::codec::StateError;
+
+/// Why a run did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Sources in scope, or the project tree itself, cannot be read. Nothing was changed.
+    #[error("{}", first_of(.0))]
+    Sources(Vec<SourceError>),
+    /// A pattern names no project. Nothing was changed.
+    #[error(transparent)]
+    Scope(UnknownProject),
+    /// The cluster could not be reached or understood. Nothing was changed.
+    #[error(transparent)]
+    Cluster(ClusterError),
+    /// The state could not be read. Nothing was changed.
+    #[error("failed to read the state {name}")]
+    ReadState {
+        /// The Secret, as namespace/name.
+        name: String,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// The state was read and cannot be used. Nothing was changed.
+    #[error(transparent)]
+    State(StateError),
+    /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
+    #[error("another run finalized this root meanwhile: run again")]
+    LedgerMoved,
+    /// The lock was not acquired. Nothing was changed.
+    #[error(transparent)]
+    Lock(LockError),
+    /// Guards or ownership refuse the plan, or it is not the one that was approved. Nothing was changed.
+    #[error("the plan is refused: {0}")]
+    Refused(String, Box<Plan>),
+    /// The state could not be written. What was recorded before still holds; the next run goes on from there.
+    #[error("failed to write the state")]
+    WriteState(#[source] StateWriteError),
+    /// Some objects failed; the rest was done. The next run goes on from there.
+    #[error("{}", incomplete(.1))]
+    Incomplete(Box<Plan>, Outcome),
+    /// A signal stopped the run. The next run goes on from there.
+    #[error("the run was interrupted; the next run goes on from here")]
+    Interrupted(Box<Plan>, Outcome),
+    /// The lock was lost. The next run goes on from there.
+    #[error("the lock was lost; whoever holds it now, or the next run, goes on from here")]
+    LockLost(Option<Box<(Plan, Outcome)>>),
+}
+
+impl RunError {
+    /// The plan and what was done of it, where the run came that far.
+    pub fn progress(&self) -> Option<(&Plan, Option<&Outcome>)> {
+        match self {
+            Self::Refused(_, plan) => Some((plan, None)),
+            Self::Incomplete(plan, outcome) | Self::Interrupted(plan, outcome) => Some((plan, Some(outcome))),
+            Self::LockLost(Some(progress)) => Some((&progress.0, Some(&progress.1))),
+            _ => None,
+        }
+    }
+}
+
+fn first_of(errors: &[SourceError]) -> String {
+    match errors {
+        [] => "the sources cannot be read".to_owned(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    }
+}
+
+fn incomplete(outcome: &Outcome) -> String {
+    match outcome.first_failure() {
+        Some(failure) => {
+            format!("{} failed: {}", failure.key, failure.message.as_deref().unwrap_or("no reason was given"))
+        }
+        None => "some objects were skipped".to_owned(),
+    }
+}

@@ -1,0 +1,13 @@
+//! Sequences: what a plan run and a reconcile run do, in which order.
+//!
+//! Decides nothing itself (that is the plan's part), speaks to no forge, and produces no text for people.
+
+pub mod apply;
+pub mod cleanup;
+pub mod decide;
+pub mod error;
+pub mod interrupt;
+pub mod observe;
+pub mod reconcile;
+pub mod record;
+pub mod sources;

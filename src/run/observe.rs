@@ -1,0 +1,236 @@
+//! Finding out what a plan needs to know: live objects from lists, and dry runs of what would change. Writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt};
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::cluster::observe::ReadError;
+use crate::object::ident::{GroupKind, ObjectKey};
+use crate::object::kinds::{Kind, Kinds};
+use crate::object::live::Live;
+use crate::object::manifest::Manifest;
+use crate::object::mark::{Ownership, Root, ownership};
+use crate::object::order::Wave;
+use crate::object::refusal::Refusal;
+use crate::plan::build::PlanRequest;
+use crate::plan::change::Action;
+use crate::plan::cleanup::{CleanupRequest, candidates, decide};
+use crate::plan::observed::{Look, Observed, Trial};
+use crate::plan::unchanged::is_proved;
+
+/// Which kinds a run lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// Those that are desired or recorded.
+    Known,
+    /// Every kind that can be listed: an unsettled run may have left objects of any kind.
+    Everything,
+}
+
+/// Lists the root's live objects of every kind that matters.
+///
+/// Nothing is inferred from a list that failed: keys of that kind are looked at one by one later, or stay unknown.
+///
+/// # Errors
+///
+/// None of its own: the cluster answers each list for itself.
+pub async fn list_owned(
+    cluster: &Cluster,
+    root: &Root,
+    kinds: &Kinds,
+    known: &BTreeSet<GroupKind>,
+    sweep: Sweep,
+) -> (BTreeMap<ObjectKey, Look>, Vec<String>) {
+    let listed: Vec<&Kind> = kinds
+        .iter()
+        .filter(|kind| kind.manageable && (sweep == Sweep::Everything || known.contains(&kind.group_kind)))
+        .collect();
+    let answers: Vec<_> = stream::iter(listed)
+        .map(|kind| async move { (kind, cluster.list_owned(kind, root).await) })
+        .buffer_unordered(cluster.settings().concurrency)
+        .collect()
+        .await;
+    let mut looks = BTreeMap::new();
+    let mut notices = Vec::new();
+    for (kind, answer) in answers {
+        match answer {
+            Ok(found) => looks.extend(found.into_iter().map(|live| (key_of(kind, &live), Look::Live(live)))),
+            // Not served: a kind of a CRD that this run creates, or one that went away.
+            Err(ReadError::Gone) => {}
+            Err(error) if known.contains(&kind.group_kind) => {
+                notices.push(format!("{} could not be listed: {error}", kind.group_kind));
+            }
+            // Kinds that we neither want nor record, and may not list: what an unsettled run left there is not found.
+            Err(error) => notices.push(format!("{} was not swept: {error}", kind.group_kind)),
+        }
+    }
+    notices.sort();
+    (looks, notices)
+}
+
+fn key_of(kind: &Kind, live: &Live) -> ObjectKey {
+    let text = |field: &str| {
+        live.body.get("metadata").and_then(|metadata| metadata.get(field)).and_then(serde_json::Value::as_str)
+    };
+    ObjectKey {
+        group: kind.group_kind.group.clone(),
+        kind: kind.group_kind.kind.clone(),
+        namespace: text("namespace").map(str::to_owned),
+        name: text("name").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Looks at recorded objects that no list showed: a consistent read of each tells whether it is gone.
+pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIterator<Item = ObjectKey>) {
+    let missing: Vec<ObjectKey> = keys.into_iter().filter(|key| !observed.looks.contains_key(key)).collect();
+    let kinds = &observed.kinds;
+    let found: Vec<_> = stream::iter(missing)
+        .map(|key| async move {
+            let look = match kinds.get(&key.group_kind()) {
+                Some(kind) => match cluster.get(kind, &key).await {
+                    Ok(Some(live)) => Look::Live(live),
+                    Ok(None) => Look::Absent,
+                    Err(ReadError::Gone) if kinds.is_conclusive_for(&key.group) => Look::Absent,
+                    Err(error) => Look::Unknown(error.to_string()),
+                },
+                None if kinds.is_conclusive_for(&key.group) => Look::Absent,
+                None => Look::Unknown(format!("the server of {} does not answer", key.group)),
+            };
+            (key, look)
+        })
+        .buffer_unordered(cluster.settings().concurrency)
+        .collect()
+        .await;
+    observed.looks.extend(found);
+}
+
+/// Dry-runs what would change: applies of in-scope desired objects, then deletions of the cleanup set.
+///
+/// # Errors
+///
+/// None of its own: a refused dry run is an observation.
+pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
+    let (first, rest): (Vec<&Manifest>, Vec<&Manifest>) =
+        request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
+    try_applies(cluster, served, request, observed, first).await;
+    try_applies(cluster, served, request, observed, rest).await;
+    let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, Trial::Applied(_) | Trial::Refused(_)));
+    let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
+    look(cluster, observed, met).await;
+    try_deletions(cluster, request, observed).await;
+}
+
+async fn try_applies(
+    cluster: &Cluster,
+    served: &Kinds,
+    request: PlanRequest<'_>,
+    observed: &mut Observed,
+    manifests: Vec<&Manifest>,
+) {
+    let view = &*observed;
+    let trials: Vec<(ObjectKey, Trial)> = stream::iter(manifests)
+        .map(|manifest| async move {
+            (manifest.ident.key.clone(), try_apply(cluster, served, request, view, manifest).await)
+        })
+        .buffer_unordered(cluster.settings().concurrency)
+        .collect()
+        .await;
+    observed.trials.extend(trials);
+}
+
+async fn try_apply(
+    cluster: &Cluster,
+    served: &Kinds,
+    request: PlanRequest<'_>,
+    observed: &Observed,
+    manifest: &Manifest,
+) -> Trial {
+    let key = &manifest.ident.key;
+    if let Some(creator) = created_with(request, observed, key) {
+        return Trial::Unverified(creator);
+    }
+    let Some(kind) = served.get(&key.group_kind()) else {
+        let group = key.group_kind();
+        return Trial::Refused(if served.is_conclusive_for(&key.group) {
+            Refusal::NoKind(format!("{} {group}", manifest.place))
+        } else {
+            Refusal::Unavailable(format!("the server of {group} does not answer discovery"))
+        });
+    };
+    let mut body = request.stamped(manifest);
+    if let Some(live) = observed.live(key) {
+        if is_proved(&body, live, &request.root.field_manager()) {
+            return Trial::Proved;
+        }
+        // The uid makes the dry run an update of what was looked at, never of something recreated meanwhile.
+        if matches!(ownership(live, request.root), Ownership::Ours(_)) {
+            body["metadata"]["uid"] = live.uid().into();
+        }
+    }
+    let version = &manifest.ident.version;
+    match cluster.try_apply(&kind.at_version(version), &body, request.root).await {
+        Ok(tried) if tried.created => Trial::Created,
+        Ok(tried) => Trial::Applied(tried.live),
+        Err(refusal) => Trial::Refused(refusal),
+    }
+}
+
+/// What has to be created in this run before the server can check the object: its namespace or its kind's definition.
+fn created_with(request: PlanRequest<'_>, observed: &Observed, key: &ObjectKey) -> Option<String> {
+    let is_created = |key: &ObjectKey| observed.trials.get(key) == Some(&Trial::Created);
+    let namespace = key.namespace.as_ref().map(|namespace| ObjectKey {
+        group: String::new(),
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name: namespace.clone(),
+    });
+    if let Some(namespace) = namespace.filter(is_created) {
+        return Some(namespace.to_string());
+    }
+    let defines = |(other, manifest): &(&ObjectKey, &Manifest)| {
+        other.is_crd()
+            && is_created(other)
+            && crate::object::kinds::defined_kind(&manifest.body)
+                .is_some_and(|kind| kind.group_kind == key.group_kind())
+    };
+    request.desired.iter().find(defines).map(|(definition, _)| definition.to_string())
+}
+
+async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {
+    let desired: BTreeSet<&ObjectKey> = request.desired.keys().collect();
+    let PlanRequest { root, scope, entries, policy, .. } = request;
+    let cleanup = CleanupRequest { root, scope, entries, desired: &desired, policy };
+    let recorded: Vec<ObjectKey> = candidates(cleanup).map(|(_, ident)| ident.key).collect();
+    look(cluster, observed, recorded).await;
+    let view = &*observed;
+    let deletions = decide(cleanup, view).into_iter().filter(|change| change.action == Action::Delete);
+    let refused: Vec<_> = stream::iter(deletions)
+        .map(|change| async move {
+            let kind = view.kinds.get(&change.ident.key.group_kind())?;
+            let (uid, version) = (change.uid.as_deref()?, change.resource_version.as_deref()?);
+            let refusal = cluster.try_delete(kind, &change.ident.key, uid, version).await.err()?;
+            Some((change.ident.key, refusal))
+        })
+        .buffer_unordered(cluster.settings().concurrency)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    for (key, refusal) in refused {
+        match refusal {
+            // It moved on since it was looked at (a status, say): the run looks again before it deletes.
+            Refusal::Changed(_) => {}
+            refusal => drop(observed.undeletable.insert(key, refusal)),
+        }
+    }
+}
+
+/// Discovers the kinds that the server serves.
+///
+/// # Errors
+///
+/// The cluster cannot be reached or understood.
+pub async fn served_kinds(cluster: &Cluster) -> Result<Kinds, ClusterError> {
+    cluster.discover().await
+}

@@ -1,0 +1,111 @@
+//! The leased two-phase reconcile: lock, record, apply, clean up, finalize, unlock.
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::{HeldLock, Holder, LockRequest};
+use crate::plan::build::Plan;
+use crate::plan::outcome::Outcome;
+use crate::run::decide::{Decided, RunRequest, decide};
+use crate::run::error::RunError;
+use crate::run::interrupt::Interrupt;
+use crate::run::sources::Sources;
+use crate::run::{apply, cleanup};
+
+/// A run that came to its end: what was planned and what was done.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// The plan.
+    pub plan: Plan,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// Acquires the root's lock, reconciles, and releases the lock, whatever happened in between.
+///
+/// `waiting` is told whenever another holder is seen; `planned` is told the plan before it is carried out.
+///
+/// # Errors
+///
+/// Everything that [`RunError`] names; its documentation says what was changed by then.
+pub async fn reconcile(
+    cluster: &Cluster,
+    lock: &LockRequest,
+    request: &RunRequest,
+    sources: &Sources,
+    interrupt: &Interrupt,
+    waiting: &mut (dyn FnMut(&Holder) + Send),
+    planned: &mut (dyn FnMut(&Plan) + Send),
+) -> Result<Reconciled, RunError> {
+    cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
+    let lock = cluster.acquire(lock, waiting).await.map_err(RunError::Lock)?;
+    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt, planned).await;
+    // A failing release changes nothing about what was done: the lease then expires by itself.
+    drop(lock.release().await);
+    reconciled
+}
+
+/// Makes the cluster match the desired objects, then deletes what the project no longer wants.
+///
+/// A run that dies anywhere leaves a state from which the next run can finish.
+async fn reconcile_locked(
+    cluster: &Cluster,
+    lock: &HeldLock,
+    request: &RunRequest,
+    sources: &Sources,
+    interrupt: &Interrupt,
+    planned: &mut (dyn FnMut(&Plan) + Send),
+) -> Result<Reconciled, RunError> {
+    let decided = decide(cluster, request, sources).await?;
+    planned(&decided.plan);
+    check(request, &decided.plan)?;
+    let Decided { plan, pending, desired, observed, mut store, ledger } = decided;
+    let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
+
+    store.record(lock, &pending).await?; // Phase one.
+    let applied = apply::all(work).await?; // Any failure ends the run here, resumable.
+    let cleaned = cleanup::all(work, &applied).await?;
+    let settlement = cleaned.settlement(work);
+    store.finalize(lock, &pending.finish(&settlement), &cleaned.ledger(ledger)).await?; // Phase two.
+
+    let outcome = Outcome { applied, cleaned: cleaned.outcomes };
+    if outcome.is_complete() {
+        Ok(Reconciled { plan, outcome })
+    } else {
+        Err(RunError::Incomplete(Box::new(plan), outcome))
+    }
+}
+
+/// What the two halves of a run work with.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Leave to change it.
+    pub lock: &'a HeldLock,
+    /// What was asked.
+    pub request: &'a RunRequest,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// The desired objects of the whole tree.
+    pub desired: &'a std::collections::BTreeMap<crate::object::ident::ObjectKey, crate::object::manifest::Manifest>,
+    /// What was found out.
+    pub observed: &'a crate::plan::observed::Observed,
+    /// Whether to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Refuses a plan that guards refuse, or that is not the one that was approved.
+fn check(request: &RunRequest, plan: &Plan) -> Result<(), RunError> {
+    let refused = |why: String| Err(RunError::Refused(why, Box::new(plan.clone())));
+    if let Some(first) = plan.refusals.first() {
+        let more = plan.refusals.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let flag = first.flag.map(|flag| format!("; {flag} allows it")).unwrap_or_default();
+        return refused(format!("{}{flag}{more}", first.message));
+    }
+    match &request.approved {
+        Some(approved) if *approved != plan.digest => {
+            refused("the cluster or the tree changed since the plan was approved: plan again".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
