@@ -23,17 +23,19 @@ impl Binaries {
     pub fn locate() -> Result<Self, BinariesError> {
         match variable("KUBEBUILDER_ASSETS") {
             Some(assets) => Self::given(Path::new(&assets)),
-            None => Ok(Self { folder: CONTROL_PLANE.built(&cache(), OsStr::new("go"))? }),
+            None => Ok(Self { folder: CONTROL_PLANE.built(&cache(), OsStr::new("go"), &mut io::stderr())? }),
         }
     }
 
     /// Takes the programs from a folder that holds them all.
     pub fn given(assets: &Path) -> Result<Self, BinariesError> {
-        let lacks = lacking(assets, CONTROL_PLANE.programs);
+        // The servers work in a folder of their own.
+        let folder = std::path::absolute(assets).map_err(at(assets))?;
+        let lacks = lacking(&folder, CONTROL_PLANE.programs);
         if lacks.is_empty() {
-            Ok(Self { folder: assets.to_owned() })
+            Ok(Self { folder })
         } else {
-            Err(BinariesError::Lack { folder: assets.to_owned(), programs: lacks.join(", ") })
+            Err(BinariesError::Lack { folder, programs: lacks.join(", ") })
         }
     }
 
@@ -45,7 +47,7 @@ impl Binaries {
 
 /// Finds `act`, the runner of workflows, in the user's cache, where the first call builds it.
 pub fn act() -> Result<PathBuf, BinariesError> {
-    Ok(WORKFLOW.built(&cache(), OsStr::new("go"))?.join("act"))
+    Ok(WORKFLOW.built(&cache(), OsStr::new("go"), &mut io::stderr())?.join("act"))
 }
 
 /// Why there are no programs to run.
@@ -100,31 +102,34 @@ const WORKFLOW: Module = Module {
 
 impl Module {
     /// Returns the folder with the built tools; what builds them is one process at a time, once for each pinned set.
-    pub fn built(&self, cache: &Path, go: &OsStr) -> Result<PathBuf, BinariesError> {
+    ///
+    /// Why nothing seems to happen meanwhile is told to a writer: standard error itself, since the test harness keeps
+    /// what is printed until a test has failed.
+    pub fn built(&self, cache: &Path, go: &OsStr, told: &mut impl Write) -> Result<PathBuf, BinariesError> {
         let name = Path::new(self.folder).file_name().unwrap_or_default();
-        let shelf = cache.join(name);
-        let place = shelf.join(self.key()?);
+        let folder = cache.join(name);
+        let place = folder.join(self.key()?);
         if place.is_dir() {
             return Ok(place);
         }
-        fs::create_dir_all(&shelf).map_err(at(&shelf))?;
-        let lock = shelf.join("lock");
-        File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(at(&lock)).and_then(|_held| {
-            // Whoever held the lock before may have built it.
-            if !place.is_dir() {
-                self.build(&place, go)?;
-            }
-            Ok(place)
-        })
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let lock = folder.join("lock");
+        let held = File::create(&lock).map_err(at(&lock))?;
+        held.lock().map_err(at(&lock))?;
+        // Whoever held the lock before may have built it.
+        if !place.is_dir() {
+            self.build(&place, go, told)?;
+        }
+        Ok(place)
     }
 
-    fn build(&self, place: &Path, go: &OsStr) -> Result<(), BinariesError> {
-        let partial = place.with_extension("partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(at(&partial))?;
-        }
+    fn build(&self, place: &Path, go: &OsStr, told: &mut impl Write) -> Result<(), BinariesError> {
+        // Of this process alone: what an interrupted build left behind may still be written to.
+        let partial = place.with_extension(format!("{}.{PARTIAL}", std::process::id()));
+        clear(place.parent().unwrap_or(place))?;
         fs::create_dir_all(&partial).map_err(at(&partial))?;
-        self.announce();
+        let (programs, takes) = (self.programs.join(", "), self.takes);
+        let _ = writeln!(told, "building {programs} from {}: the first time takes {takes}", self.folder);
         let output = Command::new(go)
             .args(["build", "-C", self.folder, "-trimpath", "-ldflags", self.ldflags, "-o"])
             .arg(&partial)
@@ -163,14 +168,23 @@ impl Module {
             hash.update(fs::read(&path).map_err(at(&path))?);
         }
         hash.update(self.ldflags);
-        Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let short = hash.finalize().iter().take(8).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+        Ok(format!("{short:016x}"))
     }
+}
 
-    /// Says why nothing seems to happen, past the test harness, which would keep the line until the test has failed.
-    fn announce(&self) {
-        let (programs, takes) = (self.programs.join(", "), self.takes);
-        let _ = writeln!(io::stderr(), "building {programs} from {}: the first time takes {takes}", self.folder);
+/// What marks a folder that is being built, or was when its process ended.
+const PARTIAL: &str = "partial";
+
+/// Removes what interrupted builds left, which the lock's holder may do.
+fn clear(folder: &Path) -> Result<(), BinariesError> {
+    for left in fs::read_dir(folder).map_err(at(folder))? {
+        let left = left.map_err(at(folder))?.path();
+        if left.extension() == Some(OsStr::new(PARTIAL)) {
+            fs::remove_dir_all(&left).map_err(at(&left))?;
+        }
     }
+    Ok(())
 }
 
 fn lacking(folder: &Path, programs: &[&'static str]) -> Vec<&'static str> {

@@ -25,7 +25,7 @@ use kube::{Api, Client, Config, api::PostParams};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
-pub use binaries::{Binaries, BinariesError, Module, act};
+pub use binaries::{Binaries, Module, act};
 pub use recorder::{Entry, Fault, Gate, Recorder};
 pub use server::StartError;
 pub use watchdog::Watchdog;
@@ -230,10 +230,13 @@ impl ControlPlane {
             .await
             .unwrap_or_else(|error| panic!("failed to create the namespace {name}: {error}"));
         let accounts: Api<ServiceAccount> = Api::namespaced(client, &name);
-        while accounts.get("default").await.is_err() {
+        for _ in 0..2400 {
+            if accounts.get("default").await.is_ok() {
+                return name;
+            }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         }
-        name
+        panic!("failed to see the default service account of {name} within a minute")
     }
 
     fn client_at(&self, url: &str, user: Option<User>) -> Client {

@@ -162,11 +162,6 @@ impl<'plane> Recorder<'plane> {
         Ok(Self { plane, url, journal, runtime: Some(runtime) })
     }
 
-    /// Where the proxy listens.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Writes a kubeconfig that leads a user through the proxy.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         let port = self.url.rsplit(':').next().unwrap_or_default();

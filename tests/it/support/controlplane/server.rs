@@ -74,7 +74,7 @@ const KUBELETS: &[&str] = &[
 const STAGES: &str = include_str!("../../../controlplane/kubelets.yaml");
 
 /// How long a busy machine may take for any one step of the start.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Why a control plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +209,7 @@ pub fn random_token() -> Result<String, StartError> {
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|error| StartError::Prepare { subject: "tokens", source: io::Error::other(error.to_string()) })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// Makes a P-256 key pair, as PEM: the private and the public key.
