@@ -1,8 +1,13 @@
 //! The one integration-test binary.
+#![cfg(test)]
 
+mod action;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod controlplane;
 mod forge;
 mod git;
 mod report;
 mod support;
+mod workflow;
 mod yaml;

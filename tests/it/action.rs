@@ -1,0 +1,1 @@
+//! Tests of `ktor action` as the built binary.

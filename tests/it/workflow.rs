@@ -1,0 +1,1 @@
+//! The same through action.yml, run by act.
