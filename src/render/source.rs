@@ -1,0 +1,213 @@
+//! The work tree as a snapshot: which files are read, and what is refused before it is read.
+//!
+//! What is selected is the caller's choice; what the bytes mean is judged elsewhere.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::yaml::MAX_BYTES;
+use crate::project::snapshot::{Snapshot, printable};
+
+/// How many directories one tree may have. Links that multiply each other meet it before memory ends.
+const MAX_DIRECTORIES: usize = 100_000;
+
+/// Why a work tree could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceReadError {
+    /// The root is missing, or no directory.
+    #[error("open the directory {}: name one that exists with --path", printable(.path))]
+    Root {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory cannot be listed.
+    #[error("list the directory {}: give its reader the right to, or exclude it", printable(.path))]
+    Directory {
+        /// Relative to the root.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("read {}: give its reader the right to, or exclude it", printable(.path))]
+    File {
+        /// Relative to the root.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A symbolic link leads nowhere.
+    #[error("follow the symbolic link {}: correct what it points to, or remove it", printable(.path))]
+    Dangling {
+        /// Relative to the root.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A symbolic link leads out of the tree.
+    #[error(
+        "follow the symbolic link {}: it leaves the tree for {}; put a copy in its place, or exclude it",
+        printable(.path),
+        printable(.target)
+    )]
+    Outside {
+        /// Relative to the root.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A selected name is a device, a pipe or a socket.
+    #[error("read {}: it is a device, a pipe or a socket; remove it, or exclude it", printable(.path))]
+    Special {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// A selected file is too large.
+    #[error("read {}: it is larger than {} MiB; split it, or exclude it", printable(.path), MAX_BYTES >> 20)]
+    TooLarge {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// There are too many directories.
+    #[error("read the tree below {}: symbolic links multiply it beyond {MAX_DIRECTORIES} directories", printable(.path))]
+    TooMany {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+}
+
+/// Reads the files below `root` that `select` wants, by their path relative to `root`.
+///
+/// Directories whose name begins with a dot are not entered. Symbolic links are followed within the tree; one that leads
+/// to a directory above itself adds nothing and is passed over.
+pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
+    let canonical = fs::canonicalize(root).and_then(|path| {
+        if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
+    });
+    let canonical = canonical.map_err(|source| SourceReadError::Root { path: root.to_owned(), source })?;
+    let mut reader = Reader { root: &canonical, select, snapshot: Snapshot::new(), directories: 0 };
+    let mut waiting = vec![Directory { path: PathBuf::new(), above: BTreeSet::from([canonical.clone()]) }];
+    while let Some(directory) = waiting.pop() {
+        reader.list(&directory, &mut waiting)?;
+    }
+    Ok(reader.snapshot)
+}
+
+/// A directory to be listed.
+struct Directory {
+    /// Relative to the root.
+    path: PathBuf,
+    /// The real paths of it and of those that led to it, as far as a link could lead back to them.
+    above: BTreeSet<PathBuf>,
+}
+
+struct Reader<'a> {
+    /// Without any link in it.
+    root: &'a Path,
+    select: &'a dyn Fn(&Path) -> bool,
+    snapshot: Snapshot,
+    directories: usize,
+}
+
+impl Reader<'_> {
+    fn list(&mut self, directory: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
+        self.directories += 1;
+        if self.directories > MAX_DIRECTORIES {
+            return Err(SourceReadError::TooMany { path: directory.path.clone() });
+        }
+        let error = |source| SourceReadError::Directory { path: shown(&directory.path), source };
+        for entry in fs::read_dir(self.root.join(&directory.path)).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let path = directory.path.join(entry.file_name());
+            let kind = entry.file_type().map_err(error)?;
+            if kind.is_symlink() {
+                self.follow(path, directory, waiting)?;
+            } else if kind.is_dir() {
+                self.enter(path, directory, waiting)?;
+            } else if (self.select)(&path) {
+                self.read(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(
+        &self,
+        path: PathBuf,
+        from: &Directory,
+        waiting: &mut Vec<Directory>,
+    ) -> Result<(), SourceReadError> {
+        if is_hidden(&path) {
+            return Ok(());
+        }
+        let real = fs::canonicalize(self.root.join(&path))
+            .map_err(|source| SourceReadError::Directory { path: path.clone(), source })?;
+        let mut above = from.above.clone();
+        if above.insert(real) {
+            waiting.push(Directory { path, above });
+        }
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        path: PathBuf,
+        from: &Directory,
+        waiting: &mut Vec<Directory>,
+    ) -> Result<(), SourceReadError> {
+        let real = match fs::canonicalize(self.root.join(&path)) {
+            Ok(real) => real,
+            Err(source) if (self.select)(&path) => return Err(SourceReadError::Dangling { path, source }),
+            Err(_) => return Ok(()),
+        };
+        let is_directory = real.is_dir();
+        let wanted = if is_directory { !is_hidden(&path) } else { (self.select)(&path) };
+        if !wanted {
+            return Ok(());
+        }
+        if !real.starts_with(self.root) {
+            return Err(SourceReadError::Outside { path, target: real });
+        }
+        if is_directory { self.enter(path, from, waiting) } else { self.read(path) }
+    }
+
+    fn read(&mut self, path: PathBuf) -> Result<(), SourceReadError> {
+        let full = self.root.join(&path);
+        let error = |source| SourceReadError::File { path: path.clone(), source };
+        // Asked before it is opened: opening a pipe waits for its writer.
+        let metadata = fs::metadata(&full).map_err(error)?;
+        if !metadata.is_file() {
+            return Err(SourceReadError::Special { path });
+        }
+        let limit = MAX_BYTES as u64;
+        if metadata.len() > limit {
+            return Err(SourceReadError::TooLarge { path });
+        }
+        let mut content = Vec::new();
+        // It may have grown since.
+        let file = File::open(&full).map_err(error)?;
+        let length = file.take(limit + 1).read_to_end(&mut content).map_err(error)?;
+        if length > MAX_BYTES {
+            return Err(SourceReadError::TooLarge { path });
+        }
+        self.snapshot.insert(path, content);
+        Ok(())
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// The root is shown as a dot.
+fn shown(path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+}
