@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod action;
+mod architecture;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod controlplane;
