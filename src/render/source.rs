@@ -89,9 +89,8 @@ pub enum SourceReadError {
 /// Directories whose name begins with a dot are not entered. Symbolic links are followed within the tree; one that leads
 /// to a directory above itself adds nothing and is passed over.
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
-    let canonical = fs::canonicalize(root).and_then(|path| {
-        if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
-    });
+    let canonical = fs::canonicalize(root)
+        .and_then(|path| if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) });
     let canonical = canonical.map_err(|source| SourceReadError::Root { path: root.to_owned(), source })?;
     let mut reader = Reader { root: &canonical, select, snapshot: Snapshot::new(), directories: 0 };
     let mut waiting = vec![Directory { path: PathBuf::new(), above: BTreeSet::from([canonical.clone()]) }];
@@ -139,12 +138,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn enter(
-        &self,
-        path: PathBuf,
-        from: &Directory,
-        waiting: &mut Vec<Directory>,
-    ) -> Result<(), SourceReadError> {
+    fn enter(&self, path: PathBuf, from: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
         if is_hidden(&path) {
             return Ok(());
         }
@@ -157,12 +151,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn follow(
-        &mut self,
-        path: PathBuf,
-        from: &Directory,
-        waiting: &mut Vec<Directory>,
-    ) -> Result<(), SourceReadError> {
+    fn follow(&mut self, path: PathBuf, from: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
         let real = match fs::canonicalize(self.root.join(&path)) {
             Ok(real) => real,
             Err(source) if (self.select)(&path) => return Err(SourceReadError::Dangling { path, source }),

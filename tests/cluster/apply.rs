@@ -119,7 +119,7 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(1).says(&format!("tills.{group}"));
     let outcome = ran.json();
     let verdict = |name: &str| {
-        let objects = outcome["objects"].as_array().unwrap();
+        let objects = outcome["applied"].as_array().unwrap();
         objects.iter().find(|object| object["key"]["name"] == name).unwrap()["verdict"].clone()
     };
     assert_eq!(verdict(&format!("tills.{group}")), "failed");

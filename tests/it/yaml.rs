@@ -78,7 +78,11 @@ impl Case {
             (Some(theirs), None) => {
                 let ours = ours.map_err(|error| format!("kubectl reads {}, we say: {error}", json!(theirs)))?;
                 let equal = ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b));
-                return if equal { Ok(()) } else { Err(format!("kubectl reads {}, we {}", json!(theirs), json!(ours))) };
+                return if equal {
+                    Ok(())
+                } else {
+                    Err(format!("kubectl reads {}, we {}", json!(theirs), json!(ours)))
+                };
             }
             (None, Some(_)) if self.stricter.is_none() => {}
             _ => return Err("the expectation contradicts itself: run the oracle again".to_owned()),
@@ -86,7 +90,9 @@ impl Case {
         match (ours, refusal) {
             (Ok(ours), _) => Err(format!("must be refused ({:?}), we read {}", self.kubectl_error, json!(ours))),
             (Err(error), _) if !error.starts_with("a.yaml:") => Err(format!("an error without a place: {error}")),
-            (Err(error), Some(part)) if !error.contains(part.as_str()) => Err(format!("must say {part:?}, says: {error}")),
+            (Err(error), Some(part)) if !error.contains(part.as_str()) => {
+                Err(format!("must say {part:?}, says: {error}"))
+            }
             (Err(_), _) => Ok(()),
         }
     }

@@ -235,7 +235,8 @@ fn is_timestamp(text: &str) -> bool {
         },
     };
     let mut parts = time.split(':');
-    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));

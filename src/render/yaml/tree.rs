@@ -154,8 +154,11 @@ impl<'a> Builder<'a, '_> {
         while let Some(c) = characters.next() {
             if c == '\\' && characters.next() == Some('u') {
                 let mut digits = characters.clone();
-                if matches!(digits.next(), Some('d' | 'D')) && matches!(digits.next(), Some('8'..='9' | 'a'..='f' | 'A'..='F')) {
-                    let message = "kubectl reads no surrogate escapes in YAML: write the character itself, or `\\U` and 8 digits";
+                if matches!(digits.next(), Some('d' | 'D'))
+                    && matches!(digits.next(), Some('8'..='9' | 'a'..='f' | 'A'..='F'))
+                {
+                    let message =
+                        "kubectl reads no surrogate escapes in YAML: write the character itself, or `\\U` and 8 digits";
                     return Err(self.error(span, message));
                 }
             }
