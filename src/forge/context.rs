@@ -78,6 +78,7 @@ pub enum Event {
 
 /// The pull request of an event, as it was at that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the payload's own flags, each independent of the others")]
 pub struct PullRequest {
     /// What happened to it: `opened`, `synchronize`, `closed` and others.
     pub action: String,
