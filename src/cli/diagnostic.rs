@@ -139,7 +139,6 @@ impl Console {
     }
 
     /// Writes a finished report to standard output.
-    #[expect(clippy::unused_self, reason = "whoever reports has a console")]
     pub fn report(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         // A reader that closed its end has seen enough.

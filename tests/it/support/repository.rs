@@ -104,9 +104,9 @@ impl TestRepository {
     pub fn remove(&self, path: impl AsRef<Path>) -> &Self {
         let path = self.top().join(path);
         if path.is_dir() {
-            fs::remove_dir_all(path).unwrap()
+            fs::remove_dir_all(path).unwrap();
         } else {
-            fs::remove_file(path).unwrap()
+            fs::remove_file(path).unwrap();
         }
         self
     }
