@@ -67,10 +67,9 @@ fn may_name(from: &str, to: &str) -> bool {
     let rank = |layer: &str| DOMAIN.iter().position(|name| *name == layer);
     let is_adapter = ADAPTERS.contains(&to);
     match (from, rank(from), rank(to)) {
+        ("cli" | "lib" | "main", _, _) | (_, None, Some(_)) => true,
         _ if from == to => true,
-        ("cli" | "lib" | "main", _, _) => true,
         (_, Some(from), to) => to.is_some_and(|to| to < from),
-        (_, None, Some(_)) => true,
         ("git" | "render", _, _) => to == "process",
         ("run", _, _) => is_adapter && to != "forge",
         _ => false,
