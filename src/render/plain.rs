@@ -37,14 +37,12 @@ fn flatten(place: Place, body: Value, items: &[Outline], found: &mut Vec<Documen
     match object.get("items") {
         Some(Value::Null) if kind.ends_with("List") => Ok(()),
         Some(Value::Array(_)) if kind.ends_with("List") => match object.remove("items") {
-            Some(Value::Array(elements)) => {
-                elements.into_iter().enumerate().try_for_each(|(index, element)| {
-                    let outline = items.get(index);
-                    let place = outline.map_or_else(|| place.clone(), |outline| outline.place.clone());
-                    let element = inherit(element, &api_version, &kind);
-                    flatten(place, element, outline.map_or(&[], |outline| &outline.items), found)
-                })
-            }
+            Some(Value::Array(elements)) => elements.into_iter().enumerate().try_for_each(|(index, element)| {
+                let outline = items.get(index);
+                let place = outline.map_or_else(|| place.clone(), |outline| outline.place.clone());
+                let element = inherit(element, &api_version, &kind);
+                flatten(place, element, outline.map_or(&[], |outline| &outline.items), found)
+            }),
             _ => Ok(()),
         },
         Some(other) if kind.ends_with("List") => {
@@ -85,7 +83,9 @@ fn required(object: &Map<String, Value>, key: &str, example: &str, place: &Place
     let message = match object.get(key) {
         Some(Value::String(text)) if !text.is_empty() => return Ok(text.clone()),
         None | Some(Value::Null | Value::String(_)) => {
-            format!("the object has no `{key}`: add one, as `{key}: {example}`, or exclude the file if it is no manifest")
+            format!(
+                "the object has no `{key}`: add one, as `{key}: {example}`, or exclude the file if it is no manifest"
+            )
         }
         Some(other) => format!("`{key}` is {}: write text, in quotes where needed", describe(other)),
     };
@@ -121,7 +121,9 @@ fn check_metadata(object: &Map<String, Value>, place: &Place) -> Result<(), Sour
     }
     match metadata.get("namespace") {
         None | Some(Value::Null | Value::String(_)) => Ok(()),
-        Some(other) => error(format!("`metadata.namespace` is {}: write text, in quotes where needed", describe(other))),
+        Some(other) => {
+            error(format!("`metadata.namespace` is {}: write text, in quotes where needed", describe(other)))
+        }
     }
 }
 
@@ -182,9 +184,11 @@ mod tests {
 
     #[test]
     fn items_of_merged_and_aliased_lists_have_a_place() {
-        let aliased = "apiVersion: v1\nkind: List\nx: &x\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\nitems: *x\n";
+        let aliased =
+            "apiVersion: v1\nkind: List\nx: &x\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\nitems: *x\n";
         assert_eq!(found(aliased), ["4:3 v1 Pod a"]);
-        let merged = "apiVersion: v1\nkind: List\n<<:\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: a}}\n";
+        let merged =
+            "apiVersion: v1\nkind: List\n<<:\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: a}}\n";
         assert_eq!(found(merged), ["1:1 v1 Pod a"]);
     }
 
@@ -207,12 +211,24 @@ mod tests {
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: 12}\n", "a.yaml:1:1: `metadata.name` is a number");
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: no}\n", "a.yaml:1:1: `metadata.name` is a boolean");
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: ''}\n", "a.yaml:1:1: the object has no `metadata.name`");
-        check("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: 7}\n", "a.yaml:1:1: `metadata.namespace` is a");
-        check("apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n", "a.yaml:1:1: the object has a `metadata.gen");
+        check(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: 7}\n",
+            "a.yaml:1:1: `metadata.namespace` is a",
+        );
+        check(
+            "apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n",
+            "a.yaml:1:1: the object has a `metadata.gen",
+        );
         check("apiVersion: v1\nkind: List\n", "a.yaml:1:1: a List without `items`");
         check("apiVersion: v1\nkind: List\nitems: {}\n", "a.yaml:1:1: `items` of a List is a mapping");
         check("apiVersion: v1\nkind: List\nitems:\n- a\n", "a.yaml:4:3: expected an object");
-        check("apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}\n", "a.yaml:4:3: the object has no `apiVersion`");
-        check("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n", "a.yaml:4:3: the object has no `meta");
+        check(
+            "apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}\n",
+            "a.yaml:4:3: the object has no `apiVersion`",
+        );
+        check(
+            "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n",
+            "a.yaml:4:3: the object has no `meta",
+        );
     }
 }

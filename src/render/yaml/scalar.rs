@@ -29,7 +29,6 @@ pub(super) enum Scalar<'a> {
 /// Gives a scalar its type.
 pub(super) fn resolve<'a>(text: &'a str, plain: bool, tag: Option<&str>) -> Result<Scalar<'a>, String> {
     match tag {
-        Some("!") => Ok(resolve_plain(text)),
         Some(tag) => match tag.strip_prefix("tag:yaml.org,2002:") {
             Some("binary") => decode_binary(text),
             Some(wanted @ ("bool" | "int" | "float" | "null" | "timestamp")) => resolve_as(text, wanted),
@@ -235,7 +234,8 @@ fn is_timestamp(text: &str) -> bool {
         },
     };
     let mut parts = time.split(':');
-    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
