@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::project::snapshot::printable;
 
-const DEFAULT_TIME: Duration = Duration::from_secs(60);
+const DEFAULT_TIME: Duration = Duration::from_mins(1);
 const DEFAULT_OUTPUT: usize = 64 << 20;
 const STDERR_KEPT: usize = 64 << 10;
 const LINES_SHOWN: usize = 8;

@@ -241,8 +241,7 @@ impl Action<'_> {
             }
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
             let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
-            result =
-                reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await;
+            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await;
             if !matches!(result, Err(RunError::LedgerMoved)) {
                 break;
             }

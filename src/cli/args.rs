@@ -262,7 +262,7 @@ impl Cli {
         if let Some(at) = arguments.iter().skip(1).position(is_word).map(|at| at + 1)
             && arguments[at] == "action"
         {
-            arguments.splice(at + 1..at + 1, inputs(variable));
+            arguments.splice(at + 1..=at, inputs(variable));
         }
         Self::try_parse_from(arguments)
     }

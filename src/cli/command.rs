@@ -100,7 +100,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     let interrupt = on_signals(console);
     let result = {
         let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
-        reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting, &mut |_| {}).await
+        reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await
     };
     match result {
         Ok(Reconciled { plan, outcome }) => {

@@ -61,7 +61,7 @@ impl From<RunError> for CliError {
             RunError::Scope(_) => Exit::Usage,
             RunError::Lock(LockError::Held(_)) => Exit::Locked,
             RunError::Refused(..) => Exit::Refused,
-            RunError::Interrupted(..) | RunError::LockLost(_) => Exit::Interrupted,
+            RunError::Interrupted(..) | RunError::NotBegun | RunError::LockLost(_) => Exit::Interrupted,
             _ => Exit::Failure,
         };
         Self::new(exit, chain(&error))
@@ -145,6 +145,7 @@ impl Console {
         drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     }
 
+    #[expect(clippy::unused_self, reason = "whoever reports has a console")]
     fn line(&self, word: &str, message: &str) {
         for (index, line) in message.lines().enumerate() {
             let word = if index == 0 { word } else { "    " };

@@ -4,6 +4,7 @@
 //! octocrab's own retry is off: it re-sends a POST whose answer was lost, and a comment then stands there twice.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ impl Default for Patience {
             total: Duration::from_secs(150),
             attempt: Duration::from_secs(30),
             pause: Duration::from_secs(1),
-            limited: Duration::from_secs(60),
+            limited: Duration::from_mins(1),
         }
     }
 }
@@ -299,7 +300,7 @@ pub(super) fn percent_encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
         if plain(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
         encoded
     })

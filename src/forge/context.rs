@@ -33,6 +33,8 @@ pub struct Context {
     pub actor: String,
     /// The commit that the event concerns; for a pull request its merge commit.
     pub sha: String,
+    /// The branch or tag that the run is for, as `refs/heads/main`.
+    pub git_ref: Option<String>,
     /// The checkout's directory.
     pub workspace: PathBuf,
     /// The file of the step summary.
@@ -76,6 +78,7 @@ pub enum Event {
 
 /// The pull request of an event, as it was at that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the payload's own flags, each independent of the others")]
 pub struct PullRequest {
     /// What happened to it: `opened`, `synchronize`, `closed` and others.
     pub action: String,
@@ -158,6 +161,7 @@ impl Context {
             attempt: env.number("GITHUB_RUN_ATTEMPT", Some(1))?,
             actor: env.optional("GITHUB_ACTOR").unwrap_or_default().to_owned(),
             sha: env.commit("GITHUB_SHA")?,
+            git_ref: env.optional("GITHUB_REF").map(str::to_owned),
             workspace: PathBuf::from(env.required("GITHUB_WORKSPACE")?),
             step_summary: env.optional("GITHUB_STEP_SUMMARY").map(PathBuf::from),
             output: env.optional("GITHUB_OUTPUT").map(PathBuf::from),
@@ -364,6 +368,7 @@ mod tests {
             ("GITHUB_RUN_ATTEMPT", "2"),
             ("GITHUB_ACTOR", "octocat"),
             ("GITHUB_SHA", MERGE),
+            ("GITHUB_REF", "refs/pull/7/merge"),
             ("GITHUB_WORKSPACE", "/work tree"),
             ("GITHUB_STEP_SUMMARY", "/tmp/summary"),
             ("GITHUB_OUTPUT", ""),
@@ -436,6 +441,7 @@ mod tests {
         assert_eq!(context.default_branch.as_deref(), Some("main"));
         assert_eq!(context.api_url, "https://ghe.example/api/v3");
         assert_eq!(context.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242/attempts/2");
+        assert_eq!(context.git_ref.as_deref(), Some("refs/pull/7/merge"));
         assert_eq!(context.workspace, PathBuf::from("/work tree"));
         assert_eq!(context.step_summary, Some(PathBuf::from("/tmp/summary")));
         assert_eq!(context.output, None);

@@ -10,7 +10,7 @@ use super::error::GitError;
 use crate::process::{Environment, Output, ProcessError, Program};
 use crate::project::snapshot::printable;
 
-const FETCH_TIME: Duration = Duration::from_secs(120);
+const FETCH_TIME: Duration = Duration::from_mins(2);
 
 /// What git says where it wants credentials and has none, or the wrong ones.
 const REFUSALS: [&str; 8] = [

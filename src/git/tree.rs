@@ -11,7 +11,7 @@ use super::error::{GitError, LinkProblem};
 use super::repository::Repository;
 use crate::project::snapshot::Snapshot;
 
-const READ_TIME: Duration = Duration::from_secs(120);
+const READ_TIME: Duration = Duration::from_mins(2);
 const READ_LIMIT: usize = 512 << 20;
 /// As many links as Linux follows for one path.
 const LINKS_FOLLOWED: usize = 40;
@@ -30,15 +30,17 @@ pub struct TreeFiles {
 impl Repository {
     /// Reads the files below `prefix` in a commit that `select` accepts, both relative to `prefix`.
     ///
-    /// A symbolic link is what it points to, file or directory, as long as that lies below `prefix`; a selected link
-    /// that cannot be followed is an error. Without such a directory in the commit there are no files.
+    /// The rules are those by which the work tree is read: directories whose name begins with a dot are not entered; a
+    /// symbolic link is what it points to, file or directory, as long as that lies below `prefix`; one that leads to a
+    /// directory above itself is passed over, and a selected one that leads to no file is an error. Without such a
+    /// directory in the commit there are no files.
     pub async fn read_tree(
         &self,
         commit: &Commit,
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<TreeFiles, GitError> {
-        let mut tree = Tree::new(self.list(commit, prefix).await?);
+        let mut tree = Tree::new(prefix, self.list(commit, prefix).await?);
         let operation = || format!("read the symbolic links of commit {commit}");
         let links = self.blobs(&tree.links(), operation).await?;
         tree.read_links(&links);
@@ -134,12 +136,39 @@ enum Target {
     Directory(PathBuf),
 }
 
-/// A directory, the path by which it is looked at, and the directories that links led through to get there.
-#[derive(Default)]
+/// A directory with all that lies in it, as seen from the path by which a link leads to it.
 struct View {
     directory: PathBuf,
     seen_as: PathBuf,
-    through: Vec<PathBuf>,
+    /// The directories that `seen_as` leads through, by their own paths.
+    above: BTreeSet<PathBuf>,
+}
+
+impl View {
+    fn root() -> Self {
+        Self { directory: PathBuf::new(), seen_as: PathBuf::new(), above: BTreeSet::from([PathBuf::new()]) }
+    }
+
+    /// The directories between this one and a path below it.
+    fn between<'a>(&self, path: &'a Path) -> impl Iterator<Item = &'a Path> {
+        path.ancestors().skip(1).take_while(|directory| *directory != self.directory)
+    }
+
+    /// Whether a path below is reached: not through a directory with a dot, and not through one that led here.
+    fn shows(&self, path: &Path) -> bool {
+        !self.between(path).any(|directory| is_hidden(directory) || self.above.contains(directory))
+    }
+
+    /// What a link at `path` to `directory` adds to see; nothing where it leads back to a directory above itself.
+    fn entered(&self, path: &Path, directory: PathBuf, seen_as: PathBuf) -> Option<Self> {
+        let between = self.between(path).map(Path::to_owned);
+        let mut above: BTreeSet<_> = self.above.iter().cloned().chain(between).collect();
+        (!is_hidden(path) && above.insert(directory.clone())).then_some(Self { directory, seen_as, above })
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Selected files with their blobs, and submodules.
@@ -151,14 +180,16 @@ struct Found {
 
 /// A listed tree, whose links can be followed.
 struct Tree {
+    /// The directory that was listed, relative to the top; the paths below are relative to it.
+    prefix: PathBuf,
     entries: BTreeMap<PathBuf, Entry>,
     directories: BTreeSet<PathBuf>,
 }
 
 impl Tree {
-    fn new(entries: BTreeMap<PathBuf, Entry>) -> Self {
+    fn new(prefix: &Path, entries: BTreeMap<PathBuf, Entry>) -> Self {
         let directories = entries.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
-        Self { entries, directories }
+        Self { prefix: prefix.to_owned(), entries, directories }
     }
 
     /// The blobs that hold the links' targets.
@@ -183,10 +214,14 @@ impl Tree {
     /// Finds the selected files under the paths by which they are reached, and the submodules.
     fn walk(&self, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
         let mut found = Found::default();
-        let mut open = VecDeque::from([View::default()]);
+        let mut open = VecDeque::from([View::root()]);
         let mut entered = 0;
         while let Some(view) = open.pop_front() {
-            for (path, entry) in self.below(&view.directory) {
+            entered += 1;
+            if entered > DIRECTORIES_ENTERED {
+                return Err((view.seen_as, LinkProblem::TooMany));
+            }
+            for (path, entry) in self.below(&view.directory).filter(|(path, _)| view.shows(path)) {
                 let seen = view.seen_as.join(path.strip_prefix(&view.directory).unwrap_or(path));
                 let target = match entry {
                     Entry::File(name) => Ok(Target::File(name.clone())),
@@ -200,17 +235,7 @@ impl Tree {
                     Ok(Target::File(name)) if select(&seen) => {
                         found.files.insert(seen, name);
                     }
-                    Ok(Target::Directory(directory)) => {
-                        entered += 1;
-                        if path.starts_with(&directory) || view.through.contains(&directory) {
-                            return Err((seen, LinkProblem::Loops));
-                        }
-                        if entered > DIRECTORIES_ENTERED {
-                            return Err((seen, LinkProblem::TooMany));
-                        }
-                        let through = view.through.iter().chain([&directory]).cloned().collect();
-                        open.push_back(View { directory, seen_as: seen, through });
-                    }
+                    Ok(Target::Directory(directory)) => open.extend(view.entered(path, directory, seen)),
                     Err(problem) if select(&seen) => return Err((seen, problem)),
                     Ok(Target::File(_)) | Err(_) => {}
                 }
@@ -227,7 +252,8 @@ impl Tree {
     /// Follows every link of a path, as the file system would.
     fn follow(&self, path: &Path) -> Result<Target, LinkProblem> {
         let mut ahead: VecDeque<OsString> = path.iter().map(OsStr::to_owned).collect();
-        let mut at = PathBuf::new();
+        // Relative to the top: a link may leave the directory and come back.
+        let mut at = self.prefix.clone();
         let mut followed = 0;
         while let Some(step) = ahead.pop_front() {
             if step == ".." {
@@ -237,13 +263,16 @@ impl Tree {
                 continue;
             }
             let next = at.join(&step);
-            match self.entries.get(&next) {
-                None if self.directories.contains(&next) => at = next,
-                None => return Err(LinkProblem::Dangles),
+            if self.prefix.starts_with(&next) {
+                at = next;
+                continue;
+            }
+            let inside = next.strip_prefix(&self.prefix).map_err(|_| LinkProblem::Leaves)?;
+            match self.entries.get(inside) {
+                None if self.directories.contains(inside) => at = next,
                 Some(Entry::File(name)) if ahead.is_empty() => return Ok(Target::File(name.clone())),
-                Some(Entry::File(_)) => return Err(LinkProblem::Dangles),
                 Some(Entry::Submodule) => return Err(LinkProblem::Submodule),
-                Some(Entry::Link(_)) => return Err(LinkProblem::Dangles),
+                None | Some(Entry::File(_) | Entry::Link(_)) => return Err(LinkProblem::Dangles),
                 Some(Entry::Pointer(target)) => {
                     followed += 1;
                     if followed > LINKS_FOLLOWED {
@@ -261,7 +290,7 @@ impl Tree {
                 }
             }
         }
-        Ok(Target::Directory(at))
+        at.strip_prefix(&self.prefix).map(|at| Target::Directory(at.to_owned())).map_err(|_| LinkProblem::Leaves)
     }
 }
 
@@ -278,7 +307,7 @@ mod tests {
             };
             (PathBuf::from(path), entry)
         });
-        Tree::new(entries.collect())
+        Tree::new(Path::new("top/r"), entries.collect())
     }
 
     fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {
@@ -300,18 +329,30 @@ mod tests {
         check(&[("l", "-> d"), ("d/a.yaml", "-> ../b"), ("b", "2")], Ok(&[("d/a.yaml", "2"), ("l/a.yaml", "2")]));
         check(&[("a.yaml", "-> ../x")], Err(("a.yaml", Leaves)));
         check(&[("d/a.yaml", "-> ../../d/b.yaml"), ("d/b.yaml", "1")], Err(("d/a.yaml", Leaves)));
+        check(&[("a.yaml", "-> ../../../top/r/b"), ("b", "1")], Err(("a.yaml", Leaves)));
+        check(&[("a.yaml", "-> ../../top/r/b"), ("b", "1")], Ok(&[("a.yaml", "1")]));
+        check(&[("a.yaml", "-> .."), ("l", "-> ../../top/r"), ("b.yaml", "1")], Err(("a.yaml", Leaves)));
+        check(&[("l", "-> ../../top/r"), ("b.yaml", "1")], Ok(&[("b.yaml", "1")]));
         check(&[("a.yaml", "-> /etc/passwd")], Err(("a.yaml", Leaves)));
         check(&[("a.yaml", "-> gone")], Err(("a.yaml", Dangles)));
         check(&[("a.yaml", "-> b.yaml/x"), ("b.yaml", "1")], Err(("a.yaml", Dangles)));
         check(&[("a.yaml", "-> b.yaml"), ("b.yaml", "-> a.yaml")], Err(("a.yaml", Loops)));
-        check(&[("d/l", "-> .."), ("a.yaml", "1")], Err(("d/l", Loops)));
+        check(&[("d/l", "-> .."), ("a.yaml", "1")], Ok(&[("a.yaml", "1")]));
+        check(
+            &[(".d/a.yaml", "1"), ("d/.e/f/a.yaml", "2"), (".l", "-> d"), ("d/.a.yaml", "3")],
+            Ok(&[("d/.a.yaml", "3")]),
+        );
+        check(&[("l", "-> .d"), (".d/a.yaml", "1")], Ok(&[("l/a.yaml", "1")]));
         check(&[("a.yaml", "-> sub/x"), ("sub", "submodule")], Err(("a.yaml", Submodule)));
         check(&[("unselected", "-> /etc"), ("other", "-> gone"), ("a.yaml", "1")], Ok(&[("a.yaml", "1")]));
     }
 
     #[test]
     fn b3_links_that_lead_to_each_other_or_multiply_end() {
-        check(&[("a/l", "-> ../b"), ("b/l", "-> ../a"), ("a/x.yaml", "1")], Err(("a/l/l/l", LinkProblem::Loops)));
+        check(
+            &[("a/l", "-> ../b"), ("b/l", "-> ../a"), ("a/x.yaml", "1")],
+            Ok(&[("a/x.yaml", "1"), ("b/l/x.yaml", "1")]),
+        );
         let names: Vec<_> = (0..24).map(|n| (format!("{n}/a"), format!("{n}/b"), format!("-> ../{}", n + 1))).collect();
         let mut entries: Vec<_> = names.iter().flat_map(|(a, b, to)| [(&**a, &**to), (&**b, &**to)]).collect();
         entries.push(("24/x.yaml", "1"));

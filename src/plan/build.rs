@@ -166,7 +166,7 @@ fn change(
             Some(Trial::Proved) => {}
             Some(Trial::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
             Some(Trial::Unverified(by)) => {
-                (change.action, change.reason) = (Action::Create, Reason::Unverified(by.clone()))
+                (change.action, change.reason) = (Action::Create, Reason::Unverified(by.clone()));
             }
             Some(Trial::Refused(refusal)) => {
                 (change.action, change.reason) = (Action::Blocked, reason_of(refusal));
@@ -242,13 +242,13 @@ fn reason_of(refusal: &Refusal) -> Reason {
 
 /// Takes the object's secrets out of the server's words.
 fn redact_reason(change: &mut Change, observed: &Observed, desired: Option<&Value>, redactor: &Redactor) {
-    let text = match &mut change.reason {
-        Reason::Refused(text)
-        | Reason::Conflict(text)
-        | Reason::Missing(text)
-        | Reason::Unknown(text)
-        | Reason::Terminating(text) => text,
-        _ => return,
+    let (Reason::Refused(text)
+    | Reason::Conflict(text)
+    | Reason::Missing(text)
+    | Reason::Unknown(text)
+    | Reason::Terminating(text)) = &mut change.reason
+    else {
+        return;
     };
     let live = observed.live(&change.ident.key).map(|live| &live.body);
     let bodies: Vec<&Value> = live.into_iter().chain(desired).collect();

@@ -54,7 +54,7 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
 }
 
 /// The recorded, undesired objects of projects in scope: what has to be looked at.
-pub fn candidates<'a>(request: CleanupRequest<'a>) -> impl Iterator<Item = (&'a ProjectPath, Ident)> {
+pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&ProjectPath, Ident)> {
     request
         .entries
         .iter()

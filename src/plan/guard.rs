@@ -127,7 +127,7 @@ mod tests {
             (Guard::MassDeletion, many, 9, |p| p.allow_mass_deletion = Gate::Open),
             (Guard::Namespace, few("", "Namespace"), 9, |p| p.allow_namespace_deletion = Gate::Open),
             (Guard::Definition, few("apiextensions.k8s.io", "CustomResourceDefinition"), 9, |p| {
-                p.allow_crd_deletion = Gate::Open
+                p.allow_crd_deletion = Gate::Open;
             }),
             (Guard::Volume, few("", "PersistentVolumeClaim"), 9, |p| p.allow_volume_deletion = Gate::Open),
         ];

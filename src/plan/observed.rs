@@ -54,11 +54,8 @@ impl Observed {
     /// An object that is served under two kinds counts once: under a kind that is `known` (desired or recorded) if
     /// there is one.
     pub fn owned(&self, root: &Root, known: impl Fn(&ObjectKey) -> bool) -> Vec<(ProjectPath, Ident)> {
-        let live = |(key, look)| match look {
-            &Look::Live(ref live) => Some((key, live)),
-            _ => None,
-        };
-        let (mut first, then): (Vec<_>, Vec<_>) = self.looks.iter().filter_map(live).partition(|(key, _)| known(key));
+        let (mut first, then): (Vec<_>, Vec<_>) =
+            self.looks.iter().filter_map(|(key, look)| Some((key, live_of(look)?))).partition(|(key, _)| known(key));
         first.extend(then);
         let mut seen = BTreeSet::new();
         let ours = |(key, live): (&ObjectKey, &Live)| {
@@ -72,9 +69,13 @@ impl Observed {
 
     /// The live object of a key, if it was found.
     pub fn live(&self, key: &ObjectKey) -> Option<&Live> {
-        match self.looks.get(key) {
-            Some(Look::Live(live)) => Some(live),
-            _ => None,
-        }
+        self.looks.get(key).and_then(live_of)
+    }
+}
+
+fn live_of(look: &Look) -> Option<&Live> {
+    match look {
+        Look::Live(live) => Some(live),
+        Look::Absent | Look::Unknown(_) => None,
     }
 }

@@ -3,10 +3,16 @@
 /// The most bytes of one name, path or value that a report shows.
 pub const LONGEST: usize = 400;
 
+/// The most bytes of what a heading or a footer names.
+pub const SHORT: usize = 120;
+
 /// Shows every control, format and otherwise invisible character as an escape: `\n`, `\u{202e}`.
 ///
 /// The text stays on its line, and reads in the order in which it is written.
 pub fn visible(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if is_visible(character) { shown.push(character) } else { shown.extend(character.escape_default()) }
@@ -90,7 +96,7 @@ pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> St
 /// Text for HTML, on one line.
 pub fn html(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for character in clipped(&visible(text), LONGEST).chars() {
+    for character in visible(text).chars() {
         match character {
             '&' => shown.push_str("&amp;"),
             '<' => shown.push_str("&lt;"),
@@ -219,7 +225,7 @@ mod tests {
             ("[click here](x) <!-- </details>", "`[click here](x) <!-- </details>`"),
             ("1. a\n# b\n- c", "`1.` a `#` b `-` c"),
             ("at 0123456789abcdef, 12 :smile: a|b", "at `0123456789abcdef,` 12 `:smile: a|b`"),
-            ("*a* _b_ ~c~ $d$ `e`", "``*a* _b_ ~c~ $d$ `e` ``"),
+            ("*a* _b_ ~c~ $d$ `e`", "`` *a* _b_ ~c~ $d$ `e` ``"),
             ("x\u{202e}y", "`x\\u{202e}y`"),
         ] {
             assert_eq!(inert(text), expected);

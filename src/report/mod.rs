@@ -1,13 +1,14 @@
 //! Plans and outcomes as text. Pure: no I/O, no clock, and imports of the domain alone.
 //!
 //! Every format is made from the same values: [`terminal`], [`markdown`] (and [`summary`], the same with more room),
-//! [`json`].
+//! [`html`], [`json`].
 //!
 //! **Invariant:** what comes from a manifest, a cluster or a repository is untrusted. It reaches a text through
 //! [`escape`] alone.
 
 pub mod escape;
 pub mod fields;
+pub mod html;
 pub mod json;
 pub mod listing;
 pub mod markdown;
@@ -47,7 +48,7 @@ impl Budget {
     /// A file: as long as it takes.
     pub const FILE: Self = Self { bytes: usize::MAX, rest: "" };
     /// What the fixed parts of a report may need. A smaller budget counts as this one.
-    pub const LEAST: usize = 8_192;
+    pub const LEAST: usize = 12_288;
 
     /// Leaves room for what the caller adds to the report.
     #[must_use]

@@ -84,7 +84,7 @@ pub struct Decided {
 pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) -> Result<Decided, RunError> {
     let RunRequest { root, policy, redactor, .. } = request;
     let (store, mut prior) = Store::open(cluster, &policy.state_namespace, root, &request.run).await?;
-    let served = observe::served_kinds(cluster).await.map_err(RunError::Cluster)?;
+    let served = cluster.discover().await.map_err(RunError::Cluster)?;
     let kinds = sources.with_defined_kinds(served.clone());
     let desired = sources.resolve(&kinds);
 
@@ -95,8 +95,8 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
     let known = kinds_of(&desired.manifests, &prior.entries);
     let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, sweep).await;
     let mut observed = Observed { kinds, looks, ..Observed::default() };
-    let is_known = |key: &ObjectKey| desired.manifests.contains_key(key) || prior.entries.keys().contains(key);
-    let owned = observed.owned(root, is_known);
+    let recorded = prior.entries.keys();
+    let owned = observed.owned(root, |key| desired.manifests.contains_key(key) || recorded.contains(key));
     prior.sweep(&owned, root).map_err(RunError::State)?;
 
     let request = &since(request, &prior.ledger, &mut notices)?;

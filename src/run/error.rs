@@ -37,6 +37,9 @@ pub enum RunError {
     /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
     #[error("another run finalized this root meanwhile: run again")]
     LedgerMoved,
+    /// A signal came while the lock was waited for. Nothing was changed.
+    #[error("the run was interrupted before it began; nothing was changed")]
+    NotBegun,
     /// The lock was not acquired. Nothing was changed.
     #[error(transparent)]
     Lock(LockError),

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
-use crate::cluster::error::ClusterError;
 use crate::cluster::observe::ReadError;
 use crate::object::ident::{GroupKind, ObjectKey};
-use crate::object::kinds::{Kind, Kinds};
+use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, ownership};
@@ -130,9 +129,14 @@ async fn try_applies(
     manifests: Vec<&Manifest>,
 ) {
     let view = &*observed;
+    let created = &Created::of(request, view);
     let trials: Vec<(ObjectKey, Trial)> = stream::iter(manifests)
         .map(|manifest| async move {
-            (manifest.ident.key.clone(), try_apply(cluster, served, request, view, manifest).await)
+            let trial = match created.needed_by(&manifest.ident.key) {
+                Some(creator) => Trial::Unverified(creator),
+                None => try_apply(cluster, served, request, view, manifest).await,
+            };
+            (manifest.ident.key.clone(), trial)
         })
         .buffer_unordered(cluster.settings().concurrency)
         .collect()
@@ -148,9 +152,6 @@ async fn try_apply(
     manifest: &Manifest,
 ) -> Trial {
     let key = &manifest.ident.key;
-    if let Some(creator) = created_with(request, observed, key) {
-        return Trial::Unverified(creator);
-    }
     let Some(kind) = served.get(&key.group_kind()) else {
         let group = key.group_kind();
         return Trial::Refused(if served.is_conclusive_for(&key.group) {
@@ -177,25 +178,35 @@ async fn try_apply(
     }
 }
 
-/// What has to be created in this run before the server can check the object: its namespace or its kind's definition.
-fn created_with(request: PlanRequest<'_>, observed: &Observed, key: &ObjectKey) -> Option<String> {
-    let is_created = |key: &ObjectKey| observed.trials.get(key) == Some(&Trial::Created);
-    let namespace = key.namespace.as_ref().map(|namespace| ObjectKey {
-        group: String::new(),
-        kind: "Namespace".to_owned(),
-        namespace: None,
-        name: namespace.clone(),
-    });
-    if let Some(namespace) = namespace.filter(is_created) {
-        return Some(namespace.to_string());
+/// What this run creates and the server needs before it can check other objects.
+struct Created {
+    namespaces: BTreeSet<String>,
+    /// The definition of each kind.
+    kinds: BTreeMap<GroupKind, ObjectKey>,
+}
+
+impl Created {
+    fn of(request: PlanRequest<'_>, observed: &Observed) -> Self {
+        let created = observed.trials.iter().filter(|(_, trial)| **trial == Trial::Created).map(|(key, _)| key);
+        let (mut namespaces, mut kinds) = (BTreeSet::new(), BTreeMap::new());
+        for key in created {
+            if key.is_namespace() {
+                namespaces.insert(key.name.clone());
+            } else if key.is_crd()
+                && let Some(kind) = request.desired.get(key).and_then(|manifest| defined_kind(&manifest.body))
+            {
+                kinds.insert(kind.group_kind, key.clone());
+            }
+        }
+        Self { namespaces, kinds }
     }
-    let defines = |(other, manifest): &(&ObjectKey, &Manifest)| {
-        other.is_crd()
-            && is_created(other)
-            && crate::object::kinds::defined_kind(&manifest.body)
-                .is_some_and(|kind| kind.group_kind == key.group_kind())
-    };
-    request.desired.iter().find(defines).map(|(definition, _)| definition.to_string())
+
+    /// The object's namespace or its kind's definition, where this run creates it.
+    fn needed_by(&self, key: &ObjectKey) -> Option<String> {
+        let namespace = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace));
+        let definition = || self.kinds.get(&key.group_kind()).map(ToString::to_string);
+        namespace.map(|namespace| format!("Namespace {namespace}")).or_else(definition)
+    }
 }
 
 async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {
@@ -224,13 +235,4 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
             refusal => drop(observed.undeletable.insert(key, refusal)),
         }
     }
-}
-
-/// Discovers the kinds that the server serves.
-///
-/// # Errors
-///
-/// The cluster cannot be reached or understood.
-pub async fn served_kinds(cluster: &Cluster) -> Result<Kinds, ClusterError> {
-    cluster.discover().await
 }

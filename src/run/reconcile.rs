@@ -1,8 +1,13 @@
 //! The leased two-phase reconcile: lock, record, apply, clean up, finalize, unlock.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, Holder, LockRequest};
+use crate::object::ident::ObjectKey;
+use crate::object::manifest::Manifest;
 use crate::plan::build::Plan;
+use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
 use crate::run::decide::{Decided, RunRequest, decide};
 use crate::run::error::RunError;
@@ -21,7 +26,7 @@ pub struct Reconciled {
 
 /// Acquires the root's lock, reconciles, and releases the lock, whatever happened in between.
 ///
-/// `waiting` is told whenever another holder is seen; `planned` is told the plan before it is carried out.
+/// `waiting` is told whenever another holder is seen.
 ///
 /// # Errors
 ///
@@ -33,11 +38,14 @@ pub async fn reconcile(
     sources: &Sources,
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
-    planned: &mut (dyn FnMut(&Plan) + Send),
 ) -> Result<Reconciled, RunError> {
     cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-    let lock = cluster.acquire(lock, waiting).await.map_err(RunError::Lock)?;
-    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt, planned).await;
+    let mut stopped = interrupt.clone();
+    let lock = tokio::select! {
+        acquired = cluster.acquire(lock, waiting) => acquired.map_err(RunError::Lock)?,
+        () = stopped.requested() => return Err(RunError::NotBegun),
+    };
+    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt).await;
     // A failing release changes nothing about what was done: the lease then expires by itself.
     drop(lock.release().await);
     reconciled
@@ -52,12 +60,9 @@ async fn reconcile_locked(
     request: &RunRequest,
     sources: &Sources,
     interrupt: &Interrupt,
-    planned: &mut (dyn FnMut(&Plan) + Send),
 ) -> Result<Reconciled, RunError> {
-    let decided = decide(cluster, request, sources).await?;
-    planned(&decided.plan);
-    check(request, &decided.plan)?;
-    let Decided { plan, pending, desired, observed, mut store, ledger } = decided;
+    let Decided { plan, pending, desired, observed, mut store, ledger } = decide(cluster, request, sources).await?;
+    check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 
     store.record(lock, &pending).await?; // Phase one.
@@ -86,9 +91,9 @@ pub struct Work<'a> {
     /// What was decided.
     pub plan: &'a Plan,
     /// The desired objects of the whole tree.
-    pub desired: &'a std::collections::BTreeMap<crate::object::ident::ObjectKey, crate::object::manifest::Manifest>,
+    pub desired: &'a BTreeMap<ObjectKey, Manifest>,
     /// What was found out.
-    pub observed: &'a crate::plan::observed::Observed,
+    pub observed: &'a Observed,
     /// Whether to stop.
     pub interrupt: &'a Interrupt,
 }

@@ -2,11 +2,13 @@
 #![cfg(test)]
 
 mod action;
+mod architecture;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod controlplane;
 mod forge;
 mod git;
+mod plan;
 mod report;
 mod support;
 mod workflow;

@@ -7,7 +7,7 @@ mod outcome;
 mod parts;
 mod plan;
 
-use super::escape::{LONGEST, clipped, code, inert};
+use super::escape::{LONGEST, SHORT, clipped, code, inert};
 use super::listing::Section;
 use super::{Budget, Heading};
 
@@ -46,8 +46,8 @@ pub fn note(heading: &Heading<'_>, sentence: &str) -> String {
 
 /// `## Plan for demo on prod`.
 fn title(words: &str, heading: &Heading<'_>) -> String {
-    let cluster = heading.cluster.map(|cluster| format!(" on {}", code(cluster))).unwrap_or_default();
-    format!("## {words} {}{cluster}\n", code(heading.target))
+    let cluster = heading.cluster.map(|cluster| format!(" on {}", code(&clipped(cluster, SHORT)))).unwrap_or_default();
+    format!("## {words} {}{cluster}\n", code(&clipped(heading.target, SHORT)))
 }
 
 fn strong(text: &str) -> String {

@@ -1,12 +1,15 @@
 //! What a run did, as Markdown.
 
-use super::super::escape::{code, inert};
+use std::collections::BTreeSet;
+
+use super::super::escape::{clipped, code, inert};
 use super::super::listing::{self, Entry, Section};
 use super::super::{Budget, Heading, wording};
 use super::parts::{folded, footer, notices, refusals, signed, staying};
 use super::{Markdown, Room, joined, strong, title};
+use crate::object::ident::ObjectKey;
 use crate::plan::build::Plan;
-use crate::plan::change::Action;
+use crate::plan::change::{Action, Change};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 
 /// The report of a run: what failed first, what was deleted, what stays and why, what was applied.
@@ -16,7 +19,8 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let mut room = Room::new(budget, 10);
     let share = budget.bytes() / 8;
     let started = outcome.all().any(|object| object.verdict != Verdict::Skipped);
-    let words = match (error.is_none() && outcome.is_complete(), started) {
+    let complete = error.is_none() && outcome.is_complete();
+    let words = match (complete, started) {
         (true, _) => "Applied",
         (false, true) => "Incomplete apply of",
         (false, false) => "Not applied:",
@@ -28,11 +32,14 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     room.left = room.left.saturating_sub(head.len() + alert.len() + foot.len());
     let refusals =
         if started { String::new() } else { room.fill(share, |room, rest| self::refusals(&plan.refusals, room, rest)) };
+    let cleaned: BTreeSet<&ObjectKey> = outcome.cleaned.iter().map(|object| &object.key).collect();
+    let unstarted: Vec<&Change> =
+        plan.deletions().filter(|change| !complete && !cleaned.contains(&change.ident.key)).collect();
     let aside = room.left.min(share);
     room.left -= aside;
     let deleted = of(outcome, &[Verdict::Deleted, Verdict::Replaced]);
     let deleted = room.rest(|room, rest| headed("### Deleted\n\n", '-', &deleted, room, rest));
-    let staying = room.rest(|room, rest| kept_section(plan, room, rest));
+    let staying = room.rest(|room, rest| not_deleted(plan, &unstarted, room, rest));
     room.left += aside;
     let failed = failed(outcome);
     let failed = room.rest(|room, rest| list(&failed, room, rest));
@@ -89,7 +96,7 @@ fn row(object: &ObjectOutcome) -> Vec<String> {
 fn failed(outcome: &Outcome) -> Vec<Entry> {
     let entry = |object: &&ObjectOutcome| {
         let message = object.message.as_deref().unwrap_or("no reason was given");
-        vec![object.key.to_string(), format!("  {}", super::super::escape::clipped(message, 1_200))]
+        vec![object.key.to_string(), format!("  {}", clipped(message, 1_200))]
     };
     of(outcome, &[Verdict::Failed]).iter().skip(1).map(entry).collect()
 }
@@ -103,8 +110,8 @@ fn list(failed: &[Entry], room: usize, rest: &str) -> Section {
     Section { text: format!("{head}{}", section.text), ..section }
 }
 
-fn kept_section(plan: &Plan, room: usize, rest: &str) -> Section {
+fn not_deleted(plan: &Plan, unstarted: &[&Change], room: usize, rest: &str) -> Section {
     let head = "### Not deleted\n\n";
-    let section = staying(plan, room.saturating_sub(head.len()), rest);
+    let section = staying(plan, unstarted, room.saturating_sub(head.len()), rest);
     if section.text.is_empty() { section } else { Section { text: format!("{head}{}", section.text), ..section } }
 }

@@ -1,14 +1,14 @@
 //! The parts that the reports of plans and outcomes share.
 
-use super::super::escape::{code, inert, link};
+use super::super::escape::{SHORT, clipped, code, inert, link};
 use super::super::listing::{self, Entry, Section};
 use super::super::{Heading, wording};
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::guard::Refusal;
 
-/// Projects that a footer names.
-const NAMED_PROJECTS: usize = 12;
+/// The bytes after which a footer names no further project.
+const PROJECTS: usize = 400;
 
 /// What stops the run as a whole, and what opens it.
 pub(super) fn refusals(refusals: &[Refusal], room: usize, rest: &str) -> Section {
@@ -25,14 +25,12 @@ pub(super) fn refusals(refusals: &[Refusal], room: usize, rest: &str) -> Section
     Section { text: format!("{head}{text}"), omitted }
 }
 
-/// What is recorded, no longer desired and stays all the same, by reason.
-pub(super) fn staying(plan: &Plan, room: usize, rest: &str) -> Section {
-    let mut staying: Vec<(String, &Change)> = plan
-        .cleanup
-        .iter()
-        .filter(|change| change.action != Action::Delete)
-        .map(|change| (wording::staying(change), change))
-        .collect();
+/// What is recorded, no longer desired and stays all the same, by reason; `unstarted` are deletions not come to.
+pub(super) fn staying(plan: &Plan, unstarted: &[&Change], room: usize, rest: &str) -> Section {
+    let kept = plan.cleanup.iter().filter(|change| change.action != Action::Delete);
+    let mut staying: Vec<(String, &Change)> = kept.map(|change| (wording::staying(change), change)).collect();
+    staying
+        .extend(unstarted.iter().map(|change| ("remembered: the run ended before its deletion".to_owned(), *change)));
     if staying.is_empty() {
         return Section::default();
     }
@@ -69,8 +67,12 @@ pub(super) fn notices(notices: &[String], room: usize, rest: &str) -> Section {
 pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>) -> String {
     let mut parts = Vec::new();
     if let Some(plan) = plan {
-        let mut named: Vec<String> =
-            plan.scope.iter().take(NAMED_PROJECTS).map(|project| code(project.as_str())).collect();
+        let mut named: Vec<String> = Vec::new();
+        for project in &plan.scope {
+            if named.iter().map(String::len).sum::<usize>() < PROJECTS {
+                named.push(code(project.as_str()));
+            }
+        }
         let more = plan.scope.len() - named.len();
         if named.is_empty() {
             named.push("no project".to_owned());
@@ -78,7 +80,7 @@ pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         parts.push(format!("Scope: {}{more}", named.join(", ")));
     }
-    let commit = |revision| code(wording::commit(revision));
+    let commit = |revision| code(&clipped(wording::commit(revision), SHORT));
     match (heading.base, heading.head) {
         (Some(base), Some(head)) => parts.push(format!("from {} to {}", commit(base), commit(head))),
         (None, Some(head)) => parts.push(format!("at {}", commit(head))),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::escape::{cell, fence, html};
+use super::super::escape::{LONGEST, cell, clipped, fence, html};
 use super::super::fields::{self, Line, Sign};
 use super::super::listing::{self, Section};
 use super::super::{Budget, Heading, wording};
@@ -29,7 +29,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     room.left -= aside;
     let cleanup_title = cleanup_title(plan);
     let deletions = room.rest(|room, rest| deletions(plan, room, rest));
-    let staying = room.rest(|room, rest| staying(plan, room, rest));
+    let staying = room.rest(|room, rest| staying(plan, &[], room, rest));
     room.left += aside;
     let blocked = room.fill(share.max(room.left / 2), |room, rest| blocked(plan, room, rest));
     let table = room.fill(share.max(room.left / 4), |room, rest| table(plan, room, rest));
@@ -66,7 +66,7 @@ fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
     let head = "### Blocked\n\n";
     let entry = |change: &&Change| {
         let place = change.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        let reason = super::super::escape::clipped(&change.reason.to_string(), 1_200);
+        let reason = clipped(&change.reason.to_string(), 1_200);
         vec![format!("{}{place}", change.ident.key), format!("  {reason}")]
     };
     let entries: Vec<listing::Entry> = blocked.iter().map(entry).collect();
@@ -182,8 +182,10 @@ fn differing(plan: &Plan, room: usize, rest: &str) -> Section {
     // What naming them all takes, with the fence and the sentence around it.
     let cost = |at: usize| entries[at].iter().map(|line| line.len() + 1).sum::<usize>();
     let around = 2 * Room::EACH;
-    let mut spare = room.saturating_sub(around + (0..entries.len()).map(cost).sum::<usize>());
+    let spare = room.checked_sub(around + (0..entries.len()).map(cost).sum::<usize>());
     let mut order: Vec<usize> = (0..blocks.len()).collect();
+    order.truncate(if spare.is_some() { blocks.len() } else { 0 });
+    let mut spare = spare.unwrap_or_default();
     order.sort_by_key(|at| blocks[*at].len());
     let mut shown = vec![false; blocks.len()];
     for at in order {
@@ -217,11 +219,16 @@ fn block(change: &Change) -> String {
         })
         .collect();
     let fields = wording::counted(change.diff.len(), "field");
-    let remark = wording::remark(change).map(|remark| format!(", {}", html(&remark))).unwrap_or_default();
+    // Forges look for mentions in the text of HTML, but not in code.
+    let remark = match (&change.from, wording::remark(change)) {
+        (Some(from), _) => format!(", from <code>{}</code>", html(&clipped(from.as_str(), LONGEST))),
+        (None, Some(remark)) => format!(", <code>{}</code>", html(&clipped(&remark, LONGEST))),
+        (None, None) => String::new(),
+    };
     format!(
         "<details><summary>{} <code>{}</code>{remark}: {fields}</summary>\n\n{}\n</details>\n",
         change.action.word(),
-        html(&change.ident.key.to_string()),
+        html(&clipped(&change.ident.key.to_string(), LONGEST)),
         fence("diff", lines.iter().map(String::as_str)),
     )
 }

@@ -203,11 +203,6 @@ impl FakeGitHub {
         format!("http://{}", self.address)
     }
 
-    /// The token that is accepted.
-    pub fn token(&self) -> &'static str {
-        TOKEN
-    }
-
     /// Lets the token belong to a user: `GET /user` answers, and writes carry this login.
     pub fn act_as_user(&self, login: &str) {
         let mut state = self.state();
@@ -467,7 +462,7 @@ impl State {
         let Some(pr) = self.issue(pr) else { return not_found() };
         let body = match written(&entry.body) {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err((status, why)) => return message(status, why),
         };
         let author = self.login.clone();
         let comment = self.add_comment(pr, &author, &body);
@@ -478,7 +473,7 @@ impl State {
     fn edit_comment(&mut self, id: &str, entry: &Entry) -> Response<Full<Bytes>> {
         let body = match written(&entry.body) {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err((status, why)) => return message(status, why),
         };
         let answer = self.with_comment(id, |_| Some(body));
         if answer.status().is_success() {
@@ -580,20 +575,16 @@ impl State {
 }
 
 /// The text of a comment to write, or the refusal.
-fn written(body: &str) -> Result<String, Response<Full<Bytes>>> {
-    let sent: Value =
-        serde_json::from_str(body).map_err(|_| message(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?;
+fn written(body: &str) -> Result<String, (StatusCode, &'static str)> {
+    let sent: Value = serde_json::from_str(body).map_err(|_| (StatusCode::BAD_REQUEST, "Problems parsing JSON"))?;
     let text = sent.get("body").and_then(Value::as_str).unwrap_or_default();
-    if text.trim().is_empty() {
-        return Err(message(StatusCode::UNPROCESSABLE_ENTITY, "Validation Failed: body can't be blank"));
+    match text.chars().count() {
+        _ if text.trim().is_empty() => {
+            Err((StatusCode::UNPROCESSABLE_ENTITY, "Validation Failed: body can't be blank"))
+        }
+        65_537.. => Err((StatusCode::UNPROCESSABLE_ENTITY, "Validation Failed: body is too long (maximum is 65536)")),
+        _ => Ok(text.to_owned()),
     }
-    if text.chars().count() > 65_536 {
-        return Err(message(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Validation Failed: body is too long (maximum is 65536)",
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn not_found() -> Response<Full<Bytes>> {

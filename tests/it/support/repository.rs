@@ -103,11 +103,8 @@ impl TestRepository {
     /// Removes a file or directory of the work tree.
     pub fn remove(&self, path: impl AsRef<Path>) -> &Self {
         let path = self.top().join(path);
-        if path.is_dir() {
-            fs::remove_dir_all(path).unwrap()
-        } else {
-            fs::remove_file(path).unwrap()
-        }
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.unwrap();
         self
     }
 

@@ -1,0 +1,221 @@
+//! A project directory, the binary, and the cluster that both are tried on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine;
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use sha1::{Digest, Sha1};
+use tempfile::TempDir;
+
+use crate::support::controlplane::{ControlPlane, User};
+
+/// A project in a temporary directory, and the shared control plane.
+pub struct Bench {
+    pub plane: &'static ControlPlane,
+    directory: TempDir,
+    /// The root's name, nobody else's.
+    pub root: String,
+    kubeconfig: PathBuf,
+}
+
+/// What a run of the binary left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Asserts the exit code; prints everything where it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Asserts that standard error has a line with this text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no {text:?} in {self:#?}");
+        self
+    }
+
+    /// The report as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+impl Bench {
+    /// A project whose root's name begins so; cleanup is on.
+    pub fn new(begins: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::of_root(&format!("{begins}-{}-{number}", std::process::id()))
+    }
+
+    /// A project of exactly this root.
+    pub fn of_root(root: &str) -> Self {
+        let plane = ControlPlane::shared();
+        let bench = Self {
+            plane,
+            directory: tempfile::tempdir().unwrap(),
+            root: root.to_owned(),
+            kubeconfig: plane.kubeconfig(User::Admin),
+        };
+        bench.write(".ktor.yaml", &format!("project: {root}\ncleanup: true\n"));
+        bench
+    }
+
+    /// The same project as seen through another kubeconfig.
+    pub fn through(&mut self, kubeconfig: PathBuf) -> &mut Self {
+        self.kubeconfig = kubeconfig;
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn write(&self, path: &str, text: &str) -> &Self {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    pub fn remove(&self, path: &str) -> &Self {
+        let path = self.path().join(path);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ktor"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.path())
+            .env("USER", "tester")
+            .env("HOSTNAME", "bench")
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the binary.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// Runs the binary.
+    pub fn ktor(&self, arguments: &[&str]) -> Ran {
+        Self::finished(self.spawn(arguments))
+    }
+
+    /// Waits for a started binary.
+    pub fn finished(child: Child) -> Ran {
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Applies, which has to succeed.
+    #[track_caller]
+    pub fn apply(&self) -> Value {
+        self.ktor(&["apply", "--yes", "-o", "json"]).exits(0).json()
+    }
+
+    /// Plans, whatever comes of it.
+    #[track_caller]
+    pub fn plan(&self) -> Value {
+        self.ktor(&["plan", "-o", "json"]).json()
+    }
+
+    /// An object as kubectl shows it; nothing where it does not exist.
+    pub fn get(&self, resource: &str, namespace: Option<&str>) -> Option<Value> {
+        let mut arguments = vec!["get", resource, "-o", "json", "--show-managed-fields", "--ignore-not-found"];
+        if let Some(namespace) = namespace {
+            arguments.extend(["-n", namespace]);
+        }
+        let output = self.plane.kubectl(&arguments);
+        assert!(output.status.success(), "{output:?}");
+        if output.stdout.is_empty() { None } else { Some(serde_json::from_slice(&output.stdout).unwrap()) }
+    }
+
+    /// Runs kubectl, which has to succeed.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.plane.kubectl_with(arguments, input);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The first 12 digits of the root's SHA-1, computed here.
+    pub fn hash(&self) -> String {
+        Sha1::digest(self.root.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The state as it is recorded, decoded here.
+    pub fn state(&self) -> Value {
+        let name = format!("secret/kubernator-project-{}", self.hash());
+        let secret = self.get(&name, Some("kubernator-system")).expect("there is a state");
+        assert_eq!(secret["type"], "kubernator.io/project-state");
+        assert_eq!(secret["metadata"]["annotations"]["kubernator.io/project-root"], self.root.as_str());
+        let data = secret["data"]["state"].as_str().unwrap();
+        let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
+        let mut json = String::new();
+        GzDecoder::new(data.as_slice()).read_to_string(&mut json).unwrap();
+        serde_json::from_str(&json).unwrap()
+    }
+
+    /// The recorded names by project, and whether the state is finalized.
+    pub fn recorded(&self) -> (bool, BTreeMap<String, Vec<String>>) {
+        let state = self.state();
+        let list = |idents: &Value| {
+            let name =
+                |ident: &Value| format!("{} {}", ident["kind"].as_str().unwrap(), ident["name"].as_str().unwrap());
+            idents.as_array().unwrap().iter().map(name).collect()
+        };
+        let resources = state["resources"].as_object().unwrap();
+        let resources = resources.iter().map(|(project, idents)| (project.clone(), list(idents))).collect();
+        (state["finalized"] == true, resources)
+    }
+
+    /// The lock's Lease.
+    pub fn lease(&self) -> Option<Value> {
+        self.get(&format!("lease/kubernator-project-{}-lock", self.hash()), Some("kubernator-system"))
+    }
+}
+
+/// A ConfigMap's manifest.
+pub fn config_map(namespace: &str, name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  phase: {value:?}\n"
+    )
+}
+
+/// A namespace's manifest.
+pub fn namespace(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
+}
+
+/// A change of a plan, found by its object's name.
+#[track_caller]
+pub fn change<'a>(plan: &'a Value, list: &str, name: &str) -> &'a Value {
+    let changes = plan[list].as_array().unwrap();
+    let found = changes.iter().find(|change| change["key"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {plan:#}"))
+}

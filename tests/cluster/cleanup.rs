@@ -1,0 +1,107 @@
+//! Cleanup: scope, guards, moves, protection.
+
+use super::bench::{Bench, change, config_map, namespace};
+
+fn two_projects(begins: &str) -> (Bench, String) {
+    let bench = Bench::new(begins);
+    let ns = bench.root.clone();
+    bench.write("ns.yaml", &namespace(&ns));
+    for project in ["a", "b"] {
+        bench.write(&format!("{project}/.ktor.yaml"), &format!("project: {project}\n"));
+        bench.write(&format!("{project}/one.yaml"), &config_map(&ns, &format!("{project}-one"), "1"));
+    }
+    bench.apply();
+    (bench, ns)
+}
+
+#[test]
+fn s1_a_removed_project_is_cleaned_up_when_included_and_protected_when_excluded() {
+    let (bench, ns) = two_projects("scoped");
+    let (a, b) = (format!("{}.a", bench.root), format!("{}.b", bench.root));
+    bench.remove("a").remove("b");
+    let plan = bench.ktor(&["plan", "-o", "json", "-I", &a]).exits(0).json();
+    assert_eq!(change(&plan, "cleanup", "a-one")["action"], "delete");
+    assert_eq!(plan["cleanup"].as_array().unwrap().len(), 1, "{plan:#}");
+    let plan = bench.ktor(&["plan", "-o", "json", "-X", &a]).exits(0).json();
+    assert_eq!(change(&plan, "cleanup", "b-one")["action"], "delete");
+    assert_eq!(plan["cleanup"].as_array().unwrap().len(), 1, "{plan:#}");
+    bench.ktor(&["apply", "--yes", "-X", &a]).exits(0);
+    assert!(bench.get("configmap/a-one", Some(&ns)).is_some());
+    assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
+    assert!(bench.recorded().1.contains_key(&a) && !bench.recorded().1.contains_key(&b));
+    bench.ktor(&["plan", "-I", &b]).exits(64).says("matches no known project");
+    bench.ktor(&["apply", "--yes", "-I", &a]).exits(0);
+    assert_eq!(bench.get("configmap/a-one", Some(&ns)), None);
+}
+
+#[test]
+fn s2_a_moved_object_is_kept_and_owned_once() {
+    let (bench, ns) = two_projects("moving");
+    let uid = || bench.get("configmap/a-one", Some(&ns)).unwrap()["metadata"]["uid"].clone();
+    let before = uid();
+    bench.remove("a/one.yaml").write("b/moved.yaml", &config_map(&ns, "a-one", "1"));
+    let plan = bench.plan();
+    let moved = change(&plan, "changes", "a-one");
+    assert_eq!((&moved["action"], &moved["from"]), (&"move".into(), &format!("{}.a", bench.root).into()), "{plan:#}");
+    // Out of scope in either direction: nothing happens to it, and both stay recorded.
+    bench.ktor(&["apply", "--yes", "-I", &format!("{}.a", bench.root)]).exits(0);
+    assert_eq!(uid(), before);
+    bench.apply();
+    assert_eq!(uid(), before);
+    let (finalized, recorded) = bench.recorded();
+    assert!(finalized);
+    let owners: Vec<_> = recorded.iter().filter(|(_, names)| names.contains(&"ConfigMap a-one".to_owned())).collect();
+    assert_eq!(owners.len(), 1, "{recorded:?}");
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+#[test]
+fn c5_guards_refuse_before_anything_is_written_and_their_flag_opens_them() {
+    let (bench, ns) = two_projects("guarded");
+    bench.remove("ns.yaml");
+    let before = bench.state();
+    bench.ktor(&["plan"]).exits(3);
+    bench.ktor(&["apply", "--yes"]).exits(3).says("--allow-namespace-deletion");
+    bench.ktor(&["apply", "--yes", "--allow-mass-deletion"]).exits(3);
+    assert_eq!(bench.state(), before);
+    assert!(bench.get(&format!("namespace/{ns}"), None).is_some());
+    assert_eq!(bench.lease(), None);
+    bench.remove("a").remove("b");
+    bench.ktor(&["apply", "--yes", "--allow-namespace-deletion"]).exits(3).says("--allow-empty");
+    bench.ktor(&["apply", "--yes", "--allow-namespace-deletion", "--allow-empty"]).exits(0);
+    assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);
+    assert!(bench.recorded().1.is_empty());
+}
+
+#[test]
+fn o7_disabled_or_protected_cleanup_is_remembered_and_done_later() {
+    let (bench, ns) = two_projects("remembering");
+    bench.kubectl(&["annotate", "configmap", "b-one", "-n", &ns, "kubernator.io/cleanup=keep"], "");
+    bench.remove("a/one.yaml").remove("b/one.yaml");
+    bench.ktor(&["apply", "--yes", "--cleanup", "false"]).exits(0);
+    assert!(bench.get("configmap/a-one", Some(&ns)).is_some());
+    assert_eq!(bench.recorded().1.len(), 3);
+    bench.apply();
+    assert_eq!(bench.get("configmap/a-one", Some(&ns)), None);
+    assert!(bench.get("configmap/b-one", Some(&ns)).is_some());
+    bench.kubectl(&["annotate", "configmap", "b-one", "-n", &ns, "kubernator.io/cleanup-"], "");
+    bench.apply();
+    assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
+    assert_eq!(bench.recorded().1.len(), 1);
+}
+
+#[test]
+fn s7_a_broken_file_fails_its_own_scope_and_turns_off_deletions_elsewhere() {
+    let (bench, ns) = two_projects("broken");
+    bench.write("a/broken.yaml", "a: 1\nb: [1\n").remove("b/one.yaml");
+    let (a, b) = (format!("{}.a", bench.root), format!("{}.b", bench.root));
+    bench.ktor(&["apply", "--yes"]).exits(1).says("a/broken.yaml:");
+    bench.ktor(&["plan", "-I", &a]).exits(1).says("a/broken.yaml:");
+    let plan = bench.ktor(&["plan", "-I", &b, "-o", "json"]).exits(0).json();
+    assert_eq!(change(&plan, "cleanup", "b-one")["action"], "keep", "{plan:#}");
+    bench.ktor(&["apply", "--yes", "-I", &b]).exits(0);
+    assert!(bench.get("configmap/b-one", Some(&ns)).is_some());
+    bench.remove("a/broken.yaml");
+    bench.apply();
+    assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
+}

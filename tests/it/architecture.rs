@@ -1,0 +1,335 @@
+//! The layers, and the rules that hold in every file, as a test over the text of `src/`.
+
+mod source;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use source::{Named, code, named, words};
+
+const DOMAIN: [&str; 4] = ["project", "object", "state", "plan"];
+const ADAPTERS: [&str; 5] = ["cluster", "forge", "git", "render", "process"];
+const UPPER: [&str; 3] = ["report", "run", "cli"];
+
+/// What a name of a module must not be: it says nothing of what is in it.
+const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"];
+
+/// What the domain must not name: clocks, the environment, I/O, randomness, logging, the wire.
+const OUTSIDE_THE_DOMAIN: [&str; 25] = [
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::os::fd",
+    "std::os::unix::fs",
+    "std::os::unix::net",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "fastrand",
+    "futures",
+    "getrandom",
+    "http",
+    "hyper",
+    "k8s_openapi",
+    "kube",
+    "log",
+    "octocrab",
+    "rand",
+    "reqwest",
+    "rustls",
+    "tokio",
+    "tower",
+    "tracing",
+];
+
+const MACROS_OUTSIDE_THE_DOMAIN: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
+
+/// Words that only I/O has a use for; the last are methods of `Path` that look at the disk.
+const WORDS_OUTSIDE_THE_DOMAIN: [&str; 10] = [
+    "async",
+    "await",
+    "stdin",
+    "stdout",
+    "stderr",
+    "canonicalize",
+    "read_dir",
+    "read_link",
+    "symlink_metadata",
+    "try_exists",
+];
+
+const LONGEST_FILE: usize = 600;
+
+/// Whether a file of the layer `from` may name the layer `to`.
+fn may_name(from: &str, to: &str) -> bool {
+    let rank = |layer: &str| DOMAIN.iter().position(|name| *name == layer);
+    let is_adapter = ADAPTERS.contains(&to);
+    match (from, rank(from), rank(to)) {
+        ("cli" | "lib" | "main", _, _) | (_, None, Some(_)) => true,
+        _ if from == to => true,
+        (_, Some(from), to) => to.is_some_and(|to| to < from),
+        ("git" | "render", _, _) => to == "process",
+        ("run", _, _) => is_adapter && to != "forge",
+        _ => false,
+    }
+}
+
+/// The modules that a file of `src/` is: `plan/build.rs` is `[plan, build]`.
+fn module(file: &str) -> Vec<&str> {
+    let path = file.trim_end_matches(".rs");
+    path.split('/').filter(|part| !matches!(*part, "lib" | "main" | "mod")).collect()
+}
+
+/// Whether naming `path` gives access to `forbidden`: it is that or below it, or it imports what lies above it.
+fn reaches(path: &Named, forbidden: &str) -> bool {
+    let forbidden: Vec<&str> = forbidden.split("::").collect();
+    let glob = path.segments.last().is_some_and(|last| last == "*");
+    let segments = &path.segments[..path.segments.len() - usize::from(glob)];
+    let shared = segments.iter().zip(&forbidden).take_while(|(one, other)| one == other).count();
+    shared == forbidden.len() || (path.imported && shared == segments.len())
+}
+
+/// What is wrong with a file, given its path below `src/` and the crates that the package depends on.
+fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<String> {
+    let module = module(file);
+    let layer = module.first().copied().unwrap_or(if file == "main.rs" { "main" } else { "lib" });
+    let code = code(text);
+    let paths = named(&code, &module);
+    let mut found = form(file, text, &code);
+    if !["lib", "main"].contains(&layer) && !DOMAIN.iter().chain(&ADAPTERS).chain(&UPPER).any(|name| *name == layer) {
+        found.push(format!("{layer} is none of the layers"));
+    }
+    found.extend(paths.iter().filter_map(|path| foreign_layer(layer, path)));
+    if DOMAIN.contains(&layer) {
+        found.extend(OUTSIDE_THE_DOMAIN.iter().flat_map(|name| reached(&paths, name, "is not for the domain")));
+        for (word, after) in words(&code) {
+            if WORDS_OUTSIDE_THE_DOMAIN.contains(&&*word)
+                || (after == Some('!') && MACROS_OUTSIDE_THE_DOMAIN.contains(&&*word))
+            {
+                found.push(format!("{word} is not for the domain"));
+            }
+        }
+    }
+    if layer == "report" {
+        let foreign = dependencies.iter().filter(|name| !["serde", "serde_json"].contains(&&***name));
+        found.extend(foreign.flat_map(|name| reached(&paths, name, "is not for report")));
+    }
+    if layer != "cluster" {
+        for name in ["kube::Error", "kube::error"] {
+            found.extend(reached(&paths, name, "stays in cluster"));
+        }
+    }
+    if layer != "forge" {
+        found.extend(reached(&paths, "octocrab", "stays in forge"));
+    }
+    if file != "cli/env.rs" {
+        found.extend(reached(&paths, "std::env", "stays in cli/env.rs"));
+    }
+    found
+}
+
+fn reached(paths: &[Named], forbidden: &str, why: &str) -> Vec<String> {
+    let hits = paths.iter().filter(|path| reaches(path, forbidden));
+    hits.map(|path| format!("{}: {forbidden} {why}", path.segments.join("::"))).collect()
+}
+
+fn foreign_layer(layer: &str, path: &Named) -> Option<String> {
+    let shown = path.segments.join("::");
+    match path.segments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["crate", to, ..] if to != "*" => (!may_name(layer, to)).then(|| format!("{shown}: not for {layer}")),
+        ["crate", ..] if !matches!(layer, "lib" | "main") => Some(format!("{shown}: names the whole crate")),
+        _ => None,
+    }
+}
+
+/// What is wrong with a file's form and names.
+fn form(file: &str, text: &str, code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if !text.starts_with("//!") {
+        found.push("does not open with //!".to_owned());
+    }
+    let lines = code.lines().count();
+    if lines > LONGEST_FILE {
+        found.push(format!("{lines} lines without tests"));
+    }
+    let inline = words(code);
+    let inline = inline.windows(2).filter(|pair| pair[0].0 == "mod").map(|pair| pair[1].0.as_str());
+    let names: BTreeSet<&str> = module(file).into_iter().chain(inline).collect();
+    found.extend(names.iter().filter(|name| EMPTY_NAMES.contains(name)).map(|name| format!("{name} is no name")));
+    found
+}
+
+/// The crates of `[dependencies]`, as code names them.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let names = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
+    names.map(|(name, _)| name.replace('-', "_")).collect()
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_file_keeps_to_its_layer_and_form() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dependencies = dependencies(&fs::read_to_string(package.join("Cargo.toml")).unwrap());
+    assert!(dependencies.contains("octocrab") && dependencies.contains("k8s_openapi"), "{dependencies:?}");
+    let source = package.join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    assert!(files.contains(&source.join("lib.rs")) && files.contains(&source.join("git/tree.rs")));
+
+    let found: BTreeSet<String> = files
+        .iter()
+        .flat_map(|path| {
+            let file = path.strip_prefix(&source).unwrap().to_str().unwrap();
+            let wrong = violations(file, &fs::read_to_string(path).unwrap(), &dependencies);
+            wrong.into_iter().map(move |wrong| format!("src/{file}: {wrong}"))
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// Holds a text, after the opening line, to the rules for a file.
+fn check(file: &str, text: &str, expected: &[&str]) {
+    let dependencies = ["kube", "serde", "serde_json", "similar", "tokio"].map(str::to_owned).into();
+    let found = violations(file, &format!("//! Opens.\n{text}"), &dependencies);
+    assert_eq!(found, expected, "{file}: {text}");
+}
+
+#[test]
+fn layers_name_only_what_lies_below_them() {
+    let all = || DOMAIN.iter().chain(&ADAPTERS).chain(&UPPER).copied();
+    for (from, allowed) in [
+        ("project", &[][..]),
+        ("object", &["project"]),
+        ("state", &["project", "object"]),
+        ("plan", &["project", "object", "state"]),
+        ("cluster", &DOMAIN),
+        ("forge", &DOMAIN),
+        ("process", &DOMAIN),
+        ("git", &["project", "object", "state", "plan", "process"]),
+        ("render", &["project", "object", "state", "plan", "process"]),
+        ("report", &DOMAIN),
+        ("run", &["project", "object", "state", "plan", "cluster", "git", "render", "process"]),
+        ("cli", &all().collect::<Vec<_>>()),
+    ] {
+        for to in all().filter(|to| *to != from) {
+            let wrong = format!("crate::{to}::X: not for {from}");
+            let expected: &[&str] = if allowed.contains(&to) { &[] } else { &[&wrong] };
+            check(&format!("{from}/x.rs"), &format!("use crate::{to}::X;"), expected);
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_named_in_any_way_of_writing() {
+    let wrong = ["crate::git::X: not for plan"];
+    for text in [
+        "use crate::git::X;",
+        "use super::super::git::X;",
+        "use crate::{object::ident, git::{X}};",
+        "pub(crate) use ktor_action::git::X as Y;",
+        "fn f() { let x = crate::git::X::<u8> { y }; }",
+        "impl<'a> From<&'a crate::git::X> for Y {}",
+        "#[cfg(test)]\nuse crate::git::X;",
+        "#[cfg(test)]\nmod tests {\n    use crate::run::Y;\n}\nuse crate::git::X;",
+        "mod inner { use super::super::super::git::X; }",
+    ] {
+        check("plan/build.rs", text, &wrong);
+    }
+    check("plan/mod.rs", "use super::git::X;", &wrong);
+    check("plan/build.rs", "use crate as c;", &["crate: names the whole crate"]);
+    check("plan/build.rs", "use super::super as c;", &["crate: names the whole crate"]);
+    check("plan/build.rs", "use crate::*;", &["crate::*: names the whole crate"]);
+    for text in [
+        "// use crate::git::X;",
+        "/* use crate::git::X; */ fn f() -> &'static str { \"crate::git::X\" }",
+        "/// See [`crate::git::X`].\npub(in crate::plan) fn f() {}",
+        "#[cfg(test)]\nmod tests {\n    use crate::git::X;\n}",
+        "pub(crate) fn f() { self::g(); super::h(); git::x() }",
+    ] {
+        check("plan/build.rs", text, &[]);
+    }
+    check("lib.rs", "pub mod git; pub use git::X; use crate::git::Y;", &[]);
+    check("lease/x.rs", "", &["lease is none of the layers"]);
+}
+
+#[test]
+fn the_domain_does_nothing_but_decide() {
+    for (text, wrong) in [
+        ("async fn f() {}", "async is not for the domain"),
+        ("fn f() { println!() }", "println is not for the domain"),
+        ("fn f() { io::stdout() }", "stdout is not for the domain"),
+        ("fn f(p: &Path) { p.canonicalize() }", "canonicalize is not for the domain"),
+        ("use std::time::Instant;", "std::time::Instant: std::time::Instant is not for the domain"),
+        (
+            "use std::time::{Duration, SystemTime};",
+            "std::time::SystemTime: std::time::SystemTime is not for the domain",
+        ),
+        ("use std::fs::File;", "std::fs::File: std::fs is not for the domain"),
+        ("fn f() { std::net::lookup() }", "std::net::lookup: std::net is not for the domain"),
+        ("fn f() { std::process::abort() }", "std::process::abort: std::process is not for the domain"),
+        ("use tokio::sync::Mutex;", "tokio::sync::Mutex: tokio is not for the domain"),
+        ("use rand::random;", "rand::random: rand is not for the domain"),
+        ("fn f() { tracing::info!() }", "tracing::info: tracing is not for the domain"),
+        ("use kube::Client;", "kube::Client: kube is not for the domain"),
+    ] {
+        for layer in DOMAIN {
+            check(&format!("{layer}/x.rs"), text, &[wrong]);
+        }
+    }
+    for text in ["use std::time::Duration;", "use std::{fmt, io};", "fn log(tokio: u8) { log(tokio) }"] {
+        check("plan/x.rs", text, &[]);
+    }
+    let clock = ["use std::time;", "use std::time::*;"]
+        .map(|text| violations("plan/x.rs", &format!("//! x\n{text}"), &BTreeSet::new()));
+    assert!(clock.iter().all(|found| found.len() == 2), "a module of clocks is a clock: {clock:?}");
+}
+
+#[test]
+fn errors_and_the_environment_stay_where_they_belong() {
+    let kube = "kube::Error: kube::Error stays in cluster";
+    for file in ["run/x.rs", "cli/x.rs", "git/x.rs"] {
+        check(file, "fn f(e: kube::Error) {}", &[kube]);
+        check(file, "use octocrab::Octocrab;", &["octocrab::Octocrab: octocrab stays in forge"]);
+        check(file, "use std::env::var;", &["std::env::var: std::env stays in cli/env.rs"]);
+        check(file, "use kube::Client;", &[]);
+    }
+    check("cluster/x.rs", "fn f(e: kube::Error) {}", &[]);
+    check("forge/x.rs", "use octocrab::Octocrab;", &[]);
+    check("cli/env.rs", "use std::env;", &[]);
+    check("report/x.rs", "use similar::TextDiff;", &["similar::TextDiff: similar is not for report"]);
+    check("report/x.rs", "use serde_json::Value; use std::fmt; use crate::plan::X;", &[]);
+}
+
+#[test]
+fn files_have_a_size_a_first_line_and_a_name() {
+    let lines = |count: usize| format!("//! x\n{}", "// y\n".repeat(count - 1));
+    let none = BTreeSet::new();
+    assert_eq!(violations("plan/x.rs", &lines(600), &none), [""; 0]);
+    assert_eq!(violations("plan/x.rs", &lines(601), &none), ["601 lines without tests"]);
+    let tested = format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(600), "    // z\n".repeat(900));
+    assert_eq!(violations("plan/x.rs", &tested, &none), [""; 0]);
+    assert_eq!(violations("plan/x.rs", "// x\n", &none), ["does not open with //!"]);
+    check("plan/helpers.rs", "", &["helpers is no name"]);
+    check("plan/util/mod.rs", "", &["util is no name"]);
+    check("plan/mod.rs", "mod common;", &["common is no name"]);
+    check("plan/x.rs", "fn common(util: u8) {}", &[]);
+}
+
+#[test]
+fn dependencies_are_read_from_the_manifest() {
+    let manifest = "[package]\nname = \"x\"\n\n[dependencies]\na-b = \"1\"\nc = { version = \"2\" }\n\n[dev-dependencies]\nd = \"3\"\n";
+    assert_eq!(dependencies(manifest), ["a_b".to_owned(), "c".to_owned()].into());
+}
