@@ -1,1 +1,331 @@
 //! Tests of `ktor action` as the built binary.
+
+use std::collections::BTreeMap;
+
+use ktor_action::git::commit::Commit;
+
+use crate::support::github::{ACTIONS_BOT, Fault};
+use crate::support::repository::TestRepository;
+use crate::support::story::{Event, PULL, Ran, Story, pushed};
+
+/// A story whose `main` has three ConfigMaps, `web` among them, and is applied.
+fn applied(root: &str) -> (Story, Commit) {
+    let story = Story::new(root);
+    let (event, commit) = story.push(|story| {
+        story.config("web", "one").config("banner", "hello").config("footer", "bye");
+    });
+    let ran = story.run(&event, &commit);
+    assert_eq!((ran.exit, ran.output("result")), (0, "applied"), "{}", ran.log);
+    assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "one")]));
+    (story, commit)
+}
+
+/// What most pull requests here do: one object goes, one changes.
+fn retire_banner(story: &Story) {
+    story.remove("banner").config("web", "two");
+}
+
+fn values<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, String> {
+    values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+#[track_caller]
+fn ended(ran: &Ran, exit: i32, result: &str) {
+    assert_eq!((ran.exit, ran.output("result")), (exit, result), "{}", ran.log);
+}
+
+#[test]
+fn f1_f6_a_pull_request_has_one_comment_from_its_plan_to_its_apply() {
+    let (story, _) = applied("action-story");
+    let before = story.versions();
+
+    let (opened, merge) = story.propose("opened", retire_banner);
+    let ran = story.run(&opened, &merge);
+    ended(&ran, 0, "changes");
+    let planned = story.comment();
+    assert_eq!((ran.output("changes"), ran.output("cleanup-count")), ("2", "1"));
+    assert!(ran.output("comment-url").ends_with(&format!("#issuecomment-{}", planned.id)), "{:?}", ran.outputs);
+    assert_eq!(ran.output("digest").len(), 64, "{:?}", ran.outputs);
+    assert!(planned.body.contains(ran.output("digest")));
+    assert_eq!(planned.author, ACTIONS_BOT);
+    assert!(planned.body.contains("- ConfigMap"), "{}", planned.body);
+    assert!(planned.body.contains("banner"), "{}", planned.body);
+    assert!(ran.summary.contains("banner") && ran.summary.contains("Plan for"), "{}", ran.summary);
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
+
+    let (synchronized, merge) = story.propose("synchronize", |story| {
+        story.remove("footer");
+    });
+    let ran = story.run(&synchronized, &merge);
+    ended(&ran, 0, "changes");
+    assert_eq!(ran.output("cleanup-count"), "2");
+    let edited = story.comment();
+    assert_eq!(edited.id, planned.id);
+    assert_ne!(edited.body, planned.body);
+    assert_eq!(story.hidden_cleanup(), ["banner", "footer"]);
+    assert_eq!(story.versions(), before, "a plan wrote to the cluster");
+
+    let (closed, merged) = story.merge();
+    let ran = story.run(&closed, &merged);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live(), values([("web", "two")]));
+    let reported = story.comment();
+    assert_eq!(reported.id, planned.id);
+    assert!(reported.body.contains("## Applied"), "{}", reported.body);
+    assert!(reported.body.contains("### Deleted") && reported.body.contains("banner"), "{}", reported.body);
+    assert!(ran.summary.contains("### Deleted"), "{}", ran.summary);
+
+    // The push of the same merge, which the forge reports as well.
+    let after = story.versions();
+    let ran = story.run(&pushed(&merged, &merged), &merged);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("applied already"), "{}", ran.log);
+    assert_eq!((story.versions(), story.comment()), (after, reported));
+}
+
+#[test]
+fn c7_a_removal_that_no_plan_showed_is_kept_and_named() {
+    let (story, _) = applied("action-unreviewed");
+    let (event, commit) = story.push(retire_banner);
+    let ran = story.run(&event, &commit);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "two")]));
+    assert!(ran.summary.contains("### Not deleted") && ran.summary.contains("banner"), "{}", ran.summary);
+
+    // Remembered: the next pull request shows it, and its merge deletes it.
+    let (opened, merge) = story.propose("opened", |story| {
+        story.config("web", "three");
+    });
+    ended(&story.run(&opened, &merge), 0, "changes");
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
+    let (closed, merged) = story.merge();
+    ended(&story.run(&closed, &merged), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "three")]));
+}
+
+#[test]
+fn c7_only_what_the_plan_showed_is_deleted_and_the_comment_names_the_rest() {
+    let (story, _) = applied("action-partly");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    // Nobody plans this commit before the merge.
+    drop(story.propose("synchronize", |story| {
+        story.remove("footer");
+    }));
+    let (closed, merged) = story.merge();
+    let ran = story.run(&closed, &merged);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
+    let body = story.comment().body;
+    assert!(body.contains("### Not deleted") && body.contains("footer"), "{body}");
+}
+
+#[test]
+fn c7_an_apply_that_failed_is_repeated_with_the_same_reviewed_set() {
+    let (story, _) = applied("action-repeated");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    let checkout = TestRepository::checkout(&story.origin, &merged);
+    let nowhere = checkout.home().join("kubeconfig");
+    let text = std::fs::read_to_string(story.kubeconfig()).unwrap();
+    std::fs::write(&nowhere, text.replace(story.plane.url(), "https://127.0.0.1:1")).unwrap();
+    ended(&story.run_in(&checkout, &closed, Some(&nowhere)), 1, "failed");
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
+    ended(&story.run(&closed, &merged), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
+    assert!(story.comment().body.contains("### Deleted"));
+}
+
+#[test]
+fn s5_a_late_run_of_an_older_commit_writes_nothing() {
+    let (story, _) = applied("action-late");
+    let (late, older) = story.push(|story| {
+        story.config("web", "older");
+    });
+    let (newest, newer) = story.push(|story| {
+        story.config("web", "newer");
+    });
+    ended(&story.run(&newest, &newer), 0, "applied");
+    let before = story.versions();
+    // A whole clone knows the ancestry itself; a shallow one asks the forge.
+    let clone = TestRepository::clone_of(&story.origin);
+    clone.git(["checkout", "--quiet", older.as_str()]);
+    story.forge.set_comparison(older.as_str(), newer.as_str(), "ahead", &[]);
+    for checkout in [clone, TestRepository::checkout(&story.origin, &older)] {
+        let ran = story.run_in(&checkout, &late, Some(&story.kubeconfig()));
+        ended(&ran, 0, "nothing");
+        assert!(ran.log.contains("superseded"), "{}", ran.log);
+        assert_eq!(story.versions(), before);
+    }
+}
+
+#[test]
+fn s5_a_push_covers_what_dropped_runs_left_and_a_second_run_does_nothing() {
+    let story = Story::new("action-dropped");
+    let (event, first) = story.push(|story| {
+        for project in ["web", "shop"] {
+            story.origin.write(format!("k8s/{project}/.ktor.yaml"), format!("project: {project}\n"));
+        }
+        story.config("web/page", "one").config("shop/cart", "one").config("base", "one");
+    });
+    ended(&story.run(&event, &first), 0, "applied");
+    drop(story.push(|story| {
+        story.config("web/page", "two");
+    }));
+    let (event, last) = story.push(|story| {
+        story.config("shop/cart", "two");
+    });
+    ended(&story.run(&event, &last), 0, "applied");
+    assert_eq!(story.live(), values([("base", "one"), ("cart", "two"), ("page", "two")]));
+    // The run covered all that changed, so there is nothing left, neither for the same commit nor for an older one.
+    let ran = story.run(&event, &last);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("applied already"), "{}", ran.log);
+}
+
+#[test]
+fn f6_a_forks_pull_request_gets_an_offline_plan_and_a_green_check() {
+    let (story, _) = applied("action-fork");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    let checkout = TestRepository::checkout(&story.origin, &merge);
+    let ran = story.run_in(&checkout, &opened.from_fork(), None);
+    ended(&ran, 0, "changes");
+    let body = story.comment().body;
+    assert!(body.contains("## Offline plan"), "{body}");
+    assert!(body.contains("banner"), "{body}");
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
+}
+
+#[test]
+fn f6_a_forks_pull_request_never_reaches_a_cluster_that_is_configured() {
+    let (story, _) = applied("action-reach");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    let dependabot = |mut event: Event| {
+        event.payload()["pull_request"]["user"]["login"] = "dependabot[bot]".into();
+        event
+    };
+    for event in [story.propose("synchronize", |_| ()).0.from_fork(), dependabot(opened)] {
+        let checkout = TestRepository::checkout(&story.origin, &merge);
+        let nowhere = checkout.home().join("kubeconfig");
+        std::fs::write(&nowhere, "no kubeconfig at all: [").unwrap();
+        let ran = story.run_in(&checkout, &event, Some(&nowhere));
+        assert_eq!(ran.exit, 0, "{}", ran.log);
+        assert!(story.comment().body.contains("## Offline plan"));
+    }
+}
+
+#[test]
+fn f6_a_pull_request_that_is_closed_unmerged_says_so() {
+    let (story, _) = applied("action-closed");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let before = story.versions();
+    ended(&story.run(&story.close(), &merge), 0, "nothing");
+    let body = story.comment().body;
+    assert!(body.contains("closed without") || body.contains("Closed without"), "{body}");
+    assert_eq!(story.versions(), before);
+    assert_eq!(story.live().len(), 3);
+}
+
+#[test]
+fn f6_a_checkout_of_another_commit_is_refused() {
+    let (story, first) = applied("action-elsewhere");
+    let before = story.versions();
+    let (event, _) = story.push(retire_banner);
+    let ran = story.run(&event, &first);
+    ended(&ran, 3, "failed");
+    assert!(ran.log.contains("check out the event's own commit"), "{}", ran.log);
+    let (opened, _) = story.propose("opened", |story| {
+        story.config("web", "three");
+    });
+    let ran = story.run(&opened, &first);
+    ended(&ran, 3, "failed");
+    assert!(story.comment().body.contains("check out the event's own commit"));
+    assert_eq!(story.versions(), before);
+}
+
+#[test]
+fn f1_a_plan_that_cannot_be_made_is_told_in_the_same_comment() {
+    let (story, _) = applied("action-broken");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let planned = story.comment();
+    let (synchronized, merge) = story.propose("synchronize", |story| {
+        story.origin.write("k8s/web.yaml", "apiVersion: v1\nkind: [\n");
+    });
+    let ran = story.run(&synchronized, &merge);
+    ended(&ran, 1, "failed");
+    assert!(ran.log.contains("::error") && ran.log.contains("web.yaml"), "{}", ran.log);
+    assert!(ran.summary.contains("web.yaml"), "{}", ran.summary);
+    let failed = story.comment();
+    assert_eq!(failed.id, planned.id);
+    assert!(failed.body.contains("could not be made") && failed.body.contains("web.yaml"), "{}", failed.body);
+    // What can no longer be planned is no longer reviewed.
+    assert!(story.hidden_cleanup().is_empty());
+}
+
+#[test]
+fn f1_a_tree_that_was_broken_from_the_start_gets_its_comment() {
+    let (story, _) = applied("action-settings");
+    let (opened, merge) = story.propose("opened", |story| {
+        story.origin.write("k8s/.ktor.yaml", "project: action-settings\ncleanup: perhaps\n");
+    });
+    let ran = story.run(&opened, &merge);
+    ended(&ran, 1, "failed");
+    assert!(story.comment().body.contains("k8s/.ktor.yaml"), "{}", story.comment().body);
+}
+
+#[test]
+fn f3_a_forge_that_is_down_fails_no_apply() {
+    let (story, _) = applied("action-down");
+    let (event, commit) = story.push(|story| {
+        story.config("web", "two");
+    });
+    for _ in 0..20 {
+        for method in ["GET", "POST", "PATCH"] {
+            // Longer than anyone would wait.
+            story.forge.fault(Fault::answer(method, "/", 502).header("retry-after", "86400"));
+        }
+    }
+    ended(&story.run(&event, &commit), 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+}
+
+#[test]
+fn f3_a_plan_waits_for_a_forge_that_stumbles() {
+    let (story, _) = applied("action-stumble");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    story.forge.fault(Fault::answer("GET", "/comments", 502));
+    story.forge.fault(Fault::answer("POST", "/comments", 502).applied());
+    ended(&story.run(&opened, &merge), 0, "changes");
+    assert_eq!(story.forge.faults_left(), 0);
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
+}
+
+#[test]
+fn p5_a_secrets_value_stands_nowhere() {
+    let (story, _) = applied("action-secret");
+    let secret = |value: &str| {
+        format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: access\nstringData:\n  password: {value}\n")
+    };
+    let (opened, merge) = story.propose("opened", |story| {
+        story.origin.write("k8s/access.yaml", secret("canary-one"));
+    });
+    let planned = story.run(&opened, &merge);
+    ended(&planned, 0, "changes");
+    let (closed, merged) = story.merge();
+    let applied = story.run(&closed, &merged);
+    ended(&applied, 0, "applied");
+    let (event, commit) = story.push(|story| {
+        story.origin.write("k8s/access.yaml", secret("canary-two"));
+    });
+    let changed = story.run(&event, &commit);
+    ended(&changed, 0, "applied");
+    let requests: String = story.forge.writes().iter().map(|entry| entry.body.as_str()).collect();
+    for said in [planned, applied, changed].map(|ran| format!("{ran:?}")).iter().chain([&requests]) {
+        // As it is, and as base64 would have it.
+        assert!(!said.contains("canary-") && !said.contains("Y2FuYXJ5"), "{said}");
+    }
+    assert!(story.comment().body.contains("access") && PULL == story.comment().pr);
+}

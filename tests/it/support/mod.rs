@@ -3,3 +3,4 @@
 pub mod controlplane;
 pub mod github;
 pub mod repository;
+pub mod story;

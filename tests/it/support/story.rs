@@ -1,0 +1,316 @@
+//! One workflow's surroundings: a repository with a project, its forge, its cluster; and the runs that the forge starts.
+//!
+//! A run sees nothing of the tests' own environment. Whatever it says is searched for its secrets.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ktor_action::forge::read_hidden_block;
+use ktor_action::git::commit::Commit;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::controlplane::{ControlPlane, User};
+use super::github::{FakeComment, FakeGitHub, FakePull, REPOSITORY, TOKEN};
+use super::repository::TestRepository;
+
+/// The pull request's number in the payloads.
+pub const PULL: u64 = 7;
+
+/// The repository's number in the payloads.
+const REPOSITORY_ID: u64 = 512_840_213;
+
+/// What the runs of one workflow share.
+pub struct Story {
+    pub origin: TestRepository,
+    pub forge: FakeGitHub,
+    pub plane: &'static ControlPlane,
+    /// The root project's name, which is also the name of its namespace. No two stories share one.
+    pub root: String,
+    files: TempDir,
+    runs: Cell<u64>,
+}
+
+/// An event: its name, its payload, and the commit that the forge names with it.
+pub struct Event {
+    name: &'static str,
+    payload: Value,
+    sha: String,
+    r#ref: &'static str,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub exit: i32,
+    /// Everything that it printed.
+    pub log: String,
+    pub outputs: BTreeMap<String, String>,
+    pub summary: String,
+}
+
+impl Story {
+    /// Begins with the project `k8s` in an empty namespace; `main` has nothing but settings.
+    pub fn new(root: &str) -> Self {
+        let plane = ControlPlane::shared();
+        let created = plane.kubectl(&["create", "namespace", root]);
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let story = Self {
+            origin: TestRepository::new(),
+            forge: FakeGitHub::start(),
+            plane,
+            root: root.to_owned(),
+            files: tempfile::tempdir().unwrap(),
+            runs: Cell::new(100),
+        };
+        let settings = format!("project: {root}\ncleanup: true\nnamespace: {root}\n");
+        story.origin.write("k8s/.ktor.yaml", settings).write("README.md", "# The shop\n");
+        story.origin.commit("begin");
+        story
+    }
+
+    /// Writes a ConfigMap as a manifest: `web/banner` becomes `k8s/web/banner.yaml`.
+    pub fn config(&self, path: &str, value: &str) -> &Self {
+        let name = path.rsplit('/').next().unwrap();
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value},
+        });
+        self.origin.write(format!("k8s/{path}.yaml"), serde_json::to_string_pretty(&manifest).unwrap());
+        self
+    }
+
+    /// Removes a manifest.
+    pub fn remove(&self, path: &str) -> &Self {
+        self.origin.remove(format!("k8s/{path}.yaml"));
+        self
+    }
+
+    /// Puts `change` on the branch `feature`, as its own commit on top of `main` where it is new, and gives the pull
+    /// request's event with its test merge.
+    pub fn propose(&self, action: &str, change: impl FnOnce(&Self)) -> (Event, Commit) {
+        let new = action == "opened";
+        let at = if new { "main" } else { "feature" };
+        self.origin.branch("feature", at);
+        change(self);
+        let head = self.origin.commit(action);
+        let base = self.origin.git(["rev-parse", "main"]);
+        self.origin.branch("pull", "main");
+        let merge = self.origin.merge("feature");
+        self.origin.branch("main", "main");
+        let pull = FakePull::new(PULL);
+        self.forge.add_pull(FakePull { head_sha: head.to_string(), base_sha: base.clone(), ..pull });
+        let file = if new { "pull_request-opened" } else { "pull_request-synchronize" };
+        let mut payload = payload(file);
+        place_pull(&mut payload, head.as_str(), &base);
+        payload["after"] = json!(head.as_str());
+        (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/pull/7/merge" }, merge)
+    }
+
+    /// Merges `feature` as a forge does, and gives the event of the closed pull request.
+    pub fn merge(&self) -> (Event, Commit) {
+        self.origin.branch("main", "main");
+        let (base, head) = (self.origin.head(), self.origin.git(["rev-parse", "feature"]));
+        self.origin.git(["merge", "--quiet", "--no-ff", "--message", "Merge pull request #7", "feature"]);
+        let merge = self.origin.head();
+        let pull = FakePull { head_sha: head.clone(), base_sha: base.to_string(), ..FakePull::new(PULL) };
+        self.forge.add_pull(pull.merged_as(merge.as_str()));
+        let mut payload = payload("pull_request-closed-merged");
+        place_pull(&mut payload, &head, base.as_str());
+        payload["pull_request"]["merge_commit_sha"] = json!(merge.as_str());
+        (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/heads/main" }, merge)
+    }
+
+    /// The event of the pull request that was closed without a merge.
+    pub fn close(&self) -> Event {
+        let (base, head) = (self.origin.git(["rev-parse", "main"]), self.origin.git(["rev-parse", "feature"]));
+        let merge = self.origin.git(["rev-parse", "pull"]);
+        let mut payload = payload("pull_request-closed-unmerged");
+        place_pull(&mut payload, &head, &base);
+        payload["pull_request"]["merge_commit_sha"] = json!(merge);
+        Event { name: "pull_request", payload, sha: merge, r#ref: "refs/pull/7/merge" }
+    }
+
+    /// Commits `change` on `main` and gives the push's event.
+    pub fn push(&self, change: impl FnOnce(&Self)) -> (Event, Commit) {
+        self.origin.branch("main", "main");
+        let before = self.origin.head();
+        change(self);
+        let after = self.origin.commit("push");
+        (pushed(&before, &after), after)
+    }
+
+    /// Runs `ktor action` in a depth-1 checkout of `commit`, with the cluster's kubeconfig.
+    pub fn run(&self, event: &Event, commit: &Commit) -> Ran {
+        self.run_in(&TestRepository::checkout(&self.origin, commit), event, Some(&self.kubeconfig()))
+    }
+
+    /// Runs `ktor action` in a checkout, with a kubeconfig or without.
+    pub fn run_in(&self, checkout: &TestRepository, event: &Event, kubeconfig: Option<&Path>) -> Ran {
+        let folder = self.files.path().join(self.next_run().to_string());
+        fs::create_dir(&folder).unwrap();
+        let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
+        fs::write(&payload, event.payload.to_string()).unwrap();
+        let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
+        ktor.arg("action").env_clear().current_dir(checkout.top());
+        ktor.env("PATH", checkout.environment().get("PATH".as_ref()).unwrap()).env("HOME", checkout.home());
+        for (name, value) in [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_NAME", event.name),
+            ("GITHUB_REPOSITORY", REPOSITORY),
+            ("GITHUB_API_URL", &self.forge.url()),
+            ("GITHUB_SERVER_URL", &self.forge.server_url()),
+            ("GITHUB_RUN_ID", &self.runs.get().to_string()),
+            ("GITHUB_RUN_ATTEMPT", "1"),
+            ("GITHUB_SHA", &event.sha),
+            ("GITHUB_REF", event.r#ref),
+            ("GITHUB_ACTOR", "maria-dev"),
+            ("KTOR_INPUT_TOKEN", TOKEN),
+            ("KTOR_INPUT_PATH", "k8s"),
+        ] {
+            ktor.env(name, value);
+        }
+        ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
+        ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
+        ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
+        let ended = ktor.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+        let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
+        let ran = Ran {
+            exit: ended.status.code().unwrap_or(-1),
+            log: text(&ended.stdout) + &text(&ended.stderr),
+            outputs: outputs(&read(&output)),
+            summary: read(&summary),
+        };
+        self.check_secrecy(&ran);
+        ran
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.plane.kubeconfig(User::Admin)
+    }
+
+    /// The one comment of the pull request.
+    pub fn comment(&self) -> FakeComment {
+        let mut comments = self.forge.comments(PULL);
+        assert_eq!(comments.len(), 1, "{comments:#?}");
+        comments.remove(0)
+    }
+
+    /// The names of the cleanup set in the comment's hidden block.
+    pub fn hidden_cleanup(&self) -> Vec<String> {
+        let set = read_hidden_block(&self.comment().body, "cleanup").unwrap_or_default();
+        let names = set.as_array().into_iter().flatten().map(|ident| ident["name"].as_str().unwrap().to_owned());
+        names.collect()
+    }
+
+    /// The live ConfigMaps of ours: names and values.
+    pub fn live(&self) -> BTreeMap<String, String> {
+        let list = self.get(&["configmaps", "-n", &self.root]);
+        let items = list["items"].as_array().unwrap().iter();
+        let values =
+            items.filter_map(|item| Some((item["metadata"]["name"].as_str()?, item["data"]["value"].as_str()?)));
+        values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Every object that a run of this story could write, at its version.
+    pub fn versions(&self) -> Vec<String> {
+        let marked = self.get(&["configmaps,secrets", "-n", &self.root]);
+        let state = self.get(&["secrets,leases", "-n", "kubernator-system"]);
+        let of_root =
+            |item: &&Value| item.to_string().contains(&format!("\"kubernator.io/project-root\":\"{}\"", self.root));
+        let version = |item: &Value| {
+            let metadata = &item["metadata"];
+            format!("{} {} {}", item["kind"], metadata["name"], metadata["resourceVersion"])
+        };
+        let state = state["items"].as_array().unwrap().iter().filter(of_root).map(version);
+        marked["items"].as_array().unwrap().iter().map(version).chain(state).collect()
+    }
+
+    fn get(&self, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
+        let output = self.plane.kubectl(&arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The next run's number, greater than all before it.
+    fn next_run(&self) -> u64 {
+        self.runs.set(self.runs.get() + 1);
+        self.runs.get()
+    }
+
+    fn check_secrecy(&self, ran: &Ran) {
+        let comments: String = self.forge.comments(PULL).iter().map(|comment| comment.body.as_str()).collect();
+        let masked = |line: &&str| !line.starts_with("::add-mask::");
+        let log: Vec<&str> = ran.log.lines().filter(masked).collect();
+        for secret in [TOKEN, self.plane.token(User::Admin)] {
+            for said in [&log.join("\n"), &ran.summary, &format!("{:?}", ran.outputs), &comments] {
+                assert!(!said.contains(secret), "{said}");
+            }
+        }
+    }
+}
+
+impl Event {
+    /// The payload, to be changed.
+    pub fn payload(&mut self) -> &mut Value {
+        &mut self.payload
+    }
+
+    /// Writes the payload into a file.
+    pub fn write(&self, file: &Path) {
+        fs::write(file, self.payload.to_string()).unwrap();
+    }
+
+    /// The pull request, as if it came from someone's fork.
+    #[must_use]
+    pub fn from_fork(mut self) -> Self {
+        self.payload["pull_request"]["head"]["repo"]["id"] = json!(77);
+        self.payload["pull_request"]["head"]["repo"]["fork"] = json!(true);
+        self
+    }
+}
+
+impl Ran {
+    /// An output's value.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).map_or("", String::as_str)
+    }
+}
+
+/// The event of a push to `main`.
+pub fn pushed(before: &Commit, after: &Commit) -> Event {
+    let mut payload = payload("push");
+    payload["before"] = json!(before.as_str());
+    payload["after"] = json!(after.as_str());
+    payload["head_commit"]["id"] = json!(after.as_str());
+    payload["commits"][0]["id"] = json!(after.as_str());
+    Event { name: "push", payload, sha: after.to_string(), r#ref: "refs/heads/main" }
+}
+
+fn payload(name: &str) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/events").join(name).with_extension("json");
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+fn place_pull(payload: &mut Value, head: &str, base: &str) {
+    let pull = &mut payload["pull_request"];
+    assert_eq!((&pull["number"], &pull["base"]["repo"]["id"]), (&json!(PULL), &json!(REPOSITORY_ID)));
+    pull["head"]["sha"] = json!(head);
+    pull["base"]["sha"] = json!(base);
+}
+
+/// The outputs of a step, which stand in its file between delimiters.
+fn outputs(text: &str) -> BTreeMap<String, String> {
+    let mut lines = text.lines();
+    let mut outputs = BTreeMap::new();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").expect("a delimiter");
+        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+        outputs.insert(name.to_owned(), value.join("\n"));
+    }
+    outputs
+}
