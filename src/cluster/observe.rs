@@ -198,7 +198,7 @@ mod tests {
         fake.fail(Method::GET, ALL, page(&["b"], "t"));
         fake.fail(Method::GET, ALL, page(&["c"], ""));
         assert_eq!(names(&fake).await.unwrap(), ["b", "c"]);
-        for fault in [page(&["a"], "t"), gone(), gone()] {
+        for fault in [page(&["a"], "t"), gone(), gone(), page(&["a"], "")] {
             fake.fail(Method::GET, ALL, fault);
         }
         assert!(matches!(names(&fake).await, Err(ReadError::Unavailable(_))));
