@@ -212,7 +212,7 @@ mod tests {
         Answer { status, body: body.as_bytes().to_vec(), retry_after: None, after_unknown: false }
     }
 
-    fn check(status: u16, body: Value, expected: &str) {
+    fn check(status: u16, body: &Value, expected: &str) {
         let mut status_body = json!({"kind": "Status"});
         status_body.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let refusal = answer(status, &status_body.to_string()).refusal();
@@ -224,46 +224,46 @@ mod tests {
     fn refusals_are_told_apart() {
         let forbidden = |text| json!({"reason": "Forbidden", "message": text});
         let cause = |cause| json!({"message": "x", "details": {"name": "x", "causes": [cause]}});
-        check(403, forbidden("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource"), "Forbidden");
-        check(403, forbidden("pods \"x\" is forbidden: exceeded quota: q"), "Denied");
-        check(403, forbidden("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\""), "Denied");
-        check(403, cause(json!({"reason": "NamespaceTerminating"})), "Terminating");
-        check(403, forbidden("create not allowed while custom resource definition is terminating"), "Terminating");
-        check(400, json!({"message": "admission webhook \"a.b\" denied the request: no"}), "Denied");
+        check(403, &forbidden("deployments.apps \"x\" is forbidden: User \"u\" cannot patch resource"), "Forbidden");
+        check(403, &forbidden("pods \"x\" is forbidden: exceeded quota: q"), "Denied");
+        check(403, &forbidden("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\""), "Denied");
+        check(403, &cause(json!({"reason": "NamespaceTerminating"})), "Terminating");
+        check(403, &forbidden("create not allowed while custom resource definition is terminating"), "Terminating");
+        check(400, &json!({"message": "admission webhook \"a.b\" denied the request: no"}), "Denied");
         check(
             422,
-            json!({"message": "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}),
+            &json!({"message": "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}),
             "Denied",
         );
         check(
             404,
-            json!({"reason": "NotFound", "message": "namespaces \"x\" not found",
+            &json!({"reason": "NotFound", "message": "namespaces \"x\" not found",
             "details": {"name": "x", "kind": "namespaces"}}),
             "NoNamespace",
         );
         check(
             404,
-            json!({"reason": "NotFound", "message": "the server could not find the requested resource",
+            &json!({"reason": "NotFound", "message": "the server could not find the requested resource",
             "details": {}}),
             "NoKind",
         );
-        check(409, json!({"reason": "Conflict", "message": "uid mismatch"}), "Changed");
-        check(409, json!({"reason": "AlreadyExists", "message": "x"}), "Changed");
+        check(409, &json!({"reason": "Conflict", "message": "uid mismatch"}), "Changed");
+        check(409, &json!({"reason": "AlreadyExists", "message": "x"}), "Changed");
         // Another object stands there now; the manifest has nothing to do with it.
-        check(422, cause(json!({"reason": "FieldValueInvalid", "field": "metadata.uid"})), "Changed");
-        check(422, cause(json!({"reason": "FieldValueInvalid", "field": "spec.selector"})), "Invalid");
-        check(400, json!({"reason": "BadRequest", "message": "x"}), "Invalid");
+        check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "metadata.uid"})), "Changed");
+        check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "spec.selector"})), "Invalid");
+        check(400, &json!({"reason": "BadRequest", "message": "x"}), "Invalid");
         check(
             500,
-            json!({"message": "failed to create typed patch object (x): .spec.y: field not declared"}),
+            &json!({"message": "failed to create typed patch object (x): .spec.y: field not declared"}),
             "Invalid",
         );
-        check(500, json!({"reason": "InternalError", "message": "failed calling webhook \"x\""}), "Unavailable");
-        check(500, json!({"message": "etcdserver: request timed out"}), "Unavailable");
-        check(503, json!({"message": "the server is currently unable to handle the request"}), "Unavailable");
-        check(504, json!({"message": "request did not complete within the allotted timeout"}), "Unavailable");
-        check(429, json!({"message": "too many requests"}), "Unavailable");
-        check(401, json!({"message": "Unauthorized"}), "Forbidden");
+        check(500, &json!({"reason": "InternalError", "message": "failed calling webhook \"x\""}), "Unavailable");
+        check(500, &json!({"message": "etcdserver: request timed out"}), "Unavailable");
+        check(503, &json!({"message": "the server is currently unable to handle the request"}), "Unavailable");
+        check(504, &json!({"message": "request did not complete within the allotted timeout"}), "Unavailable");
+        check(429, &json!({"message": "too many requests"}), "Unavailable");
+        check(401, &json!({"message": "Unauthorized"}), "Forbidden");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Talks to a service in this process instead of a server.
+    /// Talks to a service in this process instead of a server. Within a Tokio runtime only.
     pub fn over<S>(service: S, settings: Settings) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>> + Send + 'static,
@@ -215,6 +215,7 @@ fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, Clus
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(settings.request_timeout / 2));
+    connector.set_nodelay(true);
     connector.set_keepalive(Some(Duration::from_secs(30)));
     let connector = config.rustls_https_connector_with_connector(connector).map_err(failed)?;
     let pool = Pool::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_mins(1)).build(connector);
@@ -225,4 +226,79 @@ fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, Clus
     let service = config.base_uri_layer().layer(service);
     // The kubeconfig's namespace is never used: an object says where it lives, or the project does.
     Ok(kube::Client::new(service, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "{clusters: [{name: c, cluster: {server: 'https://one'}}], users: [{name: u, user: {}}], \
+                       contexts: [{name: one, context: {cluster: c, user: u, namespace: never}}]}";
+    const TWO: &str = "{contexts: [{name: two, context: {cluster: none, user: u}}]}";
+
+    /// What choosing a cluster from these kubeconfigs gives: the context and server, or the error.
+    async fn chosen(files: &[&str], context: Option<&str>) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let mut kubeconfig = Vec::new();
+        for (index, content) in files.iter().enumerate() {
+            let path = directory.path().join(index.to_string());
+            // An empty content stands for a missing file.
+            if !content.is_empty() {
+                std::fs::write(&path, content).unwrap();
+            }
+            kubeconfig.push(path);
+        }
+        let options = ConnectOptions { kubeconfig, context: context.map(str::to_owned), in_cluster: false };
+        match configure(&options).await {
+            Ok((config, context)) => format!("{context} at {}", config.cluster_url),
+            Err(error) => error.to_string().replace(&format!("{}/", directory.path().display()), ""),
+        }
+    }
+
+    #[tokio::test]
+    async fn b4_which_cluster_is_meant() {
+        let proxied = ONE.replace("server:", "proxy-url: 'http://p', server:");
+        for (files, context, expected) in [
+            (vec![ONE], None, "one at https://one/"),
+            (vec!["", ONE], None, "one at https://one/"),
+            (vec![ONE, TWO], Some("one"), "one at https://one/"),
+            (vec!["{current-context: one}", ONE, TWO], None, "one at https://one/"),
+            (vec![], None, "no kubeconfig is configured; set KUBECONFIG or give --kubeconfig FILE"),
+            (vec!["", ""], None, "no kubeconfig at 0, 1; correct KUBECONFIG or --kubeconfig"),
+            (vec![ONE, TWO], None, "none current; give --context with one of one, two"),
+            (vec![ONE], Some("three"), "no such context, only one; correct --context"),
+            (vec!["{}"], None, "the kubeconfig has none; add a cluster to it"),
+            (vec![ONE, TWO], Some("two"), "the context names a cluster that it does not have; correct it"),
+            (vec![proxied.as_str()], None, "proxy-url is not supported; remove it from the cluster's entry"),
+        ] {
+            let found = chosen(&files, context).await;
+            assert!(found.ends_with(expected), "{files:?} {context:?}: {found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn p5_a_broken_kubeconfig_is_not_quoted() {
+        let canary = ONE.replace("user: {}", "user: {token: [canary]}");
+        let found = chosen(&[&canary], None).await;
+        assert_eq!(found, "use the kubeconfig: 0: line 1, column 91 is not what a kubeconfig has there; correct it");
+        let found = chosen(&["token: \"canary\nx: ]"], None).await;
+        assert!(found.contains("is not what a kubeconfig has there") && !found.contains("canary"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn p5_a_failing_credential_plugin_is_named_and_its_output_is_not_shown() {
+        let exec = "user: {exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, \
+                    args: ['-c', 'echo canary; echo canary >&2; exit 3']}}";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        std::fs::write(&path, ONE.replace("user: {}", exec)).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = ConnectOptions { kubeconfig: vec![path], ..ConnectOptions::default() };
+        let error = Cluster::connect(&options).await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "get credentials from sh: the credential plugin failed (exit status: 3); run it by hand to see why"
+        );
+        assert!(!format!("{error:?}").contains("canary"));
+    }
 }

@@ -153,3 +153,88 @@ fn strings<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault};
+    use super::*;
+    use http::Method;
+    use serde_json::json;
+
+    const ALL: [&str; 6] = ["create", "delete", "get", "list", "patch", "watch"];
+
+    fn kinds(found: &Kinds) -> Vec<String> {
+        let line = |kind: &Kind| {
+            let scope = if kind.namespaced { "namespaced" } else { "cluster" };
+            let manageable = if kind.manageable { "" } else { ", not manageable" };
+            format!("{} {} {} {scope}{manageable}", kind.group_kind, kind.plural, kind.versions.join(","))
+        };
+        found.iter().map(line).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_aggregated_form_takes_two_requests() {
+        let resource = |name: &str, kind: &str, scope: &str, verbs: &[&str]| {
+            json!({"resource": name, "responseKind": {"group": "", "version": "", "kind": kind}, "scope": scope,
+                "verbs": verbs, "subresources": [{"subresource": "status", "responseKind": {"kind": "Other"}}]})
+        };
+        let list = |items: Value| json!({"kind": "APIGroupDiscoveryList", "items": items});
+        let fake = Fake::new();
+        fake.set(
+            "/api",
+            Some(list(json!([{"metadata": {}, "versions": [{"version": "v1", "freshness": "Current",
+            "resources": [resource("namespaces", "Namespace", "Cluster", &ALL),
+                resource("bindings", "Binding", "Namespaced", &["create"])]}]}]))),
+        );
+        fake.set("/apis", Some(list(json!([
+            {"metadata": {"name": "shop.dev"}, "versions": [
+                {"version": "v1", "freshness": "Current", "resources": [resource("tills", "Till", "Namespaced", &ALL)]},
+                {"version": "v1beta1", "freshness": "Current", "resources": [
+                    resource("tills", "Till", "Namespaced", &ALL), resource("drawers", "Drawer", "Namespaced", &ALL)]}]},
+            {"metadata": {"name": "dead.dev"}, "versions": [{"version": "v1", "freshness": "Stale"}]}]))));
+        let found = fake.cluster().discover().await.unwrap();
+        assert_eq!(
+            kinds(&found),
+            [
+                "Binding bindings v1 namespaced, not manageable",
+                "Namespace namespaces v1 cluster",
+                "Drawer.shop.dev drawers v1beta1 namespaced",
+                "Till.shop.dev tills v1,v1beta1 namespaced",
+            ]
+        );
+        assert_eq!((found.is_conclusive_for("dead.dev"), found.is_conclusive_for("shop.dev")), (false, true));
+        assert_eq!(fake.journal().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_server_is_asked_group_by_group() {
+        let resource = |name: &str, kind: &str| json!({"name": name, "kind": kind, "namespaced": true, "verbs": ALL});
+        let fake = Fake::new();
+        fake.fail(Method::GET, "/api", Fault::Answer(406, json!({})));
+        fake.set("/api", Some(json!({"kind": "APIVersions", "versions": ["v1"]})));
+        fake.set("/api/v1", Some(json!({"resources": [resource("pods", "Pod"), resource("pods/status", "Pod")]})));
+        let version = |version: &str| json!({"groupVersion": version});
+        fake.set(
+            "/apis",
+            Some(json!({"kind": "APIGroupList", "groups": [
+            {"name": "a.dev", "versions": [version("a.dev/v1beta1"), version("a.dev/v1")],
+                "preferredVersion": version("a.dev/v1")},
+            {"name": "dead.dev", "versions": [version("dead.dev/v1")], "preferredVersion": version("dead.dev/v1")}]})),
+        );
+        for version in ["v1", "v1beta1"] {
+            fake.set(&format!("/apis/a.dev/{version}"), Some(json!({"resources": [resource("xs", "X")]})));
+        }
+        let found = fake.cluster().discover().await.unwrap();
+        assert_eq!(kinds(&found), ["Pod pods v1 namespaced", "X.a.dev xs v1,v1beta1 namespaced"]);
+        assert!(!found.is_conclusive_for("dead.dev"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_has_no_kinds_that_anyone_knows_of() {
+        let fake = Fake::new();
+        for _ in 0..20 {
+            fake.fail(Method::GET, "/api", Fault::Answer(503, json!({})));
+        }
+        assert!(fake.cluster().discover().await.is_err());
+    }
+}

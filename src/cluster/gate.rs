@@ -327,7 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn l3_nothing_leaves_past_the_fence() {
-        let lease = Duration::from_secs(60);
+        let lease = Duration::from_mins(1);
         let path = "/api/v1/namespaces/a/configmaps/x";
         for (age, expected) in [(0, true), (39, true), (40, false), (61, false)] {
             let fence = Arc::new(Fence::new(lease, Instant::now()));
@@ -348,7 +348,7 @@ mod tests {
         let fake = Fake::new();
         let cluster = fake.cluster();
         let path = "/api/v1/namespaces/a/configmaps/x";
-        let fence = Arc::new(Fence::new(Duration::from_secs(60), Instant::now()));
+        let fence = Arc::new(Fence::new(Duration::from_mins(1), Instant::now()));
         let put =
             || Call::put(format!("{path}?a=b"), &json!({"metadata": {}})).permitted(Permit::Lock(Arc::clone(&fence)));
         cluster.wire.send(&put()).await.unwrap();

@@ -56,8 +56,8 @@ pub enum LockError {
     #[error("acquire the lock: {} holds it", .0.identity)]
     Held(Holder),
     /// It could not be tried.
-    #[error("acquire the lock")]
-    Failed(#[source] ClusterError),
+    #[error(transparent)]
+    Failed(ClusterError),
 }
 
 /// What became of a lock that was let go.
@@ -611,18 +611,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn l2_a_lost_lease_stops_the_next_mutating_request() {
-        let other = |fake: &Fake| {
+        fn other(fake: &Fake) -> Value {
             let mut theirs = lease(fake);
             theirs["spec"]["holderIdentity"] = json!("other");
             theirs
-        };
-        let recreated = |fake: &Fake| {
+        }
+        fn recreated(fake: &Fake) -> Value {
             let mut theirs = lease(fake);
             theirs["metadata"]["uid"] = json!("another");
             theirs
-        };
-        type Change<'a> = &'a dyn Fn(&Fake) -> Option<Value>;
-        let changes: [Change<'_>; 3] = [&|_| None, &|fake| Some(other(fake)), &|fake| Some(recreated(fake))];
+        }
+        let changes: [fn(&Fake) -> Option<Value>; 3] =
+            [|_| None, |fake| Some(other(fake)), |fake| Some(recreated(fake))];
         for becomes in changes {
             let fake = Fake::new();
             let cluster = fake.cluster();

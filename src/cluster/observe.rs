@@ -152,3 +152,87 @@ fn take_page(answer: &Answer, kind: &Kind, version: &str, found: &mut Vec<Live>)
     }));
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Fault, root};
+    use super::*;
+    use crate::object::ident::GroupKind;
+    use crate::object::kinds::Kinds;
+    use http::Method;
+
+    const ALL: &str = "/apis/apps/v1/deployments";
+
+    fn kind() -> Kind {
+        Kinds::builtin().get(&GroupKind::new("apps", "Deployment")).unwrap().clone()
+    }
+
+    fn page(names: &[&str], next: &str) -> Fault {
+        let items: Vec<Value> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+        Fault::Answer(200, json!({"metadata": {"continue": next}, "items": items}))
+    }
+
+    async fn names(fake: &Fake) -> Result<Vec<String>, ReadError> {
+        let found = fake.cluster().list_owned(&kind(), &root()).await?;
+        assert!(found.iter().all(|live| live.body["apiVersion"] == "apps/v1" && live.body["kind"] == "Deployment"));
+        Ok(found.iter().map(|live| live.body["metadata"]["name"].as_str().unwrap().to_owned()).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_page_of_a_list_is_read_from_the_latest_data() {
+        let fake = Fake::new();
+        fake.fail(Method::GET, ALL, page(&["a", "b"], "t/=+1"));
+        fake.fail(Method::GET, ALL, page(&["c"], ""));
+        assert_eq!(names(&fake).await.unwrap(), ["a", "b", "c"]);
+        let selector = "labelSelector=kubernator.io%2Froot%3D89e495e7941c";
+        let first = format!("GET {ALL}&limit=500&{selector}");
+        assert_eq!(fake.journal(), [first.clone(), format!("{first}&continue=t%2F%3D%2B1")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_grew_too_old_begins_anew_once() {
+        let fake = Fake::new();
+        let gone = || Fault::Answer(410, json!({"kind": "Status", "reason": "Expired", "message": "too old"}));
+        fake.fail(Method::GET, ALL, page(&["a"], "t"));
+        fake.fail(Method::GET, ALL, gone());
+        fake.fail(Method::GET, ALL, page(&["b"], "t"));
+        fake.fail(Method::GET, ALL, page(&["c"], ""));
+        assert_eq!(names(&fake).await.unwrap(), ["b", "c"]);
+        for fault in [page(&["a"], "t"), gone(), gone(), page(&["a"], "")] {
+            fake.fail(Method::GET, ALL, fault);
+        }
+        assert!(matches!(names(&fake).await, Err(ReadError::Unavailable(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_read_is_never_an_empty_one() {
+        let forbidden = json!({"kind": "Status", "message": "no"});
+        for (fault, expected) in [
+            (Fault::Answer(403, forbidden), ReadError::Forbidden("no".to_owned())),
+            (Fault::Answer(404, json!("404 page not found")), ReadError::Gone),
+            (Fault::RetryAfter(503, 3600), ReadError::Unavailable("{}".to_owned())),
+            (
+                Fault::Answer(200, json!("hello")),
+                ReadError::Unavailable("the server answered something else than a list".to_owned()),
+            ),
+        ] {
+            let fake = Fake::new();
+            fake.fail(Method::GET, ALL, fault);
+            assert_eq!(names(&fake).await, Err(expected));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_servers_word_about_the_object_is_absence() {
+        let key = ObjectKey {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("a".into()),
+            name: "x".into(),
+        };
+        let fake = Fake::new();
+        assert_eq!(fake.cluster().get(&kind(), &key).await, Ok(None));
+        fake.fail(Method::GET, "/deployments/x", Fault::Answer(404, json!("404 page not found")));
+        assert_eq!(fake.cluster().get(&kind(), &key).await, Err(ReadError::Gone));
+    }
+}

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(body: Value, expected: &str) {
+    fn check(body: &Value, expected: &str) {
         let verdict = match readiness(&Live { body: body.clone() }) {
             Readiness::Ready => "ready".to_owned(),
             Readiness::Waiting(reason) => format!("waiting: {reason}"),
@@ -202,31 +202,32 @@ mod tests {
         assert_eq!(verdict, expected, "{body}");
     }
 
-    fn workload(kind: &str, spec: Value, status: Value) -> Value {
+    fn workload(kind: &str, spec: &Value, status: &Value) -> Value {
         json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"generation": 2}, "spec": spec, "status": status})
     }
 
     #[test]
     fn a8_deployments() {
-        let check = |status, expected| check(workload("Deployment", json!({"replicas": 3}), status), expected);
-        check(json!({}), "waiting: its controller has not seen the change");
+        let check =
+            |status: &Value, expected| check(&workload("Deployment", &json!({"replicas": 3}), status), expected);
+        check(&json!({}), "waiting: its controller has not seen the change");
         // Yesterday's numbers are complete, and say nothing about today's change.
         check(
-            json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
+            &json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
             "waiting: its controller has not seen the change",
         );
-        check(json!({"observedGeneration": 2, "replicas": 3}), "waiting: 0 of 3 replicas are updated");
+        check(&json!({"observedGeneration": 2, "replicas": 3}), "waiting: 0 of 3 replicas are updated");
         check(
-            json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 4}),
+            &json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 4}),
             "waiting: 1 old replicas still run",
         );
         check(
-            json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}),
+            &json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}),
             "waiting: 2 of 3 replicas are available",
         );
-        check(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}), "ready");
+        check(&json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}), "ready");
         check(
-            json!({"observedGeneration": 2, "conditions": [
+            &json!({"observedGeneration": 2, "conditions": [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "stuck"}]}),
             "failed: stuck",
         );
@@ -234,31 +235,34 @@ mod tests {
 
     #[test]
     fn a8_scaled_to_nothing_is_ready() {
-        check(workload("Deployment", json!({"replicas": 0}), json!({"observedGeneration": 2})), "ready");
-        check(workload("StatefulSet", json!({"replicas": 0}), json!({"observedGeneration": 2})), "ready");
-        check(workload("DaemonSet", json!({}), json!({"observedGeneration": 2})), "ready");
+        check(&workload("Deployment", &json!({"replicas": 0}), &json!({"observedGeneration": 2})), "ready");
+        check(&workload("StatefulSet", &json!({"replicas": 0}), &json!({"observedGeneration": 2})), "ready");
+        check(&workload("DaemonSet", &json!({}), &json!({"observedGeneration": 2})), "ready");
     }
 
     #[test]
     fn a8_stateful_sets_and_daemon_sets() {
         let status = json!({"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1});
-        check(workload("StatefulSet", json!({"replicas": 3}), status.clone()), "waiting: 1 of 3 replicas are updated");
+        check(
+            &workload("StatefulSet", &json!({"replicas": 3}), &status.clone()),
+            "waiting: 1 of 3 replicas are updated",
+        );
         let partition = json!({"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
-        check(workload("StatefulSet", partition, status.clone()), "ready");
+        check(&workload("StatefulSet", &partition, &status.clone()), "ready");
         let by_hand = json!({"replicas": 5, "updateStrategy": {"type": "OnDelete"}});
-        check(workload("StatefulSet", by_hand, status), "ready");
+        check(&workload("StatefulSet", &by_hand, &status), "ready");
         let status = json!({"observedGeneration": 2, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2});
-        check(workload("DaemonSet", json!({}), status), "waiting: 0 of 2 pods are available");
+        check(&workload("DaemonSet", &json!({}), &status), "waiting: 0 of 2 pods are available");
     }
 
     #[test]
     fn a8_jobs() {
         let job = |status| json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "status": status});
-        check(job(json!({})), "waiting: 0 of 1 pods have completed");
-        check(job(json!({"conditions": [{"type": "Complete", "status": "True"}]})), "ready");
+        check(&job(json!({})), "waiting: 0 of 1 pods have completed");
+        check(&job(json!({"conditions": [{"type": "Complete", "status": "True"}]})), "ready");
         let failed = json!({"conditions": [
             {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]});
-        check(job(failed), "failed: BackoffLimitExceeded: too often");
+        check(&job(failed), "failed: BackoffLimitExceeded: too often");
     }
 
     #[test]
@@ -268,28 +272,28 @@ mod tests {
                 "status": {"conditions": conditions}})
         };
         let definition = |conditions| object("apiextensions.k8s.io/v1", "CustomResourceDefinition", conditions);
-        check(definition(json!([])), "waiting: it is not established");
+        check(&definition(json!([])), "waiting: it is not established");
         let accepted = json!({"type": "NamesAccepted", "status": "True"});
-        check(definition(json!([accepted])), "waiting: it is not established");
-        check(definition(json!([accepted, {"type": "Established", "status": "True"}])), "ready");
+        check(&definition(json!([accepted])), "waiting: it is not established");
+        check(&definition(json!([accepted, {"type": "Established", "status": "True"}])), "ready");
         let taken = json!([{"type": "NamesAccepted", "status": "False", "reason": "PluralConflict", "message": "x"}]);
-        check(definition(taken), "failed: PluralConflict: x");
+        check(&definition(taken), "failed: PluralConflict: x");
 
         let custom = |conditions| object("shop.dev/v1", "Till", conditions);
-        check(custom(json!([])), "ready");
+        check(&custom(json!([])), "ready");
         check(
-            custom(json!([{"type": "Ready", "status": "False", "reason": "Starting", "message": "soon"}])),
+            &custom(json!([{"type": "Ready", "status": "False", "reason": "Starting", "message": "soon"}])),
             "waiting: Starting: soon",
         );
-        check(custom(json!([{"type": "Ready", "status": "True"}])), "ready");
+        check(&custom(json!([{"type": "Ready", "status": "True"}])), "ready");
         let node = object("v1", "Node", json!([{"type": "Ready", "status": "False"}]));
-        check(node, "ready");
+        check(&node, "ready");
     }
 
     #[test]
     fn a8_an_object_may_opt_out() {
-        let mut body = workload("Deployment", json!({}), json!({}));
+        let mut body = workload("Deployment", &json!({}), &json!({}));
         body["metadata"]["annotations"] = json!({WAIT: "false"});
-        check(body, "ready");
+        check(&body, "ready");
     }
 }

@@ -264,13 +264,11 @@ pub(super) fn credentials(error: &AuthError) -> String {
 }
 
 fn tls(error: &(dyn Error + 'static)) -> Option<String> {
-    // An io::Error hides its content from the chain.
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let found = match inner {
-        Some(inner) => inner.downcast_ref::<rustls::Error>(),
-        None => error.downcast_ref::<rustls::Error>(),
-    };
-    match found? {
+    // An io::Error hides its content from the chain, sometimes twice.
+    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return tls(inner);
+    }
+    match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(reason) => Some(format!("its certificate is not trusted ({reason})")),
         rustls::Error::NoCertificatesPresented => Some("it presents no certificate".to_owned()),
         _ => None,

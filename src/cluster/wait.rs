@@ -130,3 +130,87 @@ fn describe(live: &Live) -> StillThere {
 fn held_by(finalizers: &[String]) -> String {
     if finalizers.is_empty() { String::new() } else { format!(", held by {}", finalizers.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+    use crate::object::ident::GroupKind;
+    use crate::object::kinds::Kinds;
+    use serde_json::{Value, json};
+
+    const PATH: &str = "/apis/apps/v1/namespaces/a/deployments/x";
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn kind() -> Kind {
+        Kinds::builtin().get(&GroupKind::new("apps", "Deployment")).unwrap().clone()
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey { group: "apps".into(), kind: "Deployment".into(), namespace: Some("a".into()), name: "x".into() }
+    }
+
+    fn body(available: u64) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"uid": "u", "generation": 1},
+            "status": {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": available}})
+    }
+
+    /// Sets the object after a while.
+    fn later(fake: &Fake, seconds: u64, object: Option<Value>) {
+        let fake = fake.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            fake.set(PATH, object);
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a8_waits_until_ready_and_says_what_for_when_it_gives_up() {
+        let fake = Fake::new();
+        fake.set(PATH, Some(body(0)));
+        later(&fake, 30, Some(body(1)));
+        let cluster = fake.cluster();
+        let early = cluster.ready(&kind(), &key(), Duration::from_secs(10)).await;
+        assert_eq!(early.unwrap_err().reason, "not ready after 10 s: 0 of 1 replicas are available");
+        let started = Instant::now();
+        cluster.ready(&kind(), &key(), MINUTE).await.unwrap();
+        assert!(started.elapsed() <= Duration::from_secs(22), "{:?}", started.elapsed());
+        // Polls get rarer.
+        assert!(fake.journal().len() < 40, "{}", fake.journal().len());
+        fake.set(PATH, None);
+        assert!(cluster.ready(&kind(), &key(), MINUTE).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c4_waits_until_gone_and_names_what_holds_it() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let mut held = body(1);
+        held["metadata"]["deletionTimestamp"] = json!("2031-05-06T07:08:09Z");
+        held["metadata"]["finalizers"] = json!(["a.dev/hold"]);
+        fake.set(PATH, Some(held));
+        let still = cluster.gone(&kind(), &key(), "u", MINUTE).await.unwrap_err();
+        assert_eq!(still.to_string(), "still there, held by a.dev/hold");
+        // Someone made a new one: ours is gone.
+        assert_eq!(cluster.gone(&kind(), &key(), "another", MINUTE).await, Ok(()));
+        later(&fake, 5, None);
+        assert_eq!(cluster.gone(&kind(), &key(), "u", MINUTE).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c3_a_path_that_is_not_served_is_gone_only_when_discovery_agrees() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let unserved = || super::super::fake::Fault::Answer(404, json!("404 page not found"));
+        for _ in 0..9 {
+            fake.fail(http::Method::GET, "/deployments/x", unserved());
+        }
+        // Discovery fails as well.
+        assert!(cluster.gone(&kind(), &key(), "u", Duration::from_millis(300)).await.is_err());
+        let list = json!({"kind": "APIGroupDiscoveryList", "items": []});
+        fake.set("/api", Some(list.clone()));
+        fake.set("/apis", Some(list));
+        fake.fail(http::Method::GET, "/deployments/x", unserved());
+        assert_eq!(cluster.gone(&kind(), &key(), "u", MINUTE).await, Ok(()));
+    }
+}
