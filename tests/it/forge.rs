@@ -28,7 +28,7 @@ fn github() -> FakeGitHub {
 fn patience() -> Patience {
     Patience {
         total: Duration::from_secs(20),
-        attempt: Duration::from_millis(800),
+        attempt: Duration::from_secs(3),
         pause: Duration::from_millis(5),
         limited: Duration::from_millis(10),
     }
@@ -251,7 +251,7 @@ async fn f3_an_exhausted_quota_is_waited_out_by_the_servers_clock() {
     let begun = tokio::time::Instant::now();
     upsert(&forge(&github), &sticky(1, "one")).await;
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_secs(1) && waited < Duration::from_secs(5), "{waited:?}");
+    assert!(waited >= Duration::from_secs(1) && waited < Duration::from_secs(30), "{waited:?}");
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn f3_gives_up_within_its_patience_and_says_why() {
         let error = forge(&github).upsert_sticky(PR, &sticky(1, "one")).await.unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains(expected), "{expected}: {source}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{expected}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{expected}");
         assert_eq!(github.comments(PR).len(), 0, "{expected}");
     }
 }
@@ -314,7 +314,7 @@ async fn f3_a_forge_that_stays_broken_is_left_in_bounded_time() {
     assert_eq!(error.to_string(), "list the comments of #7");
     assert_eq!(sent(&github, "GET"), 1 + 6);
     // The time is the run's: what one operation has used up is gone for the next.
-    let short = Patience { total: Duration::from_millis(900), ..patience() };
+    let short = Patience { total: Duration::from_millis(900), attempt: Duration::from_millis(800), ..patience() };
     let github = self::github();
     (0..3).for_each(|_| github.fault(Fault::hang("GET", COMMENTS)));
     let forge = Forge::new(Settings { patience: short, ..settings(&github) }).unwrap();
