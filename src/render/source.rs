@@ -77,7 +77,7 @@ pub enum SourceReadError {
         path: PathBuf,
     },
     /// There are too many directories.
-    #[error("read the tree below {}: symbolic links multiply it beyond {MAX_DIRECTORIES} directories", printable(.path))]
+    #[error("read the tree below {}: it has, or symbolic links make it, too many directories; use a smaller root", printable(.path))]
     TooMany {
         /// Relative to the root.
         path: PathBuf,
@@ -89,10 +89,14 @@ pub enum SourceReadError {
 /// Directories whose name begins with a dot are not entered. Symbolic links are followed within the tree; one that leads
 /// to a directory above itself adds nothing and is passed over.
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
+    read_within(root, select, MAX_DIRECTORIES)
+}
+
+fn read_within(root: &Path, select: &dyn Fn(&Path) -> bool, limit: usize) -> Result<Snapshot, SourceReadError> {
     let canonical = fs::canonicalize(root)
         .and_then(|path| if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) });
     let canonical = canonical.map_err(|source| SourceReadError::Root { path: root.to_owned(), source })?;
-    let mut reader = Reader { root: &canonical, select, snapshot: Snapshot::new(), directories: 0 };
+    let mut reader = Reader { root: &canonical, select, snapshot: Snapshot::new(), directories_left: limit };
     let mut waiting = vec![Directory { path: PathBuf::new(), above: BTreeSet::from([canonical.clone()]) }];
     while let Some(directory) = waiting.pop() {
         reader.list(&directory, &mut waiting)?;
@@ -113,15 +117,15 @@ struct Reader<'a> {
     root: &'a Path,
     select: &'a dyn Fn(&Path) -> bool,
     snapshot: Snapshot,
-    directories: usize,
+    directories_left: usize,
 }
 
 impl Reader<'_> {
     fn list(&mut self, directory: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
-        self.directories += 1;
-        if self.directories > MAX_DIRECTORIES {
+        let Some(left) = self.directories_left.checked_sub(1) else {
             return Err(SourceReadError::TooMany { path: directory.path.clone() });
-        }
+        };
+        self.directories_left = left;
         let error = |source| SourceReadError::Directory { path: shown(&directory.path), source };
         for entry in fs::read_dir(self.root.join(&directory.path)).map_err(error)? {
             let entry = entry.map_err(error)?;
@@ -307,7 +311,8 @@ mod tests {
             }
         }
         fs::create_dir(root.path().join("d20")).unwrap();
-        assert!(matches!(read(root.path()), Err(SourceReadError::TooMany { .. })));
+        let found = read_within(root.path(), &is_manifest, 1_000);
+        assert!(matches!(found, Err(SourceReadError::TooMany { .. })));
     }
 
     #[test]
@@ -335,7 +340,7 @@ mod tests {
         let (directory, file) = (root.path().join("a"), root.path().join("a/x.yaml"));
         for (path, expected) in [(&file, "read a/x.yaml: give"), (&directory, "list the directory a: give")] {
             let before = fs::metadata(path).unwrap().permissions();
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             let readable = fs::read(&file).is_ok();
             let found = read(root.path()).map_err(|error| error.to_string());
             fs::set_permissions(path, before).unwrap();

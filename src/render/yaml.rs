@@ -27,7 +27,7 @@ pub const MAX_BYTES: usize = 64 << 20;
 pub const MAX_DEPTH: usize = 120;
 
 /// How many values and keys one document may have.
-const MAX_NODES: usize = 3_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// Reads the documents of a file. Empty and null documents yield nothing, as kubectl skips them.
 pub fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
@@ -50,9 +50,11 @@ pub(super) struct Outline {
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Located>, SourceError> {
     let text = text(path, bytes)?;
     // kubectl reads line by line, and a last line without its end like any other.
-    let text = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
+    let lines = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
+    let escaped = split::with_escapes(&lines);
+    let text = escaped.as_deref().unwrap_or(&lines);
     let mut documents = Vec::new();
-    for chunk in split::chunks(path, &text)? {
+    for chunk in split::chunks(path, text)? {
         let tree = tree::read(path, &chunk)?;
         documents.extend(convert::document(path, &tree, chunk.syntax)?);
     }

@@ -1,5 +1,6 @@
 //! Cutting a file into documents, as kubectl does before any YAML is parsed.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::de::IgnoredAny;
@@ -37,13 +38,30 @@ impl Chunk<'_> {
 /// A text that begins with a brace and is a row of JSON values throughout is read as such. Everything else is YAML, and
 /// is cut at the lines that begin with `---`.
 pub(super) fn chunks<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, SourceError> {
-    if text.trim_start().starts_with('{')
-        && let Some(values) = json_values(text)
-    {
+    if let Some(values) = json_values(text) {
         return Ok(values);
     }
     refuse_characters(path, text)?;
     yaml_documents(path, text)
+}
+
+/// The text with escapes for the characters that JSON allows in strings and the YAML parser does not; none when it is
+/// not JSON, or has no such character.
+pub(super) fn with_escapes(text: &str) -> Option<String> {
+    let foreign = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{FFFE}' | '\u{FFFF}');
+    if !text.contains(foreign) || json_values(text).is_none() {
+        return None;
+    }
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if foreign(c) {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Some(escaped)
 }
 
 /// The line and column, both from 1, that follow this text.
@@ -53,8 +71,11 @@ pub(super) fn position(before: &str) -> (usize, usize) {
     (lines + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The values of a row of JSON values; none when the text is anything else.
+/// The values of a text that begins with a brace and is a row of JSON values; none when it is anything else.
 fn json_values(text: &str) -> Option<Vec<Chunk<'_>>> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
     let mut values = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let (mut line, mut column, mut counted) = (1, 1, 0);

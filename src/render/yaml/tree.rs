@@ -170,11 +170,10 @@ impl<'a> Builder<'a, '_> {
 
     /// Notes where the text of a node ended.
     fn pass(&mut self, span: Span, plain_below: Option<usize>) {
-        if let Some(range) = span.byte_range()
-            && !range.is_empty()
-        {
-            self.last = Last { end: range.end, line: span.end.line(), plain_below };
-        }
+        let Some(range) = span.byte_range() else { return };
+        // An absent value has a place too, but no text that could go on.
+        let plain_below = plain_below.filter(|_| !range.is_empty());
+        self.last = Last { end: range.end, line: span.end.line(), plain_below };
     }
 
     fn add(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<usize, SourceError> {
