@@ -155,7 +155,10 @@ impl Story {
         fs::write(&payload, event.payload.to_string()).unwrap();
         let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
         ktor.arg("action").env_clear().current_dir(checkout.top());
-        ktor.env("PATH", checkout.environment().get("PATH".as_ref()).unwrap()).env("HOME", checkout.home());
+        let environment = checkout.environment();
+        for name in ["PATH", "HOME"] {
+            ktor.env(name, environment.get(name).unwrap());
+        }
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),
             ("GITHUB_EVENT_NAME", event.name),
