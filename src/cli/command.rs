@@ -46,7 +46,7 @@ pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> 
     let text = match args.report.output {
         Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),
         Format::Markdown => markdown::plan(&plan, &heading, Budget::FILE).text,
-        Format::Json => pretty(&json::plan(&plan, &heading)),
+        Format::Json => document(&json::plan(&plan, &heading))?,
     };
     write_report(&args.report, &text, console)?;
     let pending = if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success };
@@ -104,7 +104,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     };
     match result {
         Ok(Reconciled { plan, outcome }) => {
-            write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None), console)?;
+            write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None)?, console)?;
             Ok(concluded(&plan))
         }
         Err(error) => {
@@ -112,7 +112,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
             let error = CliError::from(error);
             if let Some((plan, outcome)) = progress {
                 let outcome = outcome.unwrap_or_default();
-                let text = outcome_text(&args.report, &plan, &outcome, &heading, Some(error.first()));
+                let text = outcome_text(&args.report, &plan, &outcome, &heading, Some(error.first()))?;
                 write_report(&args.report, &text, console)?;
             }
             Err(error)
@@ -139,13 +139,13 @@ pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -
         .map_err(|error| CliError::usage(error.to_string()))?;
     let text = match args.output {
         ScopeFormat::Text => scope.projects().iter().map(|project| format!("{project}\n")).collect(),
-        ScopeFormat::Json => pretty(&serde_json::json!({
+        ScopeFormat::Json => document(&serde_json::json!({
             "version": 1,
             "root": project.root.to_string(),
             "base": base.as_ref().map(|base| base.commit.as_str()),
             "known": known,
             "scope": scope.projects(),
-        })),
+        }))?,
     };
     console.report(&text);
     Ok(Exit::Success)
@@ -194,20 +194,20 @@ fn outcome_text(
     outcome: &Outcome,
     heading: &Heading<'_>,
     error: Option<&str>,
-) -> String {
-    match args.output {
+) -> Result<String, CliError> {
+    Ok(match args.output {
         Format::Terminal => terminal::outcome(outcome, style(args)),
         Format::Markdown => markdown::outcome(plan, outcome, heading, error, Budget::FILE).text,
-        Format::Json => pretty(&json::outcome(plan, outcome, heading, error)),
-    }
+        Format::Json => document(&json::outcome(plan, outcome, heading, error))?,
+    })
+}
+
+fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
+    json::text(value).map_err(|error| CliError::failure(&error))
 }
 
 fn style(args: &ReportArgs) -> Style {
     if args.out.is_none() && std::io::stdout().is_terminal() { Style::Color } else { Style::Plain }
-}
-
-fn pretty(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 fn write_report(args: &ReportArgs, text: &str, console: &Console) -> Result<(), CliError> {

@@ -200,3 +200,163 @@ fn is_hidden(path: &Path) -> bool {
 fn shown(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A tree of files, each with its own path as its content.
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        root
+    }
+
+    fn is_manifest(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension == "yaml")
+    }
+
+    fn read(root: &Path) -> Result<Vec<String>, SourceReadError> {
+        let snapshot = read_worktree(root, &is_manifest)?;
+        Ok(snapshot.keys().map(|path| path.to_str().unwrap().to_owned()).collect())
+    }
+
+    fn refused(root: &Path, expected: &str) {
+        let error = read(root).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn files_are_offered_by_their_path_and_read_in_order() {
+        let root = tree(&[
+            "b.yaml",
+            "a/.ktor.yaml",
+            "a/c.yaml",
+            ".git/x.yaml",
+            "a/.hidden/x.yaml",
+            ".dot.yaml",
+            "a/notes.txt",
+        ]);
+        let snapshot = read_worktree(root.path(), &is_manifest).unwrap();
+        let found: Vec<_> =
+            snapshot.iter().map(|(path, content)| (path.to_str().unwrap(), content.as_slice())).collect();
+        assert_eq!(
+            found,
+            [
+                (".dot.yaml", b".dot.yaml".as_slice()),
+                ("a/.ktor.yaml", b"a/.ktor.yaml"),
+                ("a/c.yaml", b"a/c.yaml"),
+                ("b.yaml", b"b.yaml"),
+            ]
+        );
+    }
+
+    #[test]
+    fn b3_a_link_that_leaves_the_tree_is_named() {
+        let outside = tree(&["secret.yaml", "notes.txt"]);
+        let target = fs::canonicalize(outside.path()).unwrap();
+        let root = tree(&["a.yaml"]);
+        symlink(outside.path().join("notes.txt"), root.path().join("notes.txt")).unwrap();
+        assert_eq!(read(root.path()).unwrap(), ["a.yaml"]);
+        symlink(outside.path().join("secret.yaml"), root.path().join("x.yaml")).unwrap();
+        let expected = format!("follow the symbolic link x.yaml: it leaves the tree for {}", target.display());
+        refused(root.path(), &expected);
+        fs::remove_file(root.path().join("x.yaml")).unwrap();
+        symlink(outside.path(), root.path().join("dir")).unwrap();
+        refused(root.path(), "follow the symbolic link dir: it leaves the tree");
+    }
+
+    #[test]
+    fn b3_a_link_through_a_link_that_leaves_the_tree_is_named() {
+        let outside = tree(&["secret.yaml"]);
+        let root = tree(&["a.yaml"]);
+        symlink(outside.path(), root.path().join(".hop")).unwrap();
+        symlink(".hop/secret.yaml", root.path().join("x.yaml")).unwrap();
+        refused(root.path(), "follow the symbolic link x.yaml: it leaves the tree");
+    }
+
+    #[test]
+    fn b3_links_within_the_tree_are_followed_and_loops_end() {
+        let root = tree(&["a/x.yaml", "b/y.yaml"]);
+        symlink("a/x.yaml", root.path().join("link.yaml")).unwrap();
+        symlink("../b", root.path().join("a/to-b")).unwrap();
+        symlink("..", root.path().join("a/up")).unwrap();
+        symlink("../a", root.path().join("b/to-a")).unwrap();
+        symlink(".", root.path().join("here")).unwrap();
+        let found = read(root.path()).unwrap();
+        let expected =
+            ["a/to-b/y.yaml", "a/x.yaml", "b/to-a/x.yaml", "b/y.yaml", "link.yaml"].map(str::to_owned).to_vec();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn b3_links_that_multiply_end_in_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        for level in 0..20 {
+            let directory = root.path().join(format!("d{level}"));
+            fs::create_dir(&directory).unwrap();
+            for link in ["p", "q"] {
+                symlink(format!("../d{}", level + 1), directory.join(link)).unwrap();
+            }
+        }
+        fs::create_dir(root.path().join("d20")).unwrap();
+        assert!(matches!(read(root.path()), Err(SourceReadError::TooMany { .. })));
+    }
+
+    #[test]
+    fn b3_dangling_links_matter_where_they_are_selected() {
+        let root = tree(&["a.yaml"]);
+        symlink("nowhere", root.path().join("notes.txt")).unwrap();
+        assert_eq!(read(root.path()).unwrap(), ["a.yaml"]);
+        symlink("self.yaml", root.path().join("self.yaml")).unwrap();
+        refused(root.path(), "follow the symbolic link self.yaml: correct what it points to");
+    }
+
+    #[test]
+    fn b3_sockets_pipes_and_devices_are_refused_where_they_are_selected() {
+        let root = tree(&["a.yaml"]);
+        let _unselected = UnixListener::bind(root.path().join("socket")).unwrap();
+        assert_eq!(read(root.path()).unwrap(), ["a.yaml"]);
+        let _selected = UnixListener::bind(root.path().join("s.yaml")).unwrap();
+        refused(root.path(), "read s.yaml: it is a device, a pipe or a socket");
+    }
+
+    /// Root may read everything, so then there is nothing to refuse.
+    #[test]
+    fn b3_what_cannot_be_read_is_named() {
+        let root = tree(&["a/x.yaml"]);
+        let (directory, file) = (root.path().join("a"), root.path().join("a/x.yaml"));
+        for (path, expected) in [(&file, "read a/x.yaml: give"), (&directory, "list the directory a: give")] {
+            let before = fs::metadata(path).unwrap().permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            let readable = fs::read(&file).is_ok();
+            let found = read(root.path()).map_err(|error| error.to_string());
+            fs::set_permissions(path, before).unwrap();
+            match found {
+                Ok(found) => assert!(readable && found == ["a/x.yaml"]),
+                Err(error) => assert!(!readable && error.starts_with(expected), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn b3_a_file_beyond_the_limit_is_refused_before_it_is_read() {
+        let root = tree(&["a.yaml"]);
+        File::create(root.path().join("b.yaml")).unwrap().set_len(MAX_BYTES as u64 + 1).unwrap();
+        refused(root.path(), "read b.yaml: it is larger than 64 MiB");
+    }
+
+    #[test]
+    fn b3_a_root_that_is_no_directory_is_named() {
+        let root = tree(&["a.yaml"]);
+        refused(&root.path().join("none"), "open the directory ");
+        refused(&root.path().join("a.yaml"), "open the directory ");
+    }
+}

@@ -7,10 +7,12 @@
 //! Not a general YAML library: nothing here writes YAML, and `.ktor.yaml` is read elsewhere.
 
 mod convert;
+mod dialect;
 mod scalar;
 mod split;
 mod tree;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::object::manifest::Document;
@@ -47,8 +49,10 @@ pub(super) struct Outline {
 /// Reads the documents of a file together with the places of their `items`.
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Located>, SourceError> {
     let text = text(path, bytes)?;
+    // kubectl reads line by line, and a last line without its end like any other.
+    let text = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
     let mut documents = Vec::new();
-    for chunk in split::chunks(path, text)? {
+    for chunk in split::chunks(path, &text)? {
         let tree = tree::read(path, &chunk)?;
         documents.extend(convert::document(path, &tree, chunk.syntax)?);
     }

@@ -89,8 +89,13 @@ pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> St
         body.push_str(&visible(line));
         body.push('\n');
     }
-    let ticks = "`".repeat((longest_run(&body) + 1).max(3));
+    let ticks = "`".repeat(fence_ticks(longest_run(&body)));
     format!("{ticks}{language}\n{body}{ticks}\n")
+}
+
+/// How many backticks a fence has around lines with as many beside each other.
+pub fn fence_ticks(longest_run: usize) -> usize {
+    (longest_run + 1).max(3)
 }
 
 /// Text for HTML, on one line.
@@ -169,7 +174,8 @@ fn begins_a_list(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['.', ')'])
 }
 
-fn longest_run(text: &str) -> usize {
+/// The most backticks that stand beside each other.
+pub fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }
 

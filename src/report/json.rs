@@ -123,9 +123,7 @@ pub fn text(document: &impl Serialize) -> Result<String, serde_json::Error> {
         if character.is_ascii() || super::escape::visible(character.encode_utf8(&mut [0; 4])).chars().count() == 1 {
             safe.push(character);
         } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                safe.push_str(&format!("\\u{unit:04x}"));
-            }
+            safe.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
     safe.push('\n');

@@ -1,6 +1,6 @@
 //! Lists of objects in aligned columns, cut to the room there is. Whatever is left out is counted.
 
-use super::escape::{LONGEST, clipped, fence, visible};
+use super::escape::{LONGEST, clipped, fence, fence_ticks, longest_run, visible};
 
 /// No column is padded beyond this: one long name must not push every other line to the right.
 const WIDEST: usize = 48;
@@ -50,36 +50,54 @@ pub fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry
 
 /// As many entries as `room` bytes hold, in one fence, and how many there are more.
 pub fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
-    cut(entries.len(), room, rest, |shown| fence(language, entries[..shown].iter().flatten().map(String::as_str)))
+    let (mut body, mut ticks) = (0, 0);
+    let sizes = entries.iter().map(|entry| {
+        for line in entry.iter().map(|line| visible(line)) {
+            body += line.len() + 1;
+            ticks = ticks.max(fence_ticks(longest_run(&line)));
+        }
+        2 * ticks + language.len() + 2 + body
+    });
+    let text = |shown: usize| fence(language, entries[..shown].iter().flatten().map(String::as_str));
+    cut(entries.len(), sizes, room, "", rest, text)
 }
 
 /// As many lines as `room` bytes hold, and how many there are more; `prefix` begins the line that says so.
 pub fn lined(lines: &[String], room: usize, prefix: &str, rest: &str) -> Section {
-    let mut section =
-        cut(lines.len(), room, rest, |shown| lines[..shown].iter().map(|line| format!("{line}\n")).collect());
-    if section.omitted > 0 {
-        let at = section.text.rfind('…').unwrap_or_default();
-        section.text.insert_str(at, prefix);
-    }
-    section
+    let sizes = lines.iter().scan(0, |size, line| {
+        *size += line.len() + 1;
+        Some(*size)
+    });
+    let text = |shown: usize| lines[..shown].iter().flat_map(|line| [line, "\n"]).collect();
+    cut(lines.len(), sizes, room, prefix, rest, text)
 }
 
-/// The most of `count` things whose text fits.
-fn cut(count: usize, room: usize, rest: &str, text: impl Fn(usize) -> String) -> Section {
-    let all = text(count);
-    if all.len() <= room {
-        return Section { text: all, omitted: 0 };
+/// The most of `count` things that fit; `sizes` are the sizes of the text for the first, the first two, ….
+fn cut(
+    count: usize,
+    sizes: impl Iterator<Item = usize>,
+    room: usize,
+    prefix: &str,
+    rest: &str,
+    text: impl Fn(usize) -> String,
+) -> Section {
+    let (mut alone, mut with_tail) = (0, 0);
+    for size in sizes.take_while(|size| *size <= room) {
+        alone += 1;
+        if size + TAIL <= room {
+            with_tail = alone;
+        }
     }
-    // A longer text is a longer prefix: the first count that does not fit is found by halving.
-    let (mut fits, mut too_many) = (0, count);
-    while too_many - fits > 1 {
-        let half = usize::midpoint(fits, too_many);
-        if text(half).len() + TAIL <= room { fits = half } else { too_many = half }
+    if alone == count {
+        return Section { text: text(count), omitted: 0 };
     }
-    let (shown, omitted) = (if fits == 0 { String::new() } else { text(fits) }, count - fits);
-    let more = if fits == 0 { "not shown" } else { "more" };
-    let and = if fits == 0 { "" } else { "and " };
-    Section { text: format!("{shown}… {and}{omitted} {more}{rest}.\n"), omitted }
+    let omitted = count - with_tail;
+    let text = if with_tail == 0 {
+        format!("{prefix}… {omitted} not shown{rest}.\n")
+    } else {
+        format!("{}{prefix}… and {omitted} more{rest}.\n", text(with_tail))
+    };
+    Section { text, omitted }
 }
 
 #[cfg(test)]
@@ -96,6 +114,20 @@ mod tests {
     fn titles_stand_once_above_their_entries() {
         let entries = [("x", "1"), ("x", "2"), ("y", "3")].map(|(title, line)| (title.to_owned(), line.to_owned()));
         assert_eq!(grouped(entries), [vec!["x", "  1"], vec!["  2"], vec!["y", "  3"]]);
+    }
+
+    #[test]
+    fn a_cut_list_is_as_long_as_was_counted() {
+        let entries: Vec<Entry> =
+            ["a", "``` x", "\u{202e}", "`````", "é"].map(|line| vec![line.to_owned(), "b".to_owned()]).to_vec();
+        for room in 0..200 {
+            let Section { text, omitted } = fenced("text", &entries, room, "");
+            assert!(text.len() <= room.max(TAIL), "{room}: {text}");
+            if omitted == 0 {
+                assert_eq!(text, fence("text", entries.iter().flatten().map(String::as_str)));
+                assert!(fenced("text", &entries, text.len() - 1, "").omitted > 0);
+            }
+        }
     }
 
     #[test]

@@ -136,10 +136,8 @@ impl Page {
             (_, Tone::New) => Some("32"),
             (_, Tone::Changed) => Some("33"),
         };
-        match code {
-            Some(code) => self.text.push_str(&format!("\u{1b}[{code}m{line}\u{1b}[0m\n")),
-            None => self.text.push_str(&format!("{line}\n")),
-        }
+        let (before, after) = code.map_or_else(Default::default, |code| (format!("\u{1b}[{code}m"), "\u{1b}[0m"));
+        self.text.extend([&before, &line, after, "\n"]);
     }
 
     fn gap(&mut self) {

@@ -8,6 +8,7 @@ mod cluster;
 mod controlplane;
 mod forge;
 mod git;
+mod packaging;
 mod plan;
 mod report;
 mod support;

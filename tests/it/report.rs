@@ -511,7 +511,7 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
 }
 
 fn many(updates: usize, creations: usize, deletions: usize) -> Plan {
-    let lines: String = (0..12).map(|n| format!("line {n}\\n")).collect();
+    let lines = ["line\\n"; 12].concat();
     let update = |n: usize| {
         let mut change =
             change(Action::Update, Reason::Differs, "ConfigMap", &format!("shop/settings-{n:04}"), "demo.shop");

@@ -152,3 +152,222 @@ fn b1_syntax_means_what_kubectl_means() {
 fn b1_json_means_what_kubectl_means() {
     check("json.json", 40);
 }
+
+/// `levels` lists or mappings around a 1, in each notation.
+fn nested(levels: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("flow lists", format!("{}1{}", "[".repeat(levels), "]".repeat(levels))),
+        ("flow mappings", format!("{}1{}", "{a: ".repeat(levels), "}".repeat(levels))),
+        ("JSON", format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))),
+        ("block lists", format!("{}1", "- ".repeat(levels))),
+        ("explicit keys", format!("{}1", "? ".repeat(levels))),
+    ]
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[test]
+fn b1_depth_is_bounded_and_said_so() {
+    for (name, text) in nested(MAX_DEPTH).into_iter().filter(|(name, _)| *name != "explicit keys") {
+        let found = read_text(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(found.iter().map(depth).collect::<Vec<_>>(), [MAX_DEPTH], "{name}");
+    }
+    for levels in [MAX_DEPTH + 1, 300, 10_000] {
+        for (name, text) in nested(levels) {
+            let error = read_text(&text).unwrap_err();
+            let expected = ["nested more than 120 levels deep", "is no key in JSON"];
+            assert!(expected.iter().any(|part| error.contains(part)), "{name}, {levels}: {error}");
+        }
+    }
+    let indented: String = (0..2_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    assert!(read_text(&indented).unwrap_err().starts_with("a.yaml:121:121: nested more than"));
+}
+
+#[test]
+fn b1_depth_counts_through_aliases_and_merges() {
+    let chain = |link: &dyn Fn(usize) -> String| (1..300).map(link).collect::<String>();
+    let lists = format!("a0: &a0 []\n{}", chain(&|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)));
+    let merges = format!("a0: &a0 {{}}\n{}", chain(&|n| format!("a{n}: &a{n} {{<<: *a{}}}\n", n - 1)));
+    for text in [lists, merges] {
+        let error = read_text(&text).unwrap_err();
+        assert!(error.contains("nested more than 120 levels deep"), "{error}");
+    }
+}
+
+#[test]
+fn b1_large_but_honest_documents_are_read() {
+    let numbers: String = (0..300_000).map(|n| format!("- {n}\n")).collect();
+    assert_eq!(read_text(&numbers).unwrap()[0].as_array().unwrap().len(), 300_000);
+    let documents = "a: 1\n---\n".repeat(1_025);
+    assert_eq!(read_text(&documents).unwrap().len(), 1_025);
+    let aliases = format!("a: &x {{k: v}}\nb:\n{}", "- *x\n".repeat(20_000));
+    assert_eq!(read_text(&aliases).unwrap()[0]["b"].as_array().unwrap().len(), 20_000);
+}
+
+#[test]
+fn b1_what_would_exhaust_memory_is_refused() {
+    let large = vec![b'#'; MAX_BYTES + 1];
+    let error = read(&large).unwrap_err().to_string();
+    assert_eq!(error, "a.yaml: the file has 64 MiB, more than the 64 MiB that are read: split it, or exclude it");
+    let copies = format!("a: &x {}\nb:\n{}", "x".repeat(1 << 20), "- *x\n".repeat(100));
+    assert!(read_text(&copies).unwrap_err().contains("aliases copy too much"));
+    let keys = format!("a: &x {}\nb:\n{}", "x".repeat(1 << 20), "- {*x : 1}\n".repeat(100));
+    assert!(read_text(&keys).unwrap_err().contains("aliases copy too much"));
+    let nodes = format!("[{}]", "1,".repeat(3_000_001));
+    assert!(read_text(&nodes).unwrap_err().contains("more than 3000000 values"));
+}
+
+/// A reader that is quadratic in any of these would take minutes.
+#[test]
+fn b1_hostile_repetition_is_read_in_linear_time() {
+    let parts = [
+        "[",
+        "{",
+        "]",
+        "a: ",
+        "? ",
+        "- ",
+        "&a ",
+        "*a ",
+        "!a ",
+        "'",
+        "\"",
+        "\\",
+        "\"\\",
+        "#\n",
+        "a\n",
+        " ",
+        "\n",
+        "\t",
+        "|\n",
+        ">\n ",
+        "---\n",
+        "...\n",
+        "%a\n",
+        "{a: 1}",
+        "{}",
+        "\r",
+        "a b ",
+        "- |\n\n",
+        "- |2\n  \tx\n",
+        "[a, ",
+        "{a: {",
+        "a:\n",
+        "\n\n  a",
+        "<<: ",
+        "\"a\" ",
+        "- &a x\n",
+        "- a: {b\n",
+        "é",
+        "- |\n \tx\n",
+        "a: 'b\n",
+        "- 1\n   \t",
+        "x,",
+        "{\"a\":",
+        "[a\n:",
+    ];
+    for part in parts {
+        let body = part.repeat(200_000 / part.len());
+        for text in [body.clone(), format!("[{body}"), format!("a:\n  b: {body}"), format!("a: |\n  {body}")] {
+            let start = Instant::now();
+            let _ = read(text.as_bytes());
+            assert!(start.elapsed() < Duration::from_secs(30), "{part:?} took {:?}", start.elapsed());
+        }
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<String>(),
+        "[ -~]{0,12}",
+        "(on|no|~|0644|1e3|<<|.inf|'|\"|\\\\|\u{2028}|\u{85}|: |- |#){1,3}"
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (-1e6..1e6).prop_map(Value::from),
+        text.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 48, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(text.clone(), inner, 0..6)
+                .prop_map(|entries| { Value::Object(entries.into_iter().collect::<Map<_, _>>()) }),
+        ]
+    })
+}
+
+fn yaml_soup() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        "a",
+        "b: ",
+        "- ",
+        "\n",
+        "\n  ",
+        " ",
+        "\t",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        ": ",
+        "? ",
+        "'",
+        "\"",
+        "#",
+        "|\n",
+        ">-\n ",
+        "&a ",
+        "*a",
+        "!!int ",
+        "!!binary ",
+        "<<: ",
+        "1",
+        "~",
+        "---\n",
+        "...\n",
+        "\r\n",
+        "\u{feff}",
+        "%",
+        "\\x4",
+        "\0",
+        "é",
+    ]);
+    prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn b1_json_reads_back_equal(value in any_json()) {
+        let object = json!({ "v": value });
+        for text in [object.to_string(), serde_json::to_string_pretty(&object).unwrap()] {
+            let found = read_text(&text).map_err(TestCaseError::fail)?;
+            prop_assert!(found.len() == 1 && same(&found[0], &object), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn b1_no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read(&bytes);
+    }
+
+    #[test]
+    fn b1_no_text_makes_it_panic_and_every_error_has_a_place(text in yaml_soup()) {
+        if let Err(error) = read(text.as_bytes()) {
+            prop_assert!(error.place.line > 0 && error.place.column > 0, "{error}");
+            prop_assert!(error.place.line <= text.matches('\n').count() + 2, "{error}");
+        }
+    }
+}

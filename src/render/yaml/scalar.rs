@@ -29,7 +29,6 @@ pub(super) enum Scalar<'a> {
 /// Gives a scalar its type.
 pub(super) fn resolve<'a>(text: &'a str, plain: bool, tag: Option<&str>) -> Result<Scalar<'a>, String> {
     match tag {
-        Some("!") => Ok(resolve_plain(text)),
         Some(tag) => match tag.strip_prefix("tag:yaml.org,2002:") {
             Some("binary") => decode_binary(text),
             Some(wanted @ ("bool" | "int" | "float" | "null" | "timestamp")) => resolve_as(text, wanted),

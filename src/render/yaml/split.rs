@@ -42,7 +42,7 @@ pub(super) fn chunks<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, S
     {
         return Ok(values);
     }
-    refuse_control_characters(path, text)?;
+    refuse_characters(path, text)?;
     yaml_documents(path, text)
 }
 
@@ -100,16 +100,18 @@ fn yaml_documents<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, Sour
     Ok(chunks)
 }
 
-/// Refuses the characters that YAML does not allow anywhere, quoted or not.
-fn refuse_control_characters(path: &Path, text: &str) -> Result<(), SourceError> {
-    let allowed = |c: char| match c {
-        '\t' | '\n' | '\r' | '\u{85}' => true,
-        _ => !c.is_control() && !('\u{FFFE}'..='\u{FFFF}').contains(&c),
+/// Refuses the characters that YAML allows nowhere, quoted or not, and those that kubectl takes for line breaks.
+fn refuse_characters(path: &Path, text: &str) -> Result<(), SourceError> {
+    let breaks = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+    let refused = |c: char| match c {
+        '\t' | '\n' | '\r' => false,
+        _ => c.is_control() || breaks(c) || ('\u{FFFE}'..='\u{FFFF}').contains(&c),
     };
-    let Some((at, found)) = text.char_indices().find(|(_, c)| !allowed(*c)) else { return Ok(()) };
+    let Some((at, found)) = text.char_indices().find(|(_, c)| refused(*c)) else { return Ok(()) };
     let (line, column) = position(&text[..at]);
+    let what = if breaks(found) { "is a line break to kubectl" } else { "is not allowed in YAML" };
     let message = format!(
-        "control character U+{:04X} is not allowed in YAML: remove it, or write it as an escape in double quotes",
+        "control character U+{:04X} {what}: remove it, or write it as an escape in double quotes",
         u32::from(found)
     );
     Err(SourceError::new(Place::new(path, line, column), message))

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag};
 
+use super::dialect::{self, Gap};
 use super::split::{Chunk, Syntax};
 use super::{MAX_DEPTH, MAX_NODES};
 use crate::project::snapshot::{Place, SourceError};
+
+const UNKNOWN_ANCHOR: &str = "this alias names no anchor above it in the document";
 
 /// The nodes of one document; a node names its children by their index.
 pub(super) struct Tree<'a> {
@@ -59,16 +62,22 @@ pub(super) fn read<'a>(path: &Path, chunk: &Chunk<'a>) -> Result<Tree<'a>, Sourc
         open: Vec::new(),
         anchors: HashMap::new(),
         seen_document: false,
+        last: Last { end: 0, line: 1, plain_below: None },
     };
-    for event in Parser::new_from_str_with_options(chunk.text, options(chunk.syntax)) {
+    let parser = Parser::new_from_str_with_options(chunk.text, options(chunk.syntax));
+    for event in parser {
         let (event, span) = event.map_err(|error| builder.syntax_error(&error))?;
         builder.take(event, span)?;
+    }
+    builder.check_gap(chunk.text.len())?;
+    if !builder.seen_document {
+        builder.refuse_leading_end(chunk.text)?;
     }
     Ok(builder.tree)
 }
 
 fn options(syntax: Syntax) -> Options {
-    let mut options = granit_parser::options! { emit_comments: false };
+    let mut options = granit_parser::options! { emit_comments: false, emit_anchor_events: true };
     if syntax == Syntax::Json {
         options.simple_key_max_lookahead = usize::MAX;
     }
@@ -80,9 +89,28 @@ struct Builder<'a, 'c> {
     chunk: &'c Chunk<'a>,
     tree: Tree<'a>,
     /// The lists and mappings that have not ended.
-    open: Vec<usize>,
+    open: Vec<Open>,
     anchors: HashMap<usize, usize>,
     seen_document: bool,
+    last: Last,
+}
+
+/// A list or mapping that has not ended.
+struct Open {
+    id: usize,
+    flow: bool,
+    /// From 1.
+    column: usize,
+}
+
+/// Where the text of the node before ended.
+struct Last {
+    /// In bytes of the chunk.
+    end: usize,
+    /// In the chunk, from 1.
+    line: usize,
+    /// The indentation below which it went on, when it was a plain scalar.
+    plain_below: Option<usize>,
 }
 
 impl<'a> Builder<'a, '_> {
@@ -97,37 +125,66 @@ impl<'a> Builder<'a, '_> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                if style == ScalarStyle::DoubleQuoted {
-                    self.refuse_surrogates(span)?;
-                }
+                self.check_scalar(&text, style, span)?;
                 let plain = style == ScalarStyle::Plain;
-                self.add(Kind::Scalar { text, plain, tag: tag.map(|tag| long_form(&tag)) }, anchor, span).map(|_| ())
+                self.leaf(Kind::Scalar { text, plain, tag: tag.map(|tag| long_form(&tag)) }, anchor, span)
+            }
+            Event::Anchor(_, name) => {
+                dialect::check_anchor(&name, self.around(span).2).map_err(|message| self.error(span, message))
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).copied() {
-                Some(target) => self.add(Kind::Alias(target), 0, span).map(|_| ()),
-                None => Err(self.error(span, "this alias names no anchor above it in the document")),
+                Some(target) => self.leaf(Kind::Alias(target), 0, span),
+                None => Err(self.error(span, UNKNOWN_ANCHOR)),
             },
-            Event::SequenceStart(_, anchor, _) => self.open(Kind::Sequence(Vec::new()), anchor, span),
-            Event::MappingStart(_, anchor, _) => self.open(Kind::Mapping(Vec::new()), anchor, span),
+            Event::SequenceStart(style, anchor, _) => self.open(Kind::Sequence(Vec::new()), style, anchor, span),
+            Event::MappingStart(style, anchor, _) => self.open(Kind::Mapping(Vec::new()), style, anchor, span),
             Event::SequenceEnd | Event::MappingEnd => {
-                self.open.pop();
+                if self.open.pop().is_some_and(|ended| ended.flow) {
+                    self.pass(span, None);
+                }
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<(), SourceError> {
+    fn open(&mut self, kind: Kind<'a>, style: StructureStyle, anchor: usize, span: Span) -> Result<(), SourceError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(self.error(span, &too_deep()));
         }
+        self.check_gap(span.byte_range().map_or(0, |range| range.start))?;
+        let flow = style == StructureStyle::Flow;
         let id = self.add(kind, anchor, span)?;
-        self.open.push(id);
+        self.open.push(Open { id, flow, column: span.start.col() + 1 });
         Ok(())
+    }
+
+    fn leaf(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<(), SourceError> {
+        self.check_gap(span.byte_range().map_or(0, |range| range.start))?;
+        let plain = matches!(kind, Kind::Scalar { plain: true, .. });
+        self.add(kind, anchor, span)?;
+        let below = self.open.last().map_or(0, |parent| parent.column);
+        self.pass(span, plain.then_some(below));
+        Ok(())
+    }
+
+    /// Notes where the text of a node ended.
+    fn pass(&mut self, span: Span, plain_below: Option<usize>) {
+        if let Some(range) = span.byte_range()
+            && !range.is_empty()
+        {
+            self.last = Last { end: range.end, line: span.end.line(), plain_below };
+        }
     }
 
     fn add(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<usize, SourceError> {
         let id = self.tree.nodes.len();
+        if let Some(tag) = span.tag_span().filter(|_| self.chunk.syntax == Syntax::Yaml) {
+            dialect::check_tag(self.around(tag).2).map_err(|message| self.error(tag, message))?;
+        }
+        if id == 0 {
+            self.refuse_leading_end(self.around(span).0)?;
+        }
         if id >= MAX_NODES {
             let message = format!("the document has more than {MAX_NODES} values: split it");
             return Err(self.error(span, &message));
@@ -137,33 +194,89 @@ impl<'a> Builder<'a, '_> {
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }
-        match self.open.last().and_then(|parent| self.tree.nodes.get_mut(*parent)) {
+        match self.open.last().and_then(|parent| self.tree.nodes.get_mut(parent.id)) {
             Some(Node { kind: Kind::Sequence(children) | Kind::Mapping(children), .. }) => children.push(id),
             _ => self.tree.root = Some(id),
         }
         Ok(id)
     }
 
-    /// goyaml.v2 knows no pairs of surrogate escapes; JSON does.
-    fn refuse_surrogates(&self, span: Span) -> Result<(), SourceError> {
-        let source = span.slice(self.chunk.text).unwrap_or_default();
-        if self.chunk.syntax == Syntax::Json || !source.contains("\\u") {
+    /// Refuses what kubectl reads differently in this scalar.
+    fn check_scalar(&self, text: &str, style: ScalarStyle, span: Span) -> Result<(), SourceError> {
+        if self.chunk.syntax == Syntax::Json {
             return Ok(());
         }
-        let mut characters = source.chars();
-        while let Some(c) = characters.next() {
-            if c == '\\' && characters.next() == Some('u') {
-                let mut digits = characters.clone();
-                if matches!(digits.next(), Some('d' | 'D'))
-                    && matches!(digits.next(), Some('8'..='9' | 'a'..='f' | 'A'..='F'))
-                {
-                    let message =
-                        "kubectl reads no surrogate escapes in YAML: write the character itself, or `\\U` and 8 digits";
-                    return Err(self.error(span, message));
-                }
+        let (before, source, after) = self.around(span);
+        let error = |message: &str| self.error(span, message);
+        match style {
+            ScalarStyle::DoubleQuoted => dialect::check_escapes(source).map_err(error)?,
+            ScalarStyle::Literal | ScalarStyle::Folded if self.open.is_empty() => {
+                return Err(error(
+                    "the document is a block of text and nothing else: exclude the file if it is no manifest",
+                ));
             }
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                dialect::check_block(before, source, text).map_err(error)?;
+            }
+            ScalarStyle::Plain | ScalarStyle::SingleQuoted => {}
         }
-        Ok(())
+        if style == ScalarStyle::Plain && source.contains('\t') {
+            let plain_below = Some(self.open.last().map_or(0, |parent| parent.column));
+            self.refuse_tab(&Gap { text: source, at_line_start: false, plain_below }, span.start.line())?;
+        }
+        match self.open.last() {
+            Some(parent) if parent.flow => {
+                if style == ScalarStyle::Plain {
+                    dialect::check_flow_plain(source, after).map_err(error)?;
+                }
+                if self.is_key(parent.id) { dialect::check_flow_key(source, after).map_err(error) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The source before a span, its own, and after it.
+    fn around(&self, span: Span) -> (&'a str, &'a str, &'a str) {
+        let text = self.chunk.text;
+        let range = span.byte_range().unwrap_or_default();
+        let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+        (part(0..range.start), part(range.clone()), part(range.end..text.len()))
+    }
+
+    /// Refuses tabs in the indentation between the node before and the one that starts here.
+    fn check_gap(&self, start: usize) -> Result<(), SourceError> {
+        let inside_flow = self.open.last().is_some_and(|parent| parent.flow);
+        if self.chunk.syntax == Syntax::Json || inside_flow {
+            return Ok(());
+        }
+        let Last { end, line, plain_below } = self.last;
+        let gap = Gap {
+            text: self.chunk.text.get(end..start).unwrap_or_default(),
+            at_line_start: end == 0 || self.chunk.text.as_bytes().get(end - 1) == Some(&b'\n'),
+            plain_below,
+        };
+        self.refuse_tab(&gap, line)
+    }
+
+    fn refuse_tab(&self, gap: &Gap<'_>, first_line: usize) -> Result<(), SourceError> {
+        let Some((lines, column)) = gap.tab() else { return Ok(()) };
+        Err(SourceError::new(self.chunk.place(self.path, first_line + lines, column + 1), dialect::TAB))
+    }
+
+    /// Refuses a `...` in the text before the document's content.
+    fn refuse_leading_end(&self, before: &str) -> Result<(), SourceError> {
+        match before.lines().position(|line| line.starts_with("...")) {
+            Some(line) => {
+                let place = self.chunk.place(self.path, line + 1, 1);
+                Err(SourceError::new(place, "this `...` ends no document: remove it"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the next node of a mapping is a key.
+    fn is_key(&self, parent: usize) -> bool {
+        matches!(&self.tree.nodes[parent].kind, Kind::Mapping(children) if children.len() % 2 == 0)
     }
 
     fn place(&self, span: Span) -> Place {
@@ -178,12 +291,12 @@ impl<'a> Builder<'a, '_> {
         let place = self.chunk.place(self.path, error.marker().line(), error.marker().col() + 1);
         let message = match error.kind() {
             ErrorKind::RecursionLimitExceeded => too_deep(),
-            ErrorKind::UnknownAnchor => "this alias names no anchor above it in the document".to_owned(),
+            ErrorKind::UnknownAnchor => UNKNOWN_ANCHOR.to_owned(),
             ErrorKind::TabNotAllowed
             | ErrorKind::TabInBlockIndentation
             | ErrorKind::TabInIndentation
             | ErrorKind::TabAtBlockScalarStart
-            | ErrorKind::TabInPlainScalar => "a tab is no indentation in YAML: use spaces".to_owned(),
+            | ErrorKind::TabInPlainScalar => dialect::TAB.to_owned(),
             kind => format!("not valid YAML: {kind}"),
         };
         SourceError::new(place, message)

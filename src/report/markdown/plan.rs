@@ -86,16 +86,12 @@ fn table(plan: &Plan, room: usize, rest: &str) -> Section {
     let actions: Vec<Action> =
         Action::ALL.into_iter().filter(|action| counts.values().any(|counts| counts.contains_key(action))).collect();
     let line = |(project, counts): (&&ProjectPath, &BTreeMap<Action, usize>)| {
-        let mut line = format!("| {} |", cell(project.as_str()));
-        for action in &actions {
-            let shown = match (action, counts.get(action)) {
-                (_, None) => String::new(),
-                (Action::Delete | Action::Replace | Action::Blocked, Some(count)) => strong(&count.to_string()),
-                (_, Some(count)) => count.to_string(),
-            };
-            line.push_str(&format!(" {shown} |"));
-        }
-        line
+        let counts = actions.iter().map(|action| match (action, counts.get(action)) {
+            (_, None) => String::new(),
+            (Action::Delete | Action::Replace | Action::Blocked, Some(count)) => strong(&count.to_string()),
+            (_, Some(count)) => count.to_string(),
+        });
+        format!("| {} | {} |", cell(project.as_str()), counts.collect::<Vec<_>>().join(" | "))
     };
     let names: Vec<&str> = actions.iter().map(|action| action.word()).collect();
     let head = format!("| project | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()));

@@ -35,6 +35,7 @@ pub struct Story {
 }
 
 /// An event: its name, its payload, and the commit that the forge names with it.
+#[derive(Clone)]
 pub struct Event {
     name: &'static str,
     payload: Value,
@@ -155,10 +156,7 @@ impl Story {
         fs::write(&payload, event.payload.to_string()).unwrap();
         let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
         ktor.arg("action").env_clear().current_dir(checkout.top());
-        let environment = checkout.environment();
-        for name in ["PATH", "HOME"] {
-            ktor.env(name, environment.get(name).unwrap());
-        }
+        ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),
             ("GITHUB_EVENT_NAME", event.name),

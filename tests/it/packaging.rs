@@ -1,0 +1,341 @@
+//! What is shipped around the binary says the same as the binary: action.yml, the README, the examples, CI.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use clap::{ArgAction, CommandFactory};
+use ktor_action::cli::args::Cli;
+use ktor_action::cli::exit::Exit;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+#[derive(Deserialize)]
+struct Action {
+    inputs: BTreeMap<String, Described>,
+    outputs: BTreeMap<String, Described>,
+    runs: Runs,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    description: String,
+    default: Option<String>,
+    value: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    using: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    id: String,
+    shell: String,
+    env: BTreeMap<String, String>,
+    run: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn action() -> Action {
+    serde_saphyr::from_str(&read("action.yml")).unwrap()
+}
+
+/// The rows of the README's table whose first heading is `heading`, cells without their code marks.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let readme = read("README.md");
+    let rows: Vec<Vec<String>> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("| {heading} |")))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect())
+        .collect();
+    assert!(!rows.is_empty(), "the README has a table of {heading}");
+    rows
+}
+
+/// The README's fenced blocks in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = read("README.md");
+    let opening = format!("```{language}\n");
+    readme.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn f8_inputs_are_arguments_and_rows_of_the_readme() {
+    let action = action();
+    let cli = Cli::command();
+    let arguments: BTreeMap<String, (Option<String>, String)> = cli
+        .find_subcommand("action")
+        .unwrap()
+        .get_arguments()
+        .map(|argument| {
+            let default = match argument.get_action() {
+                ArgAction::SetTrue => Some("false".to_owned()),
+                _ => argument.get_default_values().first().map(|value| value.to_str().unwrap().to_owned()),
+            };
+            let help = argument.get_help().unwrap().to_string();
+            (argument.get_long().unwrap().to_owned(), (default, help + "."))
+        })
+        .collect();
+    let inputs: BTreeMap<_, _> = action
+        .inputs
+        .iter()
+        .map(|(name, input)| {
+            // The one default that only the runner knows.
+            let default = input.default.clone().filter(|value| value != "${{ github.token }}");
+            (name.clone(), (default, input.description.clone()))
+        })
+        .collect();
+    assert_eq!(inputs, arguments);
+
+    let rows: BTreeMap<_, _> =
+        table("input").into_iter().map(|row| (row[0].clone(), (row[1].clone(), row[2].clone()))).collect();
+    let documented = action
+        .inputs
+        .into_iter()
+        .map(|(name, input)| (name, (input.default.unwrap_or_else(|| "–".to_owned()), input.description)))
+        .collect();
+    assert_eq!(rows, documented);
+    let rows: BTreeMap<_, _> = table("output").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let outputs = action.outputs.into_iter().map(|(name, output)| (name, output.description)).collect();
+    assert_eq!(rows, outputs);
+}
+
+#[test]
+fn f8_inputs_reach_the_script_as_variables_alone_and_the_binary_takes_the_shells_place() {
+    let action = action();
+    assert_eq!(action.runs.using, "composite");
+    let [step] = &action.runs.steps[..] else { panic!("one step") };
+    assert_eq!(step.shell, "bash");
+    let expected: BTreeMap<_, _> = action
+        .inputs
+        .keys()
+        .map(|name| {
+            let variable = format!("KTOR_INPUT_{}", name.replace('-', "_").to_uppercase());
+            (variable, format!("${{{{ inputs.{name} }}}}"))
+        })
+        .collect();
+    assert_eq!(step.env, expected);
+    assert!(!step.run.contains("${{"), "{}", step.run);
+    assert_eq!(step.run.lines().last(), Some("exec \"$bin\" action"));
+    for (name, output) in &action.outputs {
+        assert_eq!(output.value, Some(format!("${{{{ steps.{}.outputs.{name} }}}}", step.id)));
+    }
+}
+
+#[test]
+fn the_readme_lists_every_exit_code_in_their_order_of_precedence() {
+    let mut exits = [
+        Exit::Success,
+        Exit::ChangesPending,
+        Exit::Failure,
+        Exit::Interrupted,
+        Exit::Refused,
+        Exit::Locked,
+        Exit::Usage,
+    ];
+    for exit in exits {
+        // A new one does not compile until it stands above.
+        match exit {
+            Exit::Success | Exit::ChangesPending | Exit::Failure | Exit::Interrupted => {}
+            Exit::Refused | Exit::Locked | Exit::Usage => {}
+        }
+    }
+    let mut codes: Vec<String> = exits.iter().map(|exit| exit.code().to_string()).collect();
+    codes.sort_by_key(|code| code.parse::<u8>().unwrap());
+    let listed: Vec<String> = table("exit code").into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(listed, codes);
+
+    exits.sort();
+    let order: Vec<String> = exits.iter().rev().map(|exit| exit.code().to_string()).collect();
+    assert!(read("README.md").contains(&format!("the first of {} counts", order.join(", "))), "{order:?}");
+}
+
+#[test]
+fn the_readme_lists_every_command_and_every_guards_flag() {
+    let cli = Cli::command();
+    let mut commands: Vec<String> =
+        cli.get_subcommands().map(|command| format!("ktor {}", command.get_name())).collect();
+    let mut listed: Vec<String> = table("command").into_iter().map(|row| row[0].clone()).collect();
+    commands.sort();
+    listed.sort();
+    assert_eq!(listed, commands);
+
+    let flags = cli.find_subcommand("plan").unwrap().get_arguments().filter_map(clap::Arg::get_long);
+    let flags: Vec<String> = flags.filter(|flag| flag.starts_with("allow-")).map(|flag| format!("--{flag}")).collect();
+    let listed: Vec<String> = table("guard").into_iter().map(|row| row[1].clone()).collect();
+    assert_eq!(listed, flags);
+}
+
+#[test]
+fn the_readmes_workflow_is_short_and_never_cancels_an_apply() {
+    #[derive(Deserialize)]
+    struct Workflow {
+        on: BTreeMap<String, serde_json::Value>,
+        permissions: BTreeMap<String, String>,
+        concurrency: BTreeMap<String, String>,
+        jobs: BTreeMap<String, serde_json::Value>,
+    }
+    let blocks = blocks("yaml");
+    let [block] = &blocks[..] else { panic!("one workflow") };
+    assert!(block.lines().count() <= 12, "{block}");
+    let workflow: Workflow = serde_saphyr::from_str(block).unwrap();
+    assert_eq!(workflow.on.keys().collect::<Vec<_>>(), ["pull_request", "push"]);
+    let permissions: Vec<_> = workflow.permissions.iter().map(|(name, level)| format!("{name}: {level}")).collect();
+    assert_eq!(permissions, ["contents: read", "pull-requests: write"]);
+    assert_eq!(workflow.concurrency["cancel-in-progress"], "${{ github.event_name == 'pull_request' }}");
+    let steps = &workflow.jobs["ktor"]["steps"];
+    let inputs = steps.as_array().unwrap().last().unwrap()["with"].as_object().unwrap();
+    let known = action().inputs;
+    assert!(inputs.keys().all(|name| known.contains_key(name)), "{inputs:?}");
+}
+
+#[test]
+fn ci_runs_the_readmes_commands() {
+    let script = read(".ci/run");
+    let blocks = blocks("console");
+    assert_eq!(blocks.len(), 2);
+    for command in blocks.iter().map(|block| block.trim()) {
+        let step = |line: &str| line.starts_with("step ") && line.ends_with(&format!("' {command}"));
+        assert!(script.lines().any(step), "{command}");
+    }
+    assert!(read(".github/workflows/ci.yml").contains("run: .ci/run\n"));
+}
+
+#[test]
+fn the_example_prints_a_pull_requests_comment() {
+    let script = root().join("examples/pull-request.sh");
+    let output = Command::new(script).env("KTOR_BIN", env!("CARGO_BIN_EXE_ktor")).output().unwrap();
+    let comment = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for deleted in ["Service ", "Deployment.apps ", "Promotion.shop.example.com "] {
+        assert!(comment.lines().any(|line| line.starts_with(&format!("- {deleted}"))), "{comment}");
+    }
+    assert!(comment.contains("payment") && !comment.contains("not-a-real-key"), "{comment}");
+}
+
+/// A copy of the installer with a table of its own, and a server's folder with one release.
+struct Release {
+    folder: tempfile::TempDir,
+    sum: String,
+}
+
+const BINARY: &str = "#!/bin/sh\necho genuine\n";
+
+impl Release {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sum: String = Sha256::digest(BINARY).iter().map(|byte| format!("{byte:02x}")).collect();
+        let release = Self { folder, sum };
+        fs::create_dir_all(release.path("action")).unwrap();
+        fs::copy(root().join(".github/install.sh"), release.path("action/install.sh")).unwrap();
+        let lines = ["x86_64", "aarch64"].map(|arch| {
+            fs::create_dir_all(release.served(arch).parent().unwrap()).unwrap();
+            fs::write(release.served(arch), BINARY).unwrap();
+            format!("{}  v9.9.9/ktor-{arch}-linux-musl\n", release.sum)
+        });
+        fs::write(release.path("action/ktor.sha256"), format!("# a comment\n{}", lines.concat())).unwrap();
+        release
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn served(&self, arch: &str) -> PathBuf {
+        self.path(&format!("server/karellen/ktor-action/releases/download/v9.9.9/ktor-{arch}-linux-musl"))
+    }
+
+    fn installed(&self) -> PathBuf {
+        self.path(&format!("temp/ktor/{}/ktor-{}-linux-musl", self.sum, std::env::consts::ARCH))
+    }
+
+    fn serve(&self, bytes: &str) {
+        fs::write(self.served(std::env::consts::ARCH), bytes).unwrap();
+    }
+
+    fn install(&self, variables: &[(&str, &str)]) -> Output {
+        Command::new(self.path("action/install.sh"))
+            .env_remove("KTOR_BIN")
+            .env("RUNNER_TEMP", self.path("temp"))
+            .env("GITHUB_SERVER_URL", format!("file://{}", self.path("server").display()))
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn accepts(&self) {
+        let output = self.install(&[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), self.installed().to_str().unwrap());
+        assert_eq!(Command::new(self.installed()).output().unwrap().stdout, b"genuine\n");
+    }
+
+    #[track_caller]
+    fn refuses(&self, why: &str) {
+        let output = self.install(&[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+        assert!(said.contains("::error title=ktor::") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn f8_a_flipped_byte_refuses_to_run() {
+    let flipped = BINARY.replace("genuine", "fenuine");
+    let release = Release::new();
+    release.serve(&flipped);
+    release.refuses("not those that this revision of the action lists");
+    assert!(!release.installed().exists());
+
+    release.serve(BINARY);
+    release.accepts();
+    // One that lies there is verified as well, and fetched anew where it is not the right one.
+    fs::write(release.installed(), &flipped).unwrap();
+    release.accepts();
+    fs::write(release.installed(), &flipped).unwrap();
+    release.serve(&flipped);
+    release.refuses("not those that this revision of the action lists");
+    fs::remove_file(release.served(std::env::consts::ARCH)).unwrap();
+    release.refuses("cannot download");
+
+    // What is right is not fetched again.
+    fs::write(release.installed(), BINARY).unwrap();
+    release.accepts();
+}
+
+#[test]
+fn f8_only_what_the_table_lists_or_the_caller_names_is_run() {
+    let release = Release::new();
+    fs::write(release.path("action/ktor.sha256"), "# nothing\n").unwrap();
+    release.refuses("lists no released binary");
+
+    let own = env!("CARGO_BIN_EXE_ktor");
+    let output = release.install(&[("KTOR_BIN", own)]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), own);
+    assert!(!release.install(&[("KTOR_BIN", "/nonexistent/ktor")]).status.success());
+}
+
+#[test]
+fn the_shipped_table_is_sound() {
+    for line in read(".github/ktor.sha256").lines().filter(|line| !line.starts_with('#')) {
+        let (sum, file) = line.split_once("  ").unwrap();
+        assert!(sum.len() == 64 && sum.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{line}");
+        let (version, name) = file.split_once('/').unwrap();
+        assert!(version.starts_with('v') && name.starts_with("ktor-") && name.ends_with("-linux-musl"), "{line}");
+    }
+}
