@@ -223,9 +223,15 @@ fn checked(
 
 /// The commit, where this run covers everything that could have changed since the last one.
 fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Ledger {
-    let whole = sources.tree.projects().iter().chain(entries.projects()).all(|project| scope.contains(project));
+    // Changes that someone named (`--base`) say nothing about what else happened since the last run.
+    let untouched = |project: &ProjectPath| match (&request.since, &request.scope.touched) {
+        (Since::Ledger { .. }, Some(touched)) => !touched.contains(project),
+        _ => false,
+    };
+    let known = sources.tree.projects();
+    let covered = known.iter().chain(entries.projects()).all(|project| scope.contains(project) || untouched(project));
     match (&request.commit, start) {
-        (Some(commit), Start::Settled) if whole => Ledger::Current(commit.clone()),
+        (Some(commit), Start::Settled) if covered => Ledger::Current(commit.clone()),
         _ => Ledger::Stale,
     }
 }
