@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ const ATTEMPTS: usize = 5;
 pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let context = context(variables)?;
     let voice = Voice::new(args, &context, console)?;
-    let action = Action { args, variables, console, context: &context, voice: &voice };
+    let action = Action { args, variables, console, context: &context, voice: &voice, target: OnceLock::new() };
     let done = match &context.event {
         Event::PullRequest(pull) if pull.action == "closed" && pull.merged => action.merged(pull).await,
         Event::PullRequest(pull) if pull.action == "closed" => action.closed(pull).await,
@@ -52,11 +53,8 @@ pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) ->
     };
     if let Err(error) = &done {
         voice.outputs(&[("result", "failed")]);
-        if let Event::PullRequest(pull) = &context.event {
-            let heading = Heading { target: args.target.as_deref().unwrap_or("ktor"), ..Heading::default() };
-            if !voice.has_spoken() {
-                voice.failure(pull.number, &pull.head_sha, &heading, error.first()).await;
-            }
+        if !voice.has_reported() {
+            action.failed(error).await;
         }
     }
     done
@@ -74,13 +72,14 @@ fn context(variables: &Variables) -> Result<Context, CliError> {
     Context::from_parts(&variables.with_prefix("GITHUB_"), &payload).map_err(|error| CliError::failure(&error))
 }
 
-#[derive(Clone, Copy)]
 struct Action<'a> {
     args: &'a ActionArgs,
     variables: &'a Variables,
     console: &'a Console,
     context: &'a Context,
     voice: &'a Voice<'a>,
+    /// What the comment is about, as soon as it is known.
+    target: OnceLock<String>,
 }
 
 impl Action<'_> {
@@ -93,7 +92,24 @@ impl Action<'_> {
     async fn open(&self) -> Result<Project, CliError> {
         let path = &self.args.project.path;
         let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
-        Project::open(&path, self.variables).await
+        let project = Project::open(&path, self.variables).await?;
+        self.target.get_or_init(|| self.target(&project));
+        Ok(project)
+    }
+
+    /// Tells why the run came to no plan.
+    async fn failed(&self, error: &CliError) {
+        let (pulls, is_apply) = match &self.context.event {
+            Event::PullRequest(pull) => (vec![(pull.number, pull.head_sha.clone())], pull.merged),
+            Event::Push(push) => (self.voice.pulls_of(&push.after).await, true),
+            _ => (Vec::new(), true),
+        };
+        let target = self.args.target.as_ref().or(self.target.get()).map_or("ktor", String::as_str);
+        // An apply is repeated with what was reviewed for it. A plan that cannot be made shows nothing to review.
+        let reviewed = if is_apply { self.voice.comments(&pulls, target).await } else { BTreeMap::new() };
+        let run = self.context.run_url();
+        let heading = Heading { target, run: Some(&run), ..Heading::default() };
+        self.voice.failure(&pulls, &reviewed, &heading, error.first()).await;
     }
 
     fn run_name(&self) -> String {
@@ -204,6 +220,9 @@ impl Action<'_> {
     }
 
     async fn merged(&self, pull: &PullRequest) -> Result<Exit, CliError> {
+        if self.context.default_branch.as_ref().is_some_and(|default| *default != pull.base_ref) {
+            return Ok(self.nothing(&format!("{} is not the default branch", pull.base_ref)));
+        }
         let commit = pull.merge_commit_sha.clone().unwrap_or_else(|| self.context.sha.clone());
         self.applied(&commit, Some((pull.number, pull.head_sha.clone()))).await
     }
@@ -235,7 +254,7 @@ impl Action<'_> {
         for _ in 0..ATTEMPTS {
             if !matches!(self.context.event, Event::WorkflowDispatch) {
                 request.since = self.since(&project, &cluster, &head).await?;
-                if let Some(why) = superseded(repository, &request.since, &head).await? {
+                if let Some(why) = self.superseded(repository, &request.since, &head).await? {
                     return Ok(self.nothing(&why));
                 }
             }
@@ -255,6 +274,30 @@ impl Action<'_> {
             run: Some(&run),
         };
         self.conclude(result, &pulls, &comments, heading).await
+    }
+
+    /// Why there is nothing to apply: the root was finalized at this commit already, or at a later one.
+    async fn superseded(
+        &self,
+        repository: &Repository,
+        since: &Since,
+        head: &Commit,
+    ) -> Result<Option<String>, CliError> {
+        let Since::Ledger { commit: Some(ledger), .. } = since else { return Ok(None) };
+        let Ok(ledger) = ledger.parse::<Commit>() else { return Ok(None) };
+        if ledger == *head {
+            return Ok(Some(format!("{head} was applied already")));
+        }
+        // The usual case, which asks nobody.
+        if repository.parents(head).await?.contains(&ledger) {
+            return Ok(None);
+        }
+        let is_late = match repository.is_ancestor(head, &ledger).await? {
+            Ancestry::Ancestor => true,
+            Ancestry::NotAncestor => false,
+            Ancestry::Unknown => self.voice.is_ancestor(head.as_str(), ledger.as_str()).await.unwrap_or_default(),
+        };
+        Ok(is_late.then(|| format!("superseded: {ledger}, which is later, was applied already")))
     }
 
     async fn conclude(
@@ -278,12 +321,7 @@ impl Action<'_> {
                 let report = Report { plan, outcome: Some(outcome), heading, error };
                 self.voice.outcome(pulls, comments, &report).await
             }
-            None => {
-                if let (Some((number, head)), Some(error)) = (pulls.first(), &error) {
-                    self.voice.failure(*number, head, &heading, error.first()).await;
-                }
-                None
-            }
+            None => None,
         };
         match (progress, error) {
             (Some((plan, _)), None) => {
@@ -354,19 +392,6 @@ async fn available(repository: &Repository, commit: &str) -> Result<Commit, CliE
         repository.fetch_commit("origin", &commit).await?;
     }
     Ok(commit)
-}
-
-/// Why there is nothing to apply: the root was finalized at this commit already, or at a later one.
-async fn superseded(repository: &Repository, since: &Since, head: &Commit) -> Result<Option<String>, CliError> {
-    let Since::Ledger { commit: Some(ledger), .. } = since else { return Ok(None) };
-    let Ok(ledger) = ledger.parse::<Commit>() else { return Ok(None) };
-    if ledger == *head {
-        return Ok(Some(format!("{head} was applied already")));
-    }
-    match repository.is_ancestor(head, &ledger).await? {
-        Ancestry::Ancestor => Ok(Some(format!("superseded: {ledger}, which is later, was applied already"))),
-        Ancestry::NotAncestor | Ancestry::Unknown => Ok(None),
-    }
 }
 
 /// Appends to a file that the runner named.

@@ -10,7 +10,7 @@ use super::args::ActionArgs;
 use super::diagnostic::{CliError, Console, chain};
 use super::env;
 use crate::forge::{
-    Context, Forge, Freshness, Marker, Patience, Settings, Sticky, Token, Upserted, hidden_block, workflow,
+    Context, Forge, Freshness, Marker, Patience, Relation, Settings, Sticky, Token, Upserted, hidden_block, workflow,
 };
 use crate::object::ident::{Ident, ObjectKey};
 use crate::plan::build::Plan;
@@ -40,7 +40,7 @@ pub struct Voice<'a> {
     forge: Option<Forge>,
     context: &'a Context,
     console: &'a Console,
-    spoken: AtomicBool,
+    reported: AtomicBool,
 }
 
 impl<'a> Voice<'a> {
@@ -69,12 +69,12 @@ impl<'a> Voice<'a> {
                 None
             }
         };
-        Ok(Self { forge, context, console, spoken: AtomicBool::new(false) })
+        Ok(Self { forge, context, console, reported: AtomicBool::new(false) })
     }
 
-    /// Whether a comment was written.
-    pub fn has_spoken(&self) -> bool {
-        self.spoken.load(Ordering::Relaxed)
+    /// Whether the run's end was told already.
+    pub fn has_reported(&self) -> bool {
+        self.reported.load(Ordering::Relaxed)
     }
 
     /// A pull request's plan: comment and summary. Returns the comment's page.
@@ -107,11 +107,20 @@ impl<'a> Voice<'a> {
         url
     }
 
-    /// A run that came to no plan.
-    pub async fn failure(&self, number: u64, head: &str, heading: &Heading<'_>, error: &str) {
+    /// A run that came to no plan. What `comments` hold of a pull request's reviewed set stays in its comment.
+    pub async fn failure(
+        &self,
+        pulls: &[(u64, String)],
+        comments: &BTreeMap<u64, Value>,
+        heading: &Heading<'_>,
+        error: &str,
+    ) {
         let text = markdown::failure(heading, error);
         self.write_summary(&text);
-        self.say(number, head, heading.target, Vec::new(), text).await;
+        for (number, head) in pulls {
+            let hidden = comments.get(number).map(|set| hidden_block(CLEANUP, set));
+            self.say(*number, head, heading.target, hidden.into_iter().collect(), text.clone()).await;
+        }
     }
 
     /// A pull request that was closed without a merge.
@@ -136,6 +145,21 @@ impl<'a> Voice<'a> {
                 self.console.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
                 Vec::new()
             }
+        }
+    }
+
+    /// Whether `ancestor` lies in the history of `descendant`, as far as the forge knows.
+    pub async fn is_ancestor(&self, ancestor: &str, descendant: &str) -> Option<bool> {
+        let compared = match self.forge.as_ref()?.compare_files(ancestor, descendant).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                self.console.notice(&format!("which commit is the later one is not known: {}", chain(&error)));
+                return None;
+            }
+        };
+        match compared.relation {
+            Some(relation) => Some(matches!(relation, Relation::Ahead | Relation::Identical)),
+            None => compared.merge_base_sha.map(|base| base == ancestor),
         }
     }
 
@@ -174,6 +198,7 @@ impl<'a> Voice<'a> {
     }
 
     fn write_summary(&self, text: &str) {
+        self.reported.store(true, Ordering::Relaxed);
         let Some(file) = &self.context.step_summary else { return };
         if let Err(error) = append(file, &workflow::step_summary(text)) {
             self.console.notice(&format!("the step summary was not written: {error}"));
@@ -187,7 +212,6 @@ impl<'a> Voice<'a> {
         let sticky = Sticky { marker: Marker::new(target), freshness, hidden, text };
         match forge.upsert_sticky(number, &sticky).await {
             Ok(upserted) => {
-                self.spoken.store(true, Ordering::Relaxed);
                 if let Upserted::Superseded { .. } = &upserted {
                     self.console
                         .notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
