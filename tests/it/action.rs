@@ -1,6 +1,7 @@
 //! Tests of `ktor action` as the built binary.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ktor_action::git::commit::Commit;
 
@@ -27,6 +28,14 @@ fn retire_banner(story: &Story) {
 
 fn values<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, String> {
     values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// A kubeconfig of a server that nobody runs.
+fn nowhere(story: &Story, checkout: &TestRepository) -> PathBuf {
+    let text = std::fs::read_to_string(story.kubeconfig()).unwrap();
+    let file = checkout.home().join("kubeconfig");
+    std::fs::write(&file, text.replace(story.plane.url(), "https://127.0.0.1:1")).unwrap();
+    file
 }
 
 #[track_caller]
@@ -127,10 +136,7 @@ fn c7_an_apply_that_failed_is_repeated_with_the_same_reviewed_set() {
     ended(&story.run(&opened, &merge), 0, "changes");
     let (closed, merged) = story.merge();
     let checkout = TestRepository::checkout(&story.origin, &merged);
-    let nowhere = checkout.home().join("kubeconfig");
-    let text = std::fs::read_to_string(story.kubeconfig()).unwrap();
-    std::fs::write(&nowhere, text.replace(story.plane.url(), "https://127.0.0.1:1")).unwrap();
-    ended(&story.run_in(&checkout, &closed, Some(&nowhere)), 1, "failed");
+    ended(&story.run_in(&checkout, &closed, Some(&nowhere(&story, &checkout))), 1, "failed");
     assert_eq!(story.hidden_cleanup(), ["banner"]);
     ended(&story.run(&closed, &merged), 0, "applied");
     assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
@@ -205,7 +211,7 @@ fn f6_a_forks_pull_request_never_reaches_a_cluster_that_is_configured() {
         event.payload()["pull_request"]["user"]["login"] = "dependabot[bot]".into();
         event
     };
-    for event in [story.propose("synchronize", |_| ()).0.from_fork(), dependabot(opened)] {
+    for event in [opened.clone().from_fork(), dependabot(opened)] {
         let checkout = TestRepository::checkout(&story.origin, &merge);
         let nowhere = checkout.home().join("kubeconfig");
         std::fs::write(&nowhere, "no kubeconfig at all: [").unwrap();
@@ -226,6 +232,32 @@ fn f6_a_pull_request_that_is_closed_unmerged_says_so() {
     assert!(body.contains("closed without") || body.contains("Closed without"), "{body}");
     assert_eq!(story.versions(), before);
     assert_eq!(story.live().len(), 3);
+}
+
+#[test]
+fn f6_a_merge_into_another_branch_applies_nothing() {
+    let (story, _) = applied("action-branch");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let before = story.versions();
+    let (mut closed, merged) = story.merge();
+    closed.payload()["pull_request"]["base"]["ref"] = "release".into();
+    ended(&story.run(&closed, &merged), 0, "nothing");
+    assert_eq!(story.versions(), before);
+}
+
+#[test]
+fn f6_a_push_that_fails_early_is_told_in_the_comment_of_its_pull_request() {
+    let (story, _) = applied("action-early");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let (_, merged) = story.merge();
+    let checkout = TestRepository::checkout(&story.origin, &merged);
+    let ran = story.run_in(&checkout, &pushed(&merged, &merged), Some(&nowhere(&story, &checkout)));
+    ended(&ran, 1, "failed");
+    assert!(story.comment().body.contains("Connection refused"), "{}", story.comment().body);
+    assert!(ran.summary.contains("Connection refused"), "{}", ran.summary);
+    assert_eq!(story.hidden_cleanup(), ["banner"]);
 }
 
 #[test]
@@ -273,7 +305,7 @@ fn f1_a_tree_that_was_broken_from_the_start_gets_its_comment() {
     });
     let ran = story.run(&opened, &merge);
     ended(&ran, 1, "failed");
-    assert!(story.comment().body.contains("k8s/.ktor.yaml"), "{}", story.comment().body);
+    assert!(story.comment().body.contains(".ktor.yaml:2:"), "{}", story.comment().body);
 }
 
 #[test]
