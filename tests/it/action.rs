@@ -195,7 +195,7 @@ fn f6_a_forks_pull_request_gets_an_offline_plan_and_a_green_check() {
     let (story, _) = applied("action-fork");
     let (opened, merge) = story.propose("opened", retire_banner);
     let checkout = TestRepository::checkout(&story.origin, &merge);
-    let ran = story.run_in(&checkout, &opened.from_fork(), None);
+    let ran = story.run_in(&checkout, &opened.forked(), None);
     ended(&ran, 0, "changes");
     let body = story.comment().body;
     assert!(body.contains("## Offline plan"), "{body}");
@@ -211,7 +211,7 @@ fn f6_a_forks_pull_request_never_reaches_a_cluster_that_is_configured() {
         event.payload()["pull_request"]["user"]["login"] = "dependabot[bot]".into();
         event
     };
-    for event in [opened.clone().from_fork(), dependabot(opened)] {
+    for event in [opened.clone().forked(), dependabot(opened)] {
         let checkout = TestRepository::checkout(&story.origin, &merge);
         let nowhere = checkout.home().join("kubeconfig");
         std::fs::write(&nowhere, "no kubeconfig at all: [").unwrap();

@@ -268,7 +268,7 @@ impl Event {
 
     /// The pull request, as if it came from someone's fork.
     #[must_use]
-    pub fn from_fork(mut self) -> Self {
+    pub fn forked(mut self) -> Self {
         self.payload["pull_request"]["head"]["repo"]["id"] = json!(77);
         self.payload["pull_request"]["head"]["repo"]["fork"] = json!(true);
         self
