@@ -25,7 +25,7 @@ esac
 
 # A line of the table: SHA-256, version/name.
 table=$(dirname "${BASH_SOURCE[0]}")/ktor.sha256
-sum= file=
+sum="" file=""
 while read -r line_sum line_file; do
   case $line_file in v*/ktor-"$arch"-linux-musl) sum=$line_sum file=$line_file ;; esac
 done <"$table"
