@@ -10,7 +10,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::payload::Payload;
+use super::shard::{self, Head, Shard};
 use crate::object::mark::Root;
+use crate::project::path::ProjectPath;
 
 /// The Secret's type.
 pub const SECRET_TYPE: &str = "kubernator.io/project-state";
@@ -25,6 +27,8 @@ pub const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
 
 /// Decompressed, a state is never larger: a Secret holds 1 MiB, and idents compress no better than this.
 const LARGEST: u64 = 64 * 1024 * 1024;
+/// A state that takes more bytes in its Secret is written in shards. The Secret may hold 1 MiB.
+const LARGEST_WHOLE: usize = 900 * 1024;
 
 /// A state that cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,20 @@ pub enum StateError {
     /// The payload is no state.
     #[error("the state cannot be understood: rebuild it from the live marks with `ktor state rebuild`")]
     Malformed(#[source] serde_json::Error),
+    /// A head lists what no run writes.
+    #[error(
+        "the state's list of shards cannot be understood: rebuild it from the live marks with `ktor state rebuild`"
+    )]
+    WrongHead,
+    /// A shard is not there, and the head that refers to it does not change.
+    #[error("the state's shard {0} is missing: rebuild the state from the live marks with `ktor state rebuild`")]
+    MissingShard(String),
+    /// A shard holds something else than its digest says, or belongs to someone else.
+    #[error("the state's shard {0} is damaged: rebuild the state from the live marks with `ktor state rebuild`")]
+    OtherContent(String),
+    /// More than a state can hold.
+    #[error("the state has more objects than one root can record: divide the root")]
+    TooManyObjects,
     /// An entry names a project of another root.
     #[error("the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild`")]
     ForeignProject(String),
@@ -67,38 +85,100 @@ pub enum StateError {
 
 /// Encodes a payload.
 pub fn encode(payload: &Payload) -> Vec<u8> {
-    // Writing to memory and serializing maps with text keys cannot fail; an empty state would be refused on reading.
-    let json = serde_json::to_vec(payload).unwrap_or_default();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(&json).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
+    // Serializing maps with text keys cannot fail; an empty state would be refused on reading.
+    gzip(&serde_json::to_vec(payload).unwrap_or_default())
 }
 
-/// Decodes a payload and holds it to its root.
+/// Encodes a payload as its Secret is to hold it: whole, or as a head and the shards to write before it.
+///
+/// # Errors
+///
+/// More objects than any reader would accept.
+pub fn encode_all(payload: &Payload) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
+    let json = serde_json::to_vec(payload).unwrap_or_default();
+    if json.len() as u64 <= LARGEST {
+        let whole = gzip(&json);
+        if whole.len() <= LARGEST_WHOLE {
+            return Ok((whole, Vec::new()));
+        }
+    }
+    drop(json);
+    let (head, shards) = shard::split(payload)?;
+    Ok((gzip(&serde_json::to_vec(&head).unwrap_or_default()), shards))
+}
+
+pub(super) fn gzip(json: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    encoder.write_all(json).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+/// Decompresses no more than `largest` bytes.
+pub(super) fn gunzip(data: &[u8], largest: u64) -> Result<Vec<u8>, StateError> {
+    let mut json = Vec::new();
+    MultiGzDecoder::new(data).take(largest + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
+    if json.len() as u64 > largest { Err(StateError::TooLarge) } else { Ok(json) }
+}
+
+/// What a state's Secret holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// The state itself.
+    Whole(Payload),
+    /// Where its parts are.
+    Sharded(Head),
+}
+
+/// Reads what a state's Secret holds.
+///
+/// # Errors
+///
+/// As for [`decode`]; a head that no run wrote.
+pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
+    let json = gunzip(data, LARGEST)?;
+    match version(&json)?.as_str() {
+        "1" => whole(&json, root).map(Recorded::Whole),
+        "2" => serde_json::from_slice::<Head>(&json).map_err(StateError::Malformed)?.check().map(Recorded::Sharded),
+        _ => Err(StateError::UnknownVersion(version(&json)?)),
+    }
+}
+
+/// Decodes a payload that stands in one Secret, and holds it to its root.
 ///
 /// # Errors
 ///
 /// A payload that is damaged, too large, of another version or with another root's projects.
 pub fn decode(data: &[u8], root: &Root) -> Result<Payload, StateError> {
+    let json = gunzip(data, LARGEST)?;
+    match version(&json)?.as_str() {
+        "1" => whole(&json, root),
+        _ => Err(StateError::UnknownVersion(version(&json)?)),
+    }
+}
+
+fn version(json: &[u8]) -> Result<String, StateError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: String,
     }
-    let mut json = Vec::new();
-    MultiGzDecoder::new(data).take(LARGEST + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
-    if json.len() as u64 > LARGEST {
-        return Err(StateError::TooLarge);
-    }
-    let Versioned { version } = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-    if version != "1" {
-        return Err(StateError::UnknownVersion(version));
-    }
-    let payload: Payload = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-    let projects = payload.resources.projects().chain(payload.pending.projects());
-    let foreign = projects.into_iter().find(|project| project.root() != *root.segment()).map(ToString::to_string);
-    match foreign {
-        Some(foreign) => Err(StateError::ForeignProject(foreign)),
-        None => Ok(payload),
+    let Versioned { version } = serde_json::from_slice(json).map_err(StateError::Malformed)?;
+    Ok(version)
+}
+
+fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
+    let payload: Payload = serde_json::from_slice(json).map_err(StateError::Malformed)?;
+    check_projects(payload.resources.projects().chain(payload.pending.projects()), root)?;
+    Ok(payload)
+}
+
+/// Refuses another root's projects.
+pub(super) fn check_projects<'a>(
+    projects: impl IntoIterator<Item = &'a ProjectPath>,
+    root: &Root,
+) -> Result<(), StateError> {
+    match projects.into_iter().find(|project| project.root() != *root.segment()) {
+        Some(foreign) => Err(StateError::ForeignProject(foreign.to_string())),
+        None => Ok(()),
     }
 }
 

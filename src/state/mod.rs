@@ -4,4 +4,5 @@
 
 pub mod codec;
 pub mod payload;
+pub mod shard;
 pub mod transition;

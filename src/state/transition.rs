@@ -57,7 +57,12 @@ impl Prior {
     /// A state that cannot be used; nothing may be changed then.
     pub fn read(data: &[u8], annotations: &BTreeMap<String, String>, root: &Root) -> Result<Self, StateError> {
         codec::check_root(annotations, root)?;
-        let Payload { finalized, pending, resources, version: Version::One } = codec::decode(data, root)?;
+        Ok(Self::of(codec::decode(data, root)?, data, annotations))
+    }
+
+    /// What a payload means that was read from this Secret and, where it is sharded, from its shards.
+    pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>) -> Self {
+        let Payload { finalized, pending, resources, version: Version::One } = payload;
         let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == codec::digest(data));
         let settled = finalized && ours;
         let ledger = match annotations.get(LEDGER_ANNOTATION) {
@@ -67,7 +72,7 @@ impl Prior {
         let mut entries = resources;
         entries.union(&pending);
         let start = if settled { Start::Settled } else { Start::Unsettled };
-        Ok(Self { entries, start, ledger, exists: true })
+        Self { entries, start, ledger, exists: true }
     }
 
     /// Adds what a sweep found live with our mark.
