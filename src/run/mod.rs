@@ -11,3 +11,5 @@ pub mod observe;
 pub mod reconcile;
 pub mod record;
 pub mod sources;
+
+mod shards;

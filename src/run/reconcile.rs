@@ -12,6 +12,7 @@ use crate::plan::outcome::Outcome;
 use crate::run::decide::{Decided, RunRequest, decide};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
+use crate::run::record::Store;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
 
@@ -61,6 +62,8 @@ async fn reconcile_locked(
     sources: &Sources,
     interrupt: &Interrupt,
 ) -> Result<Reconciled, RunError> {
+    let RunRequest { root, policy, .. } = request;
+    Store::claim(cluster, lock, &policy.state_namespace, root, &request.run).await?;
     let Decided { plan, pending, desired, observed, mut store, ledger } = decide(cluster, request, sources).await?;
     check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
