@@ -5,7 +5,6 @@
 //! because runs see nothing else: each such server is gone on from once, and counted for all of its pasts.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -14,7 +13,8 @@ use super::choice::{Choice, Forest, NAMESPACE, Tree};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::{Request, World};
-use super::site::{Flying, Moment, Site, When};
+use super::script::{Script, Step};
+use super::site::{Moment, Site, When};
 
 /// What may be asked of a run that crashes.
 const CHOICES: [Choice; 8] = [
@@ -36,7 +36,7 @@ const GOALS: [Tree; 3] = [Tree::Whole, Tree::Dropped, Tree::Moved];
 pub struct Past {
     pub world: World,
     /// One of its pasts, step by step.
-    pub steps: Vec<String>,
+    pub script: Script,
     /// How many pasts lead here.
     pub pasts: u128,
 }
@@ -85,56 +85,49 @@ pub fn beginning() -> World {
     world
 }
 
-/// Goes on from a past with a run that may crash anywhere.
-async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<(Past, Option<Flying>)> {
+/// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are it.
+async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
     let site = Site::new(past.world.clone());
     site.watch_moments();
-    let ended = run(&site, forest, &Run::of(format!("run-{level}"), choice)).await;
-    assert_clean(&site, &past.steps, &format!("{choice}"));
-    let after = |step: String, world: World, points: usize, flying: Option<Flying>| {
-        let steps = past.steps.iter().cloned().chain([step]).collect();
-        (Past { world, steps, pasts: past.pasts * points as u128 }, flying)
+    drop(run(&site, forest, &Run::of(format!("run-{level}"), choice)).await);
+    let moments = site.take_moments();
+    fail_on(&site.violations(), &site, &past.script.then(Step { choice, crash: None }).to_string());
+    let left = |world: World, crash: Option<(usize, When)>, points: usize| Past {
+        world,
+        script: past.script.then(Step { choice, crash }),
+        pasts: past.pasts * points as u128,
     };
-    let mut pasts: Vec<_> = site
-        .take_moments()
-        .into_iter()
-        .map(|Moment { number, line, when, world, under_way, points }| {
-            let when = match when {
-                When::Before => "before",
-                When::After => "after",
-                When::Flying => "with its request under way:",
-            };
-            after(format!("{choice}, crashed {when} request {number}, {line}"), world, points, under_way)
-        })
-        .collect();
-    let ended = match ended.result {
-        Ok(_) => "to its end".to_owned(),
-        Err(error) => format!("ended: {error}"),
-    };
-    pasts.push(after(format!("{choice}, {ended}"), site.world(), 1, None));
-    pasts
+    let crashed = moments.into_iter().filter(|moment| moment.under_way.is_none());
+    let crashed = crashed.map(|Moment { number, when, world, points, .. }| left(world, Some((number, when)), points));
+    crashed.chain([left(site.world(), None, 1)]).collect()
 }
 
-/// Fails with the script where anything does not hold.
-pub fn assert_clean(site: &Site, steps: &[String], last: &str) {
-    fail_on(&site.violations(), site, steps, last);
+/// Plays a script, and settles on a goal.
+async fn play(forest: &Forest, script: &Script, goal: Tree) -> (World, Vec<String>, Site) {
+    let mut world = beginning();
+    for (level, step) in script.0.iter().enumerate() {
+        let pasts = crash(forest, &Past { world, script: Script::default(), pasts: 1 }, step.choice, level + 1).await;
+        let left = pasts.into_iter().find(|past| past.script.0[0].crash == step.crash);
+        world = left.unwrap_or_else(|| panic!("no run gets to {step}")).world;
+    }
+    let site = Site::new(world.clone());
+    let violations = settle(&site, forest, goal).await;
+    (world, violations, site)
 }
 
-/// Fails with the script where anything does not hold.
-pub fn fail_on(violations: &[String], site: &Site, steps: &[String], last: &str) {
+/// Fails with the script and every request where anything does not hold.
+pub fn fail_on(violations: &[String], site: &Site, script: &str) {
     if violations.is_empty() {
         return;
     }
-    let mut script = String::new();
-    for (number, step) in steps.iter().map(String::as_str).chain([last]).enumerate() {
-        let _ = writeln!(script, "{}. {step}", number + 1);
-    }
-    panic!("{}\n\nscript:\n{script}\nrequests:\n{}", violations.join("\n"), site.journal().join("\n"));
+    let requests: Vec<String> =
+        site.journal().iter().enumerate().map(|(number, line)| format!("{:4}. {line}", number + 1)).collect();
+    panic!("{}\n\nscript: {script}\n{}", violations.join("\n"), requests.join("\n"));
 }
 
 /// Every server that `levels` runs can leave, crashing anywhere, and how many ways lead there.
 async fn explore(forest: &Forest, levels: usize, size: &mut Size) -> BTreeMap<u64, Past> {
-    let first = Past { world: beginning(), steps: Vec::new(), pasts: 1 };
+    let first = Past { world: beginning(), script: Script::default(), pasts: 1 };
     let mut reached = BTreeMap::from([(first.world.digest(), first)]);
     let mut frontier: Vec<Past> = reached.values().cloned().collect();
     for level in 1..=levels {
@@ -143,13 +136,10 @@ async fn explore(forest: &Forest, levels: usize, size: &mut Size) -> BTreeMap<u6
             for choice in CHOICES {
                 let pasts = crash(forest, past, choice, level).await;
                 size.runs += 1;
-                for (past, flying) in pasts {
-                    if flying.is_some() {
-                        continue;
-                    }
-                    size.points += 1;
-                    size.scenarios += past.pasts;
-                    next.entry(past.world.digest()).and_modify(|known| known.pasts += past.pasts).or_insert(past);
+                for left in pasts {
+                    size.points += usize::try_from(left.pasts / past.pasts).unwrap();
+                    size.scenarios += left.pasts;
+                    next.entry(left.world.digest()).and_modify(|known| known.pasts += left.pasts).or_insert(left);
                 }
             }
         }
@@ -173,7 +163,7 @@ async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, size: &mut 
             if foreigners(&site.world()) != foreign {
                 violations.push("nothing foreign is touched: someone else's object changed".to_owned());
             }
-            fail_on(&violations, &site, &past.steps, &format!("settle on {}", goal.name()));
+            fail_on(&violations, &site, &format!("{}; settle on {}", past.script, goal.name()));
         }
     }
 }
@@ -187,4 +177,18 @@ async fn o2_superset_every_crash_point_of_up_to_three_runs() {
     println!("explored {size:?} in {:?}", began.elapsed());
     reach_goals(&forest, &reached, &mut size).await;
     println!("crash points enumerated: {size:?} in {:?}", began.elapsed());
+}
+
+/// Scripts that once showed a defect, and one that shows that scripts can be played.
+#[tokio::test(start_paused = true)]
+async fn scripts_can_be_played_again() {
+    let forest = Forest::grow().await;
+    for text in ["whole @9 after; moved -I demo.b @80 before; dropped", "renewed; dropped without cleanup; moved @14 after"] {
+        let script = Script::parse(text, &CHOICES).unwrap();
+        assert_eq!(script.to_string(), text);
+        let (world, violations, site) = play(&forest, &script, Tree::Whole).await;
+        fail_on(&violations, &site, text);
+        assert_eq!(play(&forest, &script, Tree::Whole).await.0.digest(), world.digest(), "{text}");
+    }
+    assert_eq!(Script::parse("whole @x", &CHOICES), Err("whole @x".to_owned()));
 }

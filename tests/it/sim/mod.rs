@@ -10,5 +10,6 @@ mod crashes;
 mod history;
 mod invariant;
 mod model;
+mod script;
 mod site;
 mod trouble;

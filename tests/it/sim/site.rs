@@ -232,7 +232,7 @@ impl Site {
                 Some(Fate::Refused(status)) => refusal(status),
                 _ => {
                     let mut answer = inside.land(&request, now, name);
-                    if matches!(fate, Some(Fate::Partial)) {
+                    if matches!(fate, Some(Fate::Partial)) && request.target.contains("limit=") {
                         halve(&mut answer);
                     }
                     answer

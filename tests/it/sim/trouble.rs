@@ -30,7 +30,7 @@ async fn check(site: &Site, forest: &Forest, tree: Tree, steps: &[String]) {
     if foreigners(&site.world()) != foreigners(&beginning()) {
         violations.push("nothing foreign is touched: someone else's object changed".to_owned());
     }
-    fail_on(&violations, site, steps, &format!("settle on {}", tree.name()));
+    fail_on(&violations, site, &format!("{}; settle on {}", steps.join("; "), tree.name()));
 }
 
 /// How many requests a run makes on a server.
