@@ -291,9 +291,10 @@ async fn o14_kubernators_finalize_between_two_crashed_runs_leaks_nothing() {
 #[test]
 fn o14_what_kubernator_forgot_with_cleanup_off_is_found_by_its_label() {
     let (bench, ns) = project("forgetting");
-    for name in ["kept", "labelled"] {
-        bench.write(&format!("a/{name}.yaml"), &config_map(&ns, name, "1"));
-    }
+    bench.write("a/kept.yaml", &config_map(&ns, "kept", "1"));
+    // Of a kind that nothing else here is: only a sweep of every kind can find it.
+    let account = format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: labelled, namespace: {ns}}}\n");
+    bench.write("a/labelled.yaml", &account);
     bench.apply();
     // What Kubernator alone ever applied carries no label.
     bench.write("b/unlabelled.yaml", &config_map(&ns, "unlabelled", "1"));
@@ -307,9 +308,49 @@ fn o14_what_kubernator_forgot_with_cleanup_off_is_found_by_its_label() {
     assert_eq!(change(&plan, "cleanup", "labelled")["action"], "delete", "{plan:#}");
     assert_eq!(plan["cleanup"].as_array().unwrap().len(), 1, "{plan:#}");
     bench.apply();
-    assert!(!exists(&bench, &ns, "labelled") && exists(&bench, &ns, "kept"));
+    assert_eq!(bench.get("serviceaccount/labelled", Some(&ns)), None);
+    assert!(exists(&bench, &ns, "kept"));
     // As the README says, nobody can tell any more whose this is.
     assert!(exists(&bench, &ns, "unlabelled"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o14_kubernator_that_goes_on_without_its_lock_leaks_nothing() {
+    let (mut bench, ns) = project("going-on");
+    bench.write("a/theirs.yaml", &config_map(&ns, "theirs", "1"));
+    let direct = bench.kubeconfig().to_owned();
+    let (recorder, theirs) = holding(&bench, "theirs");
+    bench.through(recorder.kubeconfig(User::Admin));
+    let run = start(&bench);
+    theirs.reached().await;
+    let lease = format!("kubernator-project-{}-lock", bench.hash());
+    // In place of a stall of more than a minute.
+    bench.kubectl(&["delete", "lease", &lease, "-n", "kubernator-system"], "");
+
+    bench.remove("a/theirs.yaml").write("b/ours.yaml", &config_map(&ns, "ours", "1"));
+    let (recorder, ours) = holding(&bench, "ours");
+    bench.through(recorder.kubeconfig(User::Admin));
+    let our_run = bench.spawn(&["apply", "--yes"]);
+    ours.reached().await;
+    bench.through(direct);
+    // It creates, overwrites the record of our first phase with its own, and deletes our Lease.
+    theirs.open();
+    finished(run).await.exits(0);
+    assert_eq!(bench.lease(), None);
+    let before = bench.state_text();
+    assert!(before.contains("theirs") && !before.contains("ours"), "{before}");
+
+    // Our run does not overwrite what it did not read; the next one finds everything.
+    ours.open();
+    finished(our_run).await.exits(1).says("state");
+    assert_eq!(bench.state_text(), before);
+    assert!(exists(&bench, &ns, "theirs") && exists(&bench, &ns, "ours"));
+    let plan = bench.plan();
+    assert_eq!(change(&plan, "cleanup", "theirs")["action"], "delete", "{plan:#}");
+    bench.apply();
+    assert!(!exists(&bench, &ns, "theirs") && exists(&bench, &ns, "ours"));
+    assert_eq!(bench.recorded().1[&format!("{ns}.b")], ["ConfigMap ours"]);
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
 const MIRRORED: &str = "
