@@ -1,13 +1,32 @@
 //! Kubernator beside the binary: the two on one directory, one project and one API server.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
+use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User, sentence};
 use crate::support::kubernator::Kubernator;
+
+#[test]
+fn kubernator_that_cannot_be_set_up_says_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let set_up = |python: &Path| sentence(&Kubernator::set_up(folder.path(), python.as_os_str()).unwrap_err());
+    let absent = set_up(&folder.path().join("absent"));
+    assert!(absent.contains("install Python 3.11") && absent.contains("python3-venv"), "{absent}");
+
+    let lacking = folder.path().join("python");
+    fs::write(&lacking, "#!/bin/sh\n[ \"$1\" = -c ] && exit\necho 'ensurepip is not available'\nexit 1\n").unwrap();
+    fs::set_permissions(&lacking, fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..2 {
+        let failed = set_up(&lacking);
+        assert!(failed.contains("Debian's python3-venv") && failed.ends_with("ensurepip is not available"), "{failed}");
+    }
+}
 
 /// A project that both tools understand, with a namespace and two sub-projects.
 fn project(begins: &str) -> (Bench, String) {
@@ -342,7 +361,8 @@ async fn o14_kubernator_that_goes_on_without_its_lock_leaks_nothing() {
 
     // Our run does not overwrite what it did not read; the next one finds everything.
     ours.open();
-    finished(our_run).await.exits(1).says("state");
+    let told = "error: failed to write the state: someone else changed it meanwhile, so run again\n";
+    assert_eq!(finished(our_run).await.exits(1).stderr, told);
     assert_eq!(bench.state_text(), before);
     assert!(exists(&bench, &ns, "theirs") && exists(&bench, &ns, "ours"));
     let plan = bench.plan();

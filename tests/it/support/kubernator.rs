@@ -3,6 +3,7 @@
 //! It runs as it is published. What it would download while it runs is put into its cache when it is set up.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -29,17 +30,18 @@ impl Kubernator {
     /// Returns the one of the user's cache, where the first call of all sets it up.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Kubernator, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::set_up(&cache()).map_err(|error| sentence(&error))) {
+        match SHARED.get_or_init(|| Self::set_up(&cache(), OsStr::new("python3")).map_err(|error| sentence(&error))) {
             Ok(kubernator) => kubernator,
             Err(sentence) => panic!("{sentence}"),
         }
     }
 
-    fn set_up(cache: &Path) -> Result<Self, BinariesError> {
+    /// Sets it up below a folder, unless it is there already, with this Python.
+    pub fn set_up(cache: &Path, python: &OsStr) -> Result<Self, BinariesError> {
         let requirements = Path::new(FOLDER).join("requirements.txt");
         let client = Path::new(FOLDER).join("client.txt");
         // A virtual environment is bound to the Python that it was made with.
-        let mut which = Command::new("python3");
+        let mut which = Command::new(python);
         which.args(["-c", "import sys; print(sys.executable, sys.version)"]);
         let mut hash = Sha256::new();
         hash.update(output(&mut which)?);
@@ -47,10 +49,10 @@ impl Kubernator {
             hash.update(fs::read(list).map_err(|source| BinariesError::File { path: list.clone(), source })?);
         }
         let folder = once(&cache.join("kubernator"), &short(hash), |partial| {
-            output(Command::new("python3").args(["-m", "venv"]).arg(partial))?;
-            let python = || Command::new(partial.join("bin/python"));
-            output(python().args(["-m", "pip", "install", "--no-input", "--requirement"]).arg(&requirements))?;
-            let mut fetch = python();
+            output(Command::new(python).args(["-m", "venv"]).arg(partial))?;
+            let its_python = || Command::new(partial.join("bin/python"));
+            output(its_python().args(["-m", "pip", "install", "--no-input", "--requirement"]).arg(&requirements))?;
+            let mut fetch = its_python();
             fetch.args(["-m", "kubernator", "--pre-cache-k8s-client", CLIENT]);
             output(fetch.env("XDG_CACHE_HOME", partial.join("cache")).env("PIP_CONSTRAINT", &client)).map(drop)
         })?;
