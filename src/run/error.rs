@@ -47,8 +47,8 @@ pub enum RunError {
     #[error("the plan is refused: {0}")]
     Refused(String, Box<Plan>),
     /// The state could not be written. What was recorded before still holds; the next run goes on from there.
-    #[error("failed to write the state")]
-    WriteState(#[source] StateWriteError),
+    #[error("failed to {0}")]
+    WriteState(StateWriteError),
     /// Some objects failed; the rest was done. The next run goes on from there.
     #[error("{}", incomplete(.1))]
     Incomplete(Box<Plan>, Outcome),

@@ -98,6 +98,11 @@ impl Bench {
         self
     }
 
+    /// The kubeconfig through which the cluster is seen.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ktor"));
         command
@@ -170,6 +175,11 @@ impl Bench {
 
     /// The state as it is recorded, decoded here.
     pub fn state(&self) -> Value {
+        serde_json::from_str(&self.state_text()).unwrap()
+    }
+
+    /// The text of the recorded state.
+    pub fn state_text(&self) -> String {
         let name = format!("secret/kubernator-project-{}", self.hash());
         let secret = self.get(&name, Some("kubernator-system")).expect("there is a state");
         assert_eq!(secret["type"], "kubernator.io/project-state");
@@ -178,7 +188,7 @@ impl Bench {
         let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
         let mut json = String::new();
         GzDecoder::new(data.as_slice()).read_to_string(&mut json).unwrap();
-        serde_json::from_str(&json).unwrap()
+        json
     }
 
     /// The recorded names by project, and whether the state is finalized.
