@@ -5,6 +5,7 @@
 //! disturbs, with a plan that has to be empty, and with the invariants by their names. A counterexample is printed as
 //! numbered steps.
 
+mod agreement;
 mod choice;
 mod crashes;
 mod history;

@@ -146,20 +146,9 @@ impl Site {
         self.0.lock().unwrap().violations.clone()
     }
 
-    pub fn violated(&self, what: String) {
-        self.0.lock().unwrap().violations.push(what);
-    }
-
     /// What is still under way arrives now.
     pub fn arrive(&self) {
         self.0.lock().unwrap().arrive();
-    }
-
-    /// Does something to the server behind every actor's back.
-    pub fn edit<T>(&self, edit: impl FnOnce(&mut World, Timestamp) -> T) -> T {
-        let mut inside = self.0.lock().unwrap();
-        let now = inside.now(0);
-        edit(&mut inside.world, now)
     }
 
     /// A new actor's connection, and the count of the requests that it made so far.
@@ -184,11 +173,9 @@ impl Site {
     ) -> Result<Response<Body>, BoxError> {
         let (parts, body) = wired.into_parts();
         let body = body.collect_bytes().await?.to_vec();
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let request = Arc::new(Request {
             method: parts.method.clone(),
             target: parts.uri.to_string(),
-            content_type: header("content-type"),
             body,
         });
         let line = format!("{} {}", request.method, path_of(&request.target));

@@ -19,7 +19,6 @@ pub struct Request {
     pub method: Method,
     /// Path and query.
     pub target: String,
-    pub content_type: Option<String>,
     pub body: Vec<u8>,
 }
 
