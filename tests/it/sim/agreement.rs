@@ -53,12 +53,21 @@ fn lease(time: &str) -> Value {
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     let (one, two) = (|| config(json!({"a": "1", "b": "1"})), || config(json!({"a": "2"})));
     let patch = |operations: Value| ("PATCH", format!("{CONFIGS}/x?fieldManager=ktor"), operations);
-    let role = |verbs: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "agreement-x"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]});
+    let role = |verbs: Value| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "agreement-x"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]})
+    };
     vec![
         (
             "an apply creates, changes, removes, and changes nothing",
-            vec![apply("ktor", "", one()), apply("ktor", "", one()), apply("ktor", "", two()), get(), delete("", json!({})), get()],
+            vec![
+                apply("ktor", "", one()),
+                apply("ktor", "", one()),
+                apply("ktor", "", two()),
+                get(),
+                delete("", json!({})),
+                get(),
+            ],
         ),
         (
             "two managers conflict, and force decides",
@@ -145,7 +154,9 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 patch(json!([{"op": "test", "path": "/metadata/uid", "value": "no"}])),
                 patch(json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "$rv"}])),
                 apply("ktor", "", two()),
-                patch(json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "$old"}, {"op": "replace", "path": "/data/a", "value": "9"}])),
+                patch(
+                    json!([{"op": "replace", "path": "/metadata/resourceVersion", "value": "$old"}, {"op": "replace", "path": "/data/a", "value": "9"}]),
+                ),
                 get(),
             ],
         ),
@@ -163,8 +174,16 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 ("POST", LEASES.to_owned(), lease("2031-01-01T00:00:00Z")),
                 ("POST", LEASES.to_owned(), lease("2031-01-01T00:00:00.000Z")),
                 ("POST", LEASES.to_owned(), lease("2031-01-01T00:00:00.000000Z")),
-                ("PUT", format!("{LEASES}/x"), with(lease("2031-01-01T00:00:01.000000Z"), json!({"resourceVersion": "$rv"}))),
-                ("PUT", format!("{LEASES}/x"), with(lease("2031-01-01T00:00:02.000000Z"), json!({"resourceVersion": "$old"}))),
+                (
+                    "PUT",
+                    format!("{LEASES}/x"),
+                    with(lease("2031-01-01T00:00:01.000000Z"), json!({"resourceVersion": "$rv"})),
+                ),
+                (
+                    "PUT",
+                    format!("{LEASES}/x"),
+                    with(lease("2031-01-01T00:00:02.000000Z"), json!({"resourceVersion": "$old"})),
+                ),
                 ("DELETE", format!("{LEASES}/x"), json!({"preconditions": {"resourceVersion": "$old"}})),
                 ("DELETE", format!("{LEASES}/x"), json!({"preconditions": {"resourceVersion": "$rv"}})),
                 ("GET", format!("{LEASES}/x"), Value::Null),
@@ -173,10 +192,16 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
         (
             "a namespace that is missing, a kind that is not served",
             vec![
-                ("PATCH", "/api/v1/namespaces/agreement-none/configmaps/x?fieldManager=ktor&force=false".to_owned(),
-                    with(one(), json!({"namespace": "agreement-none"}))),
-                ("POST", "/api/v1/namespaces/agreement-none/secrets".to_owned(),
-                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}})),
+                (
+                    "PATCH",
+                    "/api/v1/namespaces/agreement-none/configmaps/x?fieldManager=ktor&force=false".to_owned(),
+                    with(one(), json!({"namespace": "agreement-none"})),
+                ),
+                (
+                    "POST",
+                    "/api/v1/namespaces/agreement-none/secrets".to_owned(),
+                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}),
+                ),
                 ("GET", "/api/v1/namespaces/agreement-none/configmaps/x".to_owned(), Value::Null),
                 ("GET", "/apis/example.com/v1/namespaces/$ns/tills/x".to_owned(), Value::Null),
             ],
@@ -193,12 +218,24 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
         (
             "the state's Secret",
             vec![
-                ("POST", SECRETS.to_owned(), json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
-                    "metadata": {"name": "x", "namespace": "$ns", "annotations": {"a": "1"}}, "data": {"state": "YQ=="}})),
-                ("PUT", format!("{SECRETS}/x"), json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
-                    "metadata": {"name": "x", "namespace": "$ns", "uid": "$uid", "resourceVersion": "$rv", "annotations": {"a": "2"}}, "data": {"state": "Yg=="}})),
-                ("PUT", format!("{SECRETS}/x"), json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
-                    "metadata": {"name": "x", "namespace": "$ns", "uid": "$uid", "resourceVersion": "$old", "annotations": {"a": "3"}}, "data": {"state": "Yw=="}})),
+                (
+                    "POST",
+                    SECRETS.to_owned(),
+                    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
+                    "metadata": {"name": "x", "namespace": "$ns", "annotations": {"a": "1"}}, "data": {"state": "YQ=="}}),
+                ),
+                (
+                    "PUT",
+                    format!("{SECRETS}/x"),
+                    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
+                    "metadata": {"name": "x", "namespace": "$ns", "uid": "$uid", "resourceVersion": "$rv", "annotations": {"a": "2"}}, "data": {"state": "Yg=="}}),
+                ),
+                (
+                    "PUT",
+                    format!("{SECRETS}/x"),
+                    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state",
+                    "metadata": {"name": "x", "namespace": "$ns", "uid": "$uid", "resourceVersion": "$old", "annotations": {"a": "3"}}, "data": {"state": "Yw=="}}),
+                ),
             ],
         ),
     ]
@@ -239,24 +276,34 @@ fn content(object: &Value) -> Value {
     let mut managers: BTreeMap<String, Value> = BTreeMap::new();
     for entry in metadata["managedFields"].as_array().into_iter().flatten() {
         let name = format!("{} {} {}", entry["manager"], entry["operation"], entry["subresource"]);
-        managers.insert(name, without_dots(&entry["fieldsV1"]));
+        let fields = without_dots(&entry["fieldsV1"]);
+        // An update's maps of which every part is another's by now.
+        let is_rest = entry["operation"] == "Update" && fields == json!({"f:data": {}});
+        if !is_rest {
+            managers.insert(name, fields);
+        }
     }
     json!({"labels": metadata["labels"], "annotations": metadata["annotations"], "finalizers": metadata["finalizers"],
         "terminating": !metadata["deletionTimestamp"].is_null(), "data": object["data"], "rules": object["rules"],
         "spec": object["spec"]["holderIdentity"], "managers": managers})
 }
 
-/// A field's own entry beside its parts' says nothing more here.
+/// A field's own entry beside its parts' says nothing more here, and a set's items are owned together in the model.
 fn without_dots(fields: &Value) -> Value {
-    let children = fields.as_object().into_iter().flatten().filter(|(key, _)| *key != ".");
+    let children = fields.as_object().into_iter().flatten().filter(|(key, _)| *key != "." && !key.starts_with("v:"));
     Value::Object(children.map(|(key, value)| (key.clone(), without_dots(value))).collect())
 }
 
 fn compared(status: u16, body: &Value, seen: &Value) -> Value {
     if status >= 300 || body["kind"] == "Status" {
         let cause = |cause: &Value| json!([cause["reason"], cause["field"]]);
-        let causes: Vec<Value> =
-            body["details"]["causes"].as_array().into_iter().flatten().filter(|cause| status == 409 && cause["reason"] == "FieldManagerConflict").map(cause).collect();
+        let causes: Vec<Value> = body["details"]["causes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|cause| status == 409 && cause["reason"] == "FieldManagerConflict")
+            .map(cause)
+            .collect();
         return json!({"status": status, "reason": body["reason"], "causes": causes});
     }
     match body["items"].as_array() {
@@ -298,7 +345,11 @@ async fn o2_the_model_answers_as_the_real_server() {
                 _ => "application/json",
             };
             let filled = |memory: &Memory| {
-                let body = if body.is_null() { Value::Null } else { serde_json::from_str(&memory.fill(&body.to_string(), &namespace)).unwrap() };
+                let body = if body.is_null() {
+                    Value::Null
+                } else {
+                    serde_json::from_str(&memory.fill(&body.to_string(), &namespace)).unwrap()
+                };
                 (memory.fill(&target, &namespace), body)
             };
             let (place, sent) = filled(&theirs);

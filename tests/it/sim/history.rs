@@ -75,8 +75,7 @@ pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
     let (interrupter, interrupt) = interrupt::pair();
     let request = request(run);
     let mut told = |_: &_| {};
-    let reconciled =
-        reconcile(&cluster, &lock, &request, forest.sources(run.choice.tree), &interrupt, &mut told);
+    let reconciled = reconcile(&cluster, &lock, &request, forest.sources(run.choice.tree), &interrupt, &mut told);
     let result = match run.interrupt {
         None => reconciled.await,
         Some(at) => {

@@ -48,7 +48,8 @@ pub fn landing(landing: Landing<'_>) -> Vec<String> {
     for (path, object) in after.objects().filter(|(_, object)| is_ours(object)) {
         let key = key_of(path, object);
         if !late.iter().any(|late| late == path) && !recorded.contains_key(&key) {
-            violations.push(format!("superset: {key} is ours and recorded nowhere, after {}", path_of(&request.target)));
+            violations
+                .push(format!("superset: {key} is ours and recorded nowhere, after {}", path_of(&request.target)));
         }
     }
     if path == STATE || path.starts_with(STATE.rsplit_once('/').unwrap().0) {
@@ -80,8 +81,11 @@ pub fn settled(world: &World, tree: Tree) -> Vec<String> {
             None => violations.push(format!("converges: {path} is missing")),
         }
     }
-    let ours: BTreeMap<String, &str> =
-        world.objects().filter(|(_, object)| is_ours(object)).map(|(path, object)| (key_of(path, object), path)).collect();
+    let ours: BTreeMap<String, &str> = world
+        .objects()
+        .filter(|(_, object)| is_ours(object))
+        .map(|(path, object)| (key_of(path, object), path))
+        .collect();
     for path in ours.values().filter(|path| !desired.contains(path)) {
         violations.push(format!("nothing is leaked: {path} is ours and no longer desired"));
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::{Method, Request as Wired, Response};
 use jiff::{SignedDuration, Timestamp};
-use kube::client::Body;
 use ktor_action::cluster::{Cluster, Settings};
+use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -173,11 +173,7 @@ impl Site {
     ) -> Result<Response<Body>, BoxError> {
         let (parts, body) = wired.into_parts();
         let body = body.collect_bytes().await?.to_vec();
-        let request = Arc::new(Request {
-            method: parts.method.clone(),
-            target: parts.uri.to_string(),
-            body,
-        });
+        let request = Arc::new(Request { method: parts.method.clone(), target: parts.uri.to_string(), body });
         let line = format!("{} {}", request.method, path_of(&request.target));
         let number = {
             let mut count = count.lock().unwrap();

@@ -55,7 +55,7 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
         };
         let count = requests(&forest, &world, choice).await;
         for number in 0..count {
-            for fate in [
+            let fates = [
                 Fate::Lost,
                 Fate::Unanswered,
                 Fate::Refused(409),
@@ -66,7 +66,8 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
                 Fate::Slow(MINUTE / 4),
                 Fate::Slow(2 * MINUTE),
                 Fate::AnsweredLate(2 * MINUTE),
-            ] {
+            ];
+            for fate in fates {
                 let site = Site::new(world.clone());
                 let step = format!("{choice}, request {number}: {fate:?}");
                 let fates = Fates { at: [(number, fate)].into(), ..Fates::default() };
@@ -151,7 +152,10 @@ async fn l1_l3_two_actors_any_switch_and_back() {
                         Err(error) => format!("{error}"),
                     };
                     let steps = [
-                        format!("A: {first}, stalled at request {stalled} (in effect: {answered}): {}", says(&one.result)),
+                        format!(
+                            "A: {first}, stalled at request {stalled} (in effect: {answered}): {}",
+                            says(&one.result)
+                        ),
                         format!("B: {second}, waking A at its request {awake}: {}", says(&two.result)),
                     ];
                     tokio::time::sleep(3 * MINUTE).await;

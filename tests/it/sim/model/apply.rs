@@ -21,6 +21,9 @@ fn leaves(value: &Value) -> BTreeMap<Path, Value> {
         map.remove("kind");
         if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
             UNOWNED.iter().for_each(|field| drop(metadata.remove(*field)));
+            if metadata.is_empty() {
+                map.remove("metadata");
+            }
         }
     }
     collect(&body, &mut Vec::new(), &mut found);
@@ -29,7 +32,7 @@ fn leaves(value: &Value) -> BTreeMap<Path, Value> {
 
 fn collect(value: &Value, at: &mut Path, found: &mut BTreeMap<Path, Value>) {
     match value {
-        Value::Object(map) => {
+        Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
                 at.push(key.clone());
                 collect(value, at, found);
@@ -37,6 +40,7 @@ fn collect(value: &Value, at: &mut Path, found: &mut BTreeMap<Path, Value>) {
             }
         }
         Value::Null => {}
+        Value::Object(_) if at.is_empty() => {}
         leaf => drop(found.insert(at.clone(), leaf.clone())),
     }
 }
@@ -139,8 +143,12 @@ pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, no
     let live = leaves(&next);
     let mut causes = Vec::new();
     for entry in entries.iter_mut().filter(|entry| !(entry.manager == manager && entry.operation == "Apply")) {
-        let differing: Vec<Path> =
-            entry.paths.iter().filter(|path| wanted.get(*path).is_some_and(|value| live.get(*path) != Some(value))).cloned().collect();
+        let differing: Vec<Path> = entry
+            .paths
+            .iter()
+            .filter(|path| wanted.get(*path).is_some_and(|value| live.get(*path) != Some(value)))
+            .cloned()
+            .collect();
         for path in differing {
             causes.push(json!({"reason": "FieldManagerConflict", "message": format!("conflict with {:?}", entry.manager), "field": format!(".{}", path.join("."))}));
             entry.paths.remove(&path);
@@ -153,14 +161,19 @@ pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, no
     }
     let mine = entries.iter().position(|entry| entry.manager == manager && entry.operation == "Apply");
     let before = mine.map(|index| entries[index].paths.clone()).unwrap_or_default();
-    let others: BTreeSet<&Path> =
-        entries.iter().enumerate().filter(|(index, _)| Some(*index) != mine).flat_map(|(_, entry)| &entry.paths).collect();
+    let others: BTreeSet<&Path> = entries
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| Some(*index) != mine)
+        .flat_map(|(_, entry)| &entry.paths)
+        .collect();
     let dropped: Vec<Path> =
         before.iter().filter(|path| !wanted.contains_key(*path) && !others.contains(path)).cloned().collect();
     for path in dropped {
         remove(&mut next, &path);
     }
-    for (path, value) in &wanted {
+    // An empty map is owned, and stored as nothing.
+    for (path, value) in wanted.iter().filter(|(_, value)| **value != json!({})) {
         set(&mut next, path, value.clone());
     }
     let paths: BTreeSet<Path> = wanted.into_keys().collect();

@@ -58,9 +58,7 @@ static DISCOVERY: LazyLock<[Value; 2]> = LazyLock::new(|| {
             .collect();
         json!({"metadata": {"name": group}, "versions": [{"version": "v1", "freshness": "Current", "resources": resources}]})
     };
-    let list = |items: Vec<Value>| {
-        json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
-    };
+    let list = |items: Vec<Value>| json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
     [list(vec![group("")]), list(vec![group("coordination.k8s.io"), group("rbac.authorization.k8s.io")])]
 });
 
@@ -86,7 +84,8 @@ fn parse(path: &str) -> Option<Target<'_>> {
         (group, rest.strip_prefix("v1/")?)
     };
     let parts: Vec<&str> = rest.split('/').collect();
-    let resource = |plural: &str| RESOURCES.iter().find(|resource| resource.group == group && resource.plural == plural);
+    let resource =
+        |plural: &str| RESOURCES.iter().find(|resource| resource.group == group && resource.plural == plural);
     match parts.as_slice() {
         ["namespaces", namespace, plural] => {
             Some(Target { resource: resource(plural)?, namespace: Some(namespace), name: None })
@@ -105,7 +104,10 @@ fn query<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 pub fn status(code: u16, reason: &str, message: &str) -> Answer {
-    Answer { status: code, body: json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}) }
+    Answer {
+        status: code,
+        body: json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}),
+    }
 }
 
 fn not_found(target: &Target<'_>, name: &str) -> Answer {
@@ -119,7 +121,11 @@ impl World {
         let mut world = Self::default();
         let now = "2031-05-06T07:08:09Z".parse().unwrap();
         for name in ["default", "kube-system"] {
-            world.store(&format!("/api/v1/namespaces/{name}"), json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}), now);
+            world.store(
+                &format!("/api/v1/namespaces/{name}"),
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+                now,
+            );
         }
         world
     }
@@ -148,7 +154,9 @@ impl World {
         match path {
             "/api" => return Answer { status: 200, body: DISCOVERY[0].clone() },
             "/apis" => return Answer { status: 200, body: DISCOVERY[1].clone() },
-            "/version" => return Answer { status: 200, body: json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2"}) },
+            "/version" => {
+                return Answer { status: 200, body: json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2"}) };
+            }
             _ => {}
         }
         let Some(target) = parse(path) else {
@@ -216,10 +224,21 @@ impl World {
             .collect();
         let _ = path;
         let kind = format!("{}List", target.resource.kind);
-        Answer { status: 200, body: json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": self.counter.to_string()}, "items": items}) }
+        Answer {
+            status: 200,
+            body: json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": self.counter.to_string()}, "items": items}),
+        }
     }
 
-    fn post(&mut self, path: &str, target: &Target<'_>, mut body: Value, manager: &str, dry_run: bool, now: Timestamp) -> Answer {
+    fn post(
+        &mut self,
+        path: &str,
+        target: &Target<'_>,
+        mut body: Value,
+        manager: &str,
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Answer {
         let generated = body["metadata"]["generateName"].as_str().map(|prefix| format!("{prefix}{}", self.counter));
         let name = body["metadata"]["name"].as_str().map(str::to_owned).or(generated).unwrap_or_default();
         body["metadata"]["name"] = json!(name);
@@ -229,18 +248,37 @@ impl World {
         }
         apply::update(&Value::Null, &mut body, manager, now);
         if dry_run {
-            return Answer { status: 201, body };
+            return Answer { status: 201, body: self.untried(body) };
         }
         Answer { status: 201, body: self.store(&path, body, now) }
     }
 
+    /// What a dry run of a create answers: a uid that nothing ever has.
+    fn untried(&self, mut body: Value) -> Value {
+        body["metadata"]["uid"] = json!(format!("dry-{}", self.counter));
+        body
+    }
+
     #[expect(clippy::too_many_arguments, reason = "what a request says, taken apart")]
-    fn put(&mut self, path: &str, target: &Target<'_>, name: &str, mut body: Value, manager: &str, dry_run: bool, now: Timestamp) -> Answer {
+    fn put(
+        &mut self,
+        path: &str,
+        target: &Target<'_>,
+        name: &str,
+        mut body: Value,
+        manager: &str,
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Answer {
         let Some(known) = self.objects.get(path).cloned() else { return not_found(target, name) };
         for field in ["uid", "resourceVersion"] {
             let stated = &body["metadata"][field];
             if stated.as_str().is_some_and(|stated| !stated.is_empty()) && *stated != known["metadata"][field] {
-                return status(409, "Conflict", "the object has been modified; please apply your changes to the latest version");
+                return status(
+                    409,
+                    "Conflict",
+                    "the object has been modified; please apply your changes to the latest version",
+                );
             }
         }
         for field in ["uid", "creationTimestamp"] {
@@ -269,7 +307,13 @@ impl World {
         }
         let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty());
         match (&known, uid) {
-            (None, Some(_)) => return status(409, "Conflict", "uid mismatch: the provided object specified uid and no existing object was found"),
+            (None, Some(_)) => {
+                return status(
+                    409,
+                    "Conflict",
+                    "uid mismatch: the provided object specified uid and no existing object was found",
+                );
+            }
             (Some(known), Some(uid)) if known["metadata"]["uid"] != uid => {
                 return status(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
             }
@@ -280,7 +324,7 @@ impl World {
             Err(conflict) => return conflict,
         };
         match known {
-            None if dry_run => Answer { status: 201, body: next },
+            None if dry_run => Answer { status: 201, body: self.untried(next) },
             None => Answer { status: 201, body: self.store(path, next, now) },
             Some(known) if dry_run || apply::is_same(&known, &next) => {
                 Answer { status: 200, body: if dry_run { next } else { known.as_ref().clone() } }
@@ -300,7 +344,9 @@ impl World {
                 Some("test") => {}
                 Some("replace" | "add") => match next.pointer_mut(place) {
                     Some(found) => *found = operation["value"].clone(),
-                    None => return status(422, "Invalid", "the server rejected our request due to an error in our request"),
+                    None => {
+                        return status(422, "Invalid", "the server rejected our request due to an error in our request");
+                    }
                 },
                 _ => return status(400, "BadRequest", "an operation that is not modeled"),
             }
@@ -308,7 +354,7 @@ impl World {
         if next["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"] {
             return status(409, "Conflict", "the object has been modified");
         }
-        if dry_run {
+        if dry_run || next == *known {
             return Answer { status: 200, body: next };
         }
         Answer { status: 200, body: self.store(path, next, now) }
@@ -322,8 +368,10 @@ impl World {
                 return status(409, "Conflict", &format!("the {field} in the precondition does not match"));
             }
         }
+        let success = json!({"kind": "Status", "apiVersion": "v1", "status": "Success",
+            "details": {"name": name, "uid": known["metadata"]["uid"]}});
         if options["dryRun"] == json!(["All"]) {
-            return Answer { status: 200, body: known.as_ref().clone() };
+            return Answer { status: 200, body: success };
         }
         if known["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty()) {
             let mut next = known.as_ref().clone();
@@ -335,11 +383,17 @@ impl World {
         }
         self.objects.remove(path);
         self.counter += 1;
-        Answer { status: 200, body: json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": {"name": name, "uid": known["metadata"]["uid"]}}) }
+        Answer { status: 200, body: success }
     }
 
     fn store(&mut self, path: &str, mut object: Value, now: Timestamp) -> Value {
         self.counter += 1;
+        let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+        if !object["metadata"]["deletionTimestamp"].is_null() && !held {
+            // The last finalizer went: so does the object.
+            self.objects.remove(path);
+            return object;
+        }
         let target = parse(path).expect("only objects of served kinds are stored");
         object["kind"] = json!(target.resource.kind);
         if object["apiVersion"].is_null() {
