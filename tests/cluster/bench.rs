@@ -22,6 +22,7 @@ pub struct Bench {
     /// The root's name, nobody else's.
     pub root: String,
     kubeconfig: PathBuf,
+    program: PathBuf,
 }
 
 /// What a run of the binary left.
@@ -70,6 +71,7 @@ impl Bench {
             directory: tempfile::tempdir().unwrap(),
             root: root.to_owned(),
             kubeconfig: plane.kubeconfig(User::Admin),
+            program: env!("CARGO_BIN_EXE_ktor").into(),
         };
         bench.write(".ktor.yaml", &format!("project: {root}\ncleanup: true\n"));
         bench
@@ -78,6 +80,15 @@ impl Bench {
     /// The same project as seen through another kubeconfig.
     pub fn through(&mut self, kubeconfig: PathBuf) -> &mut Self {
         self.kubeconfig = kubeconfig;
+        self
+    }
+
+    /// From now on runs the program whose lock expires after three seconds.
+    pub fn briefly(&mut self) -> &mut Self {
+        let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
+        let brief = ktor.with_file_name("examples").join("ktor-brief");
+        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
+        self.program = brief;
         self
     }
 
@@ -99,7 +110,7 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ktor"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .current_dir(self.path())
