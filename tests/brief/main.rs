@@ -7,8 +7,8 @@ use ktor_action::cluster::connect::Settings;
 
 fn main() -> std::process::ExitCode {
     ktor_action::cli::run_with(Settings {
-        lease_duration: Duration::from_secs(3),
-        request_timeout: Duration::from_secs(5),
+        lease_duration: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(8),
         ..Settings::default()
     })
 }

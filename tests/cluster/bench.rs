@@ -22,7 +22,6 @@ pub struct Bench {
     /// The root's name, nobody else's.
     pub root: String,
     kubeconfig: PathBuf,
-    program: PathBuf,
 }
 
 /// What a run of the binary left.
@@ -71,7 +70,6 @@ impl Bench {
             directory: tempfile::tempdir().unwrap(),
             root: root.to_owned(),
             kubeconfig: plane.kubeconfig(User::Admin),
-            program: env!("CARGO_BIN_EXE_ktor").into(),
         };
         bench.write(".ktor.yaml", &format!("project: {root}\ncleanup: true\n"));
         bench
@@ -80,15 +78,6 @@ impl Bench {
     /// The same project as seen through another kubeconfig.
     pub fn through(&mut self, kubeconfig: PathBuf) -> &mut Self {
         self.kubeconfig = kubeconfig;
-        self
-    }
-
-    /// From now on runs the program whose lock expires after three seconds.
-    pub fn briefly(&mut self) -> &mut Self {
-        let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
-        let brief = ktor.with_file_name("examples").join("ktor-brief");
-        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
-        self.program = brief;
         self
     }
 
@@ -109,8 +98,8 @@ impl Bench {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path())
@@ -128,7 +117,15 @@ impl Bench {
 
     /// Starts the binary.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
+    }
+
+    /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
+    pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
+        let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
+        let brief = ktor.with_file_name("examples").join("ktor-brief");
+        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
+        self.command(&brief, arguments).spawn().unwrap()
     }
 
     /// Runs the binary.

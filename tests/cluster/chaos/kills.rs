@@ -11,7 +11,7 @@ use crate::cluster::bench::{Bench, Ran};
 use crate::support::controlplane::User;
 
 /// Roots that are worked on side by side: most of the time a run waits until the lock of a dead one expires.
-const ROOTS: usize = 10;
+const ROOTS: usize = 16;
 /// A run is let finish, and everything compared, after so many rounds at most.
 const BETWEEN_CHECKS: usize = 10;
 /// How long nothing at all may happen to a run.
@@ -50,18 +50,18 @@ fn root_of_kills(dice: Dice, times: usize) -> usize {
             0 => {
                 script.calm();
                 let moment = world.dice.moment(Duration::from_millis(500));
-                killed += kill_at(world.bench.spawn(&arguments), || Some(Instant::now()), moment);
+                killed += kill_at(world.bench.spawn_brief(&arguments), || Some(Instant::now()), moment);
             }
             1..=4 => {
                 script.calm();
                 let moment = world.dice.moment(usual);
-                killed += kill_at(world.bench.spawn(&arguments), || script.locking(), moment);
+                killed += kill_at(world.bench.spawn_brief(&arguments), || script.locking(), moment);
             }
             // At a change: it is lost with the run, arrives although nobody waits for it, or was answered to nobody.
             _ => {
                 let gate = script.ambush(world.dice.below(8));
                 let reached = || gate.is_reached().then(Instant::now);
-                killed += kill_at(world.bench.spawn(&arguments), reached, Duration::ZERO);
+                killed += kill_at(world.bench.spawn_brief(&arguments), reached, Duration::ZERO);
                 if world.dice.percent(40) {
                     gate.lose();
                 } else {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::network::signal;
+use super::network::{signal, standing};
 use super::script::{Script, is_change, is_lease};
 use crate::cluster::bench::{Bench, config_map};
-use crate::support::controlplane::{Gate, Recorder, User};
+use crate::support::controlplane::{Recorder, User};
 
 const PROCESSES: usize = 20;
 
@@ -108,25 +108,14 @@ fn l4_a_loser_that_wakes_up_changes_nothing_and_leaves_the_winners_lease() {
     let mut bench = Bench::new("loser");
     let ns = bench.root.clone();
     bench.kubectl(&["create", "namespace", &ns], "");
-    bench
-        .briefly()
-        .write("one.yaml", &config_map(&ns, "one", "loser"))
-        .write("two.yaml", &config_map(&ns, "two", "loser"));
+    bench.write("one.yaml", &config_map(&ns, "one", "loser")).write("two.yaml", &config_map(&ns, "two", "loser"));
     let (losing, winning) = (Script::start(bench.plane), Script::start(bench.plane));
     let arguments = ["apply", "--yes", "--lock-timeout", "60s"];
-    let wait = |gate: &Gate| {
-        let began = Instant::now();
-        while !gate.is_reached() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the run does not come to its changes");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
 
     // The loser stands before its first object and sleeps there.
     let gate = losing.ambush(1);
     bench.through(losing.recorder.kubeconfig(User::Admin));
-    let loser = bench.spawn(&arguments);
-    wait(&gate);
+    let loser = standing(&gate, || bench.spawn_brief(&arguments));
     signal(&loser, "STOP");
     let lost = bench.lease().expect("the loser's lease");
 
@@ -136,8 +125,7 @@ fn l4_a_loser_that_wakes_up_changes_nothing_and_leaves_the_winners_lease() {
     }
     let winners_gate = winning.ambush(1);
     bench.through(winning.recorder.kubeconfig(User::Admin));
-    let winner = bench.spawn(&arguments);
-    wait(&winners_gate);
+    let winner = standing(&winners_gate, || bench.spawn(&arguments));
     let changes = losing.changes();
     signal(&loser, "CONT");
     gate.lose();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::network::signal;
+use super::network::{signal, standing};
 use super::script::{is_change, is_lease};
 use crate::cluster::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
@@ -53,9 +53,9 @@ enum Request {
 
 /// A project that has been applied once, with a change, a new object and one to clean up.
 fn project(begins: &str) -> (Bench, String) {
-    let mut bench = Bench::new(begins);
+    let bench = Bench::new(begins);
     let ns = bench.root.clone();
-    bench.briefly().write("ns.yaml", &namespace(&ns));
+    bench.write("ns.yaml", &namespace(&ns));
     bench
         .write("changed.yaml", &config_map(&ns, "changed", "1"))
         .write("dropped.yaml", &config_map(&ns, "dropped", "1"));
@@ -90,18 +90,16 @@ impl Standing {
         let states = AtomicUsize::new(0);
         let recorder = Recorder::with_faults(bench.plane, move |entry| {
             let is_state = is_change(entry) && entry.path().contains("/secrets/kubernator-project-");
+            if Phase::Planning.has(entry, 0) {
+                states.store(0, Ordering::Relaxed);
+            }
             let stands = phase.has(entry, states.fetch_add(usize::from(is_state), Ordering::Relaxed));
             // A request that is sent again is not answered either.
             let again = is_change(entry) && held.is_reached();
             (stands || again).then(|| Fault::Hold(held.clone()))
         });
         bench.through(recorder.kubeconfig(User::Admin));
-        let run = bench.spawn(&["apply", "--yes"]);
-        let began = Instant::now();
-        while !gate.is_reached() {
-            assert!(began.elapsed() < Duration::from_secs(60), "{phase:?} is never reached");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let run = standing(&gate, || bench.spawn_brief(&["apply", "--yes"]));
         Self { run, gate, recorder }
     }
 }
@@ -243,7 +241,7 @@ fn killed(phase: Phase) {
     bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(4);
     let began = Instant::now();
     bench.ktor(&["apply", "--yes", "--lock-timeout", "30s"]).exits(0);
-    assert!(began.elapsed() >= Duration::from_secs(3), "{phase:?}: a lease that may be alive was taken over");
+    assert!(began.elapsed() >= Duration::from_secs(5), "{phase:?}: a lease that may be alive was taken over");
     finished(&bench, &ns);
     drop(recorder);
 }

@@ -67,8 +67,7 @@ pub const GUARDS: [&str; 4] =
 impl World {
     /// A world of some objects.
     pub fn new(begins: &str, dice: Dice) -> Self {
-        let mut bench = Bench::new(begins);
-        bench.briefly();
+        let bench = Bench::new(begins);
         let project = |above, name: &str| Project { above, directory: name.to_owned(), segment: name.to_owned() };
         let root = Project { above: None, directory: String::new(), segment: bench.root.clone() };
         let projects = vec![
