@@ -14,7 +14,7 @@ const ROOTS: usize = 10;
 
 #[test]
 fn o13_through_a_hostile_proxy_nothing_leaks() {
-    let (seed, rounds) = (seed(), rounds(60));
+    let (seed, rounds) = (seed(), rounds(80));
     println!("KTOR_CHAOS_SEED={seed} KTOR_CHAOS_ROUNDS={rounds}");
     let began = Instant::now();
     let each = rounds.div_ceil(ROOTS);
@@ -25,7 +25,7 @@ fn o13_through_a_hostile_proxy_nothing_leaks() {
         roots.into_iter().map(|root| root.join().unwrap()).sum()
     });
     println!("{faults} requests harmed in {:?}", began.elapsed());
-    assert!(faults >= 2 * each * ROOTS, "{faults}");
+    assert!(faults * 4 >= 5 * each * ROOTS, "{faults}");
 }
 
 /// Lets so many runs of one root go wrong, and returns how many requests were harmed.
