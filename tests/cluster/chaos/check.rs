@@ -5,7 +5,7 @@ use std::sync::Once;
 
 use serde_json::Value;
 
-use super::world::World;
+use super::world::{GUARDS, World, whole};
 use crate::cluster::bench::{Bench, Ran};
 use crate::support::controlplane::{ControlPlane, User};
 
@@ -64,12 +64,7 @@ impl Foreign {
         finish(world);
         finish(world);
         self.check(world);
-        let mut plan = world.whole();
-        plan[0] = "plan".to_owned();
-        plan.retain(|argument| {
-            !["--yes", "--lock-timeout", "60s", "--readiness-timeout", "20s"].contains(&argument.as_str())
-        });
-        plan.push("--detailed-exitcode".to_owned());
+        let plan = ["plan", "--detailed-exitcode"].iter().chain(&GUARDS).map(ToString::to_string).collect::<Vec<_>>();
         run(world, &plan).exits(0);
     }
 
@@ -115,14 +110,14 @@ impl Foreign {
 /// Runs an apply of everything until it succeeds. What still vanishes may ask for another run; nothing else may.
 fn finish(world: &World) {
     for _ in 0..4 {
-        let ran = run(world, &world.whole());
+        let ran = run(world, &whole());
         match ran.code {
             Some(0) => return,
             Some(1) if ran.stderr.contains("being deleted") => {}
             _ => panic!("a run that nothing disturbs fails: {ran:#?}"),
         }
     }
-    run(world, &world.whole()).exits(0);
+    run(world, &whole()).exits(0);
 }
 
 /// Runs the program, and waits for its end.

@@ -62,10 +62,10 @@ fn l7_twenty_processes_on_one_root_work_one_at_a_time_and_all_finish() {
     // Whoever came last decides; nothing of the others is left, and everything is recorded.
     let last = terms.last().unwrap().run;
     let bench = &benches[0];
-    let list = bench.kubectl(&["get", "configmaps", "-n", &ns, "-o", "json"], "");
-    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let objects = bench.kubectl(&["get", "configmaps", "-n", &ns, "-o", "json"], "");
+    let objects: serde_json::Value = serde_json::from_str(&objects).unwrap();
     let found =
-        list["items"].as_array().unwrap().iter().map(|item| (&item["metadata"]["name"], &item["data"]["phase"]));
+        objects["items"].as_array().unwrap().iter().map(|item| (&item["metadata"]["name"], &item["data"]["phase"]));
     let found: BTreeSet<_> = found.map(|(name, value)| format!("{name} {value}").replace('"', "")).collect();
     let names = ["one".to_owned(), "two".to_owned(), "three".to_owned(), format!("own-{last}")];
     let expected =

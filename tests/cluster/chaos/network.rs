@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::check::{Foreign, run};
 use super::dice::{Dice, rounds, seed};
 use super::script::Script;
-use super::world::World;
+use super::world::{World, whole};
 use crate::cluster::bench::{Bench, Ran};
 use crate::support::controlplane::{Gate, User};
 
@@ -67,7 +67,7 @@ fn late(world: &mut World, script: &Script) {
     ended(Bench::finished(first));
     world.change();
     direct(world);
-    ended(run(world, &world.whole()));
+    ended(run(world, &whole()));
     gate.open();
     script.landed();
 }
@@ -85,12 +85,12 @@ fn asleep(world: &mut World, script: &Script) {
     direct(world);
     if world.dice.percent(50) {
         // What the first run asked for arrives in the middle of the second one.
-        let second = world.bench.spawn(&world.whole().iter().map(String::as_str).collect::<Vec<_>>());
+        let second = world.bench.spawn(&whole().iter().map(String::as_str).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_secs(5) + world.dice.moment(Duration::from_secs(1)));
         gate.open();
         ended(Bench::finished(second));
     } else {
-        ended(run(world, &world.whole()));
+        ended(run(world, &whole()));
         gate.open();
     }
     script.landed();

@@ -18,15 +18,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 enum Phase {
     Locking,
     Planning,
-    PhaseOne,
+    Recording,
     Applying,
     CleaningUp,
-    PhaseTwo,
+    Finalizing,
 }
 
 impl Phase {
     const ALL: [Self; 6] =
-        [Self::Locking, Self::Planning, Self::PhaseOne, Self::Applying, Self::CleaningUp, Self::PhaseTwo];
+        [Self::Locking, Self::Planning, Self::Recording, Self::Applying, Self::CleaningUp, Self::Finalizing];
 
     /// Whether a request belongs to the phase; `states` were written before it.
     fn has(self, entry: &Entry, states: usize) -> bool {
@@ -34,10 +34,10 @@ impl Phase {
         match self {
             Self::Locking => is_lease(entry) && entry.method == Method::POST,
             Self::Planning => entry.method == Method::GET && is_state,
-            Self::PhaseOne => is_change(entry) && is_state && states == 0,
+            Self::Recording => is_change(entry) && is_state && states == 0,
             Self::Applying => is_change(entry) && entry.method == Method::PATCH,
             Self::CleaningUp => is_change(entry) && entry.method == Method::DELETE,
-            Self::PhaseTwo => is_change(entry) && is_state && states == 1,
+            Self::Finalizing => is_change(entry) && is_state && states == 1,
         }
     }
 }
@@ -121,7 +121,7 @@ fn interrupted(phase: Phase, request: Request, name: &str) {
     bench.through(direct);
     println!("{phase:?} {request:?} {name}: {took:?}");
     // Where the last write of all was answered, there is nothing left to resume.
-    let code = if (phase, request) == (Phase::PhaseTwo, Request::Answered) { 0 } else { 5 };
+    let code = if (phase, request) == (Phase::Finalizing, Request::Answered) { 0 } else { 5 };
     let ran = ran.exits(code);
     // A change that may still land must not land in another's term: the lock is left to expire.
     let is_change = !matches!(phase, Phase::Locking | Phase::Planning);

@@ -64,6 +64,12 @@ const NAMES: [&str; 4] = ["ant", "bee", "cat", "dog"];
 pub const GUARDS: [&str; 4] =
     ["--allow-empty", "--allow-mass-deletion", "--allow-namespace-deletion", "--allow-crd-deletion"];
 
+/// The arguments of an apply of everything.
+pub fn whole() -> Vec<String> {
+    let fixed = ["apply", "--yes", "--lock-timeout", "60s", "--readiness-timeout", "20s"];
+    fixed.iter().chain(&GUARDS).map(ToString::to_string).collect()
+}
+
 impl World {
     /// A world of some objects.
     pub fn new(begins: &str, dice: Dice) -> Self {
@@ -122,7 +128,7 @@ impl World {
 
     /// The arguments of an apply, now and then of a narrow scope.
     pub fn arguments(&mut self) -> Vec<String> {
-        let mut arguments = self.whole();
+        let mut arguments = whole();
         if self.dice.percent(25) {
             let project = self.dice.below(self.projects.len());
             // Excluding the root would leave nothing.
@@ -130,12 +136,6 @@ impl World {
             arguments.extend([flag.to_owned(), self.project(project)]);
         }
         arguments
-    }
-
-    /// The arguments of an apply of everything.
-    pub fn whole(&self) -> Vec<String> {
-        let fixed = ["apply", "--yes", "--lock-timeout", "60s", "--readiness-timeout", "20s"];
-        fixed.iter().chain(&GUARDS).map(ToString::to_string).collect()
     }
 
     fn add(&mut self) {
