@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::cluster::connect::Settings;
 use crate::plan::policy::{Adoption, Gate};
 use crate::project::path::ProjectPath;
 use crate::project::tree::Cleanup;
@@ -42,6 +43,18 @@ pub enum Command {
     Scope(ScopeArgs),
 }
 
+impl Command {
+    /// Which cluster it works with; none where it never asks one.
+    pub fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
+        match self {
+            Self::Plan(args) => Some(&mut args.cluster),
+            Self::Apply(args) => Some(&mut args.cluster),
+            Self::Action(args) => Some(&mut args.cluster),
+            Self::Scope(_) => None,
+        }
+    }
+}
+
 /// Which tree, and which projects of it.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ProjectArgs {
@@ -73,6 +86,9 @@ pub struct ClusterArgs {
     /// The kubeconfig's context; without it the current one.
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+    /// Limits and durations: the program's own, no option.
+    #[arg(skip)]
+    pub settings: Settings,
 }
 
 /// What a run is allowed to do.

@@ -61,7 +61,9 @@ impl From<RunError> for CliError {
             RunError::Scope(_) => Exit::Usage,
             RunError::Lock(LockError::Held(_)) => Exit::Locked,
             RunError::Refused(..) => Exit::Refused,
-            RunError::Interrupted(..) | RunError::NotBegun | RunError::LockLost(_) => Exit::Interrupted,
+            RunError::Interrupted(..) | RunError::NotBegun | RunError::CutShort | RunError::LockLost(_) => {
+                Exit::Interrupted
+            }
             _ => Exit::Failure,
         };
         Self::new(exit, chain(&error))

@@ -1,6 +1,9 @@
 //! The leased two-phase reconcile: lock, record, apply, clean up, finalize, unlock.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, Holder, LockRequest};
@@ -14,6 +17,9 @@ use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
+
+/// How long a run that was told to stop waits for answers. With the release after it, it ends within five seconds.
+const GRACE: Duration = Duration::from_millis(2500);
 
 /// A run that came to its end: what was planned and what was done.
 #[derive(Debug)]
@@ -39,13 +45,23 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-    let mut stopped = interrupt.clone();
-    let lock = tokio::select! {
-        acquired = cluster.acquire(lock, waiting) => acquired.map_err(RunError::Lock)?,
-        () = stopped.requested() => return Err(RunError::NotBegun),
+    let acquiring = async {
+        cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
+        cluster.acquire(lock, waiting).await.map_err(RunError::Lock)
     };
-    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt).await;
+    let acquired = tokio::select! {
+        acquired = acquiring => Some(acquired?),
+        () = overdue(interrupt, GRACE / 3) => None,
+    };
+    let Some(lock) = acquired else {
+        // A Lease may have been written whose answer is still on the way. Failing this, it expires.
+        drop(timeout(GRACE, cluster.break_lock(&lock.namespace, &lock.root, &lock.holder)).await);
+        return Err(RunError::NotBegun);
+    };
+    let reconciled = tokio::select! {
+        reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
+        () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
+    };
     // A failing release changes nothing about what was done: the lease then expires by itself.
     drop(lock.release().await);
     reconciled
@@ -61,7 +77,11 @@ async fn reconcile_locked(
     sources: &Sources,
     interrupt: &Interrupt,
 ) -> Result<Reconciled, RunError> {
-    let Decided { plan, pending, desired, observed, mut store, ledger } = decide(cluster, request, sources).await?;
+    let mut stopped = interrupt.clone();
+    let Decided { plan, pending, desired, observed, mut store, ledger } = tokio::select! {
+        decided = decide(cluster, request, sources) => decided?,
+        () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up.
+    };
     check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 
@@ -77,6 +97,12 @@ async fn reconcile_locked(
     } else {
         Err(RunError::Incomplete(Box::new(plan), outcome))
     }
+}
+
+/// Resolves when a run that was told to stop has not stopped by itself.
+async fn overdue(interrupt: &Interrupt, grace: Duration) {
+    interrupt.clone().requested().await;
+    sleep(grace).await;
 }
 
 /// What the two halves of a run work with.

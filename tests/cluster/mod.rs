@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod chaos;
 mod cleanup;
 mod crash;
 mod errors;
