@@ -124,7 +124,11 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let scope = scope.projects().clone();
-    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices: Vec::new(), digest }
+    let held = observed.held.iter().map(|key| {
+        format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
+    });
+    let notices = held.collect();
+    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
 }
 
 fn change(

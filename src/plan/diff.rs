@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::change::FieldChange;
 use crate::object::mark::{PROJECT, ROOT};
@@ -44,6 +44,9 @@ impl Walk<'_> {
                 }
             }
             (Some(Value::Array(before)), Some(Value::Array(after))) => self.lists(before, after),
+            // The mark stands in these maps: absent is empty, or a map that holds nothing but the mark would show.
+            (None, Some(Value::Object(_))) if self.holds_the_mark() => self.values(Some(&json!({})), after),
+            (Some(Value::Object(_)), None) if self.holds_the_mark() => self.values(before, Some(&json!({}))),
             (before, after) if before != after => self.changed(before, after),
             _ => {}
         }
@@ -95,6 +98,10 @@ impl Walk<'_> {
         self.changes.push(change);
     }
 
+    fn holds_the_mark(&self) -> bool {
+        matches!(self.path.as_slice(), [metadata, map] if metadata == "metadata" && (map == "annotations" || map == "labels"))
+    }
+
     fn is_passed_over(&self, name: &str) -> bool {
         match self.path.as_slice() {
             [] => name == "status",
@@ -117,7 +124,6 @@ fn by_name(items: &[Value]) -> Option<Vec<(&str, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn check(before: &Value, after: &Value, expected: &[&str]) {
         let redactor = Redactor::new([0; 16], &[]);
@@ -151,6 +157,11 @@ mod tests {
             &json!({"status": {"x": 1}, "metadata": {"uid": "a", "annotations": {"kubernator.io/project": "demo", "k": "v"}}}),
             &json!({"metadata": {"resourceVersion": "2", "annotations": {"kubernator.io/project": "demo.a", "k": "w"}}}),
             &["metadata.annotations.k: \"v\" -> \"w\""],
+        );
+        check(
+            &json!({"metadata": {"annotations": {"k": "v"}}}),
+            &json!({"metadata": {"labels": {"kubernator.io/root": "0", "l": "1"}}}),
+            &["metadata.annotations.k: \"v\" -> -", "metadata.labels.l: - -> \"1\""],
         );
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cleanup;
 mod crash;
 mod errors;
+mod migration;
 mod ownership;
 mod plan;
 mod scenario;
