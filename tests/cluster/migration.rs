@@ -325,7 +325,7 @@ fn o4_another_roots_object_is_refused_by_its_names_and_taken_over_when_asked() {
     taker.remove("second.yaml");
     let plan = taker.ktor(&["plan", "-o", "json", "--take-over", &owner.root, "--no-adopt"]).exits(0).json();
     let adopted = change(&plan, "changes", "config");
-    assert_eq!((&adopted["action"], &adopted["reason"]["kind"]), (&json!("adopt"), &json!("adopted-from")), "{plan:#}");
+    assert_eq!((&adopted["action"], &adopted["reason"]["kind"]), (&json!("adopt"), &json!("taken-from")), "{plan:#}");
     assert_eq!(paths(adopted), ["data.phase", "data.theirs"]);
     taker.ktor(&["apply", "--yes", "--take-over", &object]).exits(0);
     assert_eq!(data(&taker, &ns), json!({"phase": "2"}));
