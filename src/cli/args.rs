@@ -10,7 +10,7 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::connect::Settings;
-use crate::plan::policy::{Adoption, Gate};
+use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::tree::Cleanup;
 
@@ -97,6 +97,9 @@ pub struct PolicyArgs {
     /// Refuse to take over live objects that carry no mark.
     #[arg(long, action = ArgAction::SetTrue, value_parser = adoption())]
     pub no_adopt: Adoption,
+    /// Take over objects that another root owns, named by that root or as "Kind namespace/name", separated by commas.
+    #[arg(long, value_name = "ROOT|OBJECT", value_delimiter = ',')]
+    pub take_over: Vec<TakeOver>,
     /// Delete what is no longer desired (true) or only remember it (false), whatever the root's .ktor.yaml says.
     #[arg(long, alias = "prune", value_name = "true|false", value_parser = cleanup())]
     pub cleanup: Option<Cleanup>,

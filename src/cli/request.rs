@@ -202,6 +202,7 @@ fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
     let settings = tree.settings();
     Policy {
         adoption: args.no_adopt,
+        take_over: args.take_over.clone(),
         reviewed: Reviewed::NotRequired,
         allow_empty: args.allow_empty,
         allow_mass_deletion: args.allow_mass_deletion,

@@ -74,7 +74,7 @@ impl Cluster {
             {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
         ]);
-        let answer = self.change(lock, Call::json_patch(&path, &operations, root)).await?;
+        let answer = self.change(lock, Call::json_patch(&path, &operations, root, Mode::Real)).await?;
         Ok(answer.object()?)
     }
 

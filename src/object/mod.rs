@@ -1,5 +1,6 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
+pub mod fields;
 pub mod ident;
 pub mod kinds;
 pub mod live;

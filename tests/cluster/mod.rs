@@ -7,6 +7,7 @@ mod cleanup;
 mod crash;
 mod errors;
 mod kubernator;
+mod migration;
 mod ownership;
 mod plan;
 mod scenario;
