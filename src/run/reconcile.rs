@@ -11,6 +11,7 @@ use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
 use crate::run::decide::{Decided, RunRequest, decide};
 use crate::run::error::RunError;
+use crate::run::hold::hold;
 use crate::run::interrupt::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
@@ -39,12 +40,7 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-    let mut stopped = interrupt.clone();
-    let lock = tokio::select! {
-        acquired = cluster.acquire(lock, waiting) => acquired.map_err(RunError::Lock)?,
-        () = stopped.requested() => return Err(RunError::NotBegun),
-    };
+    let lock = hold(cluster, lock, interrupt, waiting).await?;
     let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt).await;
     // A failing release changes nothing about what was done: the lease then expires by itself.
     drop(lock.release().await);
