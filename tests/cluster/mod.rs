@@ -10,4 +10,5 @@ mod lock;
 mod ownership;
 mod plan;
 mod record;
+mod rename;
 mod scenario;
