@@ -2,6 +2,8 @@
 //!
 //! A flag's help is one sentence, the same one that action.yml and the README print for the input of that name.
 
+pub mod state;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use self::state::{StateArgs, UnlockArgs};
 use crate::cluster::connect::Settings;
 use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
@@ -41,6 +44,10 @@ pub enum Command {
     Action(ActionArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
+    /// Look at a root's record, or change it.
+    State(StateArgs),
+    /// Free a root's lock whose holder is known to be dead.
+    Unlock(UnlockArgs),
 }
 
 impl Command {
@@ -50,6 +57,8 @@ impl Command {
             Self::Plan(args) => Some(&mut args.cluster),
             Self::Apply(args) => Some(&mut args.cluster),
             Self::Action(args) => Some(&mut args.cluster),
+            Self::State(args) => Some(args.command.cluster_mut()),
+            Self::Unlock(args) => Some(&mut args.root.cluster),
             Self::Scope(_) => None,
         }
     }

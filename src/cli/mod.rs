@@ -9,6 +9,8 @@ pub mod diagnostic;
 pub mod env;
 pub mod exit;
 pub mod request;
+pub mod state;
+pub mod unlock;
 pub mod voice;
 
 use std::io::Write;
@@ -55,6 +57,8 @@ pub fn run_with(settings: Settings) -> ExitCode {
             Command::Plan(args) => command::plan(args, &variables, &console).await,
             Command::Apply(args) => command::apply(args, &variables, &console).await,
             Command::Scope(args) => command::scope(args, &variables, &console).await,
+            Command::State(args) => state::run(&args.command, &variables, &console).await,
+            Command::Unlock(args) => unlock::run(args, &variables, &console).await,
             Command::Action(args) => action::run(args, &variables, &console).await,
         }
     });

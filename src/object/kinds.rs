@@ -88,6 +88,11 @@ impl Kinds {
         self
     }
 
+    /// The groups whose own server did not answer.
+    pub fn unavailable(&self) -> impl Iterator<Item = &str> {
+        self.unavailable.iter().map(String::as_str)
+    }
+
     /// Adds the kinds that the given CustomResourceDefinitions define, where they are not known already.
     pub fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
         for kind in definitions.into_iter().filter_map(defined_kind) {

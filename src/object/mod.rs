@@ -9,4 +9,5 @@ pub mod mark;
 pub mod order;
 pub mod redact;
 pub mod refusal;
+pub mod remark;
 pub mod resolve;

@@ -37,6 +37,15 @@ pub enum RunError {
     /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
     #[error("another run finalized this root meanwhile: run again")]
     LedgerMoved,
+    /// What was named does not exist. Nothing was changed.
+    #[error("{0}")]
+    Unknown(String),
+    /// What was asked for would not be safe. Nothing was changed.
+    #[error("{0}")]
+    Declined(String),
+    /// A signal stopped a change of the record. The same command goes on from there.
+    #[error("interrupted: the same command goes on from here")]
+    Stopped,
     /// A signal came before the state was written. Nothing was changed.
     #[error("the run was interrupted before it began; nothing was changed")]
     NotBegun,

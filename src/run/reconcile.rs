@@ -1,9 +1,6 @@
 //! The leased two-phase reconcile: lock, record, apply, clean up, finalize, unlock.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use tokio::time::{sleep, timeout};
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, Holder, LockRequest};
@@ -14,12 +11,10 @@ use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
 use crate::run::decide::{Decided, RunRequest, decide};
 use crate::run::error::RunError;
+use crate::run::hold::{GRACE, hold, overdue};
 use crate::run::interrupt::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
-
-/// How long a run that was told to stop waits for answers. With the release after it, it ends within five seconds.
-const GRACE: Duration = Duration::from_millis(2500);
 
 /// A run that came to its end: what was planned and what was done.
 #[derive(Debug)]
@@ -45,19 +40,7 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    let acquiring = async {
-        cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-        cluster.acquire(lock, waiting).await.map_err(RunError::Lock)
-    };
-    let acquired = tokio::select! {
-        acquired = acquiring => Some(acquired?),
-        () = overdue(interrupt, GRACE / 3) => None,
-    };
-    let Some(lock) = acquired else {
-        // A Lease may have been written whose answer is still on the way. Failing this, it expires.
-        drop(timeout(GRACE, cluster.break_lock(&lock.namespace, &lock.root, &lock.holder)).await);
-        return Err(RunError::NotBegun);
-    };
+    let lock = hold(cluster, lock, interrupt, waiting).await?;
     let reconciled = tokio::select! {
         reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
         () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
@@ -97,12 +80,6 @@ async fn reconcile_locked(
     } else {
         Err(RunError::Incomplete(Box::new(plan), outcome))
     }
-}
-
-/// Resolves when a run that was told to stop has not stopped by itself.
-async fn overdue(interrupt: &Interrupt, grace: Duration) {
-    interrupt.clone().requested().await;
-    sleep(grace).await;
 }
 
 /// What the two halves of a run work with.
