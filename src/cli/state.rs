@@ -131,7 +131,9 @@ fn print(
 ) -> Result<Exit, CliError> {
     match format {
         StateFormat::Terminal => {
-            notices.iter().for_each(|notice| console.notice(notice));
+            for notice in notices {
+                console.notice(notice);
+            }
             console.report(&report::lines(listed));
         }
         StateFormat::Json => console.report(&document(&report::document(root.segment().as_str(), listed, notices))?),
