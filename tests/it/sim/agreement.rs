@@ -144,7 +144,17 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
         ),
         (
             "a put of what is not there",
-            vec![("PUT", format!("{CONFIGS}/x"), with(one(), json!({"resourceVersion": "1"}))), get()],
+            vec![
+                ("PUT", format!("{CONFIGS}/x"), with(one(), json!({"resourceVersion": "1"}))),
+                get(),
+                (
+                    "PUT",
+                    format!("{LEASES}/x"),
+                    with(lease("2031-01-01T00:00:00.000000Z"), json!({"uid": "0e9a4a0c-58a7-4c7f-a7f0-9d6f4ac1d1f1"})),
+                ),
+                ("PUT", format!("{LEASES}/x"), lease("2031-01-01T00:00:00.000000Z")),
+                ("GET", format!("{LEASES}/x"), Value::Null),
+            ],
         ),
         (
             "a JSON patch tests, replaces and compares",

@@ -270,7 +270,18 @@ impl World {
         dry_run: bool,
         now: Timestamp,
     ) -> Answer {
-        let Some(known) = self.objects.get(path).cloned() else { return not_found(target, name) };
+        let Some(known) = self.objects.get(path).cloned() else {
+            // A Lease may be created by a PUT.
+            if target.resource.kind == "Lease" && body["metadata"]["uid"].is_null() {
+                apply::update(&Value::Null, &mut body, manager, now);
+                return Answer { status: 201, body: self.store(path, body, now) };
+            }
+            return if target.resource.kind == "Lease" {
+                status(409, "Conflict", "uid mismatch")
+            } else {
+                not_found(target, name)
+            };
+        };
         for field in ["uid", "resourceVersion"] {
             let stated = &body["metadata"][field];
             if stated.as_str().is_some_and(|stated| !stated.is_empty()) && *stated != known["metadata"][field] {
@@ -315,7 +326,9 @@ impl World {
                 );
             }
             (Some(known), Some(uid)) if known["metadata"]["uid"] != uid => {
-                return status(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+                let mut answer = status(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+                answer.body["details"] = json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
+                return answer;
             }
             _ => {}
         }
@@ -345,7 +358,11 @@ impl World {
                 Some("replace" | "add") => match next.pointer_mut(place) {
                     Some(found) => *found = operation["value"].clone(),
                     None => {
-                        return status(422, "Invalid", "the server rejected our request due to an error in our request");
+                        return status(
+                            422,
+                            "Invalid",
+                            "the server rejected our request due to an error in our request",
+                        );
                     }
                 },
                 _ => return status(400, "BadRequest", "an operation that is not modeled"),
