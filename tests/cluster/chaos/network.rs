@@ -97,7 +97,8 @@ fn asleep(world: &mut World, script: &Script) {
     let before = script.changes();
     signal(&first, "CONT");
     let first = Bench::finished(first);
-    assert!(matches!(first.code, Some(1 | 5)), "{first:#?}");
+    // It may have been its last write that arrived, while nobody else had begun: then all is done.
+    assert!(matches!(first.code, Some(0 | 1 | 5)), "{first:#?}");
     assert_eq!(script.changes(), before, "a run changes something after its lock was taken over: {first:#?}");
 }
 
