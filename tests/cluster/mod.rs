@@ -5,6 +5,7 @@ mod bench;
 mod cleanup;
 mod crash;
 mod errors;
+mod kinds;
 mod kubernator;
 mod ownership;
 mod plan;
