@@ -29,7 +29,7 @@ pub struct ConnectOptions {
 }
 
 /// Limits and durations of the work with a cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Requests under way at once.
     pub concurrency: usize,

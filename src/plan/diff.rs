@@ -167,5 +167,10 @@ mod tests {
         check(&marked, &json!({"metadata": {}}), &[]);
         let labelled = json!({"metadata": {"labels": {"kubernator.io/root": "89e495e7941c", "app": "web"}}});
         check(&json!({"metadata": {}}), &labelled, &["metadata.labels.app: - -> \"web\""]);
+        check(
+            &json!({"metadata": {"annotations": {"k": "v"}}}),
+            &json!({"metadata": {"labels": {"kubernator.io/root": "0", "l": "1"}}}),
+            &["metadata.annotations.k: \"v\" -> -", "metadata.labels.l: - -> \"1\""],
+        );
     }
 }

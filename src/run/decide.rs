@@ -85,8 +85,9 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
     let RunRequest { root, policy, redactor, .. } = request;
     let (store, mut prior) = Store::open(cluster, &policy.state_namespace, root, &request.run).await?;
     let served = cluster.discover().await.map_err(RunError::Cluster)?;
-    let kinds = sources.with_defined_kinds(served.clone());
+    let kinds = sources.with_defined_kinds(served.clone()).or_builtin();
     let desired = sources.resolve(&kinds);
+    prior.entries.drop_namespaces(|key| kinds.get(&key.group_kind()).is_some_and(|kind| !kind.namespaced));
 
     let sweep = match (&prior.start, &prior.ledger) {
         (Start::Settled, Ledger::Current(_)) => Sweep::Known,

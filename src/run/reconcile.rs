@@ -11,6 +11,7 @@ use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
 use crate::run::decide::{Decided, RunRequest, decide};
 use crate::run::error::RunError;
+use crate::run::hold::{GRACE, hold, overdue};
 use crate::run::interrupt::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
@@ -39,13 +40,11 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-    let mut stopped = interrupt.clone();
-    let lock = tokio::select! {
-        acquired = cluster.acquire(lock, waiting) => acquired.map_err(RunError::Lock)?,
-        () = stopped.requested() => return Err(RunError::NotBegun),
+    let lock = hold(cluster, lock, interrupt, waiting).await?;
+    let reconciled = tokio::select! {
+        reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
+        () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
     };
-    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt).await;
     // A failing release changes nothing about what was done: the lease then expires by itself.
     drop(lock.release().await);
     reconciled
@@ -61,7 +60,11 @@ async fn reconcile_locked(
     sources: &Sources,
     interrupt: &Interrupt,
 ) -> Result<Reconciled, RunError> {
-    let Decided { plan, pending, desired, observed, mut store, ledger } = decide(cluster, request, sources).await?;
+    let mut stopped = interrupt.clone();
+    let Decided { plan, pending, desired, observed, mut store, ledger } = tokio::select! {
+        decided = decide(cluster, request, sources) => decided?,
+        () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up.
+    };
     check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 

@@ -5,7 +5,7 @@ use crate::cluster::lock::HeldLock;
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
-use crate::state::codec;
+use crate::state::codec::{self, StateError};
 use crate::state::payload::Payload;
 use crate::state::transition::{Ledger, Pending, Prior, annotations};
 
@@ -25,15 +25,36 @@ impl Store {
     ///
     /// A state that cannot be read or cannot be used: nothing may be changed then.
     pub async fn open(cluster: &Cluster, namespace: &str, root: &Root, run: &str) -> Result<(Self, Prior), RunError> {
+        match Self::open_damaged(cluster, namespace, root, run).await? {
+            (store, prior, None) => Ok((store, prior)),
+            (_, _, Some(damage)) => Err(RunError::State(damage)),
+        }
+    }
+
+    /// Reads the state to put another in its place: one that cannot be used counts as empty, and its damage is told.
+    ///
+    /// # Errors
+    ///
+    /// A state that cannot be read, or that is another root's: that one is never replaced.
+    pub async fn open_damaged(
+        cluster: &Cluster,
+        namespace: &str,
+        root: &Root,
+        run: &str,
+    ) -> Result<(Self, Prior, Option<StateError>), RunError> {
         let name = || format!("{namespace}/{}", root.state_name());
         let stored = cluster.read_state(namespace, root).await;
         let stored = stored.map_err(|source| RunError::ReadState { name: name(), source })?;
-        let prior = match &stored {
-            Some(state) => Prior::read(&state.data, &state.annotations, root).map_err(RunError::State)?,
-            None => Prior::absent(),
+        let (prior, damage) = match &stored {
+            Some(state) => match Prior::read(&state.data, &state.annotations, root) {
+                Ok(prior) => (prior, None),
+                Err(error @ StateError::OtherRoot { .. }) => return Err(RunError::State(error)),
+                Err(damage) => (Prior::unreadable(), Some(damage)),
+            },
+            None => (Prior::absent(), None),
         };
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
-        Ok((Self { cluster, namespace, root: root.clone(), run, stored }, prior))
+        Ok((Self { cluster, namespace, root: root.clone(), run, stored }, prior, damage))
     }
 
     /// The commit that the root was last finalized at, where the record can be believed. Read without the lock.

@@ -38,19 +38,26 @@ pub enum StateError {
         expected: String,
     },
     /// The payload is no gzip.
-    #[error("the state is damaged: rebuild it from the live marks with `ktor state rebuild`")]
+    #[error("the state is damaged: rebuild it from the live marks with `ktor state rebuild --replace-damaged`")]
     Damaged(#[source] std::io::Error),
     /// The payload is too large when decompressed.
-    #[error("the state is larger than {} MiB: rebuild it from the live marks with `ktor state rebuild`", LARGEST >> 20)]
+    #[error("the state is larger than {} MiB: rebuild it from the live marks with `ktor state rebuild --replace-damaged`", LARGEST >> 20)]
     TooLarge,
     /// The version is not known.
-    #[error("the state is of version {0:?}, which this ktor does not know: use a newer ktor")]
+    #[error(
+        "the state is of version {0:?}, which this ktor does not know: use a newer ktor, or rebuild it from the live marks \
+         with `ktor state rebuild --replace-damaged`"
+    )]
     UnknownVersion(String),
     /// The payload is no state.
-    #[error("the state cannot be understood: rebuild it from the live marks with `ktor state rebuild`")]
+    #[error(
+        "the state cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
     Malformed(#[source] serde_json::Error),
     /// An entry names a project of another root.
-    #[error("the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild`")]
+    #[error(
+        "the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild --replace-damaged`"
+    )]
     ForeignProject(String),
     /// Marked objects are live, yet there is no state.
     #[error(

@@ -3,5 +3,7 @@
 //! Pure: reading and writing the Secret is elsewhere.
 
 pub mod codec;
+pub mod inspect;
 pub mod payload;
+pub mod rename;
 pub mod transition;

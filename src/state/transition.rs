@@ -50,6 +50,11 @@ impl Prior {
         Self { entries: Entries::default(), start: Start::Settled, ledger: Ledger::Stale, exists: false }
     }
 
+    /// A state that is there and cannot be used: what it recorded is not known.
+    pub fn unreadable() -> Self {
+        Self { entries: Entries::default(), start: Start::Unsettled, ledger: Ledger::Stale, exists: true }
+    }
+
     /// Reads a recorded state.
     ///
     /// # Errors

@@ -103,8 +103,8 @@ impl Bench {
         &self.kubeconfig
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ktor"));
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path())
@@ -122,7 +122,15 @@ impl Bench {
 
     /// Starts the binary.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
+    }
+
+    /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
+    pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
+        let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
+        let brief = ktor.with_file_name("examples").join("ktor-brief");
+        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
+        self.command(&brief, arguments).spawn().unwrap()
     }
 
     /// Runs the binary.
