@@ -143,32 +143,3 @@ fn c6_what_any_tool_protects_on_the_live_object_is_kept_until_it_is_not() {
     bench.apply();
     assert_eq!(bench.recorded().1[&bench.root].len(), 1);
 }
-
-#[test]
-fn c8_an_object_under_two_groups_outlives_the_change_from_one_to_the_other() {
-    let bench = Bench::new("cohabiting");
-    let ns = bench.root.clone();
-    bench.write("ns.yaml", &namespace(&ns));
-    let common = format!(
-        "kind: Event\nmetadata: {{name: one, namespace: {ns}}}\neventTime: \"2031-05-06T07:08:09.000000Z\"\n\
-         type: Normal\nreason: Sample\naction: Sample\nreportingInstance: one\n"
-    );
-    let about = format!("{{kind: Namespace, name: {ns}, namespace: {ns}}}");
-    let core = format!("apiVersion: v1\n{common}reportingComponent: a.dev/c\ninvolvedObject: {about}\n");
-    let events = format!("apiVersion: events.k8s.io/v1\n{common}reportingController: a.dev/c\nregarding: {about}\n");
-    let uid = || bench.get("event/one", Some(&ns)).expect("it is still there")["metadata"]["uid"].clone();
-    bench.write("event.yaml", &core).apply();
-    let before = uid();
-    for (text, group) in [(&events, "events.k8s.io"), (&core, "")] {
-        bench.write("event.yaml", text).apply();
-        bench.apply();
-        assert_eq!(uid(), before);
-        let state = bench.state();
-        let idents = state["resources"][&bench.root].as_array().unwrap();
-        let groups: Vec<_> =
-            idents.iter().filter(|ident| ident["kind"] == "Event").map(|ident| &ident["group"]).collect();
-        assert_eq!(groups, [group], "{state:#}");
-    }
-    bench.remove("event.yaml").apply();
-    assert_eq!(bench.get("event/one", Some(&ns)), None);
-}
