@@ -114,12 +114,33 @@ pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIte
 pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
     let (first, rest): (Vec<&Manifest>, Vec<&Manifest>) =
         request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
+    look_in_desired_version(cluster, served, request, observed).await;
     try_applies(cluster, served, request, observed, first).await;
     try_applies(cluster, served, request, observed, rest).await;
     let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, Trial::Applied(_) | Trial::Refused(_)));
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
     look(cluster, observed, met).await;
+    look_in_desired_version(cluster, served, request, observed).await;
     try_deletions(cluster, request, observed).await;
+}
+
+/// Reads again what was found in another version than the desired one: only like can be compared with like.
+async fn look_in_desired_version(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
+    let view = &*observed;
+    let other = request.in_scope().filter_map(|manifest| {
+        let live = view.live(&manifest.ident.key)?;
+        let found = live.body.get("apiVersion").and_then(serde_json::Value::as_str)?;
+        let kind = served.get(&manifest.ident.key.group_kind())?;
+        let wanted = (found != manifest.ident.api_version()).then(|| kind.at_version(&manifest.ident.version))?;
+        Some((manifest.ident.key.clone(), wanted))
+    });
+    let read: Vec<_> = stream::iter(other)
+        .map(|(key, kind)| async move { Some((cluster.get(&kind, &key).await.ok()??, key)) })
+        .buffer_unordered(cluster.settings().concurrency)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    observed.looks.extend(read.into_iter().map(|(live, key)| (key, Look::Live(live))));
 }
 
 async fn try_applies(

@@ -7,6 +7,7 @@ mod cleanup;
 mod crash;
 mod denied;
 mod errors;
+mod kinds;
 mod kubernator;
 mod lock;
 mod migration;
