@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use super::announce;
 use super::model::{Request, World};
 use crate::support::controlplane::ControlPlane;
 
@@ -50,6 +51,7 @@ fn lease(time: &str) -> Value {
 }
 
 /// The scripts, each about one matter. Every one begins without the object `x`.
+#[expect(clippy::too_many_lines, reason = "data: one table of scripts")]
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     let (one, two) = (|| config(json!({"a": "1", "b": "1"})), || config(json!({"a": "2"})));
     let patch = |operations: Value| ("PATCH", format!("{CONFIGS}/x?fieldManager=ktor"), operations);
@@ -379,5 +381,5 @@ async fn o2_the_model_answers_as_the_real_server() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    println!("agreement: {requests} requests");
+    announce(&format!("agreement: {requests} requests"));
 }

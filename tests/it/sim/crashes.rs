@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::announce;
 use super::choice::{Choice, Forest, NAMESPACE, Tree};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
@@ -162,13 +163,13 @@ async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTre
 async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, size: &mut Size) {
     let foreign = foreigners(&beginning());
     for (past, goal) in reached.values().zip(GOALS.into_iter().cycle()) {
-        let site = Site::new(past.world.clone());
-        let mut violations = settle(&site, forest, goal).await;
+        let left = Site::new(past.world.clone());
+        let mut violations = settle(&left, forest, goal).await;
         size.runs += 3;
-        if foreigners(&site.world()) != foreign {
+        if foreigners(&left.world()) != foreign {
             violations.push("nothing foreign is touched: someone else's object changed".to_owned());
         }
-        fail_on(&violations, &site, &format!("{}; settle on {}", past.script, goal.name()));
+        fail_on(&violations, &left, &format!("{}; settle on {}", past.script, goal.name()));
     }
 }
 
@@ -181,7 +182,7 @@ async fn o2_o12_o15_superset_every_crash_point_of_up_to_three_runs() {
     let reached = explore(&forest, &[&CHOICES, &CHOICES, &last], &mut size).await;
     reach_goals(&forest, &reached, &mut size).await;
     let Size { scenarios, points, states, runs } = size;
-    println!("crashes: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made");
+    announce(&format!("crashes: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"));
     assert!(scenarios > 100_000, "the enumeration covers {scenarios} scenarios");
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ktor_action::run::error::RunError;
 use tokio::sync::Notify;
 
+use super::announce;
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
@@ -78,7 +79,7 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
             }
         }
     }
-    println!("faults: {scenarios} scenarios");
+    announce(&format!("faults: {scenarios} scenarios"));
 }
 
 /// Requests that a dead run left under way arrive before any request of the next run, or after its end.
@@ -113,7 +114,7 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
             }
         }
     }
-    println!("late arrivals: {scenarios} scenarios");
+    announce(&format!("late arrivals: {scenarios} scenarios"));
 }
 
 /// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request of
@@ -133,9 +134,10 @@ async fn l1_l3_two_actors_any_switch_and_back() {
                 for awake in (0..10).map(|step| 60 + 3 * step).chain([usize::MAX]) {
                     let site = Site::new(world.clone());
                     let gate = Arc::new(Notify::new());
-                    let fate = match answered {
-                        false => Fate::Stalled(Arc::clone(&gate)),
-                        true => Fate::StalledAnswer(Arc::clone(&gate)),
+                    let fate = if answered {
+                        Fate::StalledAnswer(Arc::clone(&gate))
+                    } else {
+                        Fate::Stalled(Arc::clone(&gate))
                     };
                     let fates = Fates { at: [(stalled, fate)].into(), skew_hours: skew, ..Fates::default() };
                     let a = Run { fates, ..Run::of("actor-a", first) };
@@ -165,7 +167,7 @@ async fn l1_l3_two_actors_any_switch_and_back() {
             }
         }
     }
-    println!("contention: {scenarios} scenarios");
+    announce(&format!("contention: {scenarios} scenarios"));
 }
 
 /// A run that is told to stop, at any request, lets the lock go at once and leaves a state that can be gone on from.

@@ -20,7 +20,7 @@ fn leaves(value: &Value) -> BTreeMap<Path, Value> {
         map.remove("apiVersion");
         map.remove("kind");
         if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            UNOWNED.iter().for_each(|field| drop(metadata.remove(*field)));
+            metadata.retain(|field, _| !UNOWNED.contains(&field.as_str()));
             if metadata.is_empty() {
                 map.remove("metadata");
             }
