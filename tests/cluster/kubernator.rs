@@ -184,6 +184,32 @@ fn o8_a_live_project_goes_from_kubernator_to_ktor_and_back() {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
+#[test]
+fn o8_a1_a_field_that_either_tool_wrote_last_is_the_others_to_change() {
+    let (bench, ns) = project("values");
+    let write = |value: &str, more: &str| {
+        bench.write("a/cfg.yaml", &format!("{}{more}", config_map(&ns, "cfg", value)));
+    };
+    let data = || bench.get("configmap/cfg", Some(&ns)).unwrap()["data"].clone();
+    write("1", "  dropped: \"1\"\n");
+    kubernator(&bench).exits(0);
+    // Kubernator holds every field by its create.
+    write("2", "");
+    let plan = bench.plan();
+    assert_eq!(change(&plan, "changes", "cfg")["action"], "update", "{plan:#}");
+    bench.apply();
+    assert_eq!(data(), json!({"phase": "2"}));
+    // It takes the field back, and we take it again.
+    write("3", "");
+    kubernator(&bench).exits(0).says("Created 0, patched 1, deleted 0 resources");
+    bench.ktor(&["apply", "--yes"]).exits(0);
+    write("4", "");
+    bench.apply();
+    assert_eq!(data(), json!({"phase": "4"}));
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+    kubernator(&bench).exits(0).says("Created 0, patched 0, deleted 0 resources");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn o8_kubernators_lock_keeps_us_out_until_it_is_released() {
     let (mut bench, ns) = project("theirs");
