@@ -31,7 +31,7 @@ pub fn landing(landing: Landing<'_>) -> Vec<String> {
     let Landing { request, before, after, late } = landing;
     let path = path_of(&request.target);
     let mut violations = Vec::new();
-    if foreign(path, before) {
+    if is_foreign(path) {
         violations.push(format!("nothing foreign is touched: {} {path}", request.method));
     }
     if request.method == Method::DELETE && path != LEASE {
@@ -104,12 +104,12 @@ pub fn settled(world: &World, tree: Tree) -> Vec<String> {
 
 /// The content of everything that nobody of ours may touch.
 pub fn foreigners(world: &World) -> BTreeMap<String, Value> {
-    let foreign = world.objects().filter(|(path, _)| foreign(path, world));
+    let foreign = world.objects().filter(|(path, _)| is_foreign(path));
     foreign.map(|(path, object)| (path.to_owned(), object.clone())).collect()
 }
 
 /// Whether an object stands there for someone else: its name says so.
-fn foreign(path: &str, _world: &World) -> bool {
+fn is_foreign(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("foreign-"))
 }
 

@@ -213,8 +213,3 @@ pub fn update(known: &Value, body: &mut Value, manager: &str, now: Timestamp) {
     }
     write(body, entries);
 }
-
-/// Whether an apply changed nothing but times.
-pub fn is_same(known: &Value, next: &Value) -> bool {
-    known == next
-}

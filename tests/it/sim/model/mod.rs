@@ -169,7 +169,7 @@ impl World {
             return refused;
         }
         match (request.method.as_str(), target.name) {
-            ("GET", None) => self.list(path, &target, text),
+            ("GET", None) => self.list(&target, text),
             ("GET", Some(name)) => match self.object(path) {
                 Some(object) => Answer { status: 200, body: object.clone() },
                 None => not_found(&target, name),
@@ -207,7 +207,7 @@ impl World {
         None
     }
 
-    fn list(&self, path: &str, target: &Target<'_>, text: &str) -> Answer {
+    fn list(&self, target: &Target<'_>, text: &str) -> Answer {
         let wanted = query(text, "labelSelector").map(|selector| selector.replace("%2F", "/").replace("%3D", "="));
         let wanted = wanted.as_deref().and_then(|selector| selector.split_once('='));
         let items: Vec<Value> = self
@@ -222,7 +222,6 @@ impl World {
             })
             .map(|(_, object)| object.as_ref().clone())
             .collect();
-        let _ = path;
         let kind = format!("{}List", target.resource.kind);
         Answer {
             status: 200,
@@ -339,7 +338,7 @@ impl World {
         match known {
             None if dry_run => Answer { status: 201, body: self.untried(next) },
             None => Answer { status: 201, body: self.store(path, next, now) },
-            Some(known) if dry_run || apply::is_same(&known, &next) => {
+            Some(known) if dry_run || *known == next => {
                 Answer { status: 200, body: if dry_run { next } else { known.as_ref().clone() } }
             }
             Some(_) => Answer { status: 200, body: self.store(path, next, now) },
