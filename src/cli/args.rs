@@ -2,6 +2,8 @@
 //!
 //! A flag's help is one sentence, the same one that action.yml and the README print for the input of that name.
 
+pub mod state;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +11,9 @@ use std::time::Duration;
 use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::plan::policy::{Adoption, Gate};
+use self::state::{StateArgs, UnlockArgs};
+use crate::cluster::connect::Settings;
+use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::tree::Cleanup;
 
@@ -40,6 +44,24 @@ pub enum Command {
     Action(ActionArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
+    /// Look at a root's record, or change it.
+    State(StateArgs),
+    /// Free a root's lock whose holder is known to be dead.
+    Unlock(UnlockArgs),
+}
+
+impl Command {
+    /// Which cluster it works with; none where it never asks one.
+    pub fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
+        match self {
+            Self::Plan(args) => Some(&mut args.cluster),
+            Self::Apply(args) => Some(&mut args.cluster),
+            Self::Action(args) => Some(&mut args.cluster),
+            Self::State(args) => Some(args.command.cluster_mut()),
+            Self::Unlock(args) => Some(&mut args.root.cluster),
+            Self::Scope(_) => None,
+        }
+    }
 }
 
 /// Which tree, and which projects of it.
@@ -73,6 +95,9 @@ pub struct ClusterArgs {
     /// The kubeconfig's context; without it the current one.
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+    /// Limits and durations: the program's own, no option.
+    #[arg(skip)]
+    pub settings: Settings,
 }
 
 /// What a run is allowed to do.
@@ -81,6 +106,9 @@ pub struct PolicyArgs {
     /// Refuse to take over live objects that carry no mark.
     #[arg(long, action = ArgAction::SetTrue, value_parser = adoption())]
     pub no_adopt: Adoption,
+    /// Take over objects that another root owns, named by that root or as "Kind namespace/name", separated by commas.
+    #[arg(long, value_name = "ROOT|OBJECT", value_delimiter = ',')]
+    pub take_over: Vec<TakeOver>,
     /// Delete what is no longer desired (true) or only remember it (false), whatever the root's .ktor.yaml says.
     #[arg(long, alias = "prune", value_name = "true|false", value_parser = cleanup())]
     pub cleanup: Option<Cleanup>,

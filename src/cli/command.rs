@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::args::{ApplyArgs, Format, PlanArgs, ReportArgs, ScopeArgs, ScopeFormat};
 use super::consent;
-use super::diagnostic::{CliError, Console};
+use super::diagnostic::{CliError, Console, held_lock};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use super::request::{Base, Project, connect, run_name};
@@ -182,10 +182,7 @@ pub fn on_signals(console: &Console) -> Interrupt {
 
 /// What is said while another run holds the lock.
 pub fn waiting_for(holder: &Holder) -> String {
-    let Holder { identity, since, run_url, .. } = holder;
-    let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-    let url = run_url.as_deref().map(|url| format!(", see {url}")).unwrap_or_default();
-    format!("waiting for the lock, which {identity} holds{since}{url}")
+    format!("waiting for {}", held_lock(holder))
 }
 
 fn outcome_text(
@@ -202,7 +199,8 @@ fn outcome_text(
     })
 }
 
-fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
+/// Any value as a JSON report.
+pub fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
     json::text(value).map_err(|error| CliError::failure(&error))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::exit::Exit;
-use crate::cluster::lock::LockError;
+use crate::cluster::lock::{Holder, LockError};
 use crate::forge::workflow::{Annotation, Level};
 use crate::git::error::GitError;
 use crate::project::snapshot::{SourceError, printable};
@@ -59,9 +59,17 @@ impl From<RunError> for CliError {
         let exit = match &error {
             RunError::Sources(errors) => return Self::sources(errors),
             RunError::Scope(_) => Exit::Usage,
-            RunError::Lock(LockError::Held(_)) => Exit::Locked,
-            RunError::Refused(..) => Exit::Refused,
-            RunError::Interrupted(..) | RunError::NotBegun | RunError::LockLost(_) => Exit::Interrupted,
+            RunError::Lock(LockError::Held(holder)) => {
+                let message = format!("failed to acquire {}; if it is dead, `ktor unlock` frees it", held_lock(holder));
+                return Self::new(Exit::Locked, message);
+            }
+            RunError::Unknown(_) => Exit::Usage,
+            RunError::Refused(..) | RunError::Declined(_) => Exit::Refused,
+            RunError::Interrupted(..)
+            | RunError::Stopped
+            | RunError::NotBegun
+            | RunError::CutShort
+            | RunError::LockLost(_) => Exit::Interrupted,
             _ => Exit::Failure,
         };
         Self::new(exit, chain(&error))
@@ -81,6 +89,14 @@ impl From<GitError> for CliError {
     fn from(error: GitError) -> Self {
         Self::failure(&error)
     }
+}
+
+/// A lock and who holds it, since when, and where that run can be watched.
+pub fn held_lock(holder: &Holder) -> String {
+    let Holder { identity, since, run_url, .. } = holder;
+    let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let url = run_url.as_deref().map(|url| format!(", see {url}")).unwrap_or_default();
+    format!("the lock, which {identity} holds{since}{url}")
 }
 
 /// An error and its causes as one line: `failed to a: b: c`.

@@ -9,6 +9,8 @@ pub mod diagnostic;
 pub mod env;
 pub mod exit;
 pub mod request;
+pub mod state;
+pub mod unlock;
 pub mod voice;
 
 use std::io::Write;
@@ -18,11 +20,17 @@ use self::args::{Cli, Command};
 use self::diagnostic::Console;
 use self::env::Variables;
 use self::exit::Exit;
+use crate::cluster::connect::Settings;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
+    run_with(Settings::default())
+}
+
+/// Runs the program with other limits and durations than its users can choose; what they can choose, they still do.
+pub fn run_with(settings: Settings) -> ExitCode {
     let variables = Variables::of_process();
-    let cli = match Cli::read(env::arguments(), |name| variables.get(name)) {
+    let mut cli = match Cli::read(env::arguments(), |name| variables.get(name)) {
         Ok(cli) => cli,
         Err(error) => {
             // A reader that closed its end (`ktor --help | head -1`) is no failure.
@@ -30,6 +38,9 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
+    if let Some(cluster) = cli.command.cluster_mut() {
+        cluster.settings = settings;
+    }
     // Fails only where a provider is installed already, which is then the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -46,6 +57,8 @@ pub fn run() -> ExitCode {
             Command::Plan(args) => command::plan(args, &variables, &console).await,
             Command::Apply(args) => command::apply(args, &variables, &console).await,
             Command::Scope(args) => command::scope(args, &variables, &console).await,
+            Command::State(args) => state::run(&args.command, &variables, &console).await,
+            Command::Unlock(args) => unlock::run(args, &variables, &console).await,
             Command::Action(args) => action::run(args, &variables, &console).await,
         }
     });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{ClusterArgs, PolicyArgs, ProjectArgs, WaitArgs};
 use super::diagnostic::CliError;
 use super::env::{self, Variables};
-use crate::cluster::connect::{Cluster, Settings};
+use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
@@ -188,7 +188,7 @@ pub fn run_name(who: &str) -> String {
 /// One sentence that says what to do.
 pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Variables) -> Result<Cluster, CliError> {
     let options = env::connect_options(args.kubeconfig.as_deref(), args.context.as_deref(), variables);
-    let mut settings = Settings::default();
+    let mut settings = args.settings.clone();
     if let Some(wait) = wait {
         settings.readiness_timeout = wait.readiness_timeout;
     }
@@ -202,6 +202,7 @@ fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
     let settings = tree.settings();
     Policy {
         adoption: args.no_adopt,
+        take_over: args.take_over.clone(),
         reviewed: Reviewed::NotRequired,
         allow_empty: args.allow_empty,
         allow_mass_deletion: args.allow_mass_deletion,

@@ -67,14 +67,25 @@ impl Cluster {
         managed_fields: &Value,
         root: &Root,
     ) -> Result<Live, ObjectError> {
+        let operation = json!({"op": "replace", "path": "/metadata/managedFields", "value": managed_fields});
+        self.patch(lock, kind, observed, &[operation], root).await
+    }
+
+    /// Carries out a JSON patch as the root's field manager, provided the object is as it was looked at.
+    pub async fn patch(
+        &self,
+        lock: &HeldLock,
+        kind: &Kind,
+        observed: (&ObjectKey, &Live),
+        operations: &[Value],
+        root: &Root,
+    ) -> Result<Live, ObjectError> {
         let (key, live) = observed;
         let path = request::object(kind, key)?;
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": live.uid()},
-            {"op": "replace", "path": "/metadata/managedFields", "value": managed_fields},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()},
-        ]);
-        let answer = self.change(lock, Call::json_patch(&path, &operations, root)).await?;
+        let same = json!({"op": "test", "path": "/metadata/uid", "value": live.uid()});
+        let unchanged = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()});
+        let operations: Vec<&Value> = [&same].into_iter().chain(operations).chain([&unchanged]).collect();
+        let answer = self.change(lock, Call::json_patch(&path, &json!(operations), root, Mode::Real)).await?;
         Ok(answer.object()?)
     }
 

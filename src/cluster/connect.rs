@@ -29,7 +29,7 @@ pub struct ConnectOptions {
 }
 
 /// Limits and durations of the work with a cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Requests under way at once.
     pub concurrency: usize,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub readiness_timeout: Duration,
     /// How long to wait for an answer.
     pub request_timeout: Duration,
+    /// How long a deleted object may take to vanish.
+    pub vanishing_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             lease_duration: Duration::from_mins(1),
             readiness_timeout: Duration::from_mins(5),
             request_timeout: Duration::from_secs(30),
+            vanishing_timeout: Duration::from_mins(2),
         }
     }
 }

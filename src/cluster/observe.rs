@@ -1,5 +1,7 @@
 //! Looking: lists, single objects, dry runs. Nothing here can change the cluster; the gate holds it to that.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::connect::Cluster;
@@ -93,6 +95,40 @@ impl Cluster {
         Ok(Tried { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
     }
 
+    /// Asks what an apply would do if it took every contested field.
+    ///
+    /// Only for a plan: it shows what an apply will do after other managers' fields have become ours.
+    pub async fn try_forced_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Tried, Refusal> {
+        let path = request::described(kind, body)?;
+        let answer = self.ask(&Call::try_forced_apply(&path, body, root)).await?;
+        Ok(Tried { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+    }
+
+    /// Asks what the object of this uid would be if `from`, which it nearly is, became `to`: without the status and
+    /// what only a server writes.
+    ///
+    /// What `to` lacks and the server fills in comes back in the answer.
+    pub async fn try_replace(
+        &self,
+        kind: &Kind,
+        uid: &str,
+        from: &Value,
+        to: &Value,
+        root: &Root,
+    ) -> Result<Live, Refusal> {
+        let path = request::described(kind, to)?;
+        let mut operations = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+        let nothing = Value::Null;
+        let (old, new) = (from.get("metadata").unwrap_or(&nothing), to.get("metadata").unwrap_or(&nothing));
+        let names = ["annotations", "finalizers", "labels", "ownerReferences"];
+        operations.extend(names.iter().filter_map(|name| replacing("/metadata/", name, old, new)));
+        let content = from.as_object().into_iter().chain(to.as_object()).flat_map(serde_json::Map::keys);
+        let content: BTreeSet<&String> =
+            content.filter(|name| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str())).collect();
+        operations.extend(content.into_iter().filter_map(|name| replacing("/", name, from, to)));
+        self.ask(&Call::json_patch(&path, &json!(operations), root, Mode::DryRun)).await?.object()
+    }
+
     /// Asks whether the object would be accepted if it were new, under a generated name.
     ///
     /// Tells an immutable field from a mistake: a refusal here proves nothing.
@@ -126,6 +162,16 @@ impl Cluster {
     async fn ask(&self, call: &Call) -> Result<Answer, Refusal> {
         let answer = self.wire.send(call).await.map_err(SendError::into_refusal)?;
         if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal()) }
+    }
+}
+
+/// The operation of a JSON patch that sets a field as `to` has it.
+fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value> {
+    let path = format!("{above}{}", name.replace('~', "~0").replace('/', "~1"));
+    match (from.get(name), to.get(name)) {
+        (_, Some(value)) => Some(json!({"op": "add", "path": path, "value": value})),
+        (Some(_), None) => Some(json!({"op": "remove", "path": path})),
+        (None, None) => None,
     }
 }
 

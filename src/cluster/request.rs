@@ -49,9 +49,17 @@ impl Call {
 
     /// Server-side apply, forcing nothing.
     pub(super) fn apply(path: &str, body: &Value, root: &Root, mode: Mode) -> Self {
+        Self::apply_with(path, body, root, &format!("force=false{}", mode.query()))
+    }
+
+    /// Asks what an apply would do if it took every contested field. There is no such apply that takes effect.
+    pub(super) fn try_forced_apply(path: &str, body: &Value, root: &Root) -> Self {
+        Self::apply_with(path, body, root, &format!("force=true{}", Mode::DryRun.query()))
+    }
+
+    fn apply_with(path: &str, body: &Value, root: &Root, options: &str) -> Self {
         let manager = escape(&root.field_manager());
-        let dry_run = mode.query();
-        let target = format!("{path}?fieldManager={manager}&fieldValidation=Strict&force=false{dry_run}");
+        let target = format!("{path}?fieldManager={manager}&fieldValidation=Strict&{options}");
         Self {
             content_type: APPLY,
             body: yaml_safe(&body.to_string()).into_bytes(),
@@ -60,8 +68,8 @@ impl Call {
     }
 
     /// A JSON patch.
-    pub(super) fn json_patch(path: &str, operations: &Value, root: &Root) -> Self {
-        let target = format!("{path}?fieldManager={}", escape(&root.field_manager()));
+    pub(super) fn json_patch(path: &str, operations: &Value, root: &Root, mode: Mode) -> Self {
+        let target = format!("{path}?fieldManager={}{}", escape(&root.field_manager()), mode.query());
         Self { content_type: JSON_PATCH, body: operations.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
     }
 

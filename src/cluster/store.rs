@@ -53,7 +53,7 @@ impl std::fmt::Debug for StoredState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateWriteError {
     /// Someone else wrote it since it was read; theirs stays.
-    #[error("write the state: someone else changed it meanwhile")]
+    #[error("write the state: someone else changed it meanwhile, so run again")]
     Conflict,
     /// The lock is lost: nothing was sent.
     #[error("write the state: the lock is lost")]

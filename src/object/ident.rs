@@ -1,6 +1,7 @@
 //! Which object is meant: keys and versions.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,14 @@ impl ObjectKey {
         GroupKind { group: self.group.clone(), kind: self.kind.clone() }
     }
 
+    /// One word for it, which [`ObjectKey::from_str`] reads back: `Deployment.apps/shop/web`, `Namespace/shop`.
+    pub fn word(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{}/{namespace}/{}", self.group_kind(), self.name),
+            None => format!("{}/{}", self.group_kind(), self.name),
+        }
+    }
+
     /// Whether this is a core `Namespace`.
     pub fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.kind == "Namespace"
@@ -47,6 +56,36 @@ impl fmt::Display for ObjectKey {
             Some(namespace) => write!(f, " {namespace}/{}", self.name),
             None => write!(f, " {}", self.name),
         }
+    }
+}
+
+/// A text that names no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no object: write kind.group/namespace/name as `ktor state list` prints it")]
+pub struct InvalidKey(String);
+
+/// Reads [`ObjectKey::word`], and what a report prints: a blank after the kind is as good as a slash.
+impl FromStr for ObjectKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.replacen(' ', "/", 1);
+        let parts: Vec<&str> = parts.split('/').collect();
+        let (kind, namespace, name) = match parts[..] {
+            [kind, name] => (kind, None, name),
+            [kind, namespace, name] => (kind, Some(namespace), name),
+            _ => return Err(InvalidKey(text.to_owned())),
+        };
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        if kind.is_empty() || name.is_empty() || namespace == Some("") {
+            return Err(InvalidKey(text.to_owned()));
+        }
+        Ok(Self {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -133,6 +172,18 @@ mod tests {
         assert_eq!(ident.key.namespace, None);
         assert_eq!(ident.api_version(), "v1");
         assert_eq!(serde_json::to_string(&ident).unwrap(), text);
+    }
+
+    #[test]
+    fn a_keys_word_is_read_back() {
+        for word in ["Deployment.apps/shop/web", "Namespace/shop", "ClusterRole.rbac.authorization.k8s.io/system:a"] {
+            let key: ObjectKey = word.parse().unwrap();
+            assert_eq!(key.word(), word);
+            assert_eq!(key.to_string().parse(), Ok(key), "{word}");
+        }
+        for text in ["", "ConfigMap", "ConfigMap/", "/x", "ConfigMap//x", "ConfigMap/a/b/c"] {
+            assert!(text.parse::<ObjectKey>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

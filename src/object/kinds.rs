@@ -79,6 +79,20 @@ impl Kinds {
         !self.unavailable.contains(group)
     }
 
+    /// The same with every built-in kind that is missing: how a key is written does not depend on who answers today.
+    #[must_use]
+    pub fn or_builtin(mut self) -> Self {
+        for (group_kind, kind) in Self::builtin().by_group_kind {
+            self.by_group_kind.entry(group_kind).or_insert(kind);
+        }
+        self
+    }
+
+    /// The groups whose own server did not answer.
+    pub fn unavailable(&self) -> impl Iterator<Item = &str> {
+        self.unavailable.iter().map(String::as_str)
+    }
+
     /// Adds the kinds that the given CustomResourceDefinitions define, where they are not known already.
     pub fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
         for kind in definitions.into_iter().filter_map(defined_kind) {

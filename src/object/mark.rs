@@ -110,7 +110,8 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
     };
     let project = match annotation.parse::<ProjectPath>() {
         Ok(project) if project.root() == *root.segment() => project,
-        _ => return Ownership::Other(format!("project {annotation:?}")),
+        Ok(project) => return Ownership::Other(format!("project {project} of root {}", project.root())),
+        Err(_) => return Ownership::Other(format!("project {annotation:?}")),
     };
     if let Some(hash) = live.label(ROOT).filter(|hash| *hash != root.hash()) {
         return Ownership::Other(format!("the root of the hash {hash}"));

@@ -1,5 +1,6 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
+pub mod fields;
 pub mod ident;
 pub mod kinds;
 pub mod live;
@@ -8,4 +9,5 @@ pub mod mark;
 pub mod order;
 pub mod redact;
 pub mod refusal;
+pub mod remark;
 pub mod resolve;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::change::{Action, Change, Reason};
 use super::cleanup::{self, CleanupRequest};
+use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::{diff, digest, guard};
@@ -123,7 +124,11 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let scope = scope.projects().clone();
-    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices: Vec::new(), digest }
+    let held = observed.held.iter().map(|key| {
+        format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
+    });
+    let notices = held.collect();
+    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
 }
 
 fn change(
@@ -146,11 +151,12 @@ fn change(
         diff: Vec::new(),
     };
     let owner = live.map(|live| ownership(live, request.root));
-    if let Some(Ownership::Other(owner)) = &owner {
+    let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
+    if let Some(Ownership::Other(owner)) = owner.as_ref().filter(|_| !is_taken) {
         refusals.push(guard::Refusal {
             guard: guard::Guard::Ownership,
             message: format!("{key} belongs to {owner}: take it out of this tree, or out of that one"),
-            flag: None,
+            flag: Some("--take-over"),
         });
         (change.action, change.reason) = (Action::Blocked, Reason::Foreign(owner.clone()));
         return change;
@@ -178,7 +184,8 @@ fn change(
             }
         }
     }
-    if change.action == Action::Adopt && request.policy.adoption == Adoption::Refused {
+    let is_asked_for = matches!(change.reason, Reason::TakenFrom(_));
+    if change.action == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
         let message = format!("{key} exists without a mark, and adoption is off: allow it, or take the object away");
         refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: Some("--adopt") });
     }
@@ -202,16 +209,20 @@ fn existing(
         return;
     };
     change.diff = diff::fields(&live.body, &after.body, request.redactor);
+    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
+    let takes_over = heir.is_due(live) || is_taken_over(live, request.root);
+    let differs = change.diff.iter().any(|field| !takes_over || !is_bookkeeping(&field.path));
     (change.action, change.reason) = match owner {
         Some(Ownership::Ours(project)) if project != manifest.project => {
             change.from = Some(project.clone());
             (Action::Move, Reason::MovedFrom(project.to_string()))
         }
-        Some(Ownership::Ours(_)) if !change.diff.is_empty() => (Action::Update, Reason::Differs),
-        Some(Ownership::Ours(_)) if is_taken_over(live, request.root) => (Action::Update, Reason::TakeOver),
+        Some(Ownership::Ours(_)) if differs => (Action::Update, Reason::Differs),
+        Some(Ownership::Ours(_)) if takes_over => (Action::Update, Reason::TakeOver),
         Some(Ownership::Ours(_)) => (Action::Unchanged, Reason::AsDesired),
         Some(Ownership::Copied(_)) => (Action::Adopt, Reason::TakeOver),
-        Some(Ownership::Unmarked | Ownership::Other(_)) | None => (Action::Adopt, Reason::Unmarked),
+        Some(Ownership::Other(owner)) => (Action::Adopt, Reason::TakenFrom(owner)),
+        Some(Ownership::Unmarked) | None => (Action::Adopt, Reason::Unmarked),
     };
 }
 

@@ -80,6 +80,9 @@ pub enum Reason {
     /// Update: someone else's mark or an older tool's fields become ours, nothing else differs.
     #[error("take-over")]
     TakeOver,
+    /// Adopt: the owner of the given name loses it, as the caller asked.
+    #[error("taken over from {0}")]
+    TakenFrom(String),
     /// Unchanged.
     #[error("as desired")]
     AsDesired,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::change::FieldChange;
 use crate::object::mark::{PROJECT, ROOT};
@@ -34,6 +34,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn values(&mut self, before: Option<&Value>, after: Option<&Value>) {
+        // No labels at all, and none but the mark, are the same to a reader.
+        let none = json!({});
+        let (before, after) = match (before, after) {
+            (None, Some(after)) if self.may_hold_the_mark() => (Some(&none), Some(after)),
+            (Some(before), None) if self.may_hold_the_mark() => (Some(before), Some(&none)),
+            sides => sides,
+        };
         match (before, after) {
             (Some(Value::Object(before)), Some(Value::Object(after))) => {
                 let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -95,6 +102,10 @@ impl Walk<'_> {
         self.changes.push(change);
     }
 
+    fn may_hold_the_mark(&self) -> bool {
+        matches!(self.path.as_slice(), [metadata, map] if metadata == "metadata" && (map == "annotations" || map == "labels"))
+    }
+
     fn is_passed_over(&self, name: &str) -> bool {
         match self.path.as_slice() {
             [] => name == "status",
@@ -117,7 +128,6 @@ fn by_name(items: &[Value]) -> Option<Vec<(&str, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn check(before: &Value, after: &Value, expected: &[&str]) {
         let redactor = Redactor::new([0; 16], &[]);
@@ -151,6 +161,16 @@ mod tests {
             &json!({"status": {"x": 1}, "metadata": {"uid": "a", "annotations": {"kubernator.io/project": "demo", "k": "v"}}}),
             &json!({"metadata": {"resourceVersion": "2", "annotations": {"kubernator.io/project": "demo.a", "k": "w"}}}),
             &["metadata.annotations.k: \"v\" -> \"w\""],
+        );
+        let marked = json!({"metadata": {"annotations": {"kubernator.io/project": "demo"}, "labels": {"kubernator.io/root": "89e495e7941c"}}});
+        check(&json!({"metadata": {}}), &marked, &[]);
+        check(&marked, &json!({"metadata": {}}), &[]);
+        let labelled = json!({"metadata": {"labels": {"kubernator.io/root": "89e495e7941c", "app": "web"}}});
+        check(&json!({"metadata": {}}), &labelled, &["metadata.labels.app: - -> \"web\""]);
+        check(
+            &json!({"metadata": {"annotations": {"k": "v"}}}),
+            &json!({"metadata": {"labels": {"kubernator.io/root": "0", "l": "1"}}}),
+            &["metadata.annotations.k: \"v\" -> -", "metadata.labels.l: - -> \"1\""],
         );
     }
 }

@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod diff;
 pub mod digest;
 pub mod guard;
+pub mod migration;
 pub mod observed;
 pub mod offline;
 pub mod outcome;

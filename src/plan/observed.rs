@@ -7,6 +7,7 @@ use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::mark::{Ownership, Root, ownership};
 use crate::object::refusal::Refusal;
+use crate::plan::migration::Extent;
 use crate::project::path::ProjectPath;
 
 /// What looking for an object found.
@@ -44,6 +45,8 @@ pub struct Observed {
     pub looks: BTreeMap<ObjectKey, Look>,
     /// Dry runs of in-scope desired objects.
     pub trials: BTreeMap<ObjectKey, Trial>,
+    /// Objects of which the server does not let go all that older tools left: only their metadata is migrated.
+    pub held: BTreeSet<ObjectKey>,
     /// Dry runs of deletions that were refused.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
 }
@@ -65,6 +68,11 @@ impl Observed {
             (live.uid().is_empty() || seen.insert(live.uid().to_owned())).then_some((project, ident))
         };
         first.into_iter().filter_map(ours).collect()
+    }
+
+    /// How much of what older tools hold of the object becomes ours.
+    pub fn extent(&self, key: &ObjectKey) -> Extent {
+        if self.held.contains(key) { Extent::Metadata } else { Extent::Whole }
     }
 
     /// The live object of a key, if it was found.

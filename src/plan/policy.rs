@@ -1,8 +1,12 @@
 //! What a run is allowed to do.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
+use crate::object::mark::PROJECT;
+use crate::project::path::{InvalidName, ProjectPath, Segment};
 use crate::project::tree::Cleanup;
 
 /// Whether every source of the tree could be rendered.
@@ -32,6 +36,28 @@ pub enum Adoption {
     Refused,
 }
 
+/// What may be taken from another root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakeOver {
+    /// Every desired object that is marked by this root.
+    Root(Segment),
+    /// The object whose key is displayed so: `ConfigMap shop/web`.
+    Object(String),
+}
+
+impl FromStr for TakeOver {
+    type Err = InvalidName;
+
+    /// A key has a space in it, a root's name has none.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            [kind, name] => Ok(Self::Object(format!("{kind} {name}"))),
+            _ => Segment::new(text).map(Self::Root),
+        }
+    }
+}
+
 /// The guards that the caller opens, each by its own name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
@@ -53,6 +79,8 @@ pub struct Policy {
     pub reviewed: Reviewed,
     /// Whether unmarked live objects become ours.
     pub adoption: Adoption,
+    /// Which objects of other roots become ours.
+    pub take_over: Vec<TakeOver>,
     /// The namespace of state and lock.
     pub state_namespace: String,
     /// Allows an empty desired set: `--allow-empty`.
@@ -75,6 +103,7 @@ impl Policy {
             sources: Sources::Complete,
             reviewed: Reviewed::NotRequired,
             adoption: Adoption::Allowed,
+            take_over: Vec::new(),
             state_namespace: state_namespace.to_owned(),
             allow_empty: Gate::Closed,
             allow_mass_deletion: Gate::Closed,
@@ -82,5 +111,15 @@ impl Policy {
             allow_crd_deletion: Gate::Closed,
             allow_volume_deletion: Gate::Closed,
         }
+    }
+
+    /// Whether an object of another root may become ours.
+    pub fn takes_over(&self, key: &ObjectKey, live: &Live) -> bool {
+        let owner = live.annotation(PROJECT).and_then(|text| text.parse::<ProjectPath>().ok());
+        let owner = owner.map(|project| project.root());
+        self.take_over.iter().any(|taken| match taken {
+            TakeOver::Root(root) => owner.as_ref() == Some(root),
+            TakeOver::Object(text) => *text == key.to_string(),
+        })
     }
 }

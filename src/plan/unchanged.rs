@@ -6,19 +6,26 @@
 use serde_json::{Map, Value};
 
 use crate::object::live::Live;
-use crate::object::mark::managed_fields;
+use crate::object::mark::{Root, managed_fields};
+use crate::plan::migration::{Heir, OtherRoots};
 
-/// Whether applying `desired` (stamped) as `manager` provably changes nothing.
-pub fn is_proved(desired: &Value, live: &Live, manager: &str) -> bool {
-    let Some(api_version) = desired.get("apiVersion") else { return false };
-    if live.is_terminating() || live.body.get("apiVersion") != Some(api_version) {
+/// Whether applying `desired` (stamped) as the root's manager provably changes nothing.
+///
+/// Where fields are still to be inherited from an older tool, something does change.
+pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
+    let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
+    if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
         return false;
     }
+    if Heir::new(root, api_version, OtherRoots::Keep).is_due(live) {
+        return false;
+    }
+    let manager = root.field_manager();
     let ours = managed_fields(live).find(|entry| {
-        entry.get("manager").and_then(Value::as_str) == Some(manager)
+        entry.get("manager").and_then(Value::as_str) == Some(manager.as_str())
             && entry.get("operation").and_then(Value::as_str) == Some("Apply")
             && entry.get("subresource").is_none()
-            && entry.get("apiVersion") == Some(api_version)
+            && entry.get("apiVersion").and_then(Value::as_str) == Some(api_version)
     });
     match (ours.and_then(|entry| entry.get("fieldsV1")), desired.as_object(), live.body.as_object()) {
         (Some(Value::Object(fields)), Some(desired), Some(live)) => {
@@ -140,7 +147,12 @@ fn sets_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Value]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::path::Segment;
     use serde_json::json;
+
+    fn root(name: &str) -> Root {
+        Root::new(Segment::new(name).unwrap())
+    }
 
     fn live(spec: &Value, fields: &Value) -> Live {
         let entry = json!({"manager": "ktor-demo", "operation": "Apply", "apiVersion": "v1",
@@ -152,7 +164,7 @@ mod tests {
     fn check(desired: &Value, spec: &Value, fields: &Value, expected: bool) {
         let desired =
             json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "labels": {"a": "1"}}, "spec": desired});
-        assert_eq!(is_proved(&desired, &live(spec, fields), "ktor-demo"), expected, "{desired}");
+        assert_eq!(is_proved(&desired, &live(spec, fields), &root("demo")), expected, "{desired}");
     }
 
     #[test]
@@ -191,12 +203,17 @@ mod tests {
         let desired =
             json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "labels": {"a": "1"}}, "spec": {"a": 1}});
         let good = live(&json!({"a": 1}), &json!({"f:a": {}}));
-        assert!(is_proved(&desired, &good, "ktor-demo"));
-        assert!(!is_proved(&desired, &good, "ktor-other"));
+        assert!(is_proved(&desired, &good, &root("demo")));
+        assert!(!is_proved(&desired, &good, &root("other")));
         for (field, value) in [("operation", "Update"), ("apiVersion", "v2"), ("subresource", "status")] {
             let mut other = good.clone();
             other.body["metadata"]["managedFields"][0][field] = json!(value);
-            assert!(!is_proved(&desired, &other, "ktor-demo"), "{field}");
+            assert!(!is_proved(&desired, &other, &root("demo")), "{field}");
         }
+        let mut older = good;
+        let entry = json!({"manager": "kubernator", "operation": "Update", "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:other": {}}}}});
+        older.body["metadata"]["managedFields"].as_array_mut().unwrap().push(entry);
+        assert!(!is_proved(&desired, &older, &root("demo")), "a migration is due");
     }
 }

@@ -73,6 +73,14 @@ impl ProjectPath {
         self.0.strip_prefix(&ancestor.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
+    /// This project's name after `from` was renamed to `to`; nothing where it does not lie within `from`.
+    pub fn renamed(&self, from: &Self, to: &Self) -> Option<Self> {
+        if !self.is_within(from) {
+            return None;
+        }
+        self.0.strip_prefix(&from.0).map(|rest| Self(format!("{}{rest}", to.0)))
+    }
+
     /// The dotted text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -125,6 +133,16 @@ mod tests {
         assert!(path("demo.a").is_within(&path("demo.a")));
         assert!(!path("demo.ab").is_within(&path("demo.a")));
         assert!(!path("demo").is_within(&path("demo.a")));
+    }
+
+    #[test]
+    fn o9_a_rename_takes_the_whole_sub_tree_by_whole_segments() {
+        let renamed = |text: &str| path(text).renamed(&path("demo.a"), &path("demo.b")).map(String::from);
+        assert_eq!(renamed("demo.a").as_deref(), Some("demo.b"));
+        assert_eq!(renamed("demo.a.x.a").as_deref(), Some("demo.b.x.a"));
+        for other in ["demo", "demo.ab", "demo.b.a", "demo.b"] {
+            assert_eq!(renamed(other), None, "{other}");
+        }
     }
 
     #[test]

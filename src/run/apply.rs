@@ -8,13 +8,20 @@ use serde_json::Value;
 use crate::cluster::apply::ObjectError;
 use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
-use crate::object::kinds::defined_kind;
-use crate::object::mark::stamp;
+use crate::object::kinds::{Kind, defined_kind};
+use crate::object::live::Live;
+use crate::object::mark::{ownership, stamp};
 use crate::object::order::Wave;
+use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
+use crate::plan::migration::Heir;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
+
+/// How often a migration is decided anew because the object changed under it.
+const ATTEMPTS: usize = 5;
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///
@@ -150,8 +157,13 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
     let mut body = manifest.body.clone();
     stamp(&mut body, &manifest.project, &work.request.root);
-    if let (Action::Update | Action::Move, Some(uid)) = (change.action, &change.uid) {
-        body["metadata"]["uid"] = uid.as_str().into();
+    let migrated = match change.action {
+        Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
+        _ => Migrated::NotDue,
+    };
+    let is_pinned = migrated == Migrated::Done || matches!(change.action, Action::Update | Action::Move);
+    if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
+        body["metadata"]["uid"] = uid.into();
     }
     let kind = kind.at_version(&manifest.ident.version);
     match work.cluster.apply(work.lock, &kind, &body, &work.request.root).await {
@@ -165,6 +177,64 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
         Ok(_) => Ok(Written { verdict: Verdict::Configured, message: None }),
         Err(ObjectError::LockLost) => Err(WriteError::LockLost),
         Err(ObjectError::Refused(refusal)) => Err(WriteError::Failed(refusal.to_string())),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Migrated {
+    NotDue,
+    Done,
+}
+
+/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
+///
+/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
+async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
+    let key = &change.ident.key;
+    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
+    let RunRequest { root, policy, .. } = work.request;
+    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
+    let extent = work.observed.extent(key);
+    let mut live = planned.clone();
+    for _ in 0..ATTEMPTS {
+        let Some(fields) = heir.managed_fields(&live, extent) else { return Ok(Migrated::NotDue) };
+        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
+            Ok(_) => return Ok(Migrated::Done),
+            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
+            // Another version of it, or our own lost attempt: look again, and never send the same again.
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Invalid(_))) => {
+                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
+                    inherited @ Some(_) => inherited == heir.inherited(planned, extent),
+                    None => true,
+                })
+                .await?;
+            }
+            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+        }
+    }
+    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
+}
+
+/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
+async fn reread(
+    work: Work<'_>,
+    kind: &Kind,
+    key: &ObjectKey,
+    planned: &Live,
+    is_expected: impl Fn(&Live) -> bool,
+) -> Result<Live, WriteError> {
+    let root = &work.request.root;
+    match work.cluster.get(kind, key).await {
+        Ok(Some(now))
+            if now.uid() == planned.uid()
+                && std::mem::discriminant(&ownership(&now, root))
+                    == std::mem::discriminant(&ownership(planned, root))
+                && is_expected(&now) =>
+        {
+            Ok(now)
+        }
+        Ok(_) => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
+        Err(error) => Err(WriteError::Failed(error.to_string())),
     }
 }
 

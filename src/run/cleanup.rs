@@ -1,7 +1,5 @@
 //! The second half of carrying out a plan: what is no longer desired is deleted, and waited for until it is gone.
 
-use std::time::Duration;
-
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::apply::ObjectError;
@@ -21,9 +19,6 @@ use crate::state::transition::{Ledger, Settlement};
 
 /// How often a deletion is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
-/// How long an object may take to vanish.
-const VANISHING: Duration = Duration::from_secs(120);
-
 /// What cleanup did.
 #[derive(Clone, Debug, Default)]
 pub struct Cleaned {
@@ -158,7 +153,7 @@ async fn one(work: Work<'_>, change: &Change) -> Answer {
 async fn vanished(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Answer {
     let mut interrupt = work.interrupt.clone();
     tokio::select! {
-        gone = work.cluster.gone(kind, key, uid, VANISHING) => match gone {
+        gone = work.cluster.gone(kind, key, uid, work.cluster.settings().vanishing_timeout) => match gone {
             Ok(()) => Answer::Gone,
             Err(still) if still.finalizers.is_empty() => Answer::Failed("it is being deleted and has not vanished yet".to_owned()),
             Err(still) => Answer::Failed(format!("it is being deleted and held by {}", still.finalizers.join(", "))),

@@ -20,7 +20,7 @@ use crate::run::observe::{self, Sweep};
 use crate::run::record::Store;
 use crate::run::sources::Sources;
 use crate::state::payload::Entries;
-use crate::state::transition::{Ledger, Pending, Start};
+use crate::state::transition::{Ledger, Pending, Prior, Start};
 
 /// Whether the scope follows from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +82,26 @@ pub struct Decided {
 ///
 /// Anything that keeps the plan from being made. A plan that a guard refuses is a plan.
 pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) -> Result<Decided, RunError> {
+    let opened = Store::open(cluster, &request.policy.state_namespace, &request.root).await?;
+    decide_from(opened, cluster, request, sources).await
+}
+
+/// Makes the plan from an opened state, the tree and the cluster.
+///
+/// # Errors
+///
+/// As for [`decide`].
+pub async fn decide_from(
+    (store, mut prior): (Store, Prior),
+    cluster: &Cluster,
+    request: &RunRequest,
+    sources: &Sources,
+) -> Result<Decided, RunError> {
     let RunRequest { root, policy, redactor, .. } = request;
-    let (store, mut prior) = Store::open(cluster, &policy.state_namespace, root, &request.run).await?;
     let served = cluster.discover().await.map_err(RunError::Cluster)?;
-    let kinds = sources.with_defined_kinds(served.clone());
+    let kinds = sources.with_defined_kinds(served.clone()).or_builtin();
     let desired = sources.resolve(&kinds);
+    prior.entries.drop_namespaces(|key| kinds.get(&key.group_kind()).is_some_and(|kind| !kind.namespaced));
 
     let sweep = match (&prior.start, &prior.ledger) {
         (Start::Settled, Ledger::Current(_)) => Sweep::Known,

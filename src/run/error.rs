@@ -37,7 +37,16 @@ pub enum RunError {
     /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
     #[error("another run finalized this root meanwhile: run again")]
     LedgerMoved,
-    /// A signal came while the lock was waited for. Nothing was changed.
+    /// What was named does not exist. Nothing was changed.
+    #[error("{0}")]
+    Unknown(String),
+    /// What was asked for would not be safe. Nothing was changed.
+    #[error("{0}")]
+    Declined(String),
+    /// A signal stopped a change of the record. The same command goes on from there.
+    #[error("interrupted: the same command goes on from here")]
+    Stopped,
+    /// A signal came before the state was written. Nothing was changed.
     #[error("the run was interrupted before it began; nothing was changed")]
     NotBegun,
     /// The lock was not acquired. Nothing was changed.
@@ -47,14 +56,19 @@ pub enum RunError {
     #[error("the plan is refused: {0}")]
     Refused(String, Box<Plan>),
     /// The state could not be written. What was recorded before still holds; the next run goes on from there.
-    #[error("failed to write the state")]
-    WriteState(#[source] StateWriteError),
+    #[error("failed to {0}")]
+    WriteState(StateWriteError),
     /// Some objects failed; the rest was done. The next run goes on from there.
     #[error("{}", incomplete(.1))]
     Incomplete(Box<Plan>, Outcome),
     /// A signal stopped the run. The next run goes on from there.
     #[error("the run was interrupted; the next run goes on from here")]
     Interrupted(Box<Plan>, Outcome),
+    /// A signal came, and a request that had left got no answer in time. The next run goes on from there.
+    #[error(
+        "the run was interrupted while a request had no answer; its lock expires, and the next run goes on from here"
+    )]
+    CutShort,
     /// The lock was lost. The next run goes on from there.
     #[error("the lock was lost; whoever holds it now, or the next run, goes on from here")]
     LockLost(Option<Box<(Plan, Outcome)>>),

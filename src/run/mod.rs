@@ -5,11 +5,17 @@
 pub mod apply;
 pub mod cleanup;
 pub mod decide;
+pub mod edit;
 pub mod error;
+pub mod hold;
+pub mod inspect;
 pub mod interrupt;
 pub mod observe;
+pub mod rebuild;
 pub mod reconcile;
 pub mod record;
+pub mod release;
+pub mod rename;
 pub mod sources;
 
 mod shards;

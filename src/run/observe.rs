@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
-use crate::cluster::observe::ReadError;
+use crate::cluster::observe::{ReadError, Tried};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, ownership};
 use crate::object::order::Wave;
-use crate::object::refusal::Refusal;
+use crate::object::refusal::{Contested, Refusal};
 use crate::plan::build::PlanRequest;
 use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide};
+use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::unchanged::is_proved;
 
@@ -113,12 +114,33 @@ pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIte
 pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
     let (first, rest): (Vec<&Manifest>, Vec<&Manifest>) =
         request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
+    look_in_desired_version(cluster, served, request, observed).await;
     try_applies(cluster, served, request, observed, first).await;
     try_applies(cluster, served, request, observed, rest).await;
     let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, Trial::Applied(_) | Trial::Refused(_)));
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
     look(cluster, observed, met).await;
+    look_in_desired_version(cluster, served, request, observed).await;
     try_deletions(cluster, request, observed).await;
+}
+
+/// Reads again what was found in another version than the desired one: only like can be compared with like.
+async fn look_in_desired_version(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
+    let view = &*observed;
+    let other = request.in_scope().filter_map(|manifest| {
+        let live = view.live(&manifest.ident.key)?;
+        let found = live.body.get("apiVersion").and_then(serde_json::Value::as_str)?;
+        let kind = served.get(&manifest.ident.key.group_kind())?;
+        let wanted = (found != manifest.ident.api_version()).then(|| kind.at_version(&manifest.ident.version))?;
+        Some((manifest.ident.key.clone(), wanted))
+    });
+    let read: Vec<_> = stream::iter(other)
+        .map(|(key, kind)| async move { Some((cluster.get(&kind, &key).await.ok()??, key)) })
+        .buffer_unordered(cluster.settings().concurrency)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    observed.looks.extend(read.into_iter().map(|(live, key)| (key, Look::Live(live))));
 }
 
 async fn try_applies(
@@ -130,18 +152,41 @@ async fn try_applies(
 ) {
     let view = &*observed;
     let created = &Created::of(request, view);
-    let trials: Vec<(ObjectKey, Trial)> = stream::iter(manifests)
+    let trials: Vec<(ObjectKey, Tested)> = stream::iter(manifests)
         .map(|manifest| async move {
-            let trial = match created.needed_by(&manifest.ident.key) {
-                Some(creator) => Trial::Unverified(creator),
+            let tested = match created.needed_by(&manifest.ident.key) {
+                Some(creator) => Trial::Unverified(creator).into(),
                 None => try_apply(cluster, served, request, view, manifest).await,
             };
-            (manifest.ident.key.clone(), trial)
+            (manifest.ident.key.clone(), tested)
         })
         .buffer_unordered(cluster.settings().concurrency)
         .collect()
         .await;
-    observed.trials.extend(trials);
+    for (key, Tested { trial, extent }) in trials {
+        if extent == Extent::Metadata {
+            observed.held.insert(key.clone());
+        }
+        observed.trials.insert(key, trial);
+    }
+}
+
+/// What a dry run found, and how much of what older tools hold can become ours.
+struct Tested {
+    trial: Trial,
+    extent: Extent,
+}
+
+impl From<Trial> for Tested {
+    fn from(trial: Trial) -> Self {
+        Self { trial, extent: Extent::Whole }
+    }
+}
+
+impl From<Refusal> for Tested {
+    fn from(refusal: Refusal) -> Self {
+        Trial::Refused(refusal).into()
+    }
 }
 
 async fn try_apply(
@@ -150,32 +195,96 @@ async fn try_apply(
     request: PlanRequest<'_>,
     observed: &Observed,
     manifest: &Manifest,
-) -> Trial {
+) -> Tested {
     let key = &manifest.ident.key;
     let Some(kind) = served.get(&key.group_kind()) else {
         let group = key.group_kind();
-        return Trial::Refused(if served.is_conclusive_for(&key.group) {
-            Refusal::NoKind(format!("{} {group}", manifest.place))
+        return if served.is_conclusive_for(&key.group) {
+            Refusal::NoKind(format!("{} {group}", manifest.place)).into()
         } else {
-            Refusal::Unavailable(format!("the server of {group} does not answer discovery"))
-        });
+            Refusal::Unavailable(format!("the server of {group} does not answer discovery")).into()
+        };
     };
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
-        if is_proved(&body, live, &request.root.field_manager()) {
-            return Trial::Proved;
+        if is_proved(&body, live, request.root) {
+            return Trial::Proved.into();
         }
         // The uid makes the dry run an update of what was looked at, never of something recreated meanwhile.
         if matches!(ownership(live, request.root), Ownership::Ours(_)) {
             body["metadata"]["uid"] = live.uid().into();
         }
     }
-    let version = &manifest.ident.version;
-    match cluster.try_apply(&kind.at_version(version), &body, request.root).await {
-        Ok(tried) if tried.created => Trial::Created,
-        Ok(tried) => Trial::Applied(tried.live),
-        Err(refusal) => Trial::Refused(refusal),
+    let trying = Trying { cluster, request, key, kind: &kind.at_version(&manifest.ident.version), served: kind };
+    let api_version = manifest.ident.api_version();
+    match cluster.try_apply(trying.kind, &body, request.root).await {
+        Ok(Tried { created: true, .. }) => Trial::Created.into(),
+        Ok(Tried { live, .. }) => {
+            let before = observed.live(key).unwrap_or(&live);
+            let heir = Heir::of(request.root, &api_version, request.policy, key, before);
+            without_legacy(trying, &heir, live).await
+        }
+        Err(Refusal::Conflict(contested)) => {
+            try_take_over(trying, observed.live(key), &api_version, body, contested).await
+        }
+        Err(refusal) => refusal.into(),
     }
+}
+
+/// What a dry run of one object works with.
+#[derive(Clone, Copy)]
+struct Trying<'a> {
+    cluster: &'a Cluster,
+    request: PlanRequest<'a>,
+    key: &'a ObjectKey,
+    /// The kind in the desired version.
+    kind: &'a Kind,
+    /// The kind in the version that objects are read in.
+    served: &'a Kind,
+}
+
+/// Tries again where all that stands against it are fields that a migration makes ours.
+async fn try_take_over(
+    trying: Trying<'_>,
+    live: Option<&Live>,
+    api_version: &str,
+    mut body: serde_json::Value,
+    contested: Vec<Contested>,
+) -> Tested {
+    let Trying { cluster, request, key, kind, served } = trying;
+    let found = match live {
+        Some(live) => Some(live.clone()),
+        None => cluster.get(served, key).await.ok().flatten(),
+    };
+    let Some(live) = found else { return Refusal::Conflict(contested).into() };
+    let heir = Heir::of(request.root, api_version, request.policy, key, &live);
+    let others = heir.contested(&live, &contested);
+    if !others.is_empty() {
+        return Refusal::Conflict(others).into();
+    }
+    body["metadata"]["uid"] = live.uid().into();
+    match cluster.try_forced_apply(kind, &body, request.root).await {
+        Ok(tried) => without_legacy(trying, &heir, tried.live).await,
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// What the object will be once the fields of older tools are ours and the undesired ones of them are gone.
+///
+/// The server does not let go of some, of an immutable field that it once filled in, say: then those stay.
+async fn without_legacy(trying: Trying<'_>, heir: &Heir, applied: Live) -> Tested {
+    let Trying { cluster, request, kind, .. } = trying;
+    for extent in [Extent::Whole, Extent::Metadata] {
+        let Some(remainder) = heir.remainder(&applied, extent) else {
+            return Tested { trial: Trial::Applied(applied), extent };
+        };
+        match cluster.try_replace(kind, applied.uid(), &applied.body, &remainder, request.root).await {
+            Ok(live) => return Tested { trial: Trial::Applied(live), extent },
+            Err(Refusal::Invalid(_)) if extent == Extent::Whole => {}
+            Err(refusal) => return refusal.into(),
+        }
+    }
+    Tested { trial: Trial::Applied(applied), extent: Extent::Metadata }
 }
 
 /// What this run creates and the server needs before it can check other objects.

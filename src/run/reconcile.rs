@@ -9,8 +9,9 @@ use crate::object::manifest::Manifest;
 use crate::plan::build::Plan;
 use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
-use crate::run::decide::{Decided, RunRequest, decide};
+use crate::run::decide::{Decided, RunRequest, decide_from};
 use crate::run::error::RunError;
+use crate::run::hold::{GRACE, hold, overdue};
 use crate::run::interrupt::Interrupt;
 use crate::run::record::Store;
 use crate::run::sources::Sources;
@@ -40,13 +41,11 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    cluster.ensure_namespace(&request.policy.state_namespace).await.map_err(RunError::Cluster)?;
-    let mut stopped = interrupt.clone();
-    let lock = tokio::select! {
-        acquired = cluster.acquire(lock, waiting) => acquired.map_err(RunError::Lock)?,
-        () = stopped.requested() => return Err(RunError::NotBegun),
+    let lock = hold(cluster, lock, interrupt, waiting).await?;
+    let reconciled = tokio::select! {
+        reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
+        () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
     };
-    let reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt).await;
     // A failing release changes nothing about what was done: the lease then expires by itself.
     drop(lock.release().await);
     reconciled
@@ -62,9 +61,15 @@ async fn reconcile_locked(
     sources: &Sources,
     interrupt: &Interrupt,
 ) -> Result<Reconciled, RunError> {
-    let RunRequest { root, policy, .. } = request;
-    Store::claim(cluster, lock, &policy.state_namespace, root, &request.run).await?;
-    let Decided { plan, pending, desired, observed, mut store, ledger } = decide(cluster, request, sources).await?;
+    let begun = async {
+        let opened = Store::claim(cluster, lock, &request.policy.state_namespace, &request.root, &request.run).await?;
+        decide_from(opened, cluster, request, sources).await
+    };
+    let mut stopped = interrupt.clone();
+    let Decided { plan, pending, desired, observed, mut store, ledger } = tokio::select! {
+        decided = begun => decided?,
+        () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up, and a claim at most.
+    };
     check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 

@@ -15,7 +15,7 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::cluster::observe::ReadError;
 use crate::cluster::shards::{Created, NewShard};
-use crate::cluster::store::StateWriteError;
+use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
 use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
@@ -35,8 +35,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Reads what a head refers to. Nothing where a shard is not there: the head may be an old one.
-    pub(super) async fn read(self, head: &Head) -> Result<Option<Payload>, RunError> {
+    /// Reads what a head refers to. Where a shard is missing, the head may be an old one.
+    pub(super) async fn read(self, head: &Head) -> Result<Payload, RunError> {
         let digests = head.digests();
         let mut reads = stream::iter(digests)
             .map(|digest| async move {
@@ -48,14 +48,14 @@ impl Place<'_> {
         let mut joining = Joining::new(head, self.root);
         while let Some(read) = reads.next().await {
             let (digest, shard) = read.map_err(|(name, source)| self.unread(&name, source))?;
-            let Some(shard) = shard else { return Ok(None) };
+            let Some(shard) = shard else { continue };
             let ours = shard.secret_type == SHARD_TYPE && codec::check_root(&shard.annotations, self.root).is_ok();
             if !ours {
                 return Err(RunError::State(StateError::OtherContent(shard_name(self.root, &digest))));
             }
             joining.add(&digest, &shard.data).map_err(RunError::State)?;
         }
-        joining.finish().map(Some).map_err(RunError::State)
+        joining.finish().map_err(RunError::State)
     }
 
     /// Writes shards, so that a head may refer to them.
@@ -93,25 +93,23 @@ impl Place<'_> {
     }
 
     /// Deletes the shards that the head does not refer to, provided that the head still is the one of this version.
-    /// Whether none is left.
-    pub(super) async fn collect(self, lock: &HeldLock, head: (&str, &str), referred: &BTreeSet<String>) -> bool {
+    pub(super) async fn collect(self, lock: &HeldLock, head: &StoredState, referred: &BTreeSet<String>) {
         let Ok(listed) = self.cluster.list_shards(self.namespace, (SHARD_LABEL, self.root.hash())).await else {
-            return false;
+            return;
         };
         let names: BTreeSet<String> = referred.iter().map(|digest| shard_name(self.root, digest)).collect();
         let unused: Vec<_> = listed.into_iter().filter(|shard| !names.contains(&shard.name)).collect();
         // After the list: whoever replaced the head since then may refer to what was listed.
         match self.cluster.read_state(self.namespace, self.root).await {
-            Ok(Some(now)) if (now.uid.as_str(), now.resource_version.as_str()) == head => {}
-            _ => return false,
+            Ok(Some(now)) if now == *head => {}
+            _ => return,
         }
         let deletions = unused.iter().map(|shard| self.cluster.delete_shard(lock, self.namespace, shard));
-        let deleted: Vec<_> =
-            stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).collect().await;
-        deleted.iter().all(Result::is_ok)
+        // One that was used again since, or cannot be deleted now, is looked at again by the next run.
+        stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).for_each(|_| async {}).await;
     }
 
-    fn unread(self, name: &str, source: ReadError) -> RunError {
+    pub(super) fn unread(self, name: &str, source: ReadError) -> RunError {
         RunError::ReadState { name: format!("{}/{name}", self.namespace), source }
     }
 }

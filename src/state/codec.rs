@@ -42,33 +42,44 @@ pub enum StateError {
         expected: String,
     },
     /// The payload is no gzip.
-    #[error("the state is damaged: rebuild it from the live marks with `ktor state rebuild`")]
+    #[error("the state is damaged: rebuild it from the live marks with `ktor state rebuild --replace-damaged`")]
     Damaged(#[source] std::io::Error),
     /// The payload is too large when decompressed.
-    #[error("the state is larger than {} MiB: rebuild it from the live marks with `ktor state rebuild`", LARGEST >> 20)]
+    #[error("the state is larger than {} MiB: rebuild it from the live marks with `ktor state rebuild --replace-damaged`", LARGEST >> 20)]
     TooLarge,
     /// The version is not known.
-    #[error("the state is of version {0:?}, which this ktor does not know: use a newer ktor")]
+    #[error(
+        "the state is of version {0:?}, which this ktor does not know: use a newer ktor, or rebuild it from the live marks \
+         with `ktor state rebuild --replace-damaged`"
+    )]
     UnknownVersion(String),
     /// The payload is no state.
-    #[error("the state cannot be understood: rebuild it from the live marks with `ktor state rebuild`")]
+    #[error(
+        "the state cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
     Malformed(#[source] serde_json::Error),
     /// A head lists what no run writes.
     #[error(
-        "the state's list of shards cannot be understood: rebuild it from the live marks with `ktor state rebuild`"
+        "the state's list of shards cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
     )]
     WrongHead,
     /// A shard is not there, and the head that refers to it does not change.
-    #[error("the state's shard {0} is missing: rebuild the state from the live marks with `ktor state rebuild`")]
+    #[error(
+        "the state's shard {0} is missing: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
     MissingShard(String),
     /// A shard holds something else than its digest says, or belongs to someone else.
-    #[error("the state's shard {0} is damaged: rebuild the state from the live marks with `ktor state rebuild`")]
+    #[error(
+        "the state's shard {0} is damaged: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
     OtherContent(String),
     /// More than a state can hold.
     #[error("the state has more objects than one root can record: divide the root")]
     TooManyObjects,
     /// An entry names a project of another root.
-    #[error("the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild`")]
+    #[error(
+        "the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild --replace-damaged`"
+    )]
     ForeignProject(String),
     /// Marked objects are live, yet there is no state.
     #[error(
@@ -129,40 +140,33 @@ pub enum Recorded {
     Sharded(Head),
 }
 
-/// Reads what a state's Secret holds.
+impl Recorded {
+    /// Whether the run that wrote it came to its end.
+    pub fn finalized(&self) -> bool {
+        match self {
+            Self::Whole(payload) => payload.finalized,
+            Self::Sharded(head) => head.finalized(),
+        }
+    }
+}
+
+/// Reads what a state's Secret holds, and holds it to its root.
 ///
 /// # Errors
 ///
-/// As for [`decode`]; a head that no run wrote.
+/// What is damaged, too large, of an unknown version or with another root's projects; a head that no run wrote.
 pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
-    let json = gunzip(data, LARGEST)?;
-    match version(&json)?.as_str() {
-        "1" => whole(&json, root).map(Recorded::Whole),
-        "2" => serde_json::from_slice::<Head>(&json).map_err(StateError::Malformed)?.check().map(Recorded::Sharded),
-        _ => Err(StateError::UnknownVersion(version(&json)?)),
-    }
-}
-
-/// Decodes a payload that stands in one Secret, and holds it to its root.
-///
-/// # Errors
-///
-/// A payload that is damaged, too large, of another version or with another root's projects.
-pub fn decode(data: &[u8], root: &Root) -> Result<Payload, StateError> {
-    let json = gunzip(data, LARGEST)?;
-    match version(&json)?.as_str() {
-        "1" => whole(&json, root),
-        _ => Err(StateError::UnknownVersion(version(&json)?)),
-    }
-}
-
-fn version(json: &[u8]) -> Result<String, StateError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: String,
     }
-    let Versioned { version } = serde_json::from_slice(json).map_err(StateError::Malformed)?;
-    Ok(version)
+    let json = gunzip(data, LARGEST)?;
+    let Versioned { version } = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
+    match version.as_str() {
+        "1" => whole(&json, root).map(Recorded::Whole),
+        "2" => serde_json::from_slice::<Head>(&json).map_err(StateError::Malformed)?.check().map(Recorded::Sharded),
+        _ => Err(StateError::UnknownVersion(version)),
+    }
 }
 
 fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
@@ -232,7 +236,7 @@ mod tests {
         ] {
             let encoded = secret.lines().find_map(|line| line.strip_prefix("  state: ")).unwrap();
             let data = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
-            let payload = decode(&data, &root()).unwrap();
+            let Ok(Recorded::Whole(payload)) = read(&data, &root()) else { panic!("not whole") };
             assert!(payload.finalized && payload.pending.is_empty());
             assert_eq!(serde_json::to_string(&payload).unwrap(), json.trim_end());
             let mut ours = String::new();
@@ -244,14 +248,14 @@ mod tests {
     #[test]
     fn o6_o10_what_is_no_state_is_refused_with_what_to_do() {
         let check = |data: &[u8], expected: &str| {
-            let error = decode(data, &root()).unwrap_err().to_string();
+            let error = read(data, &root()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
-        assert!(decode(&good, &root()).is_ok());
+        assert!(matches!(read(&good, &root()), Ok(Recorded::Whole(_))));
         check(&good[..good.len() - 9], "damaged: rebuild it");
         check(b"no gzip", "damaged: rebuild it");
-        check(&gzip(br#"{"version":"2"}"#), "version \"2\"");
+        check(&gzip(br#"{"version":"3"}"#), "version \"3\"");
         check(&gzip(br#"{"version":1}"#), "cannot be understood");
         check(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
         check(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");

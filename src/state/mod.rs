@@ -3,6 +3,8 @@
 //! Pure: reading and writing the Secret is elsewhere.
 
 pub mod codec;
+pub mod inspect;
 pub mod payload;
+pub mod rename;
 pub mod shard;
 pub mod transition;

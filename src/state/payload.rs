@@ -30,6 +30,18 @@ impl Entries {
         }
     }
 
+    /// Writes the keys of cluster-scoped objects without a namespace. Whoever did not know the kind may have recorded one.
+    pub fn drop_namespaces(&mut self, is_cluster_scoped: impl Fn(&ObjectKey) -> bool) {
+        for objects in self.by_project.values_mut() {
+            let misplaced = |(key, _): &(&ObjectKey, &String)| key.namespace.is_some() && is_cluster_scoped(key);
+            let misplaced: Vec<ObjectKey> = objects.iter().filter(misplaced).map(|(key, _)| key.clone()).collect();
+            for key in misplaced {
+                let version = objects.remove(&key).unwrap_or_default();
+                objects.entry(ObjectKey { namespace: None, ..key }).or_insert(version);
+            }
+        }
+    }
+
     /// Keeps the entries that `keep` says, and no project without one.
     pub fn retain(&mut self, mut keep: impl FnMut(&ProjectPath, &ObjectKey) -> bool) {
         for (project, objects) in &mut self.by_project {
@@ -115,4 +127,28 @@ pub enum Version {
     #[default]
     #[serde(rename = "1")]
     One,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_scoped_object_that_was_recorded_with_a_namespace_is_known_by_its_true_key() {
+        let key = |kind: &str, namespace: Option<&str>| ObjectKey {
+            group: String::new(),
+            kind: kind.into(),
+            namespace: namespace.map(Into::into),
+            name: "w".into(),
+        };
+        let ident = |key| Ident { key, version: "v1".into() };
+        let project = "demo".parse().unwrap();
+        let mut entries = Entries::default();
+        for key in [key("Role", Some("a")), key("ClusterRole", Some("a")), key("ClusterRole", None)] {
+            entries.insert(&project, &ident(key));
+        }
+        entries.drop_namespaces(|key| key.kind == "ClusterRole");
+        let left: Vec<ObjectKey> = entries.iter().map(|(_, ident)| ident.key).collect();
+        assert_eq!(left, [key("ClusterRole", None), key("Role", Some("a"))]);
+    }
 }

@@ -98,8 +98,13 @@ impl Bench {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ktor"));
+    /// The kubeconfig through which the cluster is seen.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path())
@@ -117,7 +122,15 @@ impl Bench {
 
     /// Starts the binary.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
+    }
+
+    /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
+    pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
+        let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
+        let brief = ktor.with_file_name("examples").join("ktor-brief");
+        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
+        self.command(&brief, arguments).spawn().unwrap()
     }
 
     /// Runs the binary.
@@ -170,6 +183,11 @@ impl Bench {
 
     /// The state as it is recorded, decoded here.
     pub fn state(&self) -> Value {
+        serde_json::from_str(&self.state_text()).unwrap()
+    }
+
+    /// The text of the recorded state.
+    pub fn state_text(&self) -> String {
         let name = format!("secret/kubernator-project-{}", self.hash());
         let secret = self.get(&name, Some("kubernator-system")).expect("there is a state");
         assert_eq!(secret["type"], "kubernator.io/project-state");
@@ -178,7 +196,7 @@ impl Bench {
         let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
         let mut json = String::new();
         GzDecoder::new(data.as_slice()).read_to_string(&mut json).unwrap();
-        serde_json::from_str(&json).unwrap()
+        json
     }
 
     /// The recorded names by project, and whether the state is finalized.

@@ -105,3 +105,41 @@ fn s7_a_broken_file_fails_its_own_scope_and_turns_off_deletions_elsewhere() {
     bench.apply();
     assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
 }
+
+#[test]
+fn c6_what_any_tool_protects_on_the_live_object_is_kept_until_it_is_not() {
+    let bench = Bench::new("protected");
+    let ns = bench.root.clone();
+    let protecting = [
+        "kubernator.io/cleanup=keep",
+        "helm.sh/resource-policy=keep",
+        "argocd.argoproj.io/sync-options=Prune=false",
+        "argocd.argoproj.io/sync-options=Validate=false,Delete=false",
+        "kustomize.toolkit.fluxcd.io/prune=disabled",
+        "kapp.k14s.io/delete-strategy=orphan",
+        "kapp.k14s.io/disable-delete=",
+    ];
+    let without = ["helm.sh/resource-policy=other", "argocd.argoproj.io/sync-options=Validate=false"];
+    bench.write("ns.yaml", &namespace(&ns));
+    let all = || protecting.iter().chain(&without).enumerate().map(|(n, text)| (format!("o{n}"), *text));
+    for (name, _) in all() {
+        bench.write(&format!("objects/{name}.yaml"), &config_map(&ns, &name, "1"));
+    }
+    bench.apply();
+    for (name, annotation) in all() {
+        bench.kubectl(&["annotate", "configmap", &name, "-n", &ns, annotation], "");
+    }
+    bench.remove("objects");
+    bench.apply();
+    for (number, (name, annotation)) in all().enumerate() {
+        let kept = bench.get(&format!("configmap/{name}"), Some(&ns)).is_some();
+        assert_eq!(kept, number < protecting.len(), "{annotation}");
+    }
+    assert_eq!(bench.recorded().1[&bench.root].len(), 1 + protecting.len());
+    for (name, annotation) in all().take(protecting.len()) {
+        let (key, _) = annotation.split_once('=').unwrap();
+        bench.kubectl(&["annotate", "configmap", &name, "-n", &ns, &format!("{key}-")], "");
+    }
+    bench.apply();
+    assert_eq!(bench.recorded().1[&bench.root].len(), 1);
+}

@@ -2,9 +2,17 @@
 
 mod apply;
 mod bench;
+mod chaos;
 mod cleanup;
 mod crash;
+mod denied;
 mod errors;
+mod kinds;
+mod kubernator;
+mod lock;
+mod migration;
 mod ownership;
 mod plan;
+mod record;
+mod rename;
 mod scenario;

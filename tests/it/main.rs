@@ -11,6 +11,7 @@ mod git;
 mod packaging;
 mod plan;
 mod report;
+mod sim;
 mod support;
 mod workflow;
 mod yaml;

@@ -59,6 +59,10 @@ pub enum BinariesError {
     Lack { folder: PathBuf, programs: String },
     #[error("build {module}: go ended with {status}:\n{log}")]
     Build { module: PathBuf, status: std::process::ExitStatus, log: String },
+    #[error("find python3: install Python 3.11 or newer, and Debian's python3-venv")]
+    NoPython,
+    #[error("set up Kubernator: {command} ended with {status} (it needs Debian's python3-venv, and PyPI):\n{log}")]
+    Kubernator { command: String, status: std::process::ExitStatus, log: String },
     #[error("use {path}")]
     File { path: PathBuf, source: io::Error },
 }
@@ -107,32 +111,15 @@ impl Module {
     /// what is printed until a test has failed.
     pub fn built(&self, cache: &Path, go: &OsStr, told: &mut impl Write) -> Result<PathBuf, BinariesError> {
         let name = Path::new(self.folder).file_name().unwrap_or_default();
-        let folder = cache.join(name);
-        let place = folder.join(self.key()?);
-        if place.is_dir() {
-            return Ok(place);
-        }
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
-        let lock = folder.join("lock");
-        let held = File::create(&lock).map_err(at(&lock))?;
-        held.lock().map_err(at(&lock))?;
-        // Whoever held the lock before may have built it.
-        if !place.is_dir() {
-            self.build(&place, go, told)?;
-        }
-        Ok(place)
+        once(&cache.join(name), &self.key()?, |partial| self.build(partial, go, told))
     }
 
-    fn build(&self, place: &Path, go: &OsStr, told: &mut impl Write) -> Result<(), BinariesError> {
-        // Of this process alone: what an interrupted build left behind may still be written to.
-        let partial = place.with_extension(format!("{}.{PARTIAL}", std::process::id()));
-        clear(place.parent().unwrap_or(place))?;
-        fs::create_dir_all(&partial).map_err(at(&partial))?;
+    fn build(&self, partial: &Path, go: &OsStr, told: &mut impl Write) -> Result<(), BinariesError> {
         let (programs, takes) = (self.programs.join(", "), self.takes);
         let _ = writeln!(told, "building {programs} from {}: the first time takes {takes}", self.folder);
         let output = Command::new(go)
             .args(["build", "-C", self.folder, "-trimpath", "-ldflags", self.ldflags, "-o"])
-            .arg(&partial)
+            .arg(partial)
             .arg("tool")
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
@@ -150,14 +137,14 @@ impl Module {
         };
         for (called, wanted) in self.renamed {
             if partial.join(called).exists() {
-                fs::rename(partial.join(called), partial.join(wanted)).map_err(at(&partial))?;
+                fs::rename(partial.join(called), partial.join(wanted)).map_err(at(partial))?;
             }
         }
         let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if !output.status.success() || !lacking(&partial, self.programs).is_empty() {
+        if !output.status.success() || !lacking(partial, self.programs).is_empty() {
             return Err(BinariesError::Build { module: self.folder.into(), status: output.status, log });
         }
-        fs::rename(&partial, place).map_err(at(place))
+        Ok(())
     }
 
     /// Names the pinned set: what Go reads, and how it is told to build.
@@ -168,9 +155,40 @@ impl Module {
             hash.update(fs::read(&path).map_err(at(&path))?);
         }
         hash.update(self.ldflags);
-        let short = hash.finalize().iter().take(8).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
-        Ok(format!("{short:016x}"))
+        Ok(short(hash))
     }
+}
+
+/// Returns the place of this name in a folder; what builds it is one process at a time, and once.
+pub fn once(
+    folder: &Path,
+    name: &str,
+    build: impl FnOnce(&Path) -> Result<(), BinariesError>,
+) -> Result<PathBuf, BinariesError> {
+    let place = folder.join(name);
+    if place.is_dir() {
+        return Ok(place);
+    }
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    let lock = folder.join("lock");
+    let held = File::create(&lock).map_err(at(&lock))?;
+    held.lock().map_err(at(&lock))?;
+    // Whoever held the lock before may have built it.
+    if !place.is_dir() {
+        clear(folder)?;
+        // Of this process alone: what an interrupted build left behind may still be written to.
+        let partial = place.with_extension(format!("{}.{PARTIAL}", std::process::id()));
+        fs::create_dir_all(&partial).map_err(at(&partial))?;
+        build(&partial)?;
+        fs::rename(&partial, &place).map_err(at(&place))?;
+    }
+    Ok(place)
+}
+
+/// The first digits of a hash, as a name.
+pub fn short(hash: Sha256) -> String {
+    let short = hash.finalize().iter().take(8).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+    format!("{short:016x}")
 }
 
 /// What marks a folder that is being built, or was when its process ended.
@@ -196,7 +214,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BinariesError {
     |source| BinariesError::File { path, source }
 }
 
-fn cache() -> PathBuf {
+/// Where the tests keep what takes long to make.
+pub fn cache() -> PathBuf {
     let base = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || variable("HOME").map_or_else(std::env::temp_dir, |home| Path::new(&home).join(".cache"));
     base.unwrap_or_else(home).join("ktor-action")

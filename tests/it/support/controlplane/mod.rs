@@ -25,7 +25,7 @@ use kube::{Api, Client, Config, api::PostParams};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
-pub use binaries::{Binaries, Module, act};
+pub use binaries::{Binaries, BinariesError, Module, act, cache, once, short};
 pub use recorder::{Entry, Fault, Gate, Recorder};
 pub use server::StartError;
 pub use watchdog::Watchdog;

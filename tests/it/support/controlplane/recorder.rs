@@ -38,6 +38,8 @@ pub struct Entry {
     pub body: Bytes,
     /// What the API server answered, also where a fault kept it from the client.
     pub status: Option<StatusCode>,
+    /// When it answered, counted from the recorder's start.
+    pub answered: Option<Duration>,
 }
 
 impl Entry {
@@ -92,6 +94,14 @@ enum GateState {
     Untouched,
     Holding,
     Open,
+    Gone,
+}
+
+/// What becomes of a request that stood at a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    Free,
+    Lost,
 }
 
 impl Gate {
@@ -105,12 +115,22 @@ impl Gate {
         let _ = self.state.subscribe().wait_for(|state| *state != GateState::Untouched).await;
     }
 
+    /// Whether a request has stood at the gate.
+    pub fn is_reached(&self) -> bool {
+        *self.state.borrow() != GateState::Untouched
+    }
+
+    /// Loses what waits and what will come: it never arrives.
+    pub fn lose(&self) {
+        self.state.send_replace(GateState::Gone);
+    }
+
     /// Lets pass what waits and what will come.
     pub fn open(&self) {
         self.state.send_replace(GateState::Open);
     }
 
-    async fn pass(&self) {
+    async fn pass(&self) -> Passage {
         self.state.send_if_modified(|state| {
             let first = *state == GateState::Untouched;
             if first {
@@ -118,7 +138,11 @@ impl Gate {
             }
             first
         });
-        let _ = self.state.subscribe().wait_for(|state| *state == GateState::Open).await;
+        let mut state = self.state.subscribe();
+        match state.wait_for(|state| matches!(state, GateState::Open | GateState::Gone)).await.as_deref() {
+            Ok(GateState::Open) => Passage::Free,
+            _ => Passage::Lost,
+        }
     }
 }
 
@@ -127,6 +151,7 @@ impl Gate {
 pub struct Recorder<'plane> {
     plane: &'plane ControlPlane,
     url: String,
+    begun: Instant,
     journal: Arc<Mutex<Vec<Entry>>>,
     runtime: Option<Runtime>,
 }
@@ -157,9 +182,10 @@ impl<'plane> Recorder<'plane> {
             (TcpListener::from_std(listener)?, plane.client_at(plane.url(), None))
         };
         let journal = Arc::default();
-        let proxy = Arc::new(Proxy { upstream, begun: Instant::now(), journal: Arc::clone(&journal), choose });
+        let begun = Instant::now();
+        let proxy = Arc::new(Proxy { upstream, begun, journal: Arc::clone(&journal), choose });
         runtime.spawn(accept(listener, acceptor, proxy));
-        Ok(Self { plane, url, journal, runtime: Some(runtime) })
+        Ok(Self { plane, url, begun, journal, runtime: Some(runtime) })
     }
 
     /// Writes a kubeconfig that leads a user through the proxy.
@@ -175,6 +201,11 @@ impl<'plane> Recorder<'plane> {
     /// A new client of a user through the proxy.
     pub fn client(&self, user: User) -> Client {
         self.plane.client_at(&self.url, Some(user))
+    }
+
+    /// When it started, from which the times of its entries count.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// What has come so far.
@@ -223,12 +254,15 @@ impl Proxy {
         forwarded.headers_mut().remove(header::CONTENT_LENGTH);
         // A task of its own: what has left arrives, whatever becomes of the client.
         let arriving = tokio::spawn(async move {
-            if let Some(Fault::Hold(gate)) = &fault {
-                gate.pass().await;
+            if let Some(Fault::Hold(gate)) = &fault
+                && gate.pass().await == Passage::Lost
+            {
+                return Err(Severed);
             }
             let answer = self.upstream.send(forwarded).await.map_err(|_| Severed)?;
             if let Some(entry) = locked(&self.journal).get_mut(sequence) {
                 entry.status = Some(answer.status());
+                entry.answered = Some(self.begun.elapsed());
             }
             if matches!(fault, Some(Fault::DropAnswer)) { Err(Severed) } else { Ok(answer) }
         });
@@ -241,7 +275,7 @@ impl Proxy {
     fn note(&self, method: Method, target: String, body: Bytes) -> (usize, Option<Fault>) {
         let mut journal = locked(&self.journal);
         let sequence = journal.len();
-        let entry = Entry { sequence, at: self.begun.elapsed(), method, target, body, status: None };
+        let entry = Entry { sequence, at: self.begun.elapsed(), method, target, body, status: None, answered: None };
         let fault = (self.choose)(&entry);
         journal.push(entry);
         (sequence, fault)

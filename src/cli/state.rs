@@ -1,0 +1,294 @@
+//! `ktor state …`: looks at a root's record, and changes it where the tree cannot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::args::state::{
+    ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, ShowArgs, StateCommand, StateFormat,
+};
+use super::command::{document, on_signals, waiting_for};
+use super::consent;
+use super::diagnostic::{CliError, Console};
+use super::env::{self, Variables};
+use super::exit::Exit;
+use super::request::{Project, connect, run_name};
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::{HeldLock, Holder, LockRequest};
+use crate::object::ident::ObjectKey;
+use crate::object::mark::Root;
+use crate::project::scope::{Scope, ScopeRequest};
+use crate::report::escape::logged;
+use crate::report::json::VERSION;
+use crate::report::state::{self as report, EntryDocument, LockDocument, StateDocument};
+use crate::report::wording::counted;
+use crate::run::decide::decide;
+use crate::run::hold::hold;
+use crate::run::inspect::{Inspected, inspect};
+use crate::run::interrupt::Interrupt;
+use crate::run::rebuild::{Damaged, rebuild};
+use crate::run::release::release;
+use crate::run::rename::{RenameRequest, rename_project, rename_root};
+use crate::state::rename::Renaming;
+use crate::state::transition::{Ledger, Start};
+
+/// Runs a command of `ktor state`.
+///
+/// # Errors
+///
+/// Whatever keeps it from its end.
+pub async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    match command {
+        StateCommand::Show(args) => show(args, variables, console).await,
+        StateCommand::List(args) => list(args, variables, console).await,
+        StateCommand::Orphans(args) => orphans(args, variables, console).await,
+        StateCommand::Rebuild(args) => rebuilt(args, variables, console).await,
+        StateCommand::Mv(args) => moved(args, variables, console).await,
+        StateCommand::Rm(args) => removed(args, variables, console).await,
+    }
+}
+
+async fn show(args: &ShowArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.root.path, variables).await?;
+    let cluster = connect(&args.root.cluster, None, variables).await?;
+    let namespace = &project.sources.tree.settings().state_namespace;
+    let Inspected { prior, finalized, run, integrity, holder } = inspect(&cluster, namespace, &project.root).await?;
+    let mut projects = BTreeMap::new();
+    for (project, _) in prior.entries.iter() {
+        *projects.entry(project).or_default() += 1;
+    }
+    let shown = StateDocument {
+        version: VERSION,
+        root: project.root.segment().as_str(),
+        state: format!("{namespace}/{}", project.root.state_name()),
+        exists: prior.exists,
+        finalized,
+        settled: prior.start == Start::Settled,
+        ledger: match &prior.ledger {
+            Ledger::Current(commit) => Some(commit),
+            Ledger::Stale => None,
+        },
+        run: run.as_deref(),
+        digest: integrity,
+        projects,
+        lock: holder.as_ref().map(|holder| LockDocument {
+            holder: &holder.identity,
+            since: holder.since.as_ref().map(ToString::to_string),
+            run: holder.run_url.as_deref(),
+        }),
+    };
+    console.report(&match args.output {
+        StateFormat::Terminal => report::shown(&shown),
+        StateFormat::Json => document(&shown)?,
+    });
+    Ok(Exit::Success)
+}
+
+async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.project.path, variables).await?;
+    let cluster = connect(&args.cluster, None, variables).await?;
+    let namespace = &project.sources.tree.settings().state_namespace;
+    let entries = inspect(&cluster, namespace, &project.root).await?.prior.entries;
+    let request = ScopeRequest {
+        include: args.project.include_project.clone(),
+        exclude: args.project.exclude_project.clone(),
+        touched: None,
+    };
+    let mut known = project.sources.tree.projects();
+    known.extend(entries.projects().cloned());
+    let scope = Scope::resolve(&request, &known, &BTreeSet::new());
+    let scope = scope.map_err(|error| CliError::usage(error.to_string()))?;
+    let listed: Vec<_> = report::entries(&entries).into_iter().filter(|entry| scope.contains(entry.project)).collect();
+    print(args.output, &project.root, &listed, &[], console)
+}
+
+async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.project.path, variables).await?;
+    let cluster = connect(&args.cluster, None, variables).await?;
+    let request = project.request(&args.project, &args.policy, None, run_name(&env::whoami(variables)));
+    let decided = decide(&cluster, &request, &project.sources).await?;
+    let plan = &decided.plan;
+    let mut listed: Vec<EntryDocument<'_>> = plan
+        .cleanup
+        .iter()
+        .map(|change| report::entry(&change.project, &change.ident, Some(report::held_back(change))))
+        .collect();
+    let excluded = decided.pending.entries().iter();
+    let excluded =
+        excluded.filter(|(project, ident)| !plan.scope.contains(project) && !decided.desired.contains_key(&ident.key));
+    listed.extend(
+        excluded.map(|(project, ident)| report::entry(project, &ident, Some("its project is out of scope".to_owned()))),
+    );
+    let refusals = plan.refusals.iter().map(|refusal| format!("An apply would be refused: {}", refusal.message));
+    let notices: Vec<String> = plan.notices.iter().cloned().chain(refusals).collect();
+    print(args.output, &project.root, &listed, &notices, console)
+}
+
+fn print(
+    format: StateFormat,
+    root: &Root,
+    listed: &[EntryDocument<'_>],
+    notices: &[String],
+    console: &Console,
+) -> Result<Exit, CliError> {
+    match format {
+        StateFormat::Terminal => {
+            for notice in notices {
+                console.notice(notice);
+            }
+            console.report(&report::lines(listed));
+        }
+        StateFormat::Json => console.report(&document(&report::document(root.segment().as_str(), listed, notices))?),
+    }
+    Ok(Exit::Success)
+}
+
+async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    site.consent(&format!("Record every live object that carries the mark of root {}?", site.root))?;
+    let damaged = if args.replace_damaged { Damaged::Replaced } else { Damaged::Refused };
+    let lock = site.hold(&site.root).await?;
+    let result = rebuild(&site.cluster, &lock, (&site.namespace, &site.root, &site.run), damaged).await;
+    drop(lock.release().await);
+    let rebuilt = result?;
+    let mut text = format!(
+        "{} recorded, {} of them found by their mark\n",
+        counted(rebuilt.recorded, "object"),
+        rebuilt.added.len()
+    );
+    let added: Vec<_> = rebuilt.added.iter().map(|(project, ident)| report::entry(project, ident, None)).collect();
+    text.push_str(&report::lines(&added));
+    console.report(&text);
+    for (key, why) in &rebuilt.skipped {
+        console.notice(&format!("{key} is left out: {why}"));
+    }
+    if rebuilt.unlisted.is_empty() {
+        return Ok(Exit::Success);
+    }
+    let mut error = CliError::new(Exit::Failure, "the rebuild is partial: run it again with what is missing");
+    error.messages.extend(rebuilt.unlisted);
+    Err(error)
+}
+
+async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    let keys: BTreeSet<ObjectKey> = args.objects.iter().cloned().collect();
+    site.consent(&format!("Let {} of root {} go?", counted(keys.len(), "object"), site.root))?;
+    let lock = site.hold(&site.root).await?;
+    let identity = (site.namespace.as_str(), &site.root, site.run.as_str());
+    let result = release(&site.cluster, &lock, identity, &keys, &site.interrupt).await;
+    drop(lock.release().await);
+    let released = result?;
+    console
+        .report(&released.released.iter().map(|key| format!("{} released\n", logged(&key.word()))).collect::<String>());
+    left("could not be let go and stays recorded", &released.failed)
+}
+
+async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    let renaming = Renaming { from: args.from.clone(), to: args.to.clone() };
+    let (old, new) = (Root::new(args.from.root()), Root::new(args.to.root()));
+    let whole = args.from.parent().is_none() && args.to.parent().is_none();
+    if old != new && !whole {
+        return Err(CliError::usage("a project keeps its root: rename it within the root, or the root as a whole"));
+    }
+    if site.root != old && site.root != new {
+        return Err(CliError::usage(format!("the tree is root {}'s: run in that of {old} with -p DIR", site.root)));
+    }
+    if renaming.of(&args.to).is_some() {
+        return Err(CliError::usage(format!("{} lies within {}: take another name", args.to, args.from)));
+    }
+    site.consent(&format!("Rename {} to {}?", args.from, args.to))?;
+    let request = RenameRequest { namespace: &site.namespace, renaming: &renaming, run: &site.run };
+    let result = if old == new {
+        let lock = site.hold(&old).await?;
+        let result = rename_project(&site.cluster, &lock, request, &site.interrupt).await;
+        drop(lock.release().await);
+        result
+    } else {
+        let (old_lock, new_lock) = site.hold_both(&old, &new).await?;
+        let result = rename_root(&site.cluster, (&old_lock, &new_lock), request, &site.interrupt).await;
+        drop(new_lock.release().await);
+        drop(old_lock.release().await);
+        result
+    };
+    let renamed = result?;
+    console.report(&format!("{} renamed to {}\n", counted(renamed.renamed, "object"), args.to));
+    left(&format!("still carries the mark of {}", args.from), &renamed.failed)?;
+    if renamed.unlisted.is_empty() {
+        return Ok(Exit::Success);
+    }
+    let mut error = CliError::new(Exit::Failure, "not every kind could be looked through: run it again");
+    error.messages.extend(renamed.unlisted);
+    Err(error)
+}
+
+/// An error for each object that was left as it was.
+fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, CliError> {
+    if failed.is_empty() {
+        return Ok(Exit::Success);
+    }
+    let messages = failed.iter().map(|(key, why)| format!("{key} {how}: {why}")).collect();
+    Err(CliError { exit: Exit::Failure, messages, place: None })
+}
+
+/// What every command that changes a record works with.
+struct Site<'a> {
+    cluster: Cluster,
+    root: Root,
+    namespace: String,
+    run: String,
+    change: &'a ChangeArgs,
+    interrupt: Interrupt,
+    console: &'a Console,
+}
+
+impl<'a> Site<'a> {
+    async fn open(
+        root: &RootArgs,
+        change: &'a ChangeArgs,
+        variables: &Variables,
+        console: &'a Console,
+    ) -> Result<Self, CliError> {
+        if !change.yes && !consent::is_interactive() {
+            return Err(CliError::usage("nobody is there to approve the change: approve it beforehand with --yes"));
+        }
+        let project = Project::open(&root.path, variables).await?;
+        let namespace = project.sources.tree.settings().state_namespace.clone();
+        let cluster = connect(&root.cluster, None, variables).await?;
+        let run = run_name(&env::whoami(variables));
+        Ok(Self { cluster, root: project.root, namespace, run, change, interrupt: on_signals(console), console })
+    }
+
+    fn consent(&self, question: &str) -> Result<(), CliError> {
+        if self.change.yes || consent::ask(question) {
+            return Ok(());
+        }
+        Err(CliError::new(Exit::Refused, "the change was not approved; nothing was changed"))
+    }
+
+    async fn hold(&self, root: &Root) -> Result<HeldLock, CliError> {
+        let request = LockRequest {
+            namespace: self.namespace.clone(),
+            root: root.clone(),
+            holder: self.run.clone(),
+            timeout: self.change.lock_timeout,
+            run_url: None,
+        };
+        let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
+        Ok(hold(&self.cluster, &request, &self.interrupt, &mut waiting).await?)
+    }
+
+    /// Both locks, always in the same order, so that two renames never wait for each other.
+    async fn hold_both(&self, old: &Root, new: &Root) -> Result<(HeldLock, HeldLock), CliError> {
+        let old_first = old.lock_name() < new.lock_name();
+        let (first, second) = if old_first { (old, new) } else { (new, old) };
+        let held = self.hold(first).await?;
+        match self.hold(second).await {
+            Ok(other) if old_first => Ok((held, other)),
+            Ok(other) => Ok((other, held)),
+            Err(error) => {
+                drop(held.release().await);
+                Err(error)
+            }
+        }
+    }
+}

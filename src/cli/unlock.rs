@@ -1,0 +1,47 @@
+//! `ktor unlock`: frees a lock whose holder the caller can name.
+
+use super::args::state::UnlockArgs;
+use super::diagnostic::{CliError, Console, chain, held_lock};
+use super::env::Variables;
+use super::exit::Exit;
+use super::request::{Project, connect};
+use crate::cluster::lock::Broken;
+
+/// Frees the root's lock, provided that the named party holds it.
+///
+/// # Errors
+///
+/// Another holder, no name at all, or a cluster that does not answer.
+pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+    let project = Project::open(&args.root.path, variables).await?;
+    let cluster = connect(&args.root.cluster, None, variables).await?;
+    let namespace = &project.sources.tree.settings().state_namespace;
+    let root = &project.root;
+    let free = || {
+        console.report(&format!("the lock of root {root} is held by nobody\n"));
+        Ok(Exit::Success)
+    };
+    let Some(identity) = args.identity.as_ref().or(args.holder.as_ref()) else {
+        let holder = cluster.lock_holder(namespace, root).await;
+        let holder =
+            holder.map_err(|error| CliError::new(Exit::Failure, format!("failed to read the lock: {error}")))?;
+        let Some(holder) = holder else { return free() };
+        return Err(CliError::usage(format!(
+            "name the holder of {}: `ktor unlock {}`, once you know that this run is dead",
+            held_lock(&holder),
+            holder.identity
+        )));
+    };
+    match cluster.break_lock(namespace, root, identity).await {
+        Ok(Broken::Freed) => {
+            console.report(&format!("the lock of root {root} is free\n"));
+            Ok(Exit::Success)
+        }
+        Ok(Broken::NotHeld) => free(),
+        Ok(Broken::OtherHolder(holder)) => {
+            let message = format!("failed to free {}: {identity} does not hold it", held_lock(&holder));
+            Err(CliError::new(Exit::Refused, message))
+        }
+        Err(error) => Err(CliError::new(Exit::Failure, format!("failed to {}", chain(&error)))),
+    }
+}

@@ -1,0 +1,296 @@
+//! Fields that older tools hold: which of them become ours, once, and what an object is without those no longer desired.
+//!
+//! A server-side apply removes only what its own manager held alone. What `kubectl apply`, `kubectl create` or Kubernator
+//! wrote is held by their Update entries, so those are merged into our Apply entry before the first apply.
+
+use serde_json::{Map, Value, json};
+
+use crate::object::fields::{Fields, prune, union};
+use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
+use crate::object::mark::{KUBERNATOR, Ownership, Root, managed_fields, ownership};
+use crate::object::refusal::Contested;
+use crate::plan::policy::Policy;
+
+/// The managers that state what a whole object should be, as a manifest does.
+///
+/// Not among them are those that change single fields by hand or by rule (`kubectl-edit`, `kubectl-patch`, `kubectl-set`,
+/// `kubectl-label`, `kubectl-annotate`, `kubectl-scale`, `kubectl-rollout`), for what they wrote may stand in no manifest
+/// on purpose; nor `before-first-apply`, under which controllers' and allocated fields stand as well.
+const HOLDERS: [&str; 8] = [
+    KUBERNATOR,
+    "kubectl",
+    "kubectl-autoscale",
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-expose",
+    "kubectl-replace",
+    "kubectl-run",
+];
+
+/// Where client-side `kubectl apply` keeps the last manifest.
+const LAST_APPLIED: &str = "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
+
+/// What begins the field manager of every root.
+const ROOTS: &str = "ktor-";
+
+/// How much of an older tool's entry becomes ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Its metadata. The server does not let go of the rest, which then stays without an owner, as a default does.
+    Metadata,
+}
+
+/// What happens to fields that another root applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherRoots {
+    /// They are that root's.
+    Keep,
+    /// They become ours: someone asked for it by name.
+    Yield,
+}
+
+/// Who inherits fields, and of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Our field manager.
+    manager: String,
+    /// The apiVersion of the desired object.
+    api_version: String,
+    roots: OtherRoots,
+}
+
+impl Heir {
+    /// A root that takes over what tools left on its own objects, or on those that become its own.
+    pub fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
+        Self { manager: root.field_manager(), api_version: api_version.to_owned(), roots }
+    }
+
+    /// The same for a live object, whose owner the policy may say to take it from.
+    pub fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
+        let is_others = matches!(ownership(live, root), Ownership::Other(_));
+        let yields = is_others && policy.takes_over(key, live);
+        Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep })
+    }
+
+    /// Whether there is anything to inherit.
+    pub fn is_due(&self, live: &Live) -> bool {
+        self.legacy(live).next().is_some()
+    }
+
+    /// The object's managed fields with the older entries merged into our own; nothing where there is none.
+    pub fn managed_fields(&self, live: &Live, extent: Extent) -> Option<Value> {
+        let inherited = self.inherited(live, extent)?;
+        let (ours, legacy) = (self.own(live), self.legacy(live).collect::<Vec<_>>());
+        let latest = legacy.iter().filter_map(|entry| entry.get("time")?.as_str()).max();
+        let time = ours.and_then(|entry| entry.get("time")?.as_str()).or(latest);
+        let is_merged = |entry: &&Value| ours == Some(*entry) || legacy.contains(entry);
+        let mut entries: Vec<Value> = managed_fields(live).filter(|entry| !is_merged(entry)).cloned().collect();
+        let mut entry = json!({"manager": self.manager, "operation": "Apply", "apiVersion": self.version(live),
+            "fieldsType": "FieldsV1", "fieldsV1": inherited});
+        if let Some(time) = time {
+            entry["time"] = json!(time);
+        }
+        entries.push(entry);
+        Some(Value::Array(entries))
+    }
+
+    /// The fields that are ours after the migration; nothing where none is due.
+    pub fn inherited(&self, live: &Live, extent: Extent) -> Option<Fields> {
+        let ours = self.own(live).and_then(fields).cloned().unwrap_or_default();
+        let mut legacy = self.legacy(live).peekable();
+        legacy.peek()?;
+        Some(legacy.filter_map(fields).fold(ours, |all, fields| union(&all, &within(fields, extent))))
+    }
+
+    /// The object without the fields that only the older entries hold, given how a dry run of our apply left it; nothing
+    /// where that changes nothing.
+    ///
+    /// Values that the server fills in are among them: only the server can tell which of them come back.
+    pub fn remainder(&self, applied: &Live, extent: Extent) -> Option<Value> {
+        let legacy: Vec<&Value> =
+            self.legacy(applied).filter(|entry| text(entry, "apiVersion") == self.api_version).collect();
+        let mut given = legacy
+            .iter()
+            .filter_map(|entry| fields(entry))
+            .fold(Map::new(), |all, fields| union(&all, &within(fields, extent)));
+        given.remove("f:status");
+        let kept: Vec<&Fields> =
+            managed_fields(applied).filter(|entry| !legacy.contains(entry)).filter_map(fields).collect();
+        let mut body = applied.body.clone();
+        prune(&mut body, &given, &kept);
+        (body != applied.body).then_some(body)
+    }
+
+    /// The conflicts that a migration does not end: other managers are behind them.
+    pub fn contested(&self, live: &Live, contested: &[Contested]) -> Vec<Contested> {
+        let legacy: Vec<&Value> = self.legacy(live).collect();
+        let ends = |manager: &str| {
+            let mut entries = managed_fields(live).filter(|entry| text(entry, "manager") == manager).peekable();
+            entries.peek().is_some() && entries.all(|entry| legacy.contains(&entry))
+        };
+        contested.iter().filter(|conflict| !ends(&conflict.manager)).cloned().collect()
+    }
+
+    /// The entries that are to be merged into ours.
+    ///
+    /// Those in one API version only, as the paths of another may mean something else: our own entry's, which there is but
+    /// one of, else the desired object's, else the first entry's.
+    fn legacy<'a>(&self, live: &'a Live) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let version = self.version(live);
+        let heir = self.clone();
+        managed_fields(live).filter(move |entry| heir.inherits(entry) && text(entry, "apiVersion") == version)
+    }
+
+    fn version(&self, live: &Live) -> String {
+        let version = |entry: &Value| text(entry, "apiVersion").to_owned();
+        if let Some(ours) = self.own(live) {
+            return version(ours);
+        }
+        let versions: Vec<String> = managed_fields(live).filter(|entry| self.inherits(entry)).map(version).collect();
+        match versions.first() {
+            Some(first) if !versions.contains(&self.api_version) => first.clone(),
+            _ => self.api_version.clone(),
+        }
+    }
+
+    fn own<'a>(&self, live: &'a Live) -> Option<&'a Value> {
+        managed_fields(live).find(|entry| {
+            text(entry, "manager") == self.manager
+                && text(entry, "operation") == "Apply"
+                && text(entry, "subresource").is_empty()
+        })
+    }
+
+    fn inherits(&self, entry: &Value) -> bool {
+        let manager = text(entry, "manager");
+        let is_update = text(entry, "operation") == "Update";
+        let is_other_root = manager.starts_with(ROOTS) && manager != self.manager;
+        text(entry, "subresource").is_empty()
+            && ((is_update && (manager == self.manager || HOLDERS.contains(&manager)))
+                || (is_other_root && self.roots == OtherRoots::Yield))
+    }
+}
+
+/// Whether a difference is no more than what client-side `kubectl apply` left for itself.
+pub fn is_bookkeeping(path: &str) -> bool {
+    path == LAST_APPLIED
+}
+
+fn within(fields: &Fields, extent: Extent) -> Fields {
+    match extent {
+        Extent::Whole => fields.clone(),
+        Extent::Metadata => fields.iter().filter(|(name, _)| *name == "f:metadata").map(owned).collect(),
+    }
+}
+
+fn owned((name, field): (&String, &Value)) -> (String, Value) {
+    (name.clone(), field.clone())
+}
+
+fn fields(entry: &Value) -> Option<&Fields> {
+    entry.get("fieldsV1")?.as_object()
+}
+
+fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+    entry.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::path::Segment;
+
+    fn heir(roots: OtherRoots) -> Heir {
+        Heir::new(&Root::new(Segment::new("demo").unwrap()), "v1", roots)
+    }
+
+    fn entry(manager: &str, operation: &str, version: &str, fields: &Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": version, "fieldsType": "FieldsV1",
+            "time": "2026-01-01T00:00:00Z", "fieldsV1": fields})
+    }
+
+    fn live(entries: &[Value]) -> Live {
+        Live {
+            body: json!({"metadata": {"managedFields": entries, "labels": {"l": "1"}}, "data": {"a": "1", "b": "2", "c": "3"}}),
+        }
+    }
+
+    fn data(names: &[&str]) -> Value {
+        let below: Map<String, Value> = names.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
+        json!({"f:data": below})
+    }
+
+    #[test]
+    fn whole_objects_stated_by_older_tools_are_inherited_and_nothing_else() {
+        let is_due = |manager: &str, operation: &str, roots| {
+            heir(roots).is_due(&live(&[entry(manager, operation, "v1", &data(&["a"]))]))
+        };
+        for holder in HOLDERS {
+            assert!(is_due(holder, "Update", OtherRoots::Keep), "{holder}");
+            assert!(!is_due(holder, "Apply", OtherRoots::Yield), "{holder}");
+        }
+        assert!(is_due("ktor-demo", "Update", OtherRoots::Keep));
+        assert!(!is_due("ktor-demo", "Apply", OtherRoots::Yield));
+        for other in ["kubectl-edit", "kubectl-rollout", "before-first-apply", "kube-controller-manager", "helm"] {
+            assert!(!is_due(other, "Update", OtherRoots::Yield), "{other}");
+        }
+        assert!(!is_due("ktor-other", "Apply", OtherRoots::Keep));
+        assert!(is_due("ktor-other", "Apply", OtherRoots::Yield));
+        let mut status = entry("kubernator", "Update", "v1", &data(&["a"]));
+        status["subresource"] = json!("status");
+        assert!(!heir(OtherRoots::Keep).is_due(&live(&[status])));
+    }
+
+    #[test]
+    fn entries_are_merged_into_ours_in_one_version() {
+        let others = [
+            entry("ktor-demo", "Apply", "v1", &data(&["a"])),
+            entry("kubernator", "Update", "v1", &data(&["b"])),
+            entry("kubectl-create", "Update", "v2", &data(&["c"])),
+            entry("someone", "Update", "v1", &data(&["c"])),
+        ];
+        let merged = heir(OtherRoots::Keep).managed_fields(&live(&others), Extent::Whole).unwrap();
+        let ours = entry("ktor-demo", "Apply", "v1", &data(&["a", "b"]));
+        assert_eq!(merged, json!([others[2], others[3], ours]));
+        // The migrated object needs no migration, whatever else is on it.
+        let done = Live { body: json!({"metadata": {"managedFields": merged}}) };
+        assert_eq!(heir(OtherRoots::Keep).managed_fields(&done, Extent::Whole), None);
+    }
+
+    #[test]
+    fn of_what_the_server_keeps_only_the_metadata_is_inherited() {
+        let fields = json!({"f:metadata": {"f:labels": {"f:l": {}}}, "f:data": {"f:a": {}}});
+        let merged = heir(OtherRoots::Keep)
+            .managed_fields(&live(&[entry("kubectl-create", "Update", "v1", &fields)]), Extent::Metadata)
+            .unwrap();
+        assert_eq!(merged[0]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:l": {}}}}));
+    }
+
+    #[test]
+    fn the_remainder_lacks_what_only_older_entries_hold() {
+        let applied = live(&[
+            entry("ktor-demo", "Apply", "v1", &data(&["a"])),
+            entry("kubectl-create", "Update", "v1", &data(&["a", "b", "c"])),
+            entry("someone", "Update", "v1", &data(&["c"])),
+        ]);
+        let remainder = heir(OtherRoots::Keep).remainder(&applied, Extent::Whole).unwrap();
+        assert_eq!(remainder["data"], json!({"a": "1", "c": "3"}));
+        assert_eq!(heir(OtherRoots::Keep).remainder(&applied, Extent::Metadata), None);
+    }
+
+    #[test]
+    fn a_conflict_ends_only_where_all_its_managers_entries_are_inherited() {
+        let conflict = |manager: &str| Contested { field: ".data.a".into(), manager: manager.into() };
+        let object = live(&[
+            entry("kubectl-create", "Update", "v1", &data(&["a"])),
+            entry("kubectl", "Update", "v1", &data(&["a"])),
+            entry("kubectl", "Apply", "v1", &data(&["a"])),
+            entry("hpa", "Update", "v1", &data(&["a"])),
+        ]);
+        let all = ["kubectl-create", "kubectl", "hpa", "another manager"].map(conflict);
+        assert_eq!(heir(OtherRoots::Keep).contested(&object, &all), all[1..]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Letting objects go: their marks are removed and they leave the record. The objects themselves stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::HeldLock;
+use crate::object::ident::ObjectKey;
+use crate::object::mark::Root;
+use crate::object::remark::unmarked;
+use crate::plan::observed::Observed;
+use crate::run::edit::{self, Hands};
+use crate::run::error::RunError;
+use crate::run::interrupt::Interrupt;
+use crate::run::observe::look;
+use crate::run::record::Store;
+use crate::state::payload::{Entries, Payload, Version};
+use crate::state::transition::{Ledger, Start};
+
+/// What became of objects that were to be let go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// They are nobody's now.
+    pub released: Vec<ObjectKey>,
+    /// They stay recorded, and why.
+    pub failed: BTreeMap<ObjectKey, String>,
+}
+
+/// Lets recorded objects go.
+///
+/// The mark goes first: an object that is recorded and unmarked is let go by any later run, one that is marked and not
+/// recorded would be recorded again.
+///
+/// # Errors
+///
+/// A record that cannot be used or does not know one of the objects: nothing was changed then.
+pub async fn release(
+    cluster: &Cluster,
+    lock: &HeldLock,
+    (namespace, root, run): (&str, &Root, &str),
+    keys: &BTreeSet<ObjectKey>,
+    interrupt: &Interrupt,
+) -> Result<Released, RunError> {
+    let (store, prior) = Store::claim(cluster, lock, namespace, root, run).await?;
+    let recorded = prior.entries.keys();
+    if let Some(key) = keys.iter().find(|key| !recorded.contains(key)) {
+        return Err(RunError::Unknown(format!("{key} is not recorded for root {root}: see `ktor state list`")));
+    }
+    let mut observed = Observed { kinds: cluster.discover().await.map_err(RunError::Cluster)?, ..Observed::default() };
+    look(cluster, &mut observed, keys.iter().cloned()).await;
+    let Observed { kinds, looks, .. } = observed;
+    let hands = Hands { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
+    let failed = edit::all(hands, looks, &|live| unmarked(live, root)).await?;
+    let released: BTreeSet<ObjectKey> = keys.iter().filter(|key| !failed.contains_key(key)).cloned().collect();
+
+    let mut resources = prior.entries.clone();
+    resources.retain(|_, key| !released.contains(key));
+    let finalized = prior.start == Start::Settled;
+    let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
+    store.finalize(lock, &payload, &Ledger::Stale).await?;
+    Ok(Released { released: released.into_iter().collect(), failed })
+}

@@ -1,0 +1,178 @@
+//! Renaming a project within its root, or a root: record both names, change the marks, record the new name alone.
+//!
+//! **Invariant:** before the first mark changes, both names of every object are recorded; an old one leaves the record
+//! only where its object carries the new mark. So a run that dies anywhere is resumed by the same command, or by the
+//! next apply.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::HeldLock;
+use crate::object::ident::ObjectKey;
+use crate::object::mark::Root;
+use crate::object::remark;
+use crate::plan::observed::{Look, Observed};
+use crate::run::edit::{self, Hands};
+use crate::run::error::RunError;
+use crate::run::interrupt::Interrupt;
+use crate::run::observe::{self, Sweep, list_owned};
+use crate::run::record::Store;
+use crate::state::payload::{Entries, Payload, Version};
+use crate::state::rename::Renaming;
+use crate::state::transition::{Ledger, Prior};
+
+/// What a rename did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renamed {
+    /// How many entries have the new name.
+    pub renamed: usize,
+    /// Objects that still carry the old mark, and why. They stay recorded under the old name.
+    pub failed: BTreeMap<ObjectKey, String>,
+    /// Kinds that could not be listed: what there is of them without a record keeps the old mark.
+    pub unlisted: Vec<String>,
+}
+
+/// What a rename works with.
+#[derive(Clone, Copy)]
+pub struct RenameRequest<'a> {
+    /// The state's namespace.
+    pub namespace: &'a str,
+    /// Which name becomes which.
+    pub renaming: &'a Renaming,
+    /// Names the run in the state.
+    pub run: &'a str,
+}
+
+/// Renames a project, with everything below it, within its root.
+///
+/// # Errors
+///
+/// A record that cannot be used, a name that is not recorded, an interrupt, a lost lock.
+pub async fn rename_project(
+    cluster: &Cluster,
+    lock: &HeldLock,
+    request: RenameRequest<'_>,
+    interrupt: &Interrupt,
+) -> Result<Renamed, RunError> {
+    let RenameRequest { namespace, renaming, run } = request;
+    let root = &Root::new(renaming.from.root());
+    let (mut store, mut prior) = Store::claim(cluster, lock, namespace, root, run).await?;
+    let (observed, unlisted) = sweep(cluster, &mut prior, &[root]).await?;
+    let within = |entries: &Entries, name| entries.projects().any(|project| project.is_within(name));
+    if !within(&prior.entries, &renaming.from) && !within(&prior.entries, &renaming.to) {
+        return Err(unknown(renaming));
+    }
+    checked(renaming, &prior.entries)?;
+    store.record(lock, &prior.begin(renaming.renamed(&prior.entries))).await?; // Both names.
+
+    let hands = Hands { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
+    let failed = change(hands, renaming, root, &prior.entries, observed.looks).await?;
+    let resources = renaming.finished(prior.entries, &failed.keys().cloned().collect());
+    let renamed = resources.iter().filter(|(project, _)| project.is_within(&renaming.to)).count();
+    store.finalize(lock, &settled(resources), &Ledger::Stale).await?; // The new one.
+    Ok(Renamed { renamed, failed, unlisted })
+}
+
+/// Renames a root: everything recorded moves to the new root's record, and every mark with it.
+///
+/// # Errors
+///
+/// As within a root; and a new root that has objects of its own.
+pub async fn rename_root(
+    cluster: &Cluster,
+    (old_lock, new_lock): (&HeldLock, &HeldLock),
+    request: RenameRequest<'_>,
+    interrupt: &Interrupt,
+) -> Result<Renamed, RunError> {
+    let RenameRequest { namespace, renaming, run } = request;
+    let (old, new) = (&Root::new(renaming.from.root()), &Root::new(renaming.to.root()));
+    let (mut old_store, mut prior) = Store::claim(cluster, old_lock, namespace, old, run).await?;
+    let (mut new_store, mut target) = Store::claim(cluster, new_lock, namespace, new, run).await?;
+    let (observed, unlisted) = sweep(cluster, &mut prior, &[old, new]).await?;
+    let moved = renaming.renamed(&prior.entries);
+    let mut present = target.entries.clone();
+    for (project, ident) in observed.owned(new, |key| prior.entries.keys().contains(key)) {
+        present.insert(&project, &ident);
+    }
+    if moved.is_empty() {
+        return if present.is_empty() { Err(unknown(renaming)) } else { Ok(Renamed::default()) };
+    }
+    // What a run of the same rename left is its own; then some of it is what moves now.
+    if !present.is_empty() && !present.iter().any(|(project, ident)| moved.contains(project, &ident.key)) {
+        return Err(RunError::Declined(format!(
+            "root {new} has {} objects of its own: give {old} a name that no root has",
+            present.len()
+        )));
+    }
+    target.entries.union(&present);
+    new_store.record(new_lock, &target.begin(moved.clone())).await?; // Both roots' records know everything.
+    old_store.record(old_lock, &prior.begin(Entries::default())).await?;
+
+    let hands = Hands { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
+    let failed = change(hands, renaming, old, &prior.entries, observed.looks).await?;
+    let resources = target.begin(moved).payload().resources;
+    let renamed = resources.len() - failed.len();
+    // While anything is left, both records go on knowing everything.
+    if failed.is_empty() {
+        new_store.finalize(new_lock, &settled(resources), &Ledger::Stale).await?;
+        if unlisted.is_empty() {
+            old_store.finalize(old_lock, &settled(Entries::default()), &Ledger::Stale).await?;
+        }
+    }
+    Ok(Renamed { renamed, failed, unlisted })
+}
+
+/// Looks at everything that is recorded or carries a mark of the roots, the first of which is the record's.
+async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<String>), RunError> {
+    let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
+    let mut observed = Observed { kinds: kinds.clone(), ..Observed::default() };
+    let mut unlisted: Vec<String> =
+        kinds.unavailable().map(|group| format!("the server of {group} does not answer")).collect();
+    for root in roots {
+        let (looks, notices) = list_owned(cluster, root, &kinds, &BTreeSet::new(), Sweep::Everything).await;
+        observed.looks.extend(looks);
+        unlisted.extend(notices);
+    }
+    if let Some(root) = roots.first() {
+        let owned = observed.owned(root, |key| prior.entries.keys().contains(key));
+        prior.sweep(&owned, root).map_err(RunError::State)?;
+    }
+    let recorded: Vec<ObjectKey> = prior.entries.keys().into_iter().cloned().collect();
+    observe::look(cluster, &mut observed, recorded).await;
+    Ok((observed, unlisted))
+}
+
+/// Changes the marks of everything that was looked at; returns what was left, and why.
+async fn change(
+    hands: Hands<'_>,
+    renaming: &Renaming,
+    from: &Root,
+    entries: &Entries,
+    looks: BTreeMap<ObjectKey, Look>,
+) -> Result<BTreeMap<ObjectKey, String>, RunError> {
+    let concerned: BTreeSet<ObjectKey> = {
+        let named = |project| renaming.of(project).is_some() || project.is_within(&renaming.to);
+        entries.iter().filter(|(project, _)| named(project)).map(|(_, ident)| ident.key).collect()
+    };
+    let looks = looks.into_iter().filter(|(key, _)| concerned.contains(key));
+    let next = |live: &_| remark::next(live, from, hands.root, |project| renaming.of(project));
+    edit::all(hands, looks, &next).await
+}
+
+fn checked(renaming: &Renaming, entries: &Entries) -> Result<(), RunError> {
+    match renaming.repeats(entries) {
+        None => Ok(()),
+        Some(name) => Err(RunError::Declined(format!(
+            "{name} would be the new name of one project and lies within {} itself: take another name",
+            renaming.from
+        ))),
+    }
+}
+
+fn unknown(renaming: &Renaming) -> RunError {
+    RunError::Unknown(format!("nothing is recorded for {}: see `ktor state list`", renaming.from))
+}
+
+fn settled(resources: Entries) -> Payload {
+    Payload { finalized: true, pending: Entries::default(), resources, version: Version::One }
+}

@@ -1,0 +1,33 @@
+//! What the annotations beside a state tell a reader. Decides nothing.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::codec::{DIGEST_ANNOTATION, RUN_ANNOTATION, digest};
+
+/// Whether a state is as its writer left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// The digest beside it is its own.
+    Valid,
+    /// There is no digest: another tool wrote last.
+    Missing,
+    /// The digest is another's: someone changed it by hand.
+    Invalid,
+}
+
+/// Compares a state with the digest beside it.
+pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integrity {
+    match annotations.get(DIGEST_ANNOTATION) {
+        None => Integrity::Missing,
+        Some(stated) if *stated == digest(data) => Integrity::Valid,
+        Some(_) => Integrity::Invalid,
+    }
+}
+
+/// The run that wrote last, where it says so.
+pub fn writer(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    annotations.get(RUN_ANNOTATION).map(String::as_str)
+}

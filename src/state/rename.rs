@@ -1,0 +1,87 @@
+//! What the record says before, while and after a project is renamed.
+
+use std::collections::BTreeSet;
+
+use super::payload::Entries;
+use crate::object::ident::ObjectKey;
+use crate::project::path::ProjectPath;
+
+/// One project's new name, for it and everything below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renaming {
+    /// Its name so far.
+    pub from: ProjectPath,
+    /// Its name from now on.
+    pub to: ProjectPath,
+}
+
+impl Renaming {
+    /// A project's new name; nothing where it keeps its own.
+    pub fn of(&self, project: &ProjectPath) -> Option<ProjectPath> {
+        project.renamed(&self.from, &self.to)
+    }
+
+    /// The entries that are renamed, under their new names.
+    pub fn renamed(&self, entries: &Entries) -> Entries {
+        let mut renamed = Entries::default();
+        for (project, ident) in entries.iter() {
+            if let Some(project) = self.of(project) {
+                renamed.insert(&project, &ident);
+            }
+        }
+        renamed
+    }
+
+    /// What is recorded in the end: the new names, and the old ones of objects that still carry the old mark.
+    #[must_use]
+    pub fn finished(&self, mut entries: Entries, left: &BTreeSet<ObjectKey>) -> Entries {
+        entries.union(&self.renamed(&entries));
+        entries.retain(|project, key| self.of(project).is_none() || left.contains(key));
+        entries
+    }
+
+    /// A new name that the same renaming would change once more: it could not be resumed.
+    pub fn repeats(&self, entries: &Entries) -> Option<ProjectPath> {
+        entries.projects().chain([&self.from]).filter_map(|project| self.of(project)).find(|to| self.of(to).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+
+    fn entries(list: &[(&str, &str)]) -> Entries {
+        let mut entries = Entries::default();
+        for (project, name) in list {
+            let key: ObjectKey = format!("ConfigMap/x/{name}").parse().unwrap();
+            entries.insert(&project.parse().unwrap(), &Ident { key, version: "v1".to_owned() });
+        }
+        entries
+    }
+
+    fn renaming(from: &str, to: &str) -> Renaming {
+        Renaming { from: from.parse().unwrap(), to: to.parse().unwrap() }
+    }
+
+    #[test]
+    fn o9_the_old_name_goes_where_the_object_carries_the_new_mark() {
+        let before = entries(&[("demo.a", "done"), ("demo.a.x", "left"), ("demo.ab", "other")]);
+        let left = ["ConfigMap/x/left".parse().unwrap()].into();
+        let after = renaming("demo.a", "demo.b").finished(before, &left);
+        let expected = [("demo.b", "done"), ("demo.a.x", "left"), ("demo.b.x", "left"), ("demo.ab", "other")];
+        assert_eq!(after, entries(&expected));
+    }
+
+    #[test]
+    fn o9_a_name_that_would_be_renamed_again_is_found() {
+        let check = |from: &str, to: &str, list: &[(&str, &str)], expected: bool| {
+            assert_eq!(renaming(from, to).repeats(&entries(list)).is_some(), expected, "{from} {to} {list:?}");
+        };
+        check("demo.a", "demo.b", &[("demo.a.x", "x")], false);
+        check("demo.a", "demo.a.b", &[], true);
+        check("demo.a.b", "demo.a", &[("demo.a.b.x", "x")], false);
+        check("demo.a.b", "demo.a", &[("demo.a.b.b", "x")], true);
+        check("demo", "demo", &[], true);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the proxy does to a run's requests, decided act by act.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::dice::Dice;
+use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder};
+
+/// What happens to requests for the time being.
+enum Act {
+    /// Nothing.
+    Calm,
+    /// The change that comes after so many others stands at the gate; from then on the others pass.
+    Ambush { left: usize, gate: Gate, held: Option<usize> },
+    /// Connections break at random.
+    Storm(Dice),
+}
+
+struct State {
+    act: Act,
+    /// When a lock was asked for in this act.
+    locking: Option<Instant>,
+    faults: usize,
+}
+
+/// A proxy whose faults change from act to act.
+pub struct Script {
+    pub recorder: Recorder<'static>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Script {
+    /// Starts the proxy; nothing happens yet.
+    pub fn start(plane: &'static ControlPlane) -> Self {
+        let state = Arc::new(Mutex::new(State { act: Act::Calm, locking: None, faults: 0 }));
+        let decided = Arc::clone(&state);
+        let recorder = Recorder::with_faults(plane, move |entry| locked(&decided).fault(entry));
+        Self { recorder, state }
+    }
+
+    /// From now on nothing happens to any request.
+    pub fn calm(&self) {
+        self.begin(Act::Calm);
+    }
+
+    /// The change after the next `after` ones will stand at the gate that is returned.
+    pub fn ambush(&self, after: usize) -> Gate {
+        let gate = Gate::closed();
+        self.begin(Act::Ambush { left: after, gate: gate.clone(), held: None });
+        gate
+    }
+
+    /// From now on connections break at random.
+    pub fn storm(&self, dice: Dice) {
+        self.begin(Act::Storm(dice));
+    }
+
+    fn begin(&self, act: Act) {
+        let mut state = locked(&self.state);
+        state.act = act;
+        state.locking = None;
+    }
+
+    /// Since when some run of this act has asked for the lock.
+    pub fn locking(&self) -> Option<Instant> {
+        locked(&self.state).locking
+    }
+
+    /// How many requests were harmed so far.
+    pub fn faults(&self) -> usize {
+        locked(&self.state).faults
+    }
+
+    /// The changes that came so far, but for those of locks.
+    pub fn changes(&self) -> usize {
+        self.recorder.journal().iter().filter(|entry| is_change(entry)).count()
+    }
+
+    /// Waits until the request that stood at the gate was answered, whatever the answer.
+    pub fn landed(&self) {
+        let Act::Ambush { held: Some(held), .. } = locked(&self.state).act else { return };
+        for _ in 0..400 {
+            if self.recorder.journal()[held].status.is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("the request that was let through is not answered: {:?}", self.recorder.journal()[held]);
+    }
+}
+
+impl State {
+    fn fault(&mut self, entry: &Entry) -> Option<Fault> {
+        let fault = self.decide(entry);
+        self.faults += usize::from(fault.is_some());
+        fault
+    }
+
+    fn decide(&mut self, entry: &Entry) -> Option<Fault> {
+        if is_lease(entry) && entry.persists() && entry.method != Method::DELETE {
+            self.locking.get_or_insert_with(Instant::now);
+        }
+        match &mut self.act {
+            Act::Calm => None,
+            Act::Ambush { left, gate, held } => {
+                if !is_change(entry) || held.is_some() {
+                    return None;
+                }
+                if *left > 0 {
+                    *left -= 1;
+                    return None;
+                }
+                *held = Some(entry.sequence);
+                Some(Fault::Hold(gate.clone()))
+            }
+            Act::Storm(dice) => {
+                let chances = if is_change(entry) { 15 } else { 3 };
+                if !dice.percent(chances) {
+                    return None;
+                }
+                Some(if dice.percent(50) { Fault::Cut } else { Fault::DropAnswer })
+            }
+        }
+    }
+}
+
+/// Whether a request changes anything beside locks.
+pub fn is_change(entry: &Entry) -> bool {
+    entry.persists() && !is_lease(entry)
+}
+
+/// Whether a request is about a lock.
+pub fn is_lease(entry: &Entry) -> bool {
+    entry.path().starts_with("/apis/coordination.k8s.io/") && entry.path().contains("/leases")
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,247 @@
+//! Signals in each phase of a run: it ends within five seconds, and the next one finishes.
+
+use std::process::Child;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::network::{signal, standing};
+use super::script::{is_change, is_lease};
+use crate::cluster::bench::{Bench, config_map, namespace};
+use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Where a run stands when the signal comes: at a request of this phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Locking,
+    Planning,
+    Recording,
+    Applying,
+    CleaningUp,
+    Finalizing,
+}
+
+impl Phase {
+    const ALL: [Self; 6] =
+        [Self::Locking, Self::Planning, Self::Recording, Self::Applying, Self::CleaningUp, Self::Finalizing];
+
+    /// Whether a request belongs to the phase; `states` were written before it.
+    fn has(self, entry: &Entry, states: usize) -> bool {
+        let is_state = entry.path().contains("/secrets/kubernator-project-");
+        match self {
+            Self::Locking => is_lease(entry) && entry.method == Method::POST,
+            Self::Planning => entry.method == Method::GET && is_state,
+            Self::Recording => is_change(entry) && is_state && states == 0,
+            Self::Applying => is_change(entry) && entry.method == Method::PATCH,
+            Self::CleaningUp => is_change(entry) && entry.method == Method::DELETE,
+            Self::Finalizing => is_change(entry) && is_state && states == 1,
+        }
+    }
+}
+
+/// What becomes of the request at which a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    /// It is answered soon after the signal.
+    Answered,
+    /// It stands until the run has ended, and arrives then.
+    Stuck,
+}
+
+/// A project that has been applied once, with a change, a new object and one to clean up.
+fn project(begins: &str) -> (Bench, String) {
+    let bench = Bench::new(begins);
+    let ns = bench.root.clone();
+    bench.write("ns.yaml", &namespace(&ns));
+    bench
+        .write("changed.yaml", &config_map(&ns, "changed", "1"))
+        .write("dropped.yaml", &config_map(&ns, "dropped", "1"));
+    bench.apply();
+    bench.write("changed.yaml", &config_map(&ns, "changed", "2")).write("new.yaml", &config_map(&ns, "new", "1"));
+    bench.remove("dropped.yaml");
+    (bench, ns)
+}
+
+/// What the next run has to leave.
+fn finished(bench: &Bench, ns: &str) {
+    let value = |name: &str| bench.get(&format!("configmap/{name}"), Some(ns)).map(|it| it["data"]["phase"].clone());
+    assert_eq!((value("changed"), value("new"), value("dropped")), (Some("2".into()), Some("1".into()), None));
+    assert_eq!(bench.lease(), None);
+    bench.ktor(&["apply", "--yes"]).exits(0);
+    assert!(bench.recorded().0);
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+/// A run that stands at a request.
+struct Standing {
+    run: Child,
+    gate: Gate,
+    /// The way to the server; without it, nothing arrives any more.
+    recorder: Recorder<'static>,
+}
+
+impl Standing {
+    fn start(bench: &mut Bench, phase: Phase) -> Self {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let states = AtomicUsize::new(0);
+        let recorder = Recorder::with_faults(bench.plane, move |entry| {
+            let is_state = is_change(entry) && entry.path().contains("/secrets/kubernator-project-");
+            if Phase::Planning.has(entry, 0) {
+                states.store(0, Ordering::Relaxed);
+            }
+            let stands = phase.has(entry, states.fetch_add(usize::from(is_state), Ordering::Relaxed));
+            // A request that is sent again is not answered either.
+            let again = is_change(entry) && held.is_reached();
+            (stands || again).then(|| Fault::Hold(held.clone()))
+        });
+        bench.through(recorder.kubeconfig(User::Admin));
+        let run = standing(&gate, || bench.spawn_brief(&["apply", "--yes"]));
+        Self { run, gate, recorder }
+    }
+}
+
+/// Sends a signal to a run that stands in a phase.
+fn interrupted(phase: Phase, request: Request, name: &str) {
+    let (mut bench, ns) = project("signals");
+    let direct = bench.plane.kubeconfig(User::Admin);
+    let Standing { run, gate, recorder } = Standing::start(&mut bench, phase);
+    let began = Instant::now();
+    signal(&run, name);
+    if request == Request::Answered {
+        std::thread::sleep(Duration::from_millis(300));
+        gate.open();
+    }
+    let ran = Bench::finished(run);
+    let took = began.elapsed();
+    assert!(took < LIMIT, "{phase:?} {request:?} {name}: {took:?}, {ran:#?}");
+    bench.through(direct);
+    println!("{phase:?} {request:?} {name}: {took:?}");
+    // Where the last write of all was answered, there is nothing left to resume.
+    let code = if (phase, request) == (Phase::Finalizing, Request::Answered) { 0 } else { 5 };
+    let ran = ran.exits(code);
+    // A change that may still land must not land in another's term: the lock is left to expire.
+    let is_change = !matches!(phase, Phase::Locking | Phase::Planning);
+    let freed = request == Request::Answered || !is_change;
+    assert_eq!(bench.lease().is_none(), freed, "{phase:?} {request:?}: {ran:#?}");
+    gate.open();
+    if phase == Phase::Locking {
+        // The Lease that nobody waits for any more may be there now; it expires.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let is_free = freed && (phase, request) != (Phase::Locking, Request::Stuck);
+    let timeout = if is_free { "0" } else { "30s" };
+    bench.ktor(&["apply", "--yes", "--lock-timeout", timeout]).exits(0);
+    finished(&bench, &ns);
+    drop(recorder);
+}
+
+#[test]
+fn a9_a_signal_in_any_phase_ends_the_run_within_five_seconds_and_frees_the_lock() {
+    each_phase(|phase, name| interrupted(phase, Request::Answered, name));
+}
+
+#[test]
+fn a9_a_signal_ends_a_run_whose_server_does_not_answer() {
+    each_phase(|phase, name| interrupted(phase, Request::Stuck, name));
+}
+
+/// Every phase at once, with either signal.
+fn each_phase(check: impl Fn(Phase, &str) + Sync) {
+    let check = &check;
+    for name in ["INT", "TERM"] {
+        std::thread::scope(|scope| {
+            for phase in Phase::ALL {
+                scope.spawn(move || check(phase, name));
+            }
+        });
+    }
+}
+
+#[test]
+fn a9_a_signal_while_the_lock_is_waited_for_leaves_it_to_its_holder() {
+    for name in ["INT", "TERM"] {
+        let (bench, ns) = project("waiting");
+        let lease = serde_json::json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": format!("kubernator-project-{}-lock", bench.hash()), "namespace": "kubernator-system"},
+            "spec": {"holderIdentity": "someone#1", "leaseDurationSeconds": 600}});
+        bench.kubectl(&["create", "-f", "-"], &lease.to_string());
+        let held = bench.lease().unwrap();
+        let run = bench.spawn(&["apply", "--yes"]);
+        std::thread::sleep(Duration::from_secs(2));
+        let began = Instant::now();
+        signal(&run, name);
+        let ran = Bench::finished(run).exits(5).says("someone#1");
+        assert!(began.elapsed() < LIMIT, "{ran:#?}");
+        assert_eq!(bench.lease().unwrap(), held);
+        let lock = format!("lease/kubernator-project-{}-lock", bench.hash());
+        bench.kubectl(&["delete", &lock, "-n", "kubernator-system"], "");
+        bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(0);
+        finished(&bench, &ns);
+    }
+}
+
+#[test]
+fn a9_a_signal_while_readiness_is_waited_for_frees_the_lock() {
+    for name in ["INT", "TERM"] {
+        let (mut bench, ns) = project("unready");
+        let never = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: never, namespace: {ns}}}\nspec:\n  replicas: 1\n  \
+             selector: {{matchLabels: {{a: b}}}}\n  template:\n    metadata: {{labels: {{a: b}}}}\n    \
+             spec: {{nodeSelector: {{no: where}}, containers: [{{name: c, image: absent.invalid/image}}]}}\n"
+        );
+        bench.write("never.yaml", &never);
+        let recorder = Recorder::start(bench.plane);
+        let direct = bench.plane.kubeconfig(User::Admin);
+        bench.through(recorder.kubeconfig(User::Admin));
+        let run = bench.spawn(&["apply", "--yes"]);
+        let applied = || {
+            let is_applied = |entry: &Entry| is_change(entry) && entry.path().ends_with("/never");
+            recorder.journal().iter().any(|entry| is_applied(entry) && entry.status.is_some())
+        };
+        while !applied() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        signal(&run, name);
+        let ran = Bench::finished(run).exits(5);
+        assert!(began.elapsed() < LIMIT, "{ran:#?}");
+        bench.through(direct);
+        assert_eq!(bench.lease(), None);
+        bench.remove("never.yaml");
+        bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(0);
+        assert_eq!(bench.get("deployment/never", Some(&ns)), None);
+        finished(&bench, &ns);
+    }
+}
+
+#[test]
+fn a9_a_run_killed_in_any_phase_is_taken_over_when_its_lease_expires() {
+    std::thread::scope(|scope| {
+        for phase in Phase::ALL {
+            scope.spawn(move || killed(phase));
+        }
+    });
+}
+
+fn killed(phase: Phase) {
+    let (mut bench, ns) = project("killed");
+    let direct = bench.plane.kubeconfig(User::Admin);
+    let Standing { mut run, gate, recorder } = Standing::start(&mut bench, phase);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    gate.open();
+    std::thread::sleep(Duration::from_millis(200));
+    bench.through(direct);
+    bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(4);
+    let began = Instant::now();
+    bench.ktor(&["apply", "--yes", "--lock-timeout", "30s"]).exits(0);
+    assert!(began.elapsed() >= Duration::from_secs(5), "{phase:?}: a lease that may be alive was taken over");
+    finished(&bench, &ns);
+    drop(recorder);
+}

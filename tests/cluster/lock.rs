@@ -1,0 +1,75 @@
+//! The lock as a user meets it: held, waited for, freed by name.
+
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, config_map, namespace};
+
+/// A project whose lock someone holds who never lets go, and says where it can be watched.
+fn held(begins: &str) -> Bench {
+    let bench = Bench::new(begins);
+    let ns = bench.root.clone();
+    bench.write("ns.yaml", &namespace(&ns)).write("x.yaml", &config_map(&ns, "x", "1"));
+    drop(bench.plane.kubectl(&["create", "namespace", "kubernator-system"]));
+    let lease = format!(
+        "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: kubernator-project-{}-lock\n  namespace: kubernator-system\n  \
+         annotations: {{kubernator.io/run: 'https://forge.example/runs/7'}}\nspec:\n  holderIdentity: octo/shop#7\n  \
+         leaseDurationSeconds: 3600\n  acquireTime: '2026-11-24T01:02:03.000000Z'\n  renewTime: '2026-11-24T01:02:03.000000Z'\n",
+        bench.hash()
+    );
+    bench.kubectl(&["create", "-f", "-"], &lease);
+    bench
+}
+
+const WORDS: &str = "the lock, which octo/shop#7 holds since 2026-11-24T01:02:03Z, see https://forge.example/runs/7";
+
+#[test]
+fn l5_a_held_lock_is_waited_for_and_then_given_up_in_the_same_words() {
+    let bench = held("waiting");
+    let began = Instant::now();
+    let refused = bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(4).says(WORDS);
+    assert!(!refused.stderr.contains("waiting for"), "{refused:#?}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let began = Instant::now();
+    let refused = bench.ktor(&["apply", "--yes", "--lock-timeout", "4s"]).exits(4);
+    assert!(began.elapsed() >= Duration::from_secs(4));
+    assert!(refused.stderr.contains(&format!("waiting for {WORDS}")), "{refused:#?}");
+    assert!(refused.stderr.contains(&format!("failed to acquire {WORDS}")), "{refused:#?}");
+    // A plan takes no lock; the record is looked at without one.
+    bench.ktor(&["plan"]).exits(0);
+    let shown = bench.ktor(&["state", "show", "-o", "json"]).exits(0).json();
+    assert_eq!(shown["lock"]["holder"], "octo/shop#7", "{shown:#}");
+    assert_eq!(shown["lock"]["run"], "https://forge.example/runs/7");
+    let shown = bench.ktor(&["state", "show"]).exits(0).stdout;
+    assert!(
+        shown.contains("held by octo/shop#7 since 2026-11-24T01:02:03Z, see https://forge.example/runs/7"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn l5_a_lock_that_is_let_go_in_time_is_taken() {
+    let bench = held("let-go");
+    let run = bench.spawn(&["apply", "--yes"]);
+    std::thread::sleep(Duration::from_secs(3));
+    let lease = format!("kubernator-project-{}-lock", bench.hash());
+    bench.kubectl(&["delete", "lease", "-n", "kubernator-system", &lease], "");
+    Bench::finished(run).exits(0).says(WORDS);
+    assert!(bench.get("configmap/x", Some(&bench.root)).is_some());
+    assert_eq!(bench.lease(), None);
+}
+
+#[test]
+fn l6_a_lock_is_freed_by_its_holders_name_alone() {
+    let bench = held("unlocking");
+    bench.ktor(&["unlock"]).exits(64).says(WORDS).says("`ktor unlock octo/shop#7`");
+    bench.ktor(&["unlock", "octo/shop#8"]).exits(3).says(WORDS);
+    bench.ktor(&["unlock", "--holder", "octo/shop"]).exits(3).says(WORDS);
+    assert!(bench.lease().is_some());
+    bench.ktor(&["unlock", "--holder", "octo/shop#7"]).exits(0);
+    assert_eq!(bench.lease(), None);
+    for arguments in [&["unlock", "octo/shop#7"][..], &["unlock"]] {
+        let ran = bench.ktor(arguments).exits(0);
+        assert!(ran.stdout.contains("held by nobody"), "{ran:#?}");
+    }
+    bench.apply();
+}

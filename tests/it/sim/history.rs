@@ -1,0 +1,161 @@
+//! Runs on the simulated site, one after another, and what has to hold when they are over.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ktor_action::cluster::lock::LockRequest;
+use ktor_action::object::mark::Root;
+use ktor_action::object::redact::Redactor;
+use ktor_action::plan::policy::{Gate, Policy};
+use ktor_action::project::path::Segment;
+use ktor_action::run::decide::{RunRequest, Since, decide};
+use ktor_action::run::error::RunError;
+use ktor_action::run::interrupt;
+use ktor_action::run::reconcile::{Reconciled, reconcile};
+
+use super::choice::{Choice, Forest, Tree};
+use super::invariant;
+use super::site::{Fates, Site};
+
+/// A run to make.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its holder identity, unique on the site.
+    pub name: String,
+    pub choice: Choice,
+    pub fates: Fates,
+    /// The request at which it is told to stop.
+    pub interrupt: Option<usize>,
+}
+
+impl Run {
+    pub fn of(name: impl Into<String>, choice: Choice) -> Self {
+        Self { name: name.into(), choice, fates: Fates::default(), interrupt: None }
+    }
+}
+
+/// A run that came back.
+pub struct Ended {
+    pub result: Result<Reconciled, RunError>,
+    /// How many requests it made.
+    pub requests: usize,
+}
+
+fn root() -> Root {
+    Root::new(Segment::new("demo").unwrap())
+}
+
+fn request(run: &Run) -> RunRequest {
+    let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
+    policy.allow_mass_deletion = Gate::Open;
+    RunRequest {
+        root: root(),
+        scope: run.choice.scope(),
+        policy,
+        redactor: Redactor::new([7; 16], &[]),
+        run: run.name.clone(),
+        commit: Some(format!("{:040x}", run.choice.tree as usize + 1)),
+        known: BTreeSet::new(),
+        approved: None,
+        since: Since::Unasked,
+    }
+}
+
+/// Makes a run.
+pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
+    let (cluster, count) = site.connect(&run.name, run.fates.clone());
+    let lock = LockRequest {
+        namespace: "kubernator-system".to_owned(),
+        root: root(),
+        holder: run.name.clone(),
+        timeout: Duration::from_secs(3600),
+        run_url: None,
+    };
+    let (interrupter, interrupt) = interrupt::pair();
+    let request = request(run);
+    let mut told = |_: &_| {};
+    let reconciled = reconcile(&cluster, &lock, &request, forest.sources(run.choice.tree), &interrupt, &mut told);
+    let result = match run.interrupt {
+        None => reconciled.await,
+        Some(at) => {
+            let mut reconciled = Box::pin(reconciled);
+            let reached = reach(&count, at);
+            tokio::select! {
+                biased;
+                ended = &mut reconciled => ended,
+                () = reached => {
+                    interrupter.interrupt();
+                    reconciled.await
+                }
+            }
+        }
+    };
+    drop(interrupter);
+    let requests = *count.lock().unwrap();
+    Ended { result, requests }
+}
+
+/// Resolves when so many requests were made.
+async fn reach(count: &Arc<Mutex<usize>>, at: usize) {
+    while *count.lock().unwrap() <= at {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Plans, which has to write nothing, and says what it would change.
+async fn plan(site: &Site, forest: &Forest, name: &str, tree: Tree) -> Vec<String> {
+    let (cluster, _) = site.connect(name, Fates::default());
+    let before = site.world().digest();
+    let run = Run::of(name, Choice::of(tree));
+    let decided = decide(&cluster, &request(&run), forest.sources(tree)).await;
+    let mut violations = Vec::new();
+    if site.world().digest() != before {
+        violations.push("readers do not write: a plan changed the server".to_owned());
+    }
+    match decided {
+        Ok(decided) if decided.plan.has_changes() => {
+            let changes: Vec<String> = decided
+                .plan
+                .all()
+                .filter(|change| change.action != ktor_action::plan::change::Action::Unchanged)
+                .map(|change| format!("{:?} {} ({})", change.action, change.ident.key, change.reason))
+                .collect();
+            violations.push(format!("planning again changes nothing: it would {}", changes.join(", ")));
+        }
+        Ok(_) => {}
+        Err(error) => violations.push(format!("planning again changes nothing: {error}")),
+    }
+    violations
+}
+
+/// Lets runs of a tree come to their end, and says what does not hold then.
+///
+/// The first may begin unsettled, and then drops no entry; the second has to leave everything as it should be, and a third
+/// has to write nothing to any object.
+pub async fn settle(site: &Site, forest: &Forest, tree: Tree) -> Vec<String> {
+    let mut violations = Vec::new();
+    for name in ["settle-1", "settle-2"] {
+        if let Err(error) = run(site, forest, &Run::of(name, Choice::of(tree))).await.result {
+            violations.push(format!("a run that nothing disturbs succeeds: {name}: {error}"));
+        }
+    }
+    violations.extend(invariant::settled(&site.world(), tree));
+    violations.extend(plan(site, forest, "plan", tree).await);
+    let before = managed(site);
+    if let Err(error) = run(site, forest, &Run::of("settle-3", Choice::of(tree))).await.result {
+        violations.push(format!("a run that nothing disturbs succeeds: settle-3: {error}"));
+    }
+    if managed(site) != before {
+        violations.push("converges: a second apply wrote to an object".to_owned());
+    }
+    violations.extend(site.violations());
+    violations
+}
+
+/// The resourceVersions of everything but the state and the lock.
+fn managed(site: &Site) -> Vec<(String, String)> {
+    let world = site.world();
+    let objects = world.objects().filter(|(path, _)| !path.contains("/kubernator-system/"));
+    objects.map(|(path, object)| (path.to_owned(), object["metadata"]["resourceVersion"].to_string())).collect()
+}

@@ -1,0 +1,167 @@
+//! What has to hold at every moment, whatever crashes: checked on the server's content alone, by nobody's word.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use base64::Engine;
+use flate2::read::GzDecoder;
+use http::Method;
+use serde_json::Value;
+
+use super::choice::Tree;
+use super::model::{Request, World};
+use super::site::{LEASE, STATE, path_of};
+
+/// The manager of what we write.
+const MANAGER: &str = "ktor-demo";
+/// The mark.
+const MARK: &str = "kubernator.io/project";
+
+/// A request that changed the server.
+pub struct Landing<'a> {
+    pub request: &'a Request,
+    pub before: &'a World,
+    pub after: &'a World,
+    /// Paths that late requests changed.
+    pub late: &'a [String],
+}
+
+/// Checks the server after a request of ours changed it.
+pub fn landing(landing: Landing<'_>) -> Vec<String> {
+    let Landing { request, before, after, late } = landing;
+    let path = path_of(&request.target);
+    let mut violations = Vec::new();
+    if is_foreign(path) {
+        violations.push(format!("nothing foreign is touched: {} {path}", request.method));
+    }
+    if request.method == Method::DELETE && path != LEASE {
+        let options: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let stated = |field: &str| options["preconditions"][field].as_str().is_some_and(|text| !text.is_empty());
+        if !stated("uid") || !stated("resourceVersion") {
+            violations.push(format!("a delete states what it saw: {path} without preconditions"));
+        }
+        if before.object(path).is_some_and(|object| !is_ours(object)) {
+            violations.push(format!("nothing foreign is ever deleted: {path}"));
+        }
+    }
+    let recorded = recorded(after);
+    for (path, object) in after.objects().filter(|(_, object)| is_ours(object)) {
+        let key = key_of(path, object);
+        if !late.iter().any(|late| late == path) && !recorded.contains_key(&key) {
+            violations
+                .push(format!("superset: {key} is ours and recorded nowhere, after {}", path_of(&request.target)));
+        }
+    }
+    if path == STATE || path.starts_with(STATE.rsplit_once('/').unwrap().0) {
+        violations.extend(dropped(before, after));
+    }
+    violations
+}
+
+/// **Invariant (superset):** an entry leaves only when its object is gone, someone else's, or recorded elsewhere.
+fn dropped(before: &World, after: &World) -> Vec<String> {
+    let (then, now) = (recorded(before), recorded(after));
+    let live: BTreeMap<String, &Value> = after.objects().map(|(path, object)| (key_of(path, object), object)).collect();
+    let lost = then.keys().filter(|key| !now.contains_key(*key));
+    lost.filter(|key| live.get(*key).is_some_and(|object| is_ours(object)))
+        .map(|key| format!("superset: the record forgot {key}, which is ours and live"))
+        .collect()
+}
+
+/// Checks the server after runs that came to their end: the tree, the cluster and the record agree.
+pub fn settled(world: &World, tree: Tree) -> Vec<String> {
+    let mut violations = Vec::new();
+    let desired = tree.desired();
+    for path in &desired {
+        match world.object(path) {
+            Some(object) if object["metadata"]["annotations"][MARK] == tree.project_of(path) => {}
+            Some(object) => {
+                violations.push(format!("converges: {path} is marked {}", object["metadata"]["annotations"][MARK]));
+            }
+            None => violations.push(format!("converges: {path} is missing")),
+        }
+    }
+    let ours: BTreeMap<String, &str> = world
+        .objects()
+        .filter(|(_, object)| is_ours(object))
+        .map(|(path, object)| (key_of(path, object), path))
+        .collect();
+    for path in ours.values().filter(|path| !desired.contains(path)) {
+        violations.push(format!("nothing is leaked: {path} is ours and no longer desired"));
+    }
+    let recorded = recorded(world);
+    for key in ours.keys().filter(|key| !recorded.contains_key(*key)) {
+        violations.push(format!("superset: {key} is not recorded at the end"));
+    }
+    for (key, projects) in recorded.iter().filter(|(key, projects)| !ours.contains_key(*key) || projects.len() != 1) {
+        violations.push(format!("converges: {key} is still recorded under {projects:?}"));
+    }
+    if let Some(lease) = world.object(LEASE) {
+        violations.push(format!("the lock is let go: {} has it", lease["spec"]["holderIdentity"]));
+    }
+    violations
+}
+
+/// The content of everything that nobody of ours may touch.
+pub fn foreigners(world: &World) -> BTreeMap<String, Value> {
+    let foreign = world.objects().filter(|(path, _)| is_foreign(path));
+    foreign.map(|(path, object)| (path.to_owned(), object.clone())).collect()
+}
+
+/// Whether an object stands there for someone else: its name says so.
+fn is_foreign(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with("foreign-"))
+}
+
+/// Whether we, or Kubernator for us, put the mark of `demo` on it.
+fn is_ours(object: &Value) -> bool {
+    let marked = object["metadata"]["annotations"][MARK].as_str();
+    let of_demo = marked.is_some_and(|project| project == "demo" || project.starts_with("demo."));
+    let managers = object["metadata"]["managedFields"].as_array();
+    of_demo
+        && managers.into_iter().flatten().any(|entry| {
+            [MANAGER, "kubernator"].iter().any(|manager| entry["manager"] == **manager)
+                && !entry["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{MARK}")].is_null()
+        })
+}
+
+/// A key as it is compared: kind, namespace and name.
+fn key_of(path: &str, object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let namespace = text(&object["metadata"]["namespace"]);
+    let kind = match path.rsplit('/').nth(1).unwrap_or_default() {
+        "configmaps" => "ConfigMap",
+        "secrets" => "Secret",
+        "clusterroles" => "ClusterRole",
+        other => other,
+    };
+    format!("{kind} {namespace}/{}", text(&object["metadata"]["name"]))
+}
+
+/// What the state records, pending or not: key to projects. Decoded here, not by the product.
+pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
+    let Some(state) = state(world) else { return BTreeMap::new() };
+    let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in ["resources", "pending"] {
+        for (project, idents) in state[part].as_object().into_iter().flatten() {
+            for ident in idents.as_array().into_iter().flatten() {
+                let text = |field: &str| ident[field].as_str().unwrap_or_default();
+                let key = format!("{} {}/{}", text("kind"), text("namespace"), text("name"));
+                let projects = recorded.entry(key).or_default();
+                if !projects.contains(project) {
+                    projects.push(project.clone());
+                }
+            }
+        }
+    }
+    recorded
+}
+
+/// The decoded state.
+pub fn state(world: &World) -> Option<Value> {
+    let data = world.object(STATE)?["data"]["state"].as_str()?.to_owned();
+    let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
+    let mut json = Vec::new();
+    GzDecoder::new(data.as_slice()).read_to_end(&mut json).unwrap();
+    Some(serde_json::from_slice(&json).unwrap())
+}

@@ -1,0 +1,339 @@
+//! The simulated site: one API server, the wires of its actors, what happens to each request, and what is watched.
+//!
+//! Every actor's requests arrive here, in process, under virtual time. An actor that crashes sends nothing more: so the
+//! server as it stood before and after each request, kept aside, is every crash of a run at once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, Request as Wired, Response};
+use jiff::{SignedDuration, Timestamp};
+use ktor_action::cluster::{Cluster, Settings};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, service_fn};
+
+use super::invariant;
+use super::model::{Answer, Request, World};
+
+/// Where the lock's Lease stands: the root is `demo`.
+pub const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases/kubernator-project-89e495e7941c-lock";
+/// Where the state stands.
+pub const STATE: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c";
+
+/// What becomes of one request.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It never arrives, and the connection breaks.
+    Lost,
+    /// It takes effect, and the connection breaks before the answer.
+    Unanswered,
+    /// The server answers this status and does nothing.
+    Refused(u16),
+    /// It arrives so much later.
+    Slow(Duration),
+    /// It takes effect, and the answer comes so much later.
+    AnsweredLate(Duration),
+    /// A list's first page comes, and the next never does.
+    Partial,
+    /// It stays on its way until it is told to go on; then it arrives.
+    Stalled(Arc<Notify>),
+    /// It takes effect; its answer stays on its way until it is told to go on.
+    StalledAnswer(Arc<Notify>),
+}
+
+/// An actor's end of the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Fates {
+    /// By the number of the actor's request, from 0.
+    pub at: BTreeMap<usize, Fate>,
+    /// Before this request of the actor, what is on its way arrives.
+    pub arrival: Option<usize>,
+    /// Before this request of the actor, the other actor's stalled request goes on.
+    pub wakes: Option<(usize, Arc<Notify>)>,
+    /// How far the clock of the server that this actor talks to is ahead.
+    pub skew_hours: i64,
+}
+
+/// The server at a moment at which the actor may crash.
+#[derive(Clone)]
+pub struct Moment {
+    /// The number of the request.
+    pub number: usize,
+    /// The request's first line.
+    pub line: String,
+    pub when: When,
+    pub world: World,
+    /// The request, where it left and has not arrived.
+    pub under_way: Option<Flying>,
+    /// How many crash points are this very world: reads in between change nothing.
+    pub points: usize,
+}
+
+/// When, beside the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    Before,
+    After,
+    Flying,
+}
+
+/// A request that left its actor and has not arrived.
+#[derive(Clone)]
+pub struct Flying {
+    request: Arc<Request>,
+    line: String,
+}
+
+/// The site. Clones share it.
+#[derive(Clone)]
+pub struct Site(Arc<Mutex<Inside>>);
+
+struct Inside {
+    world: World,
+    started: Instant,
+    flying: Vec<Flying>,
+    moments: Option<Vec<Moment>>,
+    /// Paths that a late request changed: what they hold is nobody's fault until the next sweep.
+    late: Vec<String>,
+    journal: Vec<String>,
+    violations: Vec<String>,
+}
+
+impl Site {
+    /// A site with this server and nothing under way.
+    pub fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(Inside {
+            world,
+            started: Instant::now(),
+            flying: Vec::new(),
+            moments: None,
+            late: Vec::new(),
+            journal: Vec::new(),
+            violations: Vec::new(),
+        })))
+    }
+
+    /// The same with a request under way.
+    pub fn with_flying(world: World, flying: Option<Flying>) -> Self {
+        let site = Self::new(world);
+        site.0.lock().unwrap().flying.extend(flying);
+        site
+    }
+
+    /// Keeps every moment at which the next actor may crash.
+    pub fn watch_moments(&self) {
+        self.0.lock().unwrap().moments = Some(Vec::new());
+    }
+
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.0.lock().unwrap().moments.take().unwrap_or_default()
+    }
+
+    pub fn world(&self) -> World {
+        self.0.lock().unwrap().world.clone()
+    }
+
+    pub fn journal(&self) -> Vec<String> {
+        self.0.lock().unwrap().journal.clone()
+    }
+
+    pub fn violations(&self) -> Vec<String> {
+        self.0.lock().unwrap().violations.clone()
+    }
+
+    /// What is still under way arrives now.
+    pub fn arrive(&self) {
+        self.0.lock().unwrap().arrive();
+    }
+
+    /// A new actor's connection, and the count of the requests that it made so far.
+    pub fn connect(&self, name: &str, fates: Fates) -> (Cluster, Arc<Mutex<usize>>) {
+        let count = Arc::new(Mutex::new(0));
+        let (site, name, fates) = (self.clone(), Arc::<str>::from(name), Arc::new(fates));
+        let counted = Arc::clone(&count);
+        let service = service_fn(move |wired: Wired<Body>| {
+            let (site, name, fates, count) = (site.clone(), name.clone(), fates.clone(), counted.clone());
+            async move { site.handle(&name, &fates, &count, wired).await }
+        });
+        let settings = Settings { readiness_timeout: Duration::from_secs(20), ..Settings::default() };
+        (Cluster::over(service, settings), count)
+    }
+
+    async fn handle(
+        &self,
+        name: &str,
+        fates: &Fates,
+        count: &Mutex<usize>,
+        wired: Wired<Body>,
+    ) -> Result<Response<Body>, BoxError> {
+        let (parts, body) = wired.into_parts();
+        let body = body.collect_bytes().await?.to_vec();
+        let request = Arc::new(Request { method: parts.method.clone(), target: parts.uri.to_string(), body });
+        let line = format!("{} {}", request.method, path_of(&request.target));
+        let number = {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            *count - 1
+        };
+        if let Some((_, wake)) = fates.wakes.as_ref().filter(|(at, _)| *at == number) {
+            wake.notify_one();
+            // Whoever was woken acts first.
+            sleep(Duration::from_millis(1)).await;
+        }
+        let persists = is_persisting(&request);
+        {
+            let mut inside = self.0.lock().unwrap();
+            if fates.arrival == Some(number) {
+                inside.arrive();
+            }
+            inside.leaves(name, &request, persists);
+            inside.keep(number, &line, When::Before, None);
+            if persists {
+                let flying = Flying { request: Arc::clone(&request), line: line.clone() };
+                inside.keep(number, &line, When::Flying, Some(flying));
+            }
+        }
+        let fate = fates.at.get(&number).cloned();
+        match &fate {
+            Some(Fate::Lost) => {
+                self.note(format!("{name} {number} {line}: lost"));
+                return Err("connection reset".into());
+            }
+            Some(Fate::Slow(delay)) => sleep(*delay).await,
+            Some(Fate::Stalled(gate)) => gate.notified().await,
+            _ => {}
+        }
+        let (answer, now) = {
+            let mut inside = self.0.lock().unwrap();
+            let now = inside.now(fates.skew_hours);
+            let answer = match fate {
+                Some(Fate::Refused(status)) => refusal(status),
+                _ => {
+                    let mut answer = inside.land(&request, now, name);
+                    if matches!(fate, Some(Fate::Partial)) && request.target.contains("limit=") {
+                        halve(&mut answer);
+                    }
+                    answer
+                }
+            };
+            let told = fate.as_ref().map(|fate| format!(" ({fate:?})")).unwrap_or_default();
+            inside.journal.push(format!("{name} {number} {line}: {}{told}", answer.status));
+            if persists {
+                inside.keep(number, &line, When::After, None);
+            }
+            (answer, now)
+        };
+        match fate {
+            Some(Fate::Unanswered) => return Err("connection reset".into()),
+            Some(Fate::AnsweredLate(delay)) => sleep(delay).await,
+            Some(Fate::StalledAnswer(gate)) => gate.notified().await,
+            _ => {}
+        }
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
+        let text = match &answer.body {
+            Value::String(text) => text.clone(),
+            body => body.to_string(),
+        };
+        Ok(Response::builder().status(answer.status).header("date", date).body(Body::from(text.into_bytes())).unwrap())
+    }
+
+    fn note(&self, line: String) {
+        self.0.lock().unwrap().journal.push(line);
+    }
+}
+
+impl Inside {
+    /// The time by the clock of a server that is so far ahead.
+    fn now(&self, skew_hours: i64) -> Timestamp {
+        let first: Timestamp = "2031-05-06T07:08:09Z".parse().unwrap();
+        first + SignedDuration::try_from(self.started.elapsed()).unwrap() + SignedDuration::from_hours(skew_hours)
+    }
+
+    /// **Invariant (one writer):** what changes anything leaves its actor only while the actor has the lock.
+    fn leaves(&mut self, name: &str, request: &Request, persists: bool) {
+        let path = path_of(&request.target);
+        if !persists || path.starts_with(LEASE.rsplit_once('/').unwrap().0) || path == "/api/v1/namespaces" {
+            return;
+        }
+        let holder = self.world.object(LEASE).and_then(|lease| lease["spec"]["holderIdentity"].as_str());
+        if holder != Some(name) {
+            let violation = format!("one writer: {name} sends {} {path} while {holder:?} has the lock", request.method);
+            self.violations.push(violation);
+        }
+    }
+
+    fn land(&mut self, request: &Request, now: Timestamp, name: &str) -> Answer {
+        if !is_persisting(request) {
+            return self.world.answer(request, now);
+        }
+        let before = self.world.clone();
+        let answer = self.world.answer(request, now);
+        if answer.status < 300 {
+            let landing = invariant::Landing { request, before: &before, after: &self.world, late: &self.late };
+            self.violations.extend(invariant::landing(landing).into_iter().map(|what| format!("{what} ({name})")));
+        }
+        answer
+    }
+
+    fn arrive(&mut self) {
+        for Flying { request, line } in std::mem::take(&mut self.flying) {
+            self.late.push(path_of(&request.target).to_owned());
+            let now = self.now(0);
+            let answer = self.land(&request, now, "late");
+            self.journal.push(format!("late {line}: {}", answer.status));
+        }
+    }
+
+    fn keep(&mut self, number: usize, line: &str, when: When, under_way: Option<Flying>) {
+        let Some(moments) = &mut self.moments else { return };
+        // A read changes nothing: crashing before it is crashing after what came before.
+        if when == When::Before
+            && let Some(last) = moments.iter_mut().rev().find(|moment| moment.when != When::Flying)
+        {
+            last.points += 1;
+            return;
+        }
+        let line = line.to_owned();
+        moments.push(Moment { number, line, when, world: self.world.clone(), under_way, points: 1 });
+    }
+}
+
+/// The path of a request's target.
+pub fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
+
+/// Whether a request changes anything, judged by what is in it.
+pub fn is_persisting(request: &Request) -> bool {
+    if request.method == Method::GET {
+        return false;
+    }
+    if request.method == Method::DELETE {
+        let options: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        return options["dryRun"] != json!(["All"]);
+    }
+    !request.target.contains("dryRun=All")
+}
+
+fn refusal(status: u16) -> Answer {
+    let reason = match status {
+        409 => "Conflict",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    Answer { status, body: json!({"kind": "Status", "code": status, "reason": reason, "message": "no"}) }
+}
+
+/// Half of a list, and a promise of the rest that the server does not keep.
+fn halve(answer: &mut Answer) {
+    if let Some(items) = answer.body.get_mut("items").and_then(Value::as_array_mut) {
+        items.truncate(items.len() / 2);
+        answer.body["metadata"]["continue"] = json!("never");
+    }
+}

@@ -1,0 +1,188 @@
+//! Trouble that is no crash: faults of each request, requests that arrive late, actors that contend, other hands.
+//!
+//! Each scenario of a kind is made, one by one: a request and what becomes of it, and then runs that nothing disturbs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ktor_action::run::error::RunError;
+use tokio::sync::Notify;
+
+use super::announce;
+use super::choice::{Choice, Forest, Tree};
+use super::crashes::{beginning, fail_on};
+use super::history::{Run, run, settle};
+use super::invariant::foreigners;
+use super::model::World;
+use super::site::{Fate, Fates, Site, When};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A server on which a run of this tree came to its end.
+async fn after(forest: &Forest, tree: Tree) -> World {
+    let site = Site::new(beginning());
+    run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
+    site.world()
+}
+
+/// Settles on a tree and fails with the script where anything does not hold.
+async fn check(site: &Site, forest: &Forest, tree: Tree, steps: &[String]) {
+    let mut violations = settle(site, forest, tree).await;
+    if foreigners(&site.world()) != foreigners(&beginning()) {
+        violations.push("nothing foreign is touched: someone else's object changed".to_owned());
+    }
+    fail_on(&violations, site, &format!("{}; settle on {}", steps.join("; "), tree.name()));
+}
+
+/// How many requests a run makes on a server.
+async fn requests(forest: &Forest, world: &World, choice: Choice) -> usize {
+    let site = Site::new(world.clone());
+    run(&site, forest, &Run::of("counted", choice)).await.requests
+}
+
+/// Every request of a run meets every fault; then the run's own tree, or another, is reached all the same.
+#[tokio::test(start_paused = true)]
+async fn a6_l2_any_fault_of_any_request_is_survived() {
+    let forest = Forest::grow().await;
+    let mut scenarios = 0;
+    for (before, choice, goal) in [
+        (None, Choice::of(Tree::Whole), Tree::Dropped),
+        (Some(Tree::Whole), Choice::of(Tree::Renewed), Tree::Renewed),
+        (Some(Tree::Whole), Choice::of(Tree::Moved), Tree::Whole),
+    ] {
+        let world = match before {
+            Some(tree) => after(&forest, tree).await,
+            None => beginning(),
+        };
+        let count = requests(&forest, &world, choice).await;
+        for number in 0..count {
+            let fates = [
+                Fate::Lost,
+                Fate::Unanswered,
+                Fate::Refused(409),
+                Fate::Refused(422),
+                Fate::Refused(429),
+                Fate::Refused(500),
+                Fate::Partial,
+                Fate::Slow(MINUTE / 4),
+                Fate::Slow(2 * MINUTE),
+                Fate::AnsweredLate(2 * MINUTE),
+            ];
+            for fate in fates {
+                let site = Site::new(world.clone());
+                let step = format!("{choice}, request {number}: {fate:?}");
+                let fates = Fates { at: [(number, fate)].into(), ..Fates::default() };
+                drop(run(&site, &forest, &Run { fates, ..Run::of("troubled", choice) }).await);
+                tokio::time::sleep(3 * MINUTE).await;
+                check(&site, &forest, goal, &[step]).await;
+                scenarios += 1;
+            }
+        }
+    }
+    announce(&format!("faults: {scenarios} scenarios"));
+}
+
+/// Requests that a dead run left under way arrive before any request of the next run, or after its end.
+#[tokio::test(start_paused = true)]
+async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
+    let forest = Forest::grow().await;
+    let mut scenarios = 0;
+    for (first, second) in [
+        (Choice::of(Tree::Renewed), Choice::of(Tree::Dropped)),
+        (Choice::of(Tree::Dropped), Choice::of(Tree::Moved)),
+        (Choice::of(Tree::Moved), Choice::only(Tree::Whole, "demo.b")),
+    ] {
+        let world = after(&forest, Tree::Whole).await;
+        let site = Site::new(world);
+        site.watch_moments();
+        run(&site, &forest, &Run::of("dead", first)).await.result.unwrap();
+        let moments = site.take_moments();
+        for moment in moments.iter().filter(|moment| moment.when == When::Flying) {
+            let count = requests(&forest, &moment.world, second).await;
+            // Looking at a dead holder's Lease, again and again, is one moment.
+            for number in (0..=count).filter(|number| *number < 4 || number + 55 > count) {
+                let site = Site::with_flying(moment.world.clone(), moment.under_way.clone());
+                let fates = Fates { arrival: Some(number), ..Fates::default() };
+                let steps = [
+                    format!("{first}, crashed with request {} under way, {}", moment.number, moment.line),
+                    format!("{second}; before its request {number} that arrives"),
+                ];
+                drop(run(&site, &forest, &Run { fates, ..Run::of("next", second) }).await);
+                site.arrive();
+                check(&site, &forest, Tree::Dropped, &steps).await;
+                scenarios += 1;
+            }
+        }
+    }
+    announce(&format!("late arrivals: {scenarios} scenarios"));
+}
+
+/// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request of
+/// the other's work or after it, and goes on.
+#[tokio::test(start_paused = true)]
+async fn l1_l3_two_actors_any_switch_and_back() {
+    let forest = Forest::grow().await;
+    let mut scenarios = 0;
+    let world = after(&forest, Tree::Whole).await;
+    for (first, second, skew) in [
+        (Choice::of(Tree::Renewed), Choice::of(Tree::Dropped), 10),
+        (Choice::of(Tree::Dropped), Choice::of(Tree::Whole), -10),
+    ] {
+        let count = requests(&forest, &world, first).await;
+        for stalled in 0..count {
+            for answered in [false, true] {
+                for awake in (0..10).map(|step| 60 + 3 * step).chain([usize::MAX]) {
+                    let site = Site::new(world.clone());
+                    let gate = Arc::new(Notify::new());
+                    let fate = if answered {
+                        Fate::StalledAnswer(Arc::clone(&gate))
+                    } else {
+                        Fate::Stalled(Arc::clone(&gate))
+                    };
+                    let fates = Fates { at: [(stalled, fate)].into(), skew_hours: skew, ..Fates::default() };
+                    let a = Run { fates, ..Run::of("actor-a", first) };
+                    let fates = Fates { wakes: Some((awake, Arc::clone(&gate))), ..Fates::default() };
+                    let b = Run { fates, ..Run::of("actor-b", second) };
+                    let (one, two) = tokio::join!(run(&site, &forest, &a), async {
+                        tokio::time::sleep(MINUTE / 60).await;
+                        let ended = run(&site, &forest, &b).await;
+                        gate.notify_one();
+                        ended
+                    });
+                    let says = |result: &Result<_, RunError>| match result {
+                        Ok(_) => "succeeds".to_owned(),
+                        Err(error) => format!("{error}"),
+                    };
+                    let steps = [
+                        format!(
+                            "A: {first}, stalled at request {stalled} (in effect: {answered}): {}",
+                            says(&one.result)
+                        ),
+                        format!("B: {second}, waking A at its request {awake}: {}", says(&two.result)),
+                    ];
+                    tokio::time::sleep(3 * MINUTE).await;
+                    check(&site, &forest, Tree::Dropped, &steps).await;
+                    scenarios += 1;
+                }
+            }
+        }
+    }
+    announce(&format!("contention: {scenarios} scenarios"));
+}
+
+/// A run that is told to stop, at any request, lets the lock go at once and leaves a state that can be gone on from.
+#[tokio::test(start_paused = true)]
+async fn a9_an_interrupt_at_any_request_leaves_a_free_lock_and_nothing_lost() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Whole).await;
+    let choice = Choice::of(Tree::Renewed);
+    for number in 0..requests(&forest, &world, choice).await {
+        let site = Site::new(world.clone());
+        let began = tokio::time::Instant::now();
+        drop(run(&site, &forest, &Run { interrupt: Some(number), ..Run::of("stopped", choice) }).await);
+        let step = format!("{choice}, told to stop at request {number}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{step}: {:?}", began.elapsed());
+        assert!(site.world().object(super::site::LEASE).is_none(), "{step}: the lock is held");
+        check(&site, &forest, Tree::Moved, &[step]).await;
+    }
+}
