@@ -60,7 +60,7 @@ impl Place<'_> {
 
     /// Writes shards, so that a head may refer to them.
     pub(super) async fn write(self, lock: &HeldLock, shards: &[Shard]) -> Result<(), RunError> {
-        let writes = shards.iter().map(|shard| self.write_one(lock, shard));
+        let writes: Vec<_> = shards.iter().map(|shard| self.write_one(lock, shard)).collect();
         stream::iter(writes).buffer_unordered(self.cluster.settings().concurrency).try_collect().await
     }
 
@@ -105,6 +105,7 @@ impl Place<'_> {
             _ => return,
         }
         let deletions = unused.iter().map(|shard| self.cluster.delete_shard(lock, self.namespace, shard));
+        let deletions: Vec<_> = deletions.collect();
         // One that was used again since, or cannot be deleted now, is looked at again by the next run.
         stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).for_each(|_| async {}).await;
     }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::codec::{self, StateError, digest};
 use super::payload::{Entries, Payload, Version};
-use crate::object::ident::Ident;
+use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
 
@@ -132,7 +132,7 @@ fn pieces(entries: &Entries) -> Vec<Entries> {
     let mut pieces = Vec::new();
     let (mut piece, mut size) = (Entries::default(), 0);
     for (project, ident) in entries.iter() {
-        let own = serde_json::to_vec(&ident).map_or(0, |json| json.len()) + project.as_str().len() + 8;
+        let own = recorded_size(project, &ident);
         if size > 0 && size + own > LARGEST_PIECE {
             pieces.push(std::mem::take(&mut piece));
             size = 0;
@@ -148,6 +148,13 @@ fn pieces(entries: &Entries) -> Vec<Entries> {
         pieces.push(piece);
     }
     pieces
+}
+
+/// About as many bytes as an entry takes as JSON, and never fewer where nothing is escaped.
+fn recorded_size(project: &ProjectPath, ident: &Ident) -> usize {
+    let Ident { key: ObjectKey { group, kind, namespace, name }, version } = ident;
+    let namespace = namespace.as_deref().unwrap_or_default();
+    80 + [project.as_str(), group, kind, namespace, name, version].iter().map(|text| text.len()).sum::<usize>()
 }
 
 fn ends_piece(project: &ProjectPath, ident: &Ident) -> bool {
@@ -223,7 +230,6 @@ pub fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ident::ObjectKey;
     use crate::project::path::Segment;
     use crate::state::codec::{Recorded, encode_all, read};
     use proptest::prelude::*;

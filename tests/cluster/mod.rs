@@ -16,3 +16,4 @@ mod plan;
 mod record;
 mod rename;
 mod scenario;
+mod shards;
