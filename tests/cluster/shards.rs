@@ -139,37 +139,37 @@ async fn o5_100000_recorded_objects_are_never_read_torn_whichever_write_a_run_di
     for round in 1.. {
         let gate = Gate::closed();
         let (held, count, watched) = (gate.clone(), AtomicUsize::new(0), record.clone());
-        let recorder = Recorder::with_faults(plane, move |entry| {
+        let proxy = Recorder::with_faults(plane, move |entry| {
             let dies = watched.is_written_by(entry) && count.fetch_add(1, Ordering::Relaxed) + 1 == round;
             dies.then(|| Fault::Hold(held.clone()))
         });
-        let through = connect(recorder.kubeconfig(User::Admin)).await;
+        let through = connect(proxy.kubeconfig(User::Admin)).await;
         let finished = tokio::select! {
             () = record.run(&through, round) => true,
             () = gate.reached() => false,
         };
         let possible = record.possible(recorded, round);
-        let place = |found: &Whole| {
-            let place = possible.iter().position(|whole| whole == found);
-            place.unwrap_or_else(|| panic!("round {round}: a torn record of {} objects", found.0.len()))
+        let progress = |found: &Whole| {
+            let found_at = possible.iter().position(|whole| whole == found);
+            found_at.unwrap_or_else(|| panic!("round {round}: a torn record of {} objects", found.0.len()))
         };
         let before = record.read(&direct).await;
         if finished {
             assert!(round > 8, "a run without writes to die at");
-            assert_eq!(place(&before), 2);
+            assert_eq!(progress(&before), 2);
             break;
         }
         recorded = if round % 2 == 0 {
             gate.open();
-            while recorder.journal().iter().any(|entry| entry.persists() && entry.answered.is_none()) {
+            while proxy.journal().iter().any(|entry| entry.persists() && entry.answered.is_none()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let after = record.read(&direct).await;
-            assert!(place(&before) <= place(&after), "round {round}");
+            assert!(progress(&before) <= progress(&after), "round {round}");
             after
         } else {
             gate.lose();
-            place(&before);
+            progress(&before);
             before
         };
         let run = format!("run-{round}");
