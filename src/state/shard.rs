@@ -242,7 +242,7 @@ mod tests {
     fn entry(seed: u64) -> (ProjectPath, Ident) {
         let name = digest(&seed.to_be_bytes());
         let project = ["demo", "demo.a", "demo.b.c"][usize::try_from(seed % 3).unwrap()].parse().unwrap();
-        let namespace = (seed % 5 != 0).then(|| format!("ns-{}", seed % 7));
+        let namespace = (!seed.is_multiple_of(5)).then(|| format!("ns-{}", seed % 7));
         let key = ObjectKey { group: "apps".into(), kind: "Deployment".into(), namespace, name };
         (project, Ident { key, version: "v1".into() })
     }
