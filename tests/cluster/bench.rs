@@ -14,6 +14,7 @@ use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
 use crate::support::controlplane::{ControlPlane, User};
+use crate::support::profile;
 
 /// A project in a temporary directory, and the shared control plane.
 pub struct Bench {
@@ -109,6 +110,7 @@ impl Bench {
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
+            .envs(profile())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.path())
             .env("USER", "tester")
