@@ -8,6 +8,7 @@
 mod agreement;
 mod choice;
 mod crashes;
+mod hands;
 mod history;
 mod invariant;
 mod model;

@@ -46,6 +46,22 @@ pub enum Fate {
     StalledAnswer(Arc<Notify>),
 }
 
+/// What someone else does to the server.
+#[derive(Clone)]
+pub struct Hand(Arc<dyn Fn(&mut World, Timestamp) + Send + Sync>);
+
+impl Hand {
+    pub fn new(does: impl Fn(&mut World, Timestamp) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(does))
+    }
+}
+
+impl std::fmt::Debug for Hand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("someone else's hand")
+    }
+}
+
 /// An actor's end of the wire.
 #[derive(Clone, Debug, Default)]
 pub struct Fates {
@@ -53,6 +69,8 @@ pub struct Fates {
     pub at: BTreeMap<usize, Fate>,
     /// Before this request of the actor, what is on its way arrives.
     pub arrival: Option<usize>,
+    /// Before this request of the actor, someone else does something.
+    pub hand: Option<(usize, Hand)>,
     /// Before this request of the actor, the other actor's stalled request goes on.
     pub wakes: Option<(usize, Arc<Notify>)>,
     /// How far the clock of the server that this actor talks to is ahead.
@@ -190,6 +208,10 @@ impl Site {
             let mut inside = self.0.lock().unwrap();
             if fates.arrival == Some(number) {
                 inside.arrive();
+            }
+            if let Some((_, hand)) = fates.hand.as_ref().filter(|(at, _)| *at == number) {
+                let now = inside.now(0);
+                (hand.0)(&mut inside.world, now);
             }
             inside.leaves(name, &request, persists);
             inside.keep(number, &line, When::Before, None);
