@@ -129,6 +129,19 @@ impl Ident {
     pub fn api_version(&self) -> String {
         if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
     }
+
+    /// Whether some server could have such an object: each part is one segment of a path.
+    pub fn is_possible(&self) -> bool {
+        const LONGEST: usize = 1024;
+        let is_segment = |text: &str| {
+            let is_inert = |c: char| c != '/' && c != '%' && !c.is_control();
+            !matches!(text, "" | "." | "..") && text.len() <= LONGEST && text.chars().all(is_inert)
+        };
+        let ObjectKey { group, kind, namespace, name } = &self.key;
+        (group.is_empty() || is_segment(group))
+            && namespace.as_deref().is_none_or(is_segment)
+            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
+    }
 }
 
 /// Splits an `apiVersion` into group and version.

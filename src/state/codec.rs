@@ -9,10 +9,10 @@ use flate2::write::GzEncoder;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::payload::Payload;
+use super::payload::{Entries, Payload};
 use super::shard::{self, Head, Shard};
+use crate::object::ident::Ident;
 use crate::object::mark::Root;
-use crate::project::path::ProjectPath;
 
 /// The Secret's type.
 pub const SECRET_TYPE: &str = "kubernator.io/project-state";
@@ -81,6 +81,11 @@ pub enum StateError {
         "the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild --replace-damaged`"
     )]
     ForeignProject(String),
+    /// An entry names an object that no server can have.
+    #[error(
+        "the state records {0:?}, which no server can have: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
+    ImpossibleEntry(String),
     /// Marked objects are live, yet there is no state.
     #[error(
         "there is no state for root {root}, yet {count} live objects carry its mark: restore the state, or rebuild it \
@@ -171,17 +176,21 @@ pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
 
 fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
     let payload: Payload = serde_json::from_slice(json).map_err(StateError::Malformed)?;
-    check_projects(payload.resources.projects().chain(payload.pending.projects()), root)?;
+    check_entries(&payload.resources, root)?;
+    check_entries(&payload.pending, root)?;
     Ok(payload)
 }
 
-/// Refuses another root's projects.
-pub(super) fn check_projects<'a>(
-    projects: impl IntoIterator<Item = &'a ProjectPath>,
-    root: &Root,
-) -> Result<(), StateError> {
-    match projects.into_iter().find(|project| project.root() != *root.segment()) {
-        Some(foreign) => Err(StateError::ForeignProject(foreign.to_string())),
+/// Refuses another root's projects, and objects that no server can have.
+pub(super) fn check_entries(entries: &Entries, root: &Root) -> Result<(), StateError> {
+    if let Some(foreign) = entries.projects().find(|project| project.root() != *root.segment()) {
+        return Err(StateError::ForeignProject(foreign.to_string()));
+    }
+    match entries.iter().find(|(_, ident)| !ident.is_possible()) {
+        Some((_, Ident { key, .. })) => {
+            let shown: String = key.to_string().chars().take(200).collect();
+            Err(StateError::ImpossibleEntry(shown))
+        }
         None => Ok(()),
     }
 }
@@ -245,26 +254,61 @@ mod tests {
         }
     }
 
+    fn refuses(data: &[u8], expected: &str) {
+        let error = read(data, &root()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.len() < 600, "{} bytes of error", error.len());
+    }
+
     #[test]
-    fn o6_o10_what_is_no_state_is_refused_with_what_to_do() {
-        let check = |data: &[u8], expected: &str| {
-            let error = read(data, &root()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        };
+    fn o6_what_is_no_state_is_refused_with_what_to_do() {
         let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
         assert!(matches!(read(&good, &root()), Ok(Recorded::Whole(_))));
-        check(&good[..good.len() - 9], "damaged: rebuild it");
-        check(b"no gzip", "damaged: rebuild it");
-        check(&gzip(br#"{"version":"3"}"#), "version \"3\"");
-        check(&gzip(br#"{"version":1}"#), "cannot be understood");
-        check(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
-        check(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
-        check(&gzip(br#"{"finalized":true,"pending":{},"resources":{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]},"version":"1"}"#), "\"other.a\"");
-        check(
+        refuses(b"no gzip", "damaged: rebuild it");
+        refuses(&gzip(br#"{"version":"3"}"#), "version \"3\"");
+        refuses(&gzip(br#"{"version":1}"#), "cannot be understood");
+        refuses(&gzip(br#"{"finalized":true,"pending":{},"resources":{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]},"version":"1"}"#), "\"other.a\"");
+        refuses(
             &gzip(br#"{"finalized":true,"pending":{},"resources":{"demo/x":[]},"version":"1"}"#),
             "cannot be understood",
         );
         let other = [(ROOT_ANNOTATION.to_owned(), "other".to_owned())].into();
         assert!(matches!(check_root(&other, &root()), Err(StateError::OtherRoot { .. })));
+    }
+
+    #[test]
+    fn o10_bombs_and_cut_payloads_are_refused_in_bounded_memory() {
+        let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
+        for cut in 1..good.len() {
+            refuses(&good[..good.len() - cut], "rebuild it");
+        }
+        refuses(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
+        refuses(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
+        // Many members, one after another, are one payload: 20 GiB here, if all of it were unpacked.
+        let member = gzip(&vec![b' '; 64 << 20]);
+        assert!(member.len() < 512 * 1024);
+        refuses(&member.repeat(320), "larger than 64 MiB");
+        let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        refuses(&gzip(deep.as_bytes()), "cannot be understood");
+    }
+
+    #[test]
+    fn o10_hostile_entries_are_refused_and_shown_short() {
+        let state = |field: &str, value: &str| {
+            let mut ident = serde_json::json!({"group": "apps", "kind": "Deployment", "name": "a", "namespace": "b", "version": "v1"});
+            ident[field] = value.into();
+            let payload =
+                serde_json::json!({"finalized": true, "pending": {"demo": [ident]}, "resources": {}, "version": "1"});
+            gzip(payload.to_string().as_bytes())
+        };
+        for field in ["group", "kind", "name", "namespace", "version"] {
+            assert!(read(&state(field, "system:a-b.c"), &root()).is_ok(), "{field}");
+            for hostile in ["..", "../../nodes", "a/b", "%2e%2e", "a\nb", "\u{1b}[2J", &"x".repeat(10 << 20)] {
+                refuses(&state(field, hostile), "which no server can have");
+            }
+        }
+        for field in ["kind", "name", "version"] {
+            refuses(&state(field, ""), "which no server can have");
+        }
     }
 }

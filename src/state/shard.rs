@@ -191,7 +191,7 @@ impl<'a> Joining<'a> {
             return Err(StateError::TooManyObjects);
         }
         let entries: Entries = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-        codec::check_projects(entries.projects(), self.root)?;
+        codec::check_entries(&entries, self.root)?;
         for (list, target) in [
             (&self.head.shards.pending, &mut self.payload.pending),
             (&self.head.shards.resources, &mut self.payload.resources),
