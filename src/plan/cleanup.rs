@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::change::{Action, Change, Reason};
 use super::observed::{Look, Observed};
 use super::policy::{Policy, Reviewed, Sources};
+use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
+use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
 use crate::object::mark::{CLEANUP, Ownership, Root, ownership};
 use crate::object::order::is_system_namespace;
@@ -44,13 +46,39 @@ pub struct CleanupRequest<'a> {
 ///
 /// What is gone needs nothing and is not listed.
 pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
-    let desired_uids: BTreeSet<&str> =
-        request.desired.iter().filter_map(|key| Some(observed.live(key)?.uid())).collect();
+    let judge = Judge {
+        request,
+        observed,
+        twins: Twins::of(request.desired.iter().copied(), observed),
+        recorded: request.entries.keys(),
+    };
     let mut seen = BTreeSet::new();
-    candidates(request)
+    let mut changes: Vec<Change> = candidates(request)
         .filter(|(_, ident)| seen.insert(ident.key.clone()))
-        .filter_map(|(project, ident)| one(request, observed, &desired_uids, project, ident))
-        .collect()
+        .filter_map(|(project, ident)| judge.one(project, ident))
+        .collect();
+    keep_what_holds(&mut changes, observed);
+    changes
+}
+
+/// Keeps namespaces and definitions that hold something that stays: it would go with them.
+fn keep_what_holds(changes: &mut [Change], observed: &Observed) {
+    let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
+    let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
+    for change in changes.iter_mut().filter(|change| change.action == Action::Delete) {
+        if let Some(held) = staying.iter().find(|key| holds(&change.ident.key, key, observed)) {
+            (change.action, change.reason) = (Action::Keep, Reason::Protected(format!("it holds {held}, which stays")));
+        }
+    }
+}
+
+/// Whether deleting the one takes the other with it: its namespace, or the definition of its kind.
+pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
+    if holder.is_namespace() {
+        return held.namespace.as_ref() == Some(&holder.name);
+    }
+    let defined = || observed.live(holder).and_then(|live| defined_kind(&live.body));
+    holder.is_crd() && defined().is_some_and(|kind| kind.group_kind == held.group_kind())
 }
 
 /// The recorded, undesired objects of projects in scope: what has to be looked at.
@@ -61,76 +89,90 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
         .filter(move |(project, ident)| request.scope.contains(project) && !request.desired.contains(&ident.key))
 }
 
-fn one(
-    request: CleanupRequest<'_>,
-    observed: &Observed,
-    desired_uids: &BTreeSet<&str>,
-    recorded: &ProjectPath,
-    ident: Ident,
-) -> Option<Change> {
-    let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
-        Some(Change {
-            action,
-            reason,
-            ident: ident.clone(),
-            project: project.clone(),
-            from: None,
-            place: None,
-            uid: live.map(|live| live.uid().to_owned()),
-            resource_version: live.map(|live| live.resource_version().to_owned()),
-            diff: Vec::new(),
-        })
-    };
-    let live = match observed.looks.get(&ident.key) {
-        Some(Look::Absent) => return None,
-        Some(Look::Live(live)) => live,
-        Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
-        None => {
-            return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+/// What one look at all desired objects tells about each recorded one.
+struct Judge<'a> {
+    request: CleanupRequest<'a>,
+    observed: &'a Observed,
+    twins: Twins<'a>,
+    recorded: BTreeSet<&'a ObjectKey>,
+}
+
+impl Judge<'_> {
+    fn one(&self, recorded: &ProjectPath, ident: Ident) -> Option<Change> {
+        let Self { request, observed, .. } = *self;
+        let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
+            Some(Change {
+                action,
+                reason,
+                ident: ident.clone(),
+                project: project.clone(),
+                from: None,
+                place: None,
+                uid: live.map(|live| live.uid().to_owned()),
+                resource_version: live.map(|live| live.resource_version().to_owned()),
+                diff: Vec::new(),
+            })
+        };
+        let live = match observed.looks.get(&ident.key) {
+            Some(Look::Absent) => return None,
+            Some(Look::Live(live)) => live,
+            Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
+            None => {
+                return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+            }
+        };
+        // Its entry may go only where this very run records the object under the key that is desired.
+        let twin = self.twins.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        if let Some(twin) = twin.filter(|key| self.recorded.contains(key)) {
+            return change(Action::Release, Reason::SameObject(twin.to_string()), Some(live), recorded);
         }
-    };
-    let project = match ownership(live, request.root) {
-        Ownership::Ours(project) => project,
-        Ownership::Unmarked => {
-            return change(
-                Action::Release,
-                Reason::Foreign("nobody: its mark is gone".to_owned()),
-                Some(live),
-                recorded,
-            );
+        let project = match ownership(live, request.root) {
+            Ownership::Ours(project) => project,
+            Ownership::Unmarked => {
+                return change(
+                    Action::Release,
+                    Reason::Foreign("nobody: its mark is gone".to_owned()),
+                    Some(live),
+                    recorded,
+                );
+            }
+            Ownership::Other(owner) | Ownership::Copied(owner) => {
+                return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+            }
+        };
+        let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
+        if !request.scope.contains(&project) {
+            return keep(format!("its mark names {project}, which is out of scope"));
         }
-        Ownership::Other(owner) | Ownership::Copied(owner) => {
-            return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+        if let Some(twin) = twin {
+            return keep(format!("it is the same object as {twin}"));
         }
-    };
-    let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
-    if !request.scope.contains(&project) {
-        return keep(format!("its mark names {project}, which is out of scope"));
-    }
-    if let Some(why) = protection(request.policy, &ident.key, live, desired_uids) {
-        return keep(why);
-    }
-    if let Reviewed::Only(shown) = &request.policy.reviewed
-        && !shown.contains(&ident.key)
-    {
-        return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
-    }
-    match observed.undeletable.get(&ident.key) {
-        Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
-        None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        if let Some(why) = protection(request.policy, &ident.key, live) {
+            return keep(why);
+        }
+        if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
+            let why = format!("it may be the same object as {unseen}, which was not seen");
+            return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
+        }
+        if let Reviewed::Only(shown) = &request.policy.reviewed
+            && !shown.contains(&ident.key)
+        {
+            return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
+        }
+        match observed.undeletable.get(&ident.key) {
+            Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
+            None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        }
     }
 }
 
 /// Why an object that is ours and undesired stays all the same.
-fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTreeSet<&str>) -> Option<String> {
+fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
     }
     if policy.sources == Sources::Failed {
         return Some("a source of the tree cannot be rendered".to_owned());
-    }
-    if desired_uids.contains(live.uid()) {
-        return Some("it is a desired object under another kind".to_owned());
     }
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());

@@ -11,4 +11,5 @@ pub mod observed;
 pub mod offline;
 pub mod outcome;
 pub mod policy;
+pub mod twins;
 pub mod unchanged;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
 
-use crate::cluster::apply::ObjectError;
+use crate::cluster::apply::{Applied, ObjectError};
 use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, defined_kind};
@@ -19,6 +19,7 @@ use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
+use crate::run::vanish::{Vanished, vanished};
 
 /// How often a migration is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
@@ -136,6 +137,7 @@ async fn one(work: Work<'_>, failed: &Failed, change: &Change) -> Answer {
             Err(None) => Answer::NotStarted,
         },
         Err(WriteError::LockLost) => Answer::LockLost,
+        Err(WriteError::Stopped) => Answer::NotStarted,
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(why)),
     }
 }
@@ -147,6 +149,7 @@ struct Written {
 
 enum WriteError {
     LockLost,
+    Stopped,
     Failed(String),
 }
 
@@ -165,18 +168,45 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
         body["metadata"]["uid"] = uid.into();
     }
-    let kind = kind.at_version(&manifest.ident.version);
-    match work.cluster.apply(work.lock, &kind, &body, &work.request.root).await {
-        // Applied, and about to vanish: never reported as applied.
-        Ok(applied) if applied.live.is_terminating() => Err(failed("it is being deleted: run again when it is gone")),
-        Ok(applied) if applied.created => Ok(Written { verdict: Verdict::Created, message: None }),
-        Ok(_) if change.action == Action::Create => {
-            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
-            Ok(Written { verdict: Verdict::Configured, message })
+    if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
+        vacated(work, kind, key, live.uid()).await?;
+    }
+    let written = kind.at_version(&manifest.ident.version);
+    let mut applied = apply(work, &written, &body).await?;
+    if applied.live.is_terminating() {
+        // Applied, and about to vanish all the same: what counts is the one that comes after it.
+        vacated(work, kind, key, applied.live.uid()).await?;
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("uid");
         }
-        Ok(_) => Ok(Written { verdict: Verdict::Configured, message: None }),
-        Err(ObjectError::LockLost) => Err(WriteError::LockLost),
-        Err(ObjectError::Refused(refusal)) => Err(WriteError::Failed(refusal.to_string())),
+        applied = apply(work, &written, &body).await?;
+    }
+    if applied.live.is_terminating() {
+        return Err(failed("it is being deleted: run again when it is gone"));
+    }
+    Ok(match (applied.created, change.action) {
+        (true, _) => Written { verdict: Verdict::Created, message: None },
+        (false, Action::Create) => {
+            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
+            Written { verdict: Verdict::Configured, message }
+        }
+        (false, _) => Written { verdict: Verdict::Configured, message: None },
+    })
+}
+
+async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
+    work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
+        ObjectError::LockLost => WriteError::LockLost,
+        ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
+    })
+}
+
+/// Waits until an object that is being deleted has made place for the desired one.
+async fn vacated(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WriteError> {
+    match vanished(work, kind, key, uid).await {
+        Vanished::Gone => Ok(()),
+        Vanished::Held(why) => Err(WriteError::Failed(format!("{why}: run again when it is gone"))),
+        Vanished::Stopped => Err(WriteError::Stopped),
     }
 }
 

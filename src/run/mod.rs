@@ -17,3 +17,4 @@ pub mod record;
 pub mod release;
 pub mod rename;
 pub mod sources;
+pub mod vanish;

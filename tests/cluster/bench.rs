@@ -127,10 +127,19 @@ impl Bench {
 
     /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
     pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
+        self.spawn_example("ktor-brief", arguments)
+    }
+
+    /// Runs the program that waits a few seconds alone for what is being deleted.
+    pub fn impatient(&self, arguments: &[&str]) -> Ran {
+        Self::finished(self.spawn_example("ktor-impatient", arguments))
+    }
+
+    fn spawn_example(&self, name: &str, arguments: &[&str]) -> Child {
         let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
-        let brief = ktor.with_file_name("examples").join("ktor-brief");
-        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
-        self.command(&brief, arguments).spawn().unwrap()
+        let example = ktor.with_file_name("examples").join(name);
+        assert!(example.is_file(), "no {}: build it with `cargo build --example {name}`", example.display());
+        self.command(&example, arguments).spawn().unwrap()
     }
 
     /// Runs the binary.

@@ -188,7 +188,7 @@ fn a7_an_incomplete_apply_names_what_failed_first() {
     let outcome = incomplete();
     let error = Some("apply demo: 2 objects failed");
     insta::assert_snapshot!(markdown::outcome(&plan, &outcome, &heading(), error, Budget::COMMENT).text);
-    insta::assert_snapshot!(terminal::outcome(&outcome, Style::Plain), @r"
+    insta::assert_snapshot!(terminal::outcome(&plan, &outcome, Style::Plain), @r"
     namespace/till created
     deployment.apps/web configured (shop)
     deployment.apps/api failed (shop): spec.replicas: must not be negative
@@ -499,7 +499,8 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
             message: Some(text.to_owned()),
         };
         let outcome = Outcome { applied: vec![object], cleaned: vec![] };
-        for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&outcome, Style::Plain)] {
+        for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&plan, &outcome, Style::Plain)]
+        {
             for line in report.lines() {
                 assert!(!line.trim_start().starts_with("::"), "{line}");
                 assert!(!line.contains("##["), "{line}");
