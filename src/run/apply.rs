@@ -10,12 +10,13 @@ use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{ownership, stamp};
+use crate::object::mark::{managed_fields, ownership, stamp};
 use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
 use crate::plan::migration::Heir;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::retired::restated;
 use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
@@ -227,7 +228,12 @@ async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrate
     let extent = work.observed.extent(key);
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
-        let Some(fields) = heir.managed_fields(&live, extent) else { return Ok(Migrated::NotDue) };
+        let restated = restated(&live, kind, &change.ident.api_version());
+        let fields = match (heir.managed_fields(restated.as_ref().unwrap_or(&live), extent), &restated) {
+            (Some(fields), _) => fields,
+            (None, Some(restated)) => managed_fields(restated).cloned().collect(),
+            (None, None) => return Ok(Migrated::NotDue),
+        };
         match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
             Ok(_) => return Ok(Migrated::Done),
             Err(ObjectError::LockLost) => return Err(WriteError::LockLost),

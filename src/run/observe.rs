@@ -18,6 +18,7 @@ use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide};
 use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
+use crate::plan::retired::{self, restated};
 use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
 
@@ -239,6 +240,9 @@ async fn try_apply(
             body["metadata"]["uid"] = live.uid().into();
         }
     }
+    if let Some(restated) = observed.live(key).and_then(|live| restated(live, kind, &manifest.ident.api_version())) {
+        return try_restated(cluster, kind, &restated, &body, request.root).await.into();
+    }
     let trying = Trying { cluster, request, key, kind: &kind.at_version(&manifest.ident.version), served: kind };
     let api_version = manifest.ident.api_version();
     match cluster.try_apply(trying.kind, &body, request.root).await {
@@ -252,6 +256,15 @@ async fn try_apply(
             try_take_over(trying, observed.live(key), &api_version, body, contested).await
         }
         Err(refusal) => refusal.into(),
+    }
+}
+
+/// Tries what an apply makes of an object whose managed fields the server cannot read before they are restated.
+async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &serde_json::Value, root: &Root) -> Trial {
+    let after = retired::applied(live, desired, root);
+    match cluster.try_replace(kind, live.uid(), &live.body, &after, root).await {
+        Ok(live) => Trial::Applied(live),
+        Err(refusal) => Trial::Refused(refusal),
     }
 }
 

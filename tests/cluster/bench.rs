@@ -62,9 +62,19 @@ impl Bench {
         Self::of_root(&format!("{begins}-{}-{number}", std::process::id()))
     }
 
+    /// A project on a control plane of its own, for what would disturb all others on it.
+    pub fn alone(root: &str) -> Self {
+        let plane = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
+        // It ends with the process.
+        Self::on(Box::leak(Box::new(plane)), root)
+    }
+
     /// A project of exactly this root.
     pub fn of_root(root: &str) -> Self {
-        let plane = ControlPlane::shared();
+        Self::on(ControlPlane::shared(), root)
+    }
+
+    fn on(plane: &'static ControlPlane, root: &str) -> Self {
         let bench = Self {
             plane,
             directory: tempfile::tempdir().unwrap(),

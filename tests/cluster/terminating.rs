@@ -72,6 +72,8 @@ fn a10_a_namespace_that_is_being_deleted_is_waited_for_with_what_lies_in_it() {
     hold(&bench, "configmap/stuck", &ns, &json!(["a.dev/hold"]));
     hold(&bench, "configmap/config", &ns, &json!(["b.dev/hold"]));
     bench.kubectl(&["delete", "namespace", &ns, "--wait=false"], "");
+    let told = "--for=condition=NamespaceFinalizersRemaining";
+    bench.kubectl(&["wait", told, &format!("namespace/{ns}"), "--timeout=60s"], "");
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
     assert_eq!((&plan["summary"]["create"], &plan["summary"]["unchanged"]), (&json!(2), &json!(0)), "{plan:#}");
 

@@ -6,5 +6,5 @@ use std::time::Duration;
 use ktor_action::cluster::connect::Settings;
 
 fn main() -> std::process::ExitCode {
-    ktor_action::cli::run_with(Settings { vanishing_timeout: Duration::from_secs(4), ..Settings::default() })
+    ktor_action::cli::run_with(Settings { vanishing_timeout: Duration::from_secs(8), ..Settings::default() })
 }

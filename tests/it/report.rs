@@ -194,7 +194,9 @@ fn a7_an_incomplete_apply_names_what_failed_first() {
     deployment.apps/api failed (shop): spec.replicas: must not be negative
     job.batch/seed failed (shop): deadline exceeded
     ingress.networking.k8s.io/web skipped (shop): needs Service shop/web
-    1 created, 1 configured, 2 failed, 1 skipped; 1 unchanged.
+    persistentvolumeclaim/books kept (shop): its annotation kubernator.io/cleanup says so
+    note: An apply of this root is in progress, by demo run 12.
+    1 created, 1 configured, 2 failed, 1 skipped, 1 kept; 1 unchanged.
     ");
 }
 
