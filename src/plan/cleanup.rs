@@ -186,3 +186,97 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::mark::stamp;
+    use crate::object::refusal::Refusal;
+    use crate::project::path::Segment;
+    use crate::project::scope::ScopeRequest;
+    use serde_json::json;
+
+    const OLD: (&str, &str) = ("", "Event");
+    const NEW: (&str, &str) = ("events.k8s.io", "Event");
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn key((group, kind): (&str, &str), name: &str) -> ObjectKey {
+        let namespace = (kind != "Namespace" && kind != "CustomResourceDefinition").then(|| "x".to_owned());
+        ObjectKey { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }
+    }
+
+    /// An object that carries our mark.
+    fn ours(uid: &str) -> Live {
+        let mut body = json!({"metadata": {"uid": uid, "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
+            "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]}});
+        stamp(&mut body, &root().project(), &root());
+        Live { body }
+    }
+
+    fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Reason)> {
+        let root = root();
+        let mut entries = Entries::default();
+        for key in recorded {
+            entries.insert(&root.project(), &Ident { key: key.clone(), version: "v1".to_owned() });
+        }
+        let known = [root.project()].into();
+        let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        let desired = desired.iter().collect();
+        let request =
+            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
+    }
+
+    #[test]
+    fn c8_an_entry_is_released_only_where_the_same_object_is_recorded_as_it_is_desired() {
+        let (old, new) = (key(OLD, "e"), key(NEW, "e"));
+        let live = |uid| Some(Look::Live(ours(uid)));
+        let both = [old.clone(), new.clone()];
+        for (what, recorded, seen, expected) in [
+            ("the same, and recorded", &both[..], live("u"), Action::Release),
+            ("the same, and recorded by nobody", &both[..1], live("u"), Action::Keep),
+            ("another of its name", &both[..], live("v"), Action::Delete),
+            ("gone", &both[..], Some(Look::Absent), Action::Delete),
+            ("perhaps the same", &both[..], Some(Look::Unknown("no".to_owned())), Action::Keep),
+            ("perhaps the same", &both[..], None, Action::Keep),
+        ] {
+            let mut observed = Observed::default();
+            observed.looks.insert(old.clone(), Look::Live(ours("u")));
+            observed.looks.extend(seen.map(|look| (new.clone(), look)));
+            let decided = decided(recorded, &both[1..], &observed);
+            assert_eq!(
+                decided.iter().map(|(action, _)| *action).collect::<Vec<_>>(),
+                [expected],
+                "{what}: {decided:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn c4_what_stays_keeps_its_namespace_and_its_definition() {
+        let till = key(("shop.dev", "Till"), "t");
+        let (namespace, other) = (key(("", "Namespace"), "x"), key(("", "Namespace"), "y"));
+        let definition = key(("apiextensions.k8s.io", "CustomResourceDefinition"), "tills.shop.dev");
+        let mut defined = ours("d");
+        defined.body["spec"] = json!({"group": "shop.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]});
+        let recorded = [till.clone(), namespace.clone(), other.clone(), definition.clone()];
+        let mut observed = Observed::default();
+        for (key, live) in [(&till, ours("t")), (&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
+            observed.looks.insert(key.clone(), Look::Live(live));
+        }
+        let actions = |observed: &Observed| -> Vec<Action> {
+            decided(&recorded, &[], observed).into_iter().map(|(action, _)| action).collect()
+        };
+        // In the order of the keys: namespaces, the definition, the custom resource.
+        assert_eq!(actions(&observed), [Action::Delete; 4]);
+        observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
+        observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
+    }
+}

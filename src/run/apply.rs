@@ -159,6 +159,7 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     let failed = |why: &str| WriteError::Failed(why.to_owned());
     let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
     let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
+    let kind = &redefined(work, kind);
     let mut body = manifest.body.clone();
     stamp(&mut body, &manifest.project, &work.request.root);
     let migrated = match change.action {
@@ -193,6 +194,17 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
         }
         (false, _) => Written { verdict: Verdict::Configured, message: None },
     })
+}
+
+/// The kind as it is served once the tree's own definition of it is applied, which may take versions away.
+fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
+    let definition = ObjectKey {
+        group: "apiextensions.k8s.io".to_owned(),
+        kind: "CustomResourceDefinition".to_owned(),
+        namespace: None,
+        name: format!("{}.{}", kind.plural, kind.group_kind.group),
+    };
+    work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body)).unwrap_or_else(|| kind.clone())
 }
 
 async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {

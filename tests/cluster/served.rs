@@ -18,7 +18,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// A shop whose kind is served in these versions; the last one is stored.
+    /// A shop whose kind is served in these versions, the last one stored; without any, nobody defines it.
     fn open(begins: &str, versions: &[&str]) -> Self {
         Self::on(Bench::new(begins), versions)
     }
@@ -26,7 +26,9 @@ impl Shop {
     fn on(bench: Bench, versions: &[&str]) -> Self {
         let (ns, group) = (bench.root.clone(), format!("{}.example.com", bench.root));
         let shop = Self { bench, ns, group };
-        shop.define(versions);
+        if !versions.is_empty() {
+            shop.define(versions);
+        }
         shop.bench.write("ns.yaml", &namespace(&shop.ns));
         shop
     }
@@ -54,8 +56,12 @@ impl Shop {
     }
 
     fn till(&self, version: &str, name: &str) -> String {
+        self.till_with(version, name, 7)
+    }
+
+    fn till_with(&self, version: &str, name: &str, drawer: u8) -> String {
         json!({"apiVersion": format!("{}/{version}", self.group), "kind": "Till",
-            "metadata": {"name": name, "namespace": self.ns}, "spec": {"drawer": 7}})
+            "metadata": {"name": name, "namespace": self.ns}, "spec": {"drawer": drawer}})
         .to_string()
     }
 
@@ -140,6 +146,39 @@ fn c3_an_entry_in_a_version_that_is_gone_is_resolved_by_discovery() {
     bench.remove("kept.json");
     bench.apply();
     shop.settled();
+}
+
+#[test]
+fn c3_a_definition_drops_a_version_in_the_run_that_changes_its_custom_resources() {
+    let shop = Shop::open("upgrading", &[]);
+    let bench = &shop.bench;
+    let written = |versions: &[&str], version: &str, drawer| {
+        bench.write("definition.json", &shop.definition(versions).to_string());
+        for name in ["front", "back"] {
+            bench.write(&format!("{name}.json"), &shop.till_with(version, name, drawer));
+        }
+    };
+    written(&["v1alpha1", "v1"], "v1alpha1", 7);
+    bench.apply();
+    // Someone else's fields are in that version as well, and stay theirs.
+    let theirs = json!({"apiVersion": format!("{}/v1alpha1", shop.group), "kind": "Till",
+        "metadata": {"name": "back", "namespace": shop.ns, "labels": {"shelf": "upper"}}});
+    let someone = ["apply", "--server-side", "--field-manager=someone", "-f", "-"];
+    bench.kubectl(&someone, &theirs.to_string());
+    let uids = || ["front", "back"].map(|name| shop.live(name).unwrap()["metadata"]["uid"].clone());
+    let before = uids();
+    written(&["v1"], "v1", 8);
+    bench.apply();
+    for drawer in [8, 9] {
+        written(&["v1"], "v1", drawer);
+        let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
+        let expected = if drawer == 8 { "unchanged" } else { "update" };
+        assert_eq!(change(&plan, "changes", "back")["action"], expected, "{plan:#}");
+        bench.apply();
+        assert_eq!((uids(), &shop.live("back").unwrap()["spec"]["drawer"]), (before.clone(), &json!(drawer)));
+    }
+    assert_eq!(shop.live("back").unwrap()["metadata"]["labels"]["shelf"], "upper");
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
 #[test]

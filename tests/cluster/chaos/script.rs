@@ -137,9 +137,8 @@ pub fn is_change(entry: &Entry) -> bool {
 /// Whether a request was the last one of a run that came to its end: it wrote the state as finalized.
 pub fn is_finalizing(entry: &Entry) -> bool {
     let body: Option<serde_json::Value> = serde_json::from_slice(&entry.body).ok();
-    let data = body.and_then(|body| {
-        base64::engine::general_purpose::STANDARD.decode(body.pointer("/data/state")?.as_str()?).ok()
-    });
+    let data = body
+        .and_then(|body| base64::engine::general_purpose::STANDARD.decode(body.pointer("/data/state")?.as_str()?).ok());
     let mut text = String::new();
     let state = data.and_then(|data| flate2::read::GzDecoder::new(data.as_slice()).read_to_string(&mut text).ok());
     let is_written = entry.status.is_some_and(|status| status.is_success());
