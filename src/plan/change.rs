@@ -22,7 +22,7 @@ pub enum Action {
     Move,
     /// It exists without a mark and becomes ours.
     Adopt,
-    /// It is recorded as ours and observed to belong to someone else: the record lets go of it.
+    /// It is recorded and belongs to someone else, or is recorded under its other kind too: the record lets go of it.
     Release,
     /// Nothing is to be done.
     Unchanged,

@@ -65,11 +65,17 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
 fn keep_what_holds(changes: &mut [Change], observed: &Observed) {
     let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
     let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
-    for change in changes.iter_mut().filter(|change| change.action == Action::Delete) {
+    let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
+    for change in changes.iter_mut().filter(holders) {
         if let Some(held) = staying.iter().find(|key| holds(&change.ident.key, key, observed)) {
             (change.action, change.reason) = (Action::Keep, Reason::Protected(format!("it holds {held}, which stays")));
         }
     }
+}
+
+/// Whether other objects can go with it.
+pub fn is_holder(key: &ObjectKey) -> bool {
+    key.is_namespace() || key.is_crd()
 }
 
 /// Whether deleting the one takes the other with it: its namespace, or the definition of its kind.

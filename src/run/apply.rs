@@ -196,7 +196,7 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     })
 }
 
-/// The kind as it is served once the tree's own definition of it is applied, which may take versions away.
+/// The kind without the versions that the tree's own definition of it takes away.
 fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
     let definition = ObjectKey {
         group: "apiextensions.k8s.io".to_owned(),
@@ -204,7 +204,13 @@ fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
         namespace: None,
         name: format!("{}.{}", kind.plural, kind.group_kind.group),
     };
-    work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body)).unwrap_or_else(|| kind.clone())
+    let mut kind = kind.clone();
+    if let Some(defined) = work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body))
+        && kind.versions.iter().any(|version| defined.versions.contains(version))
+    {
+        kind.versions.retain(|version| defined.versions.contains(version));
+    }
+    kind
 }
 
 async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {

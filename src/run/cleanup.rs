@@ -11,7 +11,7 @@ use crate::object::order::CleanupStep;
 use crate::object::refusal::Refusal;
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
-use crate::plan::cleanup::holds;
+use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::observed::Look;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::run::apply::redacted;
@@ -142,8 +142,11 @@ fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
 
 /// An object that could not be deleted and would go, or hang, with its namespace or definition.
 fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> Option<&'a ObjectKey> {
-    let left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
-    left.into_iter().find(|left| holds(key, left, work.observed))
+    if !is_holder(key) {
+        return None;
+    }
+    let mut left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
+    left.find(|left| holds(key, left, work.observed))
 }
 
 /// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
