@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, change, config_map, namespace};
 use super::denied::Denied;
-use crate::support::controlplane::{Recorder, User};
+use crate::support::controlplane::{Entry, Recorder, User};
 
 /// Opens every guard that dropping everything meets.
 const DROP: [&str; 7] =
@@ -121,7 +121,7 @@ fn c4_cleanup_goes_backwards_custom_resources_before_their_definition_and_namesp
     assert_eq!(sent(Method::DELETE).len(), 0);
     bench.ktor(&DROP).exits(0);
     let deleted = sent(Method::DELETE);
-    let paths: Vec<&str> = deleted.iter().map(|entry| entry.path()).collect();
+    let paths: Vec<&str> = deleted.iter().map(Entry::path).collect();
     assert_eq!(paths.len(), 10, "{paths:#?}");
     assert!(paths.iter().rev().map(|path| wave(path)).is_sorted(), "{paths:#?}");
     let at = |end: &str| deleted.iter().find(|entry| entry.path().ends_with(end)).unwrap();

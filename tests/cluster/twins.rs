@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, namespace};
-use crate::support::controlplane::{Recorder, User};
+use crate::support::controlplane::{Entry, Recorder, User};
 
 /// Where an Event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +79,7 @@ fn c8_an_object_written_in_its_other_group_is_kept_owned_once_and_settled() {
         bench.through(recorder.kubeconfig(User::Admin));
         bench.apply();
         bench.through(direct);
-        let deleted = |entry: &&crate::support::controlplane::Entry| {
-            entry.method == http::Method::DELETE && entry.path().contains("/events/")
-        };
+        let deleted = |entry: &&Entry| entry.method == http::Method::DELETE && entry.path().contains("/events/");
         assert_eq!(recorder.journal().iter().filter(deleted).count(), 0);
         assert_eq!(uid(&bench, &ns), before);
         assert_eq!(recorded(&bench), [(a, to.name().to_owned())], "{from:?} to {to:?}");
