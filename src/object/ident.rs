@@ -34,6 +34,24 @@ impl ObjectKey {
         }
     }
 
+    /// The same object's key in the other group that every cluster serves it in, for the one kind that has two.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        let group = match (self.group.as_str(), self.kind.as_str()) {
+            ("", "Event") => "events.k8s.io",
+            ("events.k8s.io", "Event") => "",
+            _ => return None,
+        };
+        Some(Self { group: group.to_owned(), ..self.clone() })
+    }
+
+    /// The key of the namespace that it lies in.
+    #[must_use]
+    pub fn namespace_key(&self) -> Option<Self> {
+        let name = self.namespace.clone()?;
+        Some(Self { group: String::new(), kind: "Namespace".to_owned(), namespace: None, name })
+    }
+
     /// Whether this is a core `Namespace`.
     pub fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.kind == "Namespace"

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::change::{Action, Change, Reason};
 use super::observed::{Look, Observed};
 use super::policy::{Policy, Reviewed, Sources};
+use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
+use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
 use crate::object::mark::{CLEANUP, Ownership, Root, ownership};
 use crate::object::order::is_system_namespace;
@@ -44,13 +46,45 @@ pub struct CleanupRequest<'a> {
 ///
 /// What is gone needs nothing and is not listed.
 pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
-    let desired_uids: BTreeSet<&str> =
-        request.desired.iter().filter_map(|key| Some(observed.live(key)?.uid())).collect();
+    let judge = Judge {
+        request,
+        observed,
+        twins: Twins::of(request.desired.iter().copied(), observed),
+        recorded: request.entries.keys(),
+    };
     let mut seen = BTreeSet::new();
-    candidates(request)
+    let mut changes: Vec<Change> = candidates(request)
         .filter(|(_, ident)| seen.insert(ident.key.clone()))
-        .filter_map(|(project, ident)| one(request, observed, &desired_uids, project, ident))
-        .collect()
+        .filter_map(|(project, ident)| judge.one(project, ident))
+        .collect();
+    keep_what_holds(&mut changes, observed);
+    changes
+}
+
+/// Keeps namespaces and definitions that hold something that stays: it would go with them.
+fn keep_what_holds(changes: &mut [Change], observed: &Observed) {
+    let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
+    let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
+    let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
+    for change in changes.iter_mut().filter(holders) {
+        if let Some(held) = staying.iter().find(|key| holds(&change.ident.key, key, observed)) {
+            (change.action, change.reason) = (Action::Keep, Reason::Protected(format!("it holds {held}, which stays")));
+        }
+    }
+}
+
+/// Whether other objects can go with it.
+pub fn is_holder(key: &ObjectKey) -> bool {
+    key.is_namespace() || key.is_crd()
+}
+
+/// Whether deleting the one takes the other with it: its namespace, or the definition of its kind.
+pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
+    if holder.is_namespace() {
+        return held.namespace.as_ref() == Some(&holder.name);
+    }
+    let defined = || observed.live(holder).and_then(|live| defined_kind(&live.body));
+    holder.is_crd() && defined().is_some_and(|kind| kind.group_kind == held.group_kind())
 }
 
 /// The recorded, undesired objects of projects in scope: what has to be looked at.
@@ -61,76 +95,90 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
         .filter(move |(project, ident)| request.scope.contains(project) && !request.desired.contains(&ident.key))
 }
 
-fn one(
-    request: CleanupRequest<'_>,
-    observed: &Observed,
-    desired_uids: &BTreeSet<&str>,
-    recorded: &ProjectPath,
-    ident: Ident,
-) -> Option<Change> {
-    let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
-        Some(Change {
-            action,
-            reason,
-            ident: ident.clone(),
-            project: project.clone(),
-            from: None,
-            place: None,
-            uid: live.map(|live| live.uid().to_owned()),
-            resource_version: live.map(|live| live.resource_version().to_owned()),
-            diff: Vec::new(),
-        })
-    };
-    let live = match observed.looks.get(&ident.key) {
-        Some(Look::Absent) => return None,
-        Some(Look::Live(live)) => live,
-        Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
-        None => {
-            return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+/// What one look at all desired objects tells about each recorded one.
+struct Judge<'a> {
+    request: CleanupRequest<'a>,
+    observed: &'a Observed,
+    twins: Twins<'a>,
+    recorded: BTreeSet<&'a ObjectKey>,
+}
+
+impl Judge<'_> {
+    fn one(&self, recorded: &ProjectPath, ident: Ident) -> Option<Change> {
+        let Self { request, observed, .. } = *self;
+        let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
+            Some(Change {
+                action,
+                reason,
+                ident: ident.clone(),
+                project: project.clone(),
+                from: None,
+                place: None,
+                uid: live.map(|live| live.uid().to_owned()),
+                resource_version: live.map(|live| live.resource_version().to_owned()),
+                diff: Vec::new(),
+            })
+        };
+        let live = match observed.looks.get(&ident.key) {
+            Some(Look::Absent) => return None,
+            Some(Look::Live(live)) => live,
+            Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
+            None => {
+                return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+            }
+        };
+        // Its entry may go only where this very run records the object under the key that is desired.
+        let twin = self.twins.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        if let Some(twin) = twin.filter(|key| self.recorded.contains(key)) {
+            return change(Action::Release, Reason::SameObject(twin.to_string()), Some(live), recorded);
         }
-    };
-    let project = match ownership(live, request.root) {
-        Ownership::Ours(project) => project,
-        Ownership::Unmarked => {
-            return change(
-                Action::Release,
-                Reason::Foreign("nobody: its mark is gone".to_owned()),
-                Some(live),
-                recorded,
-            );
+        let project = match ownership(live, request.root) {
+            Ownership::Ours(project) => project,
+            Ownership::Unmarked => {
+                return change(
+                    Action::Release,
+                    Reason::Foreign("nobody: its mark is gone".to_owned()),
+                    Some(live),
+                    recorded,
+                );
+            }
+            Ownership::Other(owner) | Ownership::Copied(owner) => {
+                return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+            }
+        };
+        let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
+        if !request.scope.contains(&project) {
+            return keep(format!("its mark names {project}, which is out of scope"));
         }
-        Ownership::Other(owner) | Ownership::Copied(owner) => {
-            return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+        if let Some(twin) = twin {
+            return keep(format!("it is the same object as {twin}"));
         }
-    };
-    let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
-    if !request.scope.contains(&project) {
-        return keep(format!("its mark names {project}, which is out of scope"));
-    }
-    if let Some(why) = protection(request.policy, &ident.key, live, desired_uids) {
-        return keep(why);
-    }
-    if let Reviewed::Only(shown) = &request.policy.reviewed
-        && !shown.contains(&ident.key)
-    {
-        return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
-    }
-    match observed.undeletable.get(&ident.key) {
-        Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
-        None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        if let Some(why) = protection(request.policy, &ident.key, live) {
+            return keep(why);
+        }
+        if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
+            let why = format!("it may be the same object as {unseen}, which was not seen");
+            return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
+        }
+        if let Reviewed::Only(shown) = &request.policy.reviewed
+            && !shown.contains(&ident.key)
+        {
+            return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
+        }
+        match observed.undeletable.get(&ident.key) {
+            Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
+            None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        }
     }
 }
 
 /// Why an object that is ours and undesired stays all the same.
-fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTreeSet<&str>) -> Option<String> {
+fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
     }
     if policy.sources == Sources::Failed {
         return Some("a source of the tree cannot be rendered".to_owned());
-    }
-    if desired_uids.contains(live.uid()) {
-        return Some("it is a desired object under another kind".to_owned());
     }
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
@@ -143,4 +191,98 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTre
         return Some(format!("its annotation {name} says so"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::mark::stamp;
+    use crate::object::refusal::Refusal;
+    use crate::project::path::Segment;
+    use crate::project::scope::ScopeRequest;
+    use serde_json::json;
+
+    const OLD: (&str, &str) = ("", "Event");
+    const NEW: (&str, &str) = ("events.k8s.io", "Event");
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn key((group, kind): (&str, &str), name: &str) -> ObjectKey {
+        let namespace = (kind != "Namespace" && kind != "CustomResourceDefinition").then(|| "x".to_owned());
+        ObjectKey { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }
+    }
+
+    /// An object that carries our mark.
+    fn ours(uid: &str) -> Live {
+        let mut body = json!({"metadata": {"uid": uid, "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
+            "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]}});
+        stamp(&mut body, &root().project(), &root());
+        Live { body }
+    }
+
+    fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Reason)> {
+        let root = root();
+        let mut entries = Entries::default();
+        for key in recorded {
+            entries.insert(&root.project(), &Ident { key: key.clone(), version: "v1".to_owned() });
+        }
+        let known = [root.project()].into();
+        let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        let desired = desired.iter().collect();
+        let request =
+            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
+    }
+
+    #[test]
+    fn c8_an_entry_is_released_only_where_the_same_object_is_recorded_as_it_is_desired() {
+        let (old, new) = (key(OLD, "e"), key(NEW, "e"));
+        let live = |uid| Some(Look::Live(ours(uid)));
+        let both = [old.clone(), new.clone()];
+        for (what, recorded, seen, expected) in [
+            ("the same, and recorded", &both[..], live("u"), Action::Release),
+            ("the same, and recorded by nobody", &both[..1], live("u"), Action::Keep),
+            ("another of its name", &both[..], live("v"), Action::Delete),
+            ("gone", &both[..], Some(Look::Absent), Action::Delete),
+            ("perhaps the same", &both[..], Some(Look::Unknown("no".to_owned())), Action::Keep),
+            ("perhaps the same", &both[..], None, Action::Keep),
+        ] {
+            let mut observed = Observed::default();
+            observed.looks.insert(old.clone(), Look::Live(ours("u")));
+            observed.looks.extend(seen.map(|look| (new.clone(), look)));
+            let decided = decided(recorded, &both[1..], &observed);
+            assert_eq!(
+                decided.iter().map(|(action, _)| *action).collect::<Vec<_>>(),
+                [expected],
+                "{what}: {decided:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn c4_what_stays_keeps_its_namespace_and_its_definition() {
+        let till = key(("shop.dev", "Till"), "t");
+        let (namespace, other) = (key(("", "Namespace"), "x"), key(("", "Namespace"), "y"));
+        let definition = key(("apiextensions.k8s.io", "CustomResourceDefinition"), "tills.shop.dev");
+        let mut defined = ours("d");
+        defined.body["spec"] = json!({"group": "shop.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]});
+        let recorded = [till.clone(), namespace.clone(), other.clone(), definition.clone()];
+        let mut observed = Observed::default();
+        for (key, live) in [(&till, ours("t")), (&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
+            observed.looks.insert(key.clone(), Look::Live(live));
+        }
+        let actions = |observed: &Observed| -> Vec<Action> {
+            decided(&recorded, &[], observed).into_iter().map(|(action, _)| action).collect()
+        };
+        // In the order of the keys: namespaces, the definition, the custom resource.
+        assert_eq!(actions(&observed), [Action::Delete; 4]);
+        observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
+        observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
+    }
 }

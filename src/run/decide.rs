@@ -109,6 +109,12 @@ pub async fn decide_from(
     };
     let known = kinds_of(&desired.manifests, &prior.entries);
     let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, sweep).await;
+    let silent = served
+        .unavailable()
+        .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
+    notices.extend(
+        silent.map(|group| format!("The server of {group} does not answer: nothing is known about what it has.")),
+    );
     let mut observed = Observed { kinds, looks, ..Observed::default() };
     let recorded = prior.entries.keys();
     let owned = observed.owned(root, |key| desired.manifests.contains_key(key) || recorded.contains(key));

@@ -19,3 +19,4 @@ pub mod rename;
 pub mod sources;
 
 mod shards;
+pub mod vanish;
