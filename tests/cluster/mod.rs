@@ -17,7 +17,7 @@ mod plan;
 mod record;
 mod rename;
 mod scenario;
-mod shards;
 mod served;
+mod shards;
 mod terminating;
 mod twins;

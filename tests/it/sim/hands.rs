@@ -29,7 +29,7 @@ fn send(world: &mut World, manager: &str, now: Timestamp, method: Method, path: 
 }
 
 /// Someone deletes `y` and makes it anew from a copy of what was there, mark and all.
-fn recreate(world: &mut World, now: Timestamp) {
+pub fn recreate(world: &mut World, now: Timestamp) {
     let Some(y) = world.object(Y) else { return };
     let copied = |field: &str| y["metadata"][field].clone();
     let (annotations, labels) = (copied("annotations"), copied("labels"));
@@ -45,7 +45,7 @@ fn recreate(world: &mut World, now: Timestamp) {
 
 /// Kubernator's run of a tree, as it goes on the wire: record, apply, delete by name, record. It replaces `pending`, forgets
 /// what stands there alone, sets no label and drops our annotations.
-fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
+pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
     let mut idents: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for path in tree.desired() {
         idents.entry(tree.project_of(path)).or_default().push(ident(path));
@@ -54,7 +54,9 @@ fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
     record(world, now, &json!({"finalized": false, "pending": idents, "resources": before, "version": "1"}));
     for path in tree.desired() {
         let mut body = tree.manifest(path);
-        body["metadata"]["namespace"] = json!("shop");
+        if path.contains("/namespaces/") {
+            body["metadata"]["namespace"] = json!("shop");
+        }
         let mark = json!({"kubernator.io/project": tree.project_of(path)});
         let status = match world.object(path).cloned() {
             Some(mut live) => {

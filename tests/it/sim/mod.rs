@@ -12,6 +12,7 @@ mod hands;
 mod history;
 mod invariant;
 mod model;
+mod random;
 mod script;
 mod site;
 mod trouble;
