@@ -101,8 +101,8 @@ mod tests {
     use super::*;
     use crate::object::ident::Ident;
     use crate::project::path::Segment;
-    use crate::project::snapshot::Place;
     use crate::project::scope::ScopeRequest;
+    use crate::project::snapshot::Place;
     use serde_json::json;
 
     fn manifest(project: &str, (kind, name): (&str, &str), value: &str) -> Manifest {
