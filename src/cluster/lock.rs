@@ -696,6 +696,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn l4_a_release_leaves_another_holders_lease() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        dead_lease(&fake);
+        assert_eq!(lock.release().await.unwrap(), Released::NotOurs);
+        assert_eq!(lease(&fake)["spec"]["holderIdentity"], "dead");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_that_is_dropped_under_way_counts_as_unanswered() {
         let fake = Fake::new();
         let cluster = fake.cluster();
