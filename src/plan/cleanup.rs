@@ -144,3 +144,132 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTre
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::mark::{KUBERNATOR, PROJECT, ROOT};
+    use crate::object::refusal::Refusal;
+    use crate::project::path::Segment;
+    use crate::project::scope::ScopeRequest;
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn key(word: &str) -> ObjectKey {
+        word.parse().unwrap()
+    }
+
+    /// A live object whose mark names the project, written by the manager.
+    fn live(project: &str, manager: &str) -> Live {
+        let mut body = json!({"metadata": {"uid": "u", "resourceVersion": "7",
+            "annotations": {PROJECT: project}, "labels": {ROOT: root().hash()},
+            "managedFields": [{"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": {}}}}]}});
+        body["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{PROJECT}")] =
+            json!({});
+        Live { body }
+    }
+
+    /// A root with everything in order: one object of `demo.a`, recorded, ours and wanted by nobody.
+    struct Case {
+        word: &'static str,
+        look: Option<Look>,
+        desired: BTreeSet<ObjectKey>,
+        policy: Policy,
+        observed: Observed,
+    }
+
+    impl Case {
+        fn new(word: &'static str) -> Self {
+            let policy = Policy::new(Cleanup::On, "kube-state");
+            let look = Some(Look::Live(live("demo.a", "ktor-demo")));
+            Self { word, look, desired: BTreeSet::new(), policy, observed: Observed::default() }
+        }
+
+        /// What is decided where `demo.a` is in scope and `demo.b` is known and is not.
+        fn decided(mut self) -> Vec<(Action, Reason)> {
+            let mut entries = Entries::default();
+            let ident = Ident { key: key(self.word), version: "v1".to_owned() };
+            entries.insert(&"demo.a".parse().unwrap(), &ident);
+            self.observed.looks.extend(self.look.map(|look| (key(self.word), look)));
+            let include = vec!["demo.a".parse().unwrap()];
+            let known = ["demo.a".parse().unwrap(), "demo.b".parse().unwrap()].into();
+            let request = ScopeRequest { include, ..ScopeRequest::default() };
+            let scope = &Scope::resolve(&request, &known, &BTreeSet::new()).unwrap();
+            let (root, desired, policy) = (&root(), &self.desired.iter().collect(), &self.policy);
+            let changes = decide(CleanupRequest { root, scope, entries: &entries, desired, policy }, &self.observed);
+            for change in changes.iter().filter(|change| change.action == Action::Delete) {
+                assert_eq!((change.uid.as_deref(), change.resource_version.as_deref()), (Some("u"), Some("7")));
+            }
+            changes.into_iter().map(|change| (change.action, change.reason)).collect()
+        }
+    }
+
+    const WORD: &str = "ConfigMap/shop/x";
+
+    #[test]
+    fn o3_c2_only_what_is_ours_by_its_live_mark_is_deleted() {
+        let check = |live: Live, expected: Action| {
+            let decided = Case { look: Some(Look::Live(live.clone())), ..Case::new(WORD) }.decided();
+            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{live:?}: {decided:?}");
+        };
+        check(live("demo.a", "ktor-demo"), Action::Delete);
+        check(live("demo.a", KUBERNATOR), Action::Delete);
+        check(live("demo.a", "endpointslice-mirroring-controller"), Action::Release);
+        check(live("other.a", "ktor-other"), Action::Release);
+        check(Live { body: json!({"metadata": {"uid": "u", "resourceVersion": "7"}}) }, Action::Release);
+        assert_eq!(Case { look: Some(Look::Absent), ..Case::new(WORD) }.decided(), []);
+        assert_eq!(Case { desired: [key(WORD)].into(), ..Case::new(WORD) }.decided(), []);
+    }
+
+    #[test]
+    fn o7_whatever_holds_a_deletion_back_keeps_it_listed() {
+        let check = |name: &str, word: &'static str, expected: Action, change: fn(&mut Case)| {
+            let mut case = Case::new(word);
+            change(&mut case);
+            let decided = case.decided();
+            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{name}: {decided:?}");
+        };
+        let keep = |name: &str, change: fn(&mut Case)| check(name, WORD, Action::Keep, change);
+        keep("not looked at", |case| case.look = None);
+        keep("not readable", |case| case.look = Some(Look::Unknown("no".to_owned())));
+        keep("marked for a project out of scope", |case| case.look = Some(Look::Live(live("demo.b", "ktor-demo"))));
+        keep("cleanup is off", |case| case.policy.cleanup = Cleanup::Off);
+        keep("a source failed", |case| case.policy.sources = Sources::Failed);
+        keep("not reviewed", |case| case.policy.reviewed = Reviewed::Only([key("ConfigMap/shop/y")].into()));
+        check("reviewed", WORD, Action::Delete, |case| case.policy.reviewed = Reviewed::Only([key(WORD)].into()));
+        keep("desired under another kind", |case| {
+            let other = key("Ingress.extensions/shop/x");
+            case.observed.looks.insert(other.clone(), Look::Live(live("demo.a", "ktor-demo")));
+            case.desired.insert(other);
+        });
+        check("refused by admission", WORD, Action::Blocked, |case| {
+            case.observed.undeletable.insert(key(WORD), Refusal::Denied("no".to_owned()));
+        });
+        check("a namespace of the system", "Namespace/kube-public", Action::Keep, |_| {});
+        check("the namespace of the state", "Namespace/kube-state", Action::Keep, |_| {});
+        check("any other namespace", "Namespace/shop", Action::Delete, |_| {});
+    }
+
+    #[test]
+    fn c6_annotations_of_every_tool_protect_by_their_own_values() {
+        let check = |name: &str, value: &str, expected: Action| {
+            let mut live = live("demo.a", "ktor-demo");
+            live.body["metadata"]["annotations"][name] = json!(value);
+            let decided = Case { look: Some(Look::Live(live)), ..Case::new(WORD) }.decided();
+            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{name}={value}: {decided:?}");
+        };
+        check(CLEANUP, "keep", Action::Keep);
+        check(CLEANUP, "later", Action::Delete);
+        check("helm.sh/resource-policy", "keep", Action::Keep);
+        check("argocd.argoproj.io/sync-options", "Validate=false, Prune=false", Action::Keep);
+        check("argocd.argoproj.io/sync-options", "Delete=false", Action::Keep);
+        check("argocd.argoproj.io/sync-options", "Prune=true", Action::Delete);
+        check("kustomize.toolkit.fluxcd.io/prune", "disabled", Action::Keep);
+        check("kapp.k14s.io/delete-strategy", "orphan", Action::Keep);
+        check("kapp.k14s.io/disable-delete", "anything", Action::Keep);
+    }
+}

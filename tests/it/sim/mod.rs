@@ -13,6 +13,7 @@ mod invariant;
 mod model;
 mod script;
 mod site;
+mod stories;
 mod trouble;
 
 use std::io::Write;
