@@ -193,7 +193,7 @@ fn outcome_text(
     error: Option<&str>,
 ) -> Result<String, CliError> {
     Ok(match args.output {
-        Format::Terminal => terminal::outcome(outcome, style(args)),
+        Format::Terminal => terminal::outcome(plan, outcome, style(args)),
         Format::Markdown => markdown::outcome(plan, outcome, heading, error, Budget::FILE).text,
         Format::Json => document(&json::outcome(plan, outcome, heading, error))?,
     })

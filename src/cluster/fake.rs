@@ -180,6 +180,19 @@ impl World {
                 }
             }
             ("GET", Some(known)) => (200, known),
+            ("GET", None) if query.contains("labelSelector=") && path.ends_with("/secrets") => {
+                let wanted = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector=")).unwrap_or_default();
+                let carries = |object: &Value| {
+                    let labels = object["metadata"]["labels"].as_object();
+                    labels.into_iter().flatten().any(|(name, value)| {
+                        wanted == super::request::escape(&format!("{name}={}", value.as_str().unwrap_or_default()))
+                    })
+                };
+                let begins = format!("{path}/");
+                let items = self.objects.iter().filter(|(at, object)| at.starts_with(&begins) && carries(object));
+                let items: Vec<&Value> = items.map(|(_, object)| object).collect();
+                (200, json!({"metadata": {}, "items": items}))
+            }
             ("GET" | "DELETE", None) => status(404, "NotFound", name),
             ("PUT" | "PATCH", known) => {
                 let live = known.clone().unwrap_or(json!({"metadata": {}}));

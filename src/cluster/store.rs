@@ -152,7 +152,7 @@ impl Cluster {
     }
 }
 
-fn secrets(namespace: &str) -> String {
+pub(super) fn secrets(namespace: &str) -> String {
     format!("/api/v1/namespaces/{}/secrets", escape(namespace))
 }
 
@@ -171,7 +171,7 @@ fn stored(answer: &Answer) -> Result<StoredState, ReadError> {
     })
 }
 
-fn annotations(live: &Live) -> BTreeMap<String, String> {
+pub(super) fn annotations(live: &Live) -> BTreeMap<String, String> {
     let annotations = live.body.pointer("/metadata/annotations").and_then(Value::as_object);
     annotations
         .into_iter()

@@ -21,11 +21,11 @@ pub struct NotReady {
 
 /// An object that is still there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("still there{}{}", held_by(.finalizers), .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+#[error("still there{}{}", held_by(.holders), .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
 pub struct StillThere {
-    /// The finalizers that hold it.
-    pub finalizers: Vec<String>,
-    /// What else is known about it. May hold a controller's words: untrusted.
+    /// The finalizers that hold it, and what a namespace or definition says that it waits for: untrusted words.
+    pub holders: Vec<String>,
+    /// What else is known about it.
     pub reason: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Cluster {
                 Ok(Some(live)) => describe(&live),
                 // A path that is not served proves nothing by itself; a healthy discovery without the kind does.
                 Err(ReadError::Gone) if self.is_kind_gone(kind).await => return Ok(()),
-                Err(error) => StillThere { finalizers: Vec::new(), reason: Some(error.to_string()) },
+                Err(error) => StillThere { holders: Vec::new(), reason: Some(error.to_string()) },
             };
             if !polls.next().await {
                 return Err(still);
@@ -103,32 +103,15 @@ impl Polls {
     }
 }
 
-/// What holds an object that is being deleted; a namespace says more about that than its finalizers.
 fn describe(live: &Live) -> StillThere {
-    let text =
-        |value: &serde_json::Value, field: &str| value.get(field).and_then(|text| Some(text.as_str()?.to_owned()));
-    let conditions = live.body.pointer("/status/conditions").and_then(serde_json::Value::as_array);
-    let remaining: Vec<String> = conditions
-        .into_iter()
-        .flatten()
-        .filter(|condition| {
-            let kind = text(condition, "type").unwrap_or_default();
-            live.is_terminating()
-                && live.body.get("kind").and_then(serde_json::Value::as_str) == Some("Namespace")
-                && text(condition, "status").as_deref() == Some("True")
-                && kind.starts_with("Namespace")
-        })
-        .filter_map(|condition| text(condition, "message"))
-        .collect();
-    let reason = if live.is_terminating() { None } else { Some("it is not being deleted".to_owned()) };
     StillThere {
-        finalizers: live.finalizers().map(str::to_owned).collect(),
-        reason: if remaining.is_empty() { reason } else { Some(remaining.join("; ")) },
+        holders: live.holders().into_iter().map(str::to_owned).collect(),
+        reason: (!live.is_terminating()).then(|| "it is not being deleted".to_owned()),
     }
 }
 
-fn held_by(finalizers: &[String]) -> String {
-    if finalizers.is_empty() { String::new() } else { format!(", held by {}", finalizers.join(", ")) }
+fn held_by(holders: &[String]) -> String {
+    if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What makes an object the same object to a reader: group, kind, namespace and name. The version is not part of it.
 ///
@@ -32,6 +32,24 @@ impl ObjectKey {
             Some(namespace) => format!("{}/{namespace}/{}", self.group_kind(), self.name),
             None => format!("{}/{}", self.group_kind(), self.name),
         }
+    }
+
+    /// The same object's key in the other group that every cluster serves it in, for the one kind that has two.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        let group = match (self.group.as_str(), self.kind.as_str()) {
+            ("", "Event") => "events.k8s.io",
+            ("events.k8s.io", "Event") => "",
+            _ => return None,
+        };
+        Some(Self { group: group.to_owned(), ..self.clone() })
+    }
+
+    /// The key of the namespace that it lies in.
+    #[must_use]
+    pub fn namespace_key(&self) -> Option<Self> {
+        let name = self.namespace.clone()?;
+        Some(Self { group: String::new(), kind: "Namespace".to_owned(), namespace: None, name })
     }
 
     /// Whether this is a core `Namespace`.
@@ -115,8 +133,8 @@ impl fmt::Display for GroupKind {
 /// A key and the API version that the object was written with.
 ///
 /// Its serialized form is an entry of the state: `{"group","kind","name"[,"namespace"],"version"}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "IdentRecord", into = "IdentRecord")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "IdentRecord")]
 pub struct Ident {
     /// The object.
     pub key: ObjectKey,
@@ -129,6 +147,19 @@ impl Ident {
     pub fn api_version(&self) -> String {
         if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
     }
+
+    /// Whether some server could have such an object: each part is one segment of a path.
+    pub fn is_possible(&self) -> bool {
+        const LONGEST: usize = 1024;
+        let is_segment = |text: &str| {
+            let is_inert = |c: char| c != '/' && c != '%' && !c.is_control();
+            !matches!(text, "" | "." | "..") && text.len() <= LONGEST && text.chars().all(is_inert)
+        };
+        let ObjectKey { group, kind, namespace, name } = &self.key;
+        (group.is_empty() || is_segment(group))
+            && namespace.as_deref().is_none_or(is_segment)
+            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
+    }
 }
 
 /// Splits an `apiVersion` into group and version.
@@ -136,13 +167,45 @@ pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
-/// An [`Ident`] as the state records it. Fields in the order of their names.
-#[derive(Serialize, Deserialize)]
+/// An [`Ident`] in parts, as it is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct IdentRef<'a> {
+    /// The object.
+    pub key: &'a ObjectKey,
+    /// The version within its group.
+    pub version: &'a str,
+}
+
+impl Serialize for IdentRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// Fields in the order of their names.
+        #[derive(Serialize)]
+        struct Record<'a> {
+            group: &'a str,
+            kind: &'a str,
+            name: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            namespace: Option<&'a str>,
+            version: &'a str,
+        }
+        let ObjectKey { group, kind, namespace, name } = self.key;
+        Record { group, kind, name, namespace: namespace.as_deref(), version: self.version }.serialize(serializer)
+    }
+}
+
+impl Serialize for Ident {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        IdentRef { key: &self.key, version: &self.version }.serialize(serializer)
+    }
+}
+
+/// An [`Ident`] as it is read from the state.
+#[derive(Deserialize)]
 struct IdentRecord {
     group: String,
     kind: String,
     name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     namespace: Option<String>,
     version: String,
 }
@@ -151,13 +214,6 @@ impl From<IdentRecord> for Ident {
     fn from(record: IdentRecord) -> Self {
         let IdentRecord { group, kind, name, namespace, version } = record;
         Self { key: ObjectKey { group, kind, namespace: namespace.filter(|n| !n.is_empty()), name }, version }
-    }
-}
-
-impl From<Ident> for IdentRecord {
-    fn from(ident: Ident) -> Self {
-        let ObjectKey { group, kind, namespace, name } = ident.key;
-        Self { group, kind, name, namespace, version: ident.version }
     }
 }
 

@@ -35,6 +35,23 @@ impl Live {
             .filter_map(Value::as_str)
     }
 
+    /// What holds an object that is being deleted: its finalizers, and what a namespace or definition waits for.
+    pub fn holders(&self) -> Vec<&str> {
+        let text = |condition: &'_ Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
+        let is_told = |condition: &&Value| {
+            let kind = text(condition, "type").unwrap_or_default();
+            let expected = match self.body.get("kind").and_then(Value::as_str) {
+                Some("Namespace") => kind.starts_with("Namespace"),
+                Some("CustomResourceDefinition") => kind == "Terminating",
+                _ => false,
+            };
+            expected && text(condition, "status").as_deref() == Some("True")
+        };
+        let conditions = self.body.pointer("/status/conditions").and_then(Value::as_array);
+        let told = conditions.into_iter().flatten().filter(is_told);
+        self.finalizers().chain(told.filter_map(|condition| condition.get("message")?.as_str())).collect()
+    }
+
     /// An annotation's value.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.body.get("metadata")?.get("annotations")?.get(name)?.as_str()

@@ -23,17 +23,26 @@ pub fn manifests<'a>(
     let mut errors = Vec::new();
     for document in documents {
         match manifest(document.clone(), tree, kinds) {
-            Ok(manifest) => match manifests.get(&manifest.ident.key) {
-                Some(first) => errors.push(SourceError::new(
-                    manifest.place,
-                    format!("{} stands at {} already: remove one of them", manifest.ident.key, first.place),
-                )),
+            Ok(manifest) => match second(&manifests, &manifest.ident.key) {
+                Some(message) => errors.push(SourceError::new(manifest.place, message)),
                 None => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
             },
             Err(error) => errors.push(error),
         }
     }
     (manifests, errors)
+}
+
+/// What is wrong where the object stands in the tree already, be it in another group that serves it as well.
+fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<String> {
+    if let Some(first) = manifests.get(key) {
+        return Some(format!("{key} stands at {} already: remove one of them", first.place));
+    }
+    let first = manifests.get(&key.twin()?)?;
+    Some(format!(
+        "{key} is the same object as {}, which stands at {}: remove one of them",
+        first.ident.key, first.place
+    ))
 }
 
 fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, SourceError> {
@@ -171,6 +180,17 @@ mod tests {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
         let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();
         assert_eq!(errors, ["b.yaml:7:1: Namespace x stands at a/x.yaml:3:1 already: remove one of them"]);
+    }
+
+    #[test]
+    fn c8_the_same_object_in_both_of_its_groups_names_both_places() {
+        let event = |version: &str, name: &str| json!({"apiVersion": version, "kind": "Event", "metadata": {"name": name, "namespace": "x"}});
+        let tree = |name| [("a/x.yaml", 3, event("v1", "x")), ("b.yaml", 7, event("events.k8s.io/v1", name))];
+        let errors = resolve(&tree("x")).unwrap_err();
+        let expected = "b.yaml:7:1: Event.events.k8s.io x/x is the same object as Event x/x, which stands at a/x.yaml:3:1: \
+                        remove one of them";
+        assert_eq!(errors, [expected]);
+        assert_eq!(resolve(&tree("another")).unwrap().len(), 2);
     }
 
     #[test]

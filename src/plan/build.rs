@@ -9,6 +9,7 @@ use super::cleanup::{self, CleanupRequest};
 use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
+use super::twins::Twins;
 use super::{diff, digest, guard};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
@@ -112,8 +113,9 @@ impl<'a> PlanRequest<'a> {
 /// Makes the plan. Pure: the same inputs give the same plan.
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let mut refusals = Vec::new();
+    let twins = Twins::of(request.desired.keys(), observed);
     let changes: Vec<Change> =
-        request.in_scope().map(|manifest| change(request, observed, manifest, &mut refusals)).collect();
+        request.in_scope().map(|manifest| change(request, observed, &twins, manifest, &mut refusals)).collect();
     let keys: BTreeSet<&ObjectKey> = request.desired.keys().collect();
     let PlanRequest { root, scope, entries, policy, redactor, desired } = request;
     let mut cleanup = cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, policy }, observed);
@@ -134,6 +136,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
 fn change(
     request: PlanRequest<'_>,
     observed: &Observed,
+    twins: &Twins<'_>,
     manifest: &Manifest,
     refusals: &mut Vec<guard::Refusal>,
 ) -> Change {
@@ -161,12 +164,14 @@ fn change(
         (change.action, change.reason) = (Action::Blocked, Reason::Foreign(owner.clone()));
         return change;
     }
-    if let Some(Look::Unknown(why)) = observed.looks.get(key) {
+    if let Some(twin) = live.and_then(|live| twins.others(key, live).next()) {
+        let place = request.desired.get(twin).map(|other| format!(", which stands at {}", other.place));
+        let other = format!("{twin}{}: remove one of them", place.unwrap_or_default());
+        (change.action, change.reason) = (Action::Blocked, Reason::SameObject(other));
+    } else if let Some(Look::Unknown(why)) = observed.looks.get(key) {
         (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why.clone()));
-    } else if let Some(live) = live.filter(|live| live.is_terminating()) {
-        let finalizers: Vec<&str> = live.finalizers().collect();
-        let held = if finalizers.is_empty() { String::new() } else { format!(", held by {}", finalizers.join(", ")) };
-        (change.action, change.reason) = (Action::Blocked, Reason::Terminating(held));
+    } else if let Some(held) = live.and_then(|live| leaving(live, observed.trials.get(key))) {
+        (change.action, change.reason) = (Action::Create, Reason::Terminating(held));
     } else {
         match observed.trials.get(key) {
             Some(Trial::Proved) => {}
@@ -191,6 +196,16 @@ fn change(
     }
     redact_reason(&mut change, observed, Some(&manifest.body), request.redactor);
     change
+}
+
+/// What holds an object that is being deleted, unless the server would not create it anew.
+fn leaving(live: &Live, trial: Option<&Trial>) -> Option<String> {
+    if !live.is_terminating() || matches!(trial, Some(Trial::Refused(_))) {
+        return None;
+    }
+    let holders = live.holders();
+    let held = if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) };
+    Some(format!("{held}: it is waited for and then created"))
 }
 
 /// Decides about an object that exists and accepts the desired fields.

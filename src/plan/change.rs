@@ -22,7 +22,7 @@ pub enum Action {
     Move,
     /// It exists without a mark and becomes ours.
     Adopt,
-    /// It is recorded as ours and observed to belong to someone else: the record lets go of it.
+    /// It is recorded and belongs to someone else, or is recorded under its other kind too: the record lets go of it.
     Release,
     /// Nothing is to be done.
     Unchanged,
@@ -101,6 +101,9 @@ pub enum Reason {
     /// Release or blocked: it carries the mark of another root, or a copied mark.
     #[error("belongs to {0}")]
     Foreign(String),
+    /// Release or blocked: it is served under two kinds, and desired as the object of the given key.
+    #[error("the same object as {0}")]
+    SameObject(String),
     /// Keep: something protects it.
     #[error("kept: {0}")]
     Protected(String),
@@ -116,7 +119,7 @@ pub enum Reason {
     /// Blocked: it could not be looked at.
     #[error("not known: {0}")]
     Unknown(String),
-    /// Blocked or create: it is being deleted.
+    /// Blocked or create: it, or what it lies in, is being deleted.
     #[error("is being deleted{0}")]
     Terminating(String),
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::change::{Action, Change, Reason};
 use super::observed::{Look, Observed};
 use super::policy::{Policy, Reviewed, Sources};
+use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
+use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
 use crate::object::mark::{CLEANUP, Ownership, Root, ownership};
 use crate::object::order::is_system_namespace;
@@ -44,13 +46,45 @@ pub struct CleanupRequest<'a> {
 ///
 /// What is gone needs nothing and is not listed.
 pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
-    let desired_uids: BTreeSet<&str> =
-        request.desired.iter().filter_map(|key| Some(observed.live(key)?.uid())).collect();
+    let judge = Judge {
+        request,
+        observed,
+        twins: Twins::of(request.desired.iter().copied(), observed),
+        recorded: request.entries.keys(),
+    };
     let mut seen = BTreeSet::new();
-    candidates(request)
+    let mut changes: Vec<Change> = candidates(request)
         .filter(|(_, ident)| seen.insert(ident.key.clone()))
-        .filter_map(|(project, ident)| one(request, observed, &desired_uids, project, ident))
-        .collect()
+        .filter_map(|(project, ident)| judge.one(project, ident))
+        .collect();
+    keep_what_holds(&mut changes, observed);
+    changes
+}
+
+/// Keeps namespaces and definitions that hold something that stays: it would go with them.
+fn keep_what_holds(changes: &mut [Change], observed: &Observed) {
+    let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
+    let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
+    let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
+    for change in changes.iter_mut().filter(holders) {
+        if let Some(held) = staying.iter().find(|key| holds(&change.ident.key, key, observed)) {
+            (change.action, change.reason) = (Action::Keep, Reason::Protected(format!("it holds {held}, which stays")));
+        }
+    }
+}
+
+/// Whether other objects can go with it.
+pub fn is_holder(key: &ObjectKey) -> bool {
+    key.is_namespace() || key.is_crd()
+}
+
+/// Whether deleting the one takes the other with it: its namespace, or the definition of its kind.
+pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
+    if holder.is_namespace() {
+        return held.namespace.as_ref() == Some(&holder.name);
+    }
+    let defined = || observed.live(holder).and_then(|live| defined_kind(&live.body));
+    holder.is_crd() && defined().is_some_and(|kind| kind.group_kind == held.group_kind())
 }
 
 /// The recorded, undesired objects of projects in scope: what has to be looked at.
@@ -61,76 +95,90 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
         .filter(move |(project, ident)| request.scope.contains(project) && !request.desired.contains(&ident.key))
 }
 
-fn one(
-    request: CleanupRequest<'_>,
-    observed: &Observed,
-    desired_uids: &BTreeSet<&str>,
-    recorded: &ProjectPath,
-    ident: Ident,
-) -> Option<Change> {
-    let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
-        Some(Change {
-            action,
-            reason,
-            ident: ident.clone(),
-            project: project.clone(),
-            from: None,
-            place: None,
-            uid: live.map(|live| live.uid().to_owned()),
-            resource_version: live.map(|live| live.resource_version().to_owned()),
-            diff: Vec::new(),
-        })
-    };
-    let live = match observed.looks.get(&ident.key) {
-        Some(Look::Absent) => return None,
-        Some(Look::Live(live)) => live,
-        Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
-        None => {
-            return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+/// What one look at all desired objects tells about each recorded one.
+struct Judge<'a> {
+    request: CleanupRequest<'a>,
+    observed: &'a Observed,
+    twins: Twins<'a>,
+    recorded: BTreeSet<&'a ObjectKey>,
+}
+
+impl Judge<'_> {
+    fn one(&self, recorded: &ProjectPath, ident: Ident) -> Option<Change> {
+        let Self { request, observed, .. } = *self;
+        let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
+            Some(Change {
+                action,
+                reason,
+                ident: ident.clone(),
+                project: project.clone(),
+                from: None,
+                place: None,
+                uid: live.map(|live| live.uid().to_owned()),
+                resource_version: live.map(|live| live.resource_version().to_owned()),
+                diff: Vec::new(),
+            })
+        };
+        let live = match observed.looks.get(&ident.key) {
+            Some(Look::Absent) => return None,
+            Some(Look::Live(live)) => live,
+            Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
+            None => {
+                return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+            }
+        };
+        // Its entry may go only where this very run records the object under the key that is desired.
+        let twin = self.twins.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        if let Some(twin) = twin.filter(|key| self.recorded.contains(key)) {
+            return change(Action::Release, Reason::SameObject(twin.to_string()), Some(live), recorded);
         }
-    };
-    let project = match ownership(live, request.root) {
-        Ownership::Ours(project) => project,
-        Ownership::Unmarked => {
-            return change(
-                Action::Release,
-                Reason::Foreign("nobody: its mark is gone".to_owned()),
-                Some(live),
-                recorded,
-            );
+        let project = match ownership(live, request.root) {
+            Ownership::Ours(project) => project,
+            Ownership::Unmarked => {
+                return change(
+                    Action::Release,
+                    Reason::Foreign("nobody: its mark is gone".to_owned()),
+                    Some(live),
+                    recorded,
+                );
+            }
+            Ownership::Other(owner) | Ownership::Copied(owner) => {
+                return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+            }
+        };
+        let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
+        if !request.scope.contains(&project) {
+            return keep(format!("its mark names {project}, which is out of scope"));
         }
-        Ownership::Other(owner) | Ownership::Copied(owner) => {
-            return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+        if let Some(twin) = twin {
+            return keep(format!("it is the same object as {twin}"));
         }
-    };
-    let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
-    if !request.scope.contains(&project) {
-        return keep(format!("its mark names {project}, which is out of scope"));
-    }
-    if let Some(why) = protection(request.policy, &ident.key, live, desired_uids) {
-        return keep(why);
-    }
-    if let Reviewed::Only(shown) = &request.policy.reviewed
-        && !shown.contains(&ident.key)
-    {
-        return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
-    }
-    match observed.undeletable.get(&ident.key) {
-        Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
-        None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        if let Some(why) = protection(request.policy, &ident.key, live) {
+            return keep(why);
+        }
+        if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
+            let why = format!("it may be the same object as {unseen}, which was not seen");
+            return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
+        }
+        if let Reviewed::Only(shown) = &request.policy.reviewed
+            && !shown.contains(&ident.key)
+        {
+            return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
+        }
+        match observed.undeletable.get(&ident.key) {
+            Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
+            None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+        }
     }
 }
 
 /// Why an object that is ours and undesired stays all the same.
-fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTreeSet<&str>) -> Option<String> {
+fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
     }
     if policy.sources == Sources::Failed {
         return Some("a source of the tree cannot be rendered".to_owned());
-    }
-    if desired_uids.contains(live.uid()) {
-        return Some("it is a desired object under another kind".to_owned());
     }
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
@@ -147,129 +195,94 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live, desired_uids: &BTre
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::object::mark::{KUBERNATOR, PROJECT, ROOT};
+    use crate::object::mark::stamp;
     use crate::object::refusal::Refusal;
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
+    use serde_json::json;
+
+    const OLD: (&str, &str) = ("", "Event");
+    const NEW: (&str, &str) = ("events.k8s.io", "Event");
 
     fn root() -> Root {
         Root::new(Segment::new("demo").unwrap())
     }
 
-    fn key(word: &str) -> ObjectKey {
-        word.parse().unwrap()
+    fn key((group, kind): (&str, &str), name: &str) -> ObjectKey {
+        let namespace = (kind != "Namespace" && kind != "CustomResourceDefinition").then(|| "x".to_owned());
+        ObjectKey { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }
     }
 
-    /// A live object whose mark names the project, written by the manager.
-    fn live(project: &str, manager: &str) -> Live {
-        let mut body = json!({"metadata": {"uid": "u", "resourceVersion": "7",
-            "annotations": {PROJECT: project}, "labels": {ROOT: root().hash()},
-            "managedFields": [{"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": {}}}}]}});
-        body["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{PROJECT}")] =
-            json!({});
+    /// An object that carries our mark.
+    fn ours(uid: &str) -> Live {
+        let mut body = json!({"metadata": {"uid": uid, "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
+            "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]}});
+        stamp(&mut body, &root().project(), &root());
         Live { body }
     }
 
-    /// A root with everything in order: one object of `demo.a`, recorded, ours and wanted by nobody.
-    struct Case {
-        word: &'static str,
-        look: Option<Look>,
-        desired: BTreeSet<ObjectKey>,
-        policy: Policy,
-        observed: Observed,
-    }
-
-    impl Case {
-        fn new(word: &'static str) -> Self {
-            let policy = Policy::new(Cleanup::On, "kube-state");
-            let look = Some(Look::Live(live("demo.a", "ktor-demo")));
-            Self { word, look, desired: BTreeSet::new(), policy, observed: Observed::default() }
+    fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Reason)> {
+        let root = root();
+        let mut entries = Entries::default();
+        for key in recorded {
+            entries.insert(&root.project(), &Ident { key: key.clone(), version: "v1".to_owned() });
         }
+        let known = [root.project()].into();
+        let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        let desired = desired.iter().collect();
+        let request =
+            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
+    }
 
-        /// What is decided where `demo.a` is in scope and `demo.b` is known and is not.
-        fn decided(mut self) -> Vec<(Action, Reason)> {
-            let mut entries = Entries::default();
-            let ident = Ident { key: key(self.word), version: "v1".to_owned() };
-            entries.insert(&"demo.a".parse().unwrap(), &ident);
-            self.observed.looks.extend(self.look.map(|look| (key(self.word), look)));
-            let include = vec!["demo.a".parse().unwrap()];
-            let known = ["demo.a".parse().unwrap(), "demo.b".parse().unwrap()].into();
-            let request = ScopeRequest { include, ..ScopeRequest::default() };
-            let scope = &Scope::resolve(&request, &known, &BTreeSet::new()).unwrap();
-            let (root, desired, policy) = (&root(), &self.desired.iter().collect(), &self.policy);
-            let changes = decide(CleanupRequest { root, scope, entries: &entries, desired, policy }, &self.observed);
-            for change in changes.iter().filter(|change| change.action == Action::Delete) {
-                assert_eq!((change.uid.as_deref(), change.resource_version.as_deref()), (Some("u"), Some("7")));
-            }
-            changes.into_iter().map(|change| (change.action, change.reason)).collect()
+    #[test]
+    fn c8_an_entry_is_released_only_where_the_same_object_is_recorded_as_it_is_desired() {
+        let (old, new) = (key(OLD, "e"), key(NEW, "e"));
+        let live = |uid| Some(Look::Live(ours(uid)));
+        let both = [old.clone(), new.clone()];
+        for (what, recorded, seen, expected) in [
+            ("the same, and recorded", &both[..], live("u"), Action::Release),
+            ("the same, and recorded by nobody", &both[..1], live("u"), Action::Keep),
+            ("another of its name", &both[..], live("v"), Action::Delete),
+            ("gone", &both[..], Some(Look::Absent), Action::Delete),
+            ("perhaps the same", &both[..], Some(Look::Unknown("no".to_owned())), Action::Keep),
+            ("perhaps the same", &both[..], None, Action::Keep),
+        ] {
+            let mut observed = Observed::default();
+            observed.looks.insert(old.clone(), Look::Live(ours("u")));
+            observed.looks.extend(seen.map(|look| (new.clone(), look)));
+            let decided = decided(recorded, &both[1..], &observed);
+            assert_eq!(
+                decided.iter().map(|(action, _)| *action).collect::<Vec<_>>(),
+                [expected],
+                "{what}: {decided:?}"
+            );
         }
     }
 
-    const WORD: &str = "ConfigMap/shop/x";
-
     #[test]
-    fn o3_c2_only_what_is_ours_by_its_live_mark_is_deleted() {
-        let check = |live: Live, expected: Action| {
-            let decided = Case { look: Some(Look::Live(live.clone())), ..Case::new(WORD) }.decided();
-            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{live:?}: {decided:?}");
+    fn c4_what_stays_keeps_its_namespace_and_its_definition() {
+        let till = key(("shop.dev", "Till"), "t");
+        let (namespace, other) = (key(("", "Namespace"), "x"), key(("", "Namespace"), "y"));
+        let definition = key(("apiextensions.k8s.io", "CustomResourceDefinition"), "tills.shop.dev");
+        let mut defined = ours("d");
+        defined.body["spec"] = json!({"group": "shop.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]});
+        let recorded = [till.clone(), namespace.clone(), other.clone(), definition.clone()];
+        let mut observed = Observed::default();
+        for (key, live) in [(&till, ours("t")), (&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
+            observed.looks.insert(key.clone(), Look::Live(live));
+        }
+        let actions = |observed: &Observed| -> Vec<Action> {
+            decided(&recorded, &[], observed).into_iter().map(|(action, _)| action).collect()
         };
-        check(live("demo.a", "ktor-demo"), Action::Delete);
-        check(live("demo.a", KUBERNATOR), Action::Delete);
-        check(live("demo.a", "endpointslice-mirroring-controller"), Action::Release);
-        check(live("other.a", "ktor-other"), Action::Release);
-        check(Live { body: json!({"metadata": {"uid": "u", "resourceVersion": "7"}}) }, Action::Release);
-        assert_eq!(Case { look: Some(Look::Absent), ..Case::new(WORD) }.decided(), []);
-        assert_eq!(Case { desired: [key(WORD)].into(), ..Case::new(WORD) }.decided(), []);
-    }
-
-    #[test]
-    fn o7_whatever_holds_a_deletion_back_keeps_it_listed() {
-        let check = |name: &str, word: &'static str, expected: Action, change: fn(&mut Case)| {
-            let mut case = Case::new(word);
-            change(&mut case);
-            let decided = case.decided();
-            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{name}: {decided:?}");
-        };
-        let keep = |name: &str, change: fn(&mut Case)| check(name, WORD, Action::Keep, change);
-        keep("not looked at", |case| case.look = None);
-        keep("not readable", |case| case.look = Some(Look::Unknown("no".to_owned())));
-        keep("marked for a project out of scope", |case| case.look = Some(Look::Live(live("demo.b", "ktor-demo"))));
-        keep("cleanup is off", |case| case.policy.cleanup = Cleanup::Off);
-        keep("a source failed", |case| case.policy.sources = Sources::Failed);
-        keep("not reviewed", |case| case.policy.reviewed = Reviewed::Only([key("ConfigMap/shop/y")].into()));
-        check("reviewed", WORD, Action::Delete, |case| case.policy.reviewed = Reviewed::Only([key(WORD)].into()));
-        keep("desired under another kind", |case| {
-            let other = key("Ingress.extensions/shop/x");
-            case.observed.looks.insert(other.clone(), Look::Live(live("demo.a", "ktor-demo")));
-            case.desired.insert(other);
-        });
-        check("refused by admission", WORD, Action::Blocked, |case| {
-            case.observed.undeletable.insert(key(WORD), Refusal::Denied("no".to_owned()));
-        });
-        check("a namespace of the system", "Namespace/kube-public", Action::Keep, |_| {});
-        check("the namespace of the state", "Namespace/kube-state", Action::Keep, |_| {});
-        check("any other namespace", "Namespace/shop", Action::Delete, |_| {});
-    }
-
-    #[test]
-    fn c6_annotations_of_every_tool_protect_by_their_own_values() {
-        let check = |name: &str, value: &str, expected: Action| {
-            let mut live = live("demo.a", "ktor-demo");
-            live.body["metadata"]["annotations"][name] = json!(value);
-            let decided = Case { look: Some(Look::Live(live)), ..Case::new(WORD) }.decided();
-            assert!(matches!(decided.as_slice(), [(action, _)] if *action == expected), "{name}={value}: {decided:?}");
-        };
-        check(CLEANUP, "keep", Action::Keep);
-        check(CLEANUP, "later", Action::Delete);
-        check("helm.sh/resource-policy", "keep", Action::Keep);
-        check("argocd.argoproj.io/sync-options", "Validate=false, Prune=false", Action::Keep);
-        check("argocd.argoproj.io/sync-options", "Delete=false", Action::Keep);
-        check("argocd.argoproj.io/sync-options", "Prune=true", Action::Delete);
-        check("kustomize.toolkit.fluxcd.io/prune", "disabled", Action::Keep);
-        check("kapp.k14s.io/delete-strategy", "orphan", Action::Keep);
-        check("kapp.k14s.io/disable-delete", "anything", Action::Keep);
+        // In the order of the keys: namespaces, the definition, the custom resource.
+        assert_eq!(actions(&observed), [Action::Delete; 4]);
+        observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
+        observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
+        assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::change::{Action, Change};
+use super::change::{Action, Change, Reason};
 use crate::object::ident::ObjectKey;
 
 /// SHA-256 over the sorted actions: reason, key, uid where something is deleted or replaced, and the hash of the
@@ -22,6 +22,9 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
             let from = change.from.as_ref().map(ToString::to_string).unwrap_or_default();
             // JSON keeps the parts apart whatever they contain.
             let Change { action, reason, ident, project, .. } = change;
+            // What holds an object that is being deleted is the cluster's to say, and changes by the second.
+            let waits = Reason::Terminating(String::new());
+            let reason = if matches!(reason, Reason::Terminating(_)) { &waits } else { reason };
             serde_json::json!([action.word(), reason, ident, project, from, uid, body]).to_string()
         })
         .collect();
@@ -31,4 +34,32 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+
+    #[test]
+    fn p7_what_holds_an_object_that_is_being_deleted_is_not_in_the_digest() {
+        let key = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: None, name: "x".into() };
+        let digest_of = |action, reason| {
+            let change = Change {
+                action,
+                reason,
+                ident: Ident { key: key.clone(), version: "v1".into() },
+                project: "demo".parse().unwrap(),
+                from: None,
+                place: None,
+                uid: None,
+                resource_version: None,
+                diff: vec![],
+            };
+            digest(&[change], |_| None)
+        };
+        let leaving = |held: &str| digest_of(Action::Create, Reason::Terminating(held.to_owned()));
+        assert_eq!(leaving(", held by a"), leaving(", held by b"));
+        assert_ne!(leaving(", held by a"), digest_of(Action::Create, Reason::New));
+    }
 }

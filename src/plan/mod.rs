@@ -11,4 +11,6 @@ pub mod observed;
 pub mod offline;
 pub mod outcome;
 pub mod policy;
+pub mod retired;
+pub mod twins;
 pub mod unchanged;

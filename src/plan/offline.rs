@@ -34,7 +34,10 @@ pub fn build(
     let cleanup: Vec<Change> = base
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
-        .map(|(_, manifest)| dropped(manifest, policy))
+        .map(|(key, manifest)| match key.twin().filter(|twin| head.contains_key(twin)) {
+            Some(twin) => blank(manifest, Action::Release, Reason::SameObject(twin.to_string())),
+            None => dropped(manifest, policy),
+        })
         .collect();
     let refusals = guard::check(&cleanup, head.len(), base.len(), policy);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();

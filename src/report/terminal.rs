@@ -8,6 +8,7 @@ use super::escape::logged;
 use super::fields::{self, Sign};
 use super::listing::columns;
 use super::{Heading, wording};
+use crate::object::ident::ObjectKey;
 use crate::plan::build::{Mode, Plan};
 use crate::plan::change::{Action, Change};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
@@ -77,13 +78,20 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
     page.text
 }
 
-/// What a run did: a line for every object that is not unchanged, and the sentence.
-pub fn outcome(outcome: &Outcome, style: Style) -> String {
+/// What a run did: a line for every object that is not unchanged, for what stays and why, and the sentence.
+pub fn outcome(plan: &Plan, outcome: &Outcome, style: Style) -> String {
     let mut page = Page { style, text: String::new() };
     for object in outcome.all().filter(|object| object.verdict != Verdict::Unchanged) {
         page.object(object);
     }
-    page.line(Tone::Strong, &wording::outcome(outcome, 0, str::to_owned));
+    let kept: Vec<&Change> = plan.cleanup.iter().filter(|change| change.action == Action::Keep).collect();
+    for change in &kept {
+        page.kept(change);
+    }
+    for notice in &plan.notices {
+        page.line(Tone::Plain, &format!("note: {notice}"));
+    }
+    page.line(Tone::Strong, &wording::outcome(outcome, kept.len(), str::to_owned));
     page.text
 }
 
@@ -170,6 +178,13 @@ impl Page {
         }
     }
 
+    fn kept(&mut self, change: &Change) {
+        let key = &change.ident.key;
+        let staying = wording::staying(change);
+        let why = staying.strip_prefix("kept: ").unwrap_or(&staying);
+        self.line(Tone::Faint, &described(key, "kept", Some(why)));
+    }
+
     fn object(&mut self, object: &ObjectOutcome) {
         let ObjectOutcome { key, verdict, message, .. } = object;
         let tone = match verdict {
@@ -178,9 +193,14 @@ impl Page {
             Verdict::Configured => Tone::Changed,
             Verdict::Skipped | Verdict::Unchanged => Tone::Faint,
         };
-        let kind = wording::kind(key).to_lowercase();
-        let namespace = key.namespace.as_deref().map(|namespace| format!(" ({namespace})")).unwrap_or_default();
-        let message = message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-        self.line(tone, &format!("{kind}/{} {}{namespace}{message}", key.name, verdict.word()));
+        self.line(tone, &described(key, verdict.word(), message.as_deref()));
     }
+}
+
+/// `deployment.apps/web configured (shop)`, and why.
+fn described(key: &ObjectKey, word: &str, message: Option<&str>) -> String {
+    let kind = wording::kind(key).to_lowercase();
+    let namespace = key.namespace.as_deref().map(|namespace| format!(" ({namespace})")).unwrap_or_default();
+    let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{kind}/{} {word}{namespace}{message}", key.name)
 }

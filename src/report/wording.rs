@@ -110,7 +110,7 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
 /// Why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to other`.
 pub fn staying(change: &Change) -> String {
     match (change.action, &change.reason) {
-        (Action::Keep, Reason::Protected(_)) => change.reason.to_string(),
+        (Action::Keep, Reason::Protected(_) | Reason::Unreviewed) => change.reason.to_string(),
         (Action::Keep, reason) => format!("kept: {reason}"),
         (Action::Release, reason) => format!("released: {reason}"),
         (action, reason) => format!("{}: {reason}", action.word()),

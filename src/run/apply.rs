@@ -5,20 +5,22 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
 
-use crate::cluster::apply::ObjectError;
+use crate::cluster::apply::{Applied, ObjectError};
 use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{ownership, stamp};
+use crate::object::mark::{managed_fields, ownership, stamp};
 use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
 use crate::plan::migration::Heir;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::retired::restated;
 use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
+use crate::run::vanish::{Vanished, vanished};
 
 /// How often a migration is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
@@ -136,6 +138,7 @@ async fn one(work: Work<'_>, failed: &Failed, change: &Change) -> Answer {
             Err(None) => Answer::NotStarted,
         },
         Err(WriteError::LockLost) => Answer::LockLost,
+        Err(WriteError::Stopped) => Answer::NotStarted,
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(why)),
     }
 }
@@ -147,6 +150,7 @@ struct Written {
 
 enum WriteError {
     LockLost,
+    Stopped,
     Failed(String),
 }
 
@@ -155,6 +159,7 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     let failed = |why: &str| WriteError::Failed(why.to_owned());
     let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
     let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
+    let kind = &redefined(work, kind);
     let mut body = manifest.body.clone();
     stamp(&mut body, &manifest.project, &work.request.root);
     let migrated = match change.action {
@@ -165,18 +170,62 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
         body["metadata"]["uid"] = uid.into();
     }
-    let kind = kind.at_version(&manifest.ident.version);
-    match work.cluster.apply(work.lock, &kind, &body, &work.request.root).await {
-        // Applied, and about to vanish: never reported as applied.
-        Ok(applied) if applied.live.is_terminating() => Err(failed("it is being deleted: run again when it is gone")),
-        Ok(applied) if applied.created => Ok(Written { verdict: Verdict::Created, message: None }),
-        Ok(_) if change.action == Action::Create => {
-            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
-            Ok(Written { verdict: Verdict::Configured, message })
+    if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
+        vacated(work, kind, key, live.uid()).await?;
+    }
+    let written = kind.at_version(&manifest.ident.version);
+    let mut applied = apply(work, &written, &body).await?;
+    if applied.live.is_terminating() {
+        // Applied, and about to vanish all the same: what counts is the one that comes after it.
+        vacated(work, kind, key, applied.live.uid()).await?;
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("uid");
         }
-        Ok(_) => Ok(Written { verdict: Verdict::Configured, message: None }),
-        Err(ObjectError::LockLost) => Err(WriteError::LockLost),
-        Err(ObjectError::Refused(refusal)) => Err(WriteError::Failed(refusal.to_string())),
+        applied = apply(work, &written, &body).await?;
+    }
+    if applied.live.is_terminating() {
+        return Err(failed("it is being deleted: run again when it is gone"));
+    }
+    Ok(match (applied.created, change.action) {
+        (true, _) => Written { verdict: Verdict::Created, message: None },
+        (false, Action::Create) => {
+            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
+            Written { verdict: Verdict::Configured, message }
+        }
+        (false, _) => Written { verdict: Verdict::Configured, message: None },
+    })
+}
+
+/// The kind without the versions that the tree's own definition of it takes away.
+fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
+    let definition = ObjectKey {
+        group: "apiextensions.k8s.io".to_owned(),
+        kind: "CustomResourceDefinition".to_owned(),
+        namespace: None,
+        name: format!("{}.{}", kind.plural, kind.group_kind.group),
+    };
+    let mut kind = kind.clone();
+    if let Some(defined) = work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body))
+        && kind.versions.iter().any(|version| defined.versions.contains(version))
+    {
+        kind.versions.retain(|version| defined.versions.contains(version));
+    }
+    kind
+}
+
+async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
+    work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
+        ObjectError::LockLost => WriteError::LockLost,
+        ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
+    })
+}
+
+/// Waits until an object that is being deleted has made place for the desired one.
+async fn vacated(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WriteError> {
+    match vanished(work, kind, key, uid).await {
+        Vanished::Gone => Ok(()),
+        Vanished::Held(why) => Err(WriteError::Failed(format!("{why}: run again when it is gone"))),
+        Vanished::Stopped => Err(WriteError::Stopped),
     }
 }
 
@@ -197,7 +246,12 @@ async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrate
     let extent = work.observed.extent(key);
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
-        let Some(fields) = heir.managed_fields(&live, extent) else { return Ok(Migrated::NotDue) };
+        let restated = restated(&live, kind, &change.ident.api_version());
+        let fields = match (heir.managed_fields(restated.as_ref().unwrap_or(&live), extent), &restated) {
+            (Some(fields), _) => fields,
+            (None, Some(restated)) => managed_fields(restated).cloned().collect(),
+            (None, None) => return Ok(Migrated::NotDue),
+        };
         match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
             Ok(_) => return Ok(Migrated::Done),
             Err(ObjectError::LockLost) => return Err(WriteError::LockLost),

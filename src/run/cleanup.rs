@@ -5,20 +5,24 @@ use futures::stream::{self, StreamExt};
 use crate::cluster::apply::ObjectError;
 use crate::cluster::delete::Deleted;
 use crate::object::ident::ObjectKey;
-use crate::object::kinds::{Kind, Kinds};
+use crate::object::kinds::Kinds;
 use crate::object::mark::{Ownership, ownership};
 use crate::object::order::CleanupStep;
 use crate::object::refusal::Refusal;
+use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
+use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::observed::Look;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::run::apply::redacted;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
+use crate::run::vanish::{Vanished, vanished};
 use crate::state::transition::{Ledger, Settlement};
 
 /// How often a deletion is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
+
 /// What cleanup did.
 #[derive(Clone, Debug, Default)]
 pub struct Cleaned {
@@ -57,11 +61,13 @@ enum Answer {
     Gone,
     Released,
     Failed(String),
+    Waits(String),
     NotStarted,
     LockLost,
 }
 
-/// Deletes the plan's cleanup set, step by step. What fails stays recorded and blocks only itself.
+/// Deletes the plan's cleanup set, step by step. What fails or is refused stays recorded, and blocks nothing but its
+/// own namespace and the definition of its kind.
 ///
 /// # Errors
 ///
@@ -69,11 +75,19 @@ enum Answer {
 pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
     let builtin = Kinds::builtin();
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
-    let mut cleaned = Cleaned::default();
+    let mut cleaned = Cleaned { outcomes: refused(work.plan), ..Cleaned::default() };
     for step in CleanupStep::ALL {
         let deletions = work.plan.deletions().filter(|change| step_of(&change.ident.key) == step);
         let answers: Vec<(&Change, Answer)> = stream::iter(deletions)
-            .map(|change| async move { (change, one(work, change).await) })
+            .map(|change| {
+                let left = held(work, &cleaned.outcomes, &change.ident.key).cloned();
+                async move {
+                    match left {
+                        Some(left) => (change, Answer::Waits(format!("it still holds {left}: it waits for that one"))),
+                        None => (change, one(work, change).await),
+                    }
+                }
+            })
             .buffer_unordered(work.cluster.settings().concurrency)
             .collect()
             .await;
@@ -90,6 +104,7 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
                     (Verdict::Unchanged, Some("it belongs to someone else now and was let go".to_owned()))
                 }
                 Answer::Failed(why) => (Verdict::Failed, Some(redacted(work, key, &why))),
+                Answer::Waits(why) => (Verdict::Skipped, Some(why)),
                 Answer::NotStarted => {
                     stopped = true;
                     continue;
@@ -113,6 +128,27 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
     Ok(cleaned)
 }
 
+/// What the plan says cannot be deleted: nothing is tried, and the run does not succeed.
+fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
+    let blocked = plan.cleanup.iter().filter(|change| change.action == Action::Blocked);
+    let outcome = |change: &Change| ObjectOutcome {
+        key: change.ident.key.clone(),
+        project: change.project.clone(),
+        verdict: Verdict::Failed,
+        message: Some(change.reason.to_string()),
+    };
+    blocked.map(outcome).collect()
+}
+
+/// An object that could not be deleted and would go, or hang, with its namespace or definition.
+fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> Option<&'a ObjectKey> {
+    if !is_holder(key) {
+        return None;
+    }
+    let mut left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
+    left.find(|left| holds(key, left, work.observed))
+}
+
 /// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
 async fn one(work: Work<'_>, change: &Change) -> Answer {
     let key = &change.ident.key;
@@ -129,7 +165,13 @@ async fn one(work: Work<'_>, change: &Change) -> Answer {
         }
         match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
             Ok(Deleted::Gone) => return Answer::Gone,
-            Ok(Deleted::Terminating) => return vanished(work, kind, key, &uid).await,
+            Ok(Deleted::Terminating) => {
+                return match vanished(work, kind, key, &uid).await {
+                    Vanished::Gone => Answer::Gone,
+                    Vanished::Held(why) => Answer::Failed(why),
+                    Vanished::Stopped => Answer::NotStarted,
+                };
+            }
             Err(ObjectError::LockLost) => return Answer::LockLost,
             Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {
                 Ok(None) => return Answer::Gone,
@@ -148,16 +190,4 @@ async fn one(work: Work<'_>, change: &Change) -> Answer {
         }
     }
     Answer::Failed("it changes faster than it can be deleted: run again".to_owned())
-}
-
-async fn vanished(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Answer {
-    let mut interrupt = work.interrupt.clone();
-    tokio::select! {
-        gone = work.cluster.gone(kind, key, uid, work.cluster.settings().vanishing_timeout) => match gone {
-            Ok(()) => Answer::Gone,
-            Err(still) if still.finalizers.is_empty() => Answer::Failed("it is being deleted and has not vanished yet".to_owned()),
-            Err(still) => Answer::Failed(format!("it is being deleted and held by {}", still.finalizers.join(", "))),
-        },
-        () = interrupt.requested() => Answer::NotStarted,
-    }
 }

@@ -20,7 +20,7 @@ use crate::run::observe::{self, Sweep};
 use crate::run::record::Store;
 use crate::run::sources::Sources;
 use crate::state::payload::Entries;
-use crate::state::transition::{Ledger, Pending, Start};
+use crate::state::transition::{Ledger, Pending, Prior, Start};
 
 /// Whether the scope follows from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +82,22 @@ pub struct Decided {
 ///
 /// Anything that keeps the plan from being made. A plan that a guard refuses is a plan.
 pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) -> Result<Decided, RunError> {
+    let opened = Store::open(cluster, &request.policy.state_namespace, &request.root).await?;
+    decide_from(opened, cluster, request, sources).await
+}
+
+/// Makes the plan from an opened state, the tree and the cluster.
+///
+/// # Errors
+///
+/// As for [`decide`].
+pub async fn decide_from(
+    (store, mut prior): (Store, Prior),
+    cluster: &Cluster,
+    request: &RunRequest,
+    sources: &Sources,
+) -> Result<Decided, RunError> {
     let RunRequest { root, policy, redactor, .. } = request;
-    let (store, mut prior) = Store::open(cluster, &policy.state_namespace, root, &request.run).await?;
     let served = cluster.discover().await.map_err(RunError::Cluster)?;
     let kinds = sources.with_defined_kinds(served.clone()).or_builtin();
     let desired = sources.resolve(&kinds);
@@ -95,6 +109,12 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
     };
     let known = kinds_of(&desired.manifests, &prior.entries);
     let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, sweep).await;
+    let silent = served
+        .unavailable()
+        .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
+    notices.extend(
+        silent.map(|group| format!("The server of {group} does not answer: nothing is known about what it has.")),
+    );
     let mut observed = Observed { kinds, looks, ..Observed::default() };
     let recorded = prior.entries.keys();
     let owned = observed.owned(root, |key| desired.manifests.contains_key(key) || recorded.contains(key));

@@ -33,13 +33,13 @@ pub async fn inspect(cluster: &Cluster, namespace: &str, root: &Root) -> Result<
     let name = |name: String| format!("{namespace}/{name}");
     let read = |source| RunError::ReadState { name: name(root.state_name()), source };
     let stored = cluster.read_state(namespace, root).await.map_err(read)?;
-    let (_, prior) = Store::open(cluster, namespace, root, "").await?;
+    let (_, prior) = Store::open(cluster, namespace, root).await?;
     let holder = cluster.lock_holder(namespace, root).await;
     let holder = holder.map_err(|source| RunError::ReadState { name: name(root.lock_name()), source })?;
     let stored = stored.as_ref();
     Ok(Inspected {
         prior,
-        finalized: stored.and_then(|state| Some(codec::decode(&state.data, root).ok()?.finalized)),
+        finalized: stored.and_then(|state| Some(codec::read(&state.data, root).ok()?.finalized())),
         run: stored.and_then(|state| writer(&state.annotations)).map(str::to_owned),
         integrity: stored.map(|state| integrity(&state.data, &state.annotations)),
         holder,

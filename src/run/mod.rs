@@ -17,3 +17,6 @@ pub mod record;
 pub mod release;
 pub mod rename;
 pub mod sources;
+pub mod vanish;
+
+mod shards;

@@ -18,6 +18,8 @@ use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide};
 use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
+use crate::plan::retired::{self, restated};
+use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
 
 /// Which kinds a run lists.
@@ -116,12 +118,28 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
         request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
     look_in_desired_version(cluster, served, request, observed).await;
     try_applies(cluster, served, request, observed, first).await;
+    look_at_met(cluster, observed).await;
+    look_at_namespaces(cluster, request, observed).await;
     try_applies(cluster, served, request, observed, rest).await;
+    look_at_met(cluster, observed).await;
+    look_in_desired_version(cluster, served, request, observed).await;
+    try_deletions(cluster, request, observed).await;
+}
+
+/// Looks at what a dry run met and no list showed.
+async fn look_at_met(cluster: &Cluster, observed: &mut Observed) {
     let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, Trial::Applied(_) | Trial::Refused(_)));
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
     look(cluster, observed, met).await;
-    look_in_desired_version(cluster, served, request, observed).await;
-    try_deletions(cluster, request, observed).await;
+}
+
+/// Looks at the namespaces that others made for what is desired: one that is being deleted takes all with it.
+async fn look_at_namespaces(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {
+    let namespaces: BTreeSet<ObjectKey> =
+        request.in_scope().filter_map(|manifest| manifest.ident.key.namespace_key()).collect();
+    let others = namespaces.into_iter().filter(|key| !observed.trials.contains_key(key));
+    let others: Vec<ObjectKey> = others.collect();
+    look(cluster, observed, others).await;
 }
 
 /// Reads again what was found in another version than the desired one: only like can be compared with like.
@@ -205,6 +223,13 @@ async fn try_apply(
             Refusal::Unavailable(format!("the server of {group} does not answer discovery")).into()
         };
     };
+    if let Some(leaving) = key.namespace_key().filter(|namespace| is_leaving(observed, namespace)) {
+        return Refusal::Terminating(format!("its namespace {} is being deleted", leaving.name)).into();
+    }
+    // A dry run would apply it to the one that vanishes.
+    if is_leaving(observed, key) {
+        return Trial::Created.into();
+    }
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
         if is_proved(&body, live, request.root) {
@@ -214,6 +239,9 @@ async fn try_apply(
         if matches!(ownership(live, request.root), Ownership::Ours(_)) {
             body["metadata"]["uid"] = live.uid().into();
         }
+    }
+    if let Some(restated) = observed.live(key).and_then(|live| restated(live, kind, &manifest.ident.api_version())) {
+        return try_restated(cluster, kind, &restated, &body, request.root).await.into();
     }
     let trying = Trying { cluster, request, key, kind: &kind.at_version(&manifest.ident.version), served: kind };
     let api_version = manifest.ident.api_version();
@@ -229,6 +257,20 @@ async fn try_apply(
         }
         Err(refusal) => refusal.into(),
     }
+}
+
+/// Tries what an apply makes of an object whose managed fields the server cannot read before they are restated.
+async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &serde_json::Value, root: &Root) -> Trial {
+    let after = retired::applied(live, desired, root);
+    match cluster.try_replace(kind, live.uid(), &live.body, &after, root).await {
+        Ok(live) => Trial::Applied(live),
+        Err(refusal) => Trial::Refused(refusal),
+    }
+}
+
+/// Whether an object is seen being deleted.
+fn is_leaving(observed: &Observed, key: &ObjectKey) -> bool {
+    observed.live(key).is_some_and(Live::is_terminating)
 }
 
 /// What a dry run of one object works with.
@@ -296,7 +338,9 @@ struct Created {
 
 impl Created {
     fn of(request: PlanRequest<'_>, observed: &Observed) -> Self {
-        let created = observed.trials.iter().filter(|(_, trial)| **trial == Trial::Created).map(|(key, _)| key);
+        // What is being deleted is waited for and created.
+        let is_created = |(key, trial): &(&ObjectKey, &Trial)| **trial == Trial::Created || is_leaving(observed, key);
+        let created = observed.trials.iter().filter(is_created).map(|(key, _)| key);
         let (mut namespaces, mut kinds) = (BTreeSet::new(), BTreeMap::new());
         for key in created {
             if key.is_namespace() {
@@ -322,8 +366,12 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     let desired: BTreeSet<&ObjectKey> = request.desired.keys().collect();
     let PlanRequest { root, scope, entries, policy, .. } = request;
     let cleanup = CleanupRequest { root, scope, entries, desired: &desired, policy };
+    let twins = Twins::of(request.desired.keys(), observed);
     let recorded: Vec<ObjectKey> = candidates(cleanup).map(|(_, ident)| ident.key).collect();
-    look(cluster, observed, recorded).await;
+    let namesakes: Vec<ObjectKey> = recorded.iter().flat_map(|key| twins.namesakes(key)).collect();
+    let namesakes = namesakes.into_iter().filter(|key| desired.contains(key));
+    let unseen: Vec<ObjectKey> = recorded.iter().cloned().chain(namesakes).collect();
+    look(cluster, observed, unseen).await;
     let view = &*observed;
     let deletions = decide(cleanup, view).into_iter().filter(|change| change.action == Action::Delete);
     let refused: Vec<_> = stream::iter(deletions)

@@ -47,7 +47,7 @@ pub async fn rebuild(
     (namespace, root, run): (&str, &Root, &str),
     damaged: Damaged,
 ) -> Result<Rebuilt, RunError> {
-    let (store, prior, damage) = Store::open_damaged(cluster, namespace, root, run).await?;
+    let (store, prior, damage) = Store::claim_damaged(cluster, lock, namespace, root, run).await?;
     if let (Some(damage), Damaged::Refused) = (damage, damaged) {
         return Err(RunError::State(damage));
     }

@@ -9,10 +9,11 @@ use crate::object::manifest::Manifest;
 use crate::plan::build::Plan;
 use crate::plan::observed::Observed;
 use crate::plan::outcome::Outcome;
-use crate::run::decide::{Decided, RunRequest, decide};
+use crate::run::decide::{Decided, RunRequest, decide_from};
 use crate::run::error::RunError;
 use crate::run::hold::{GRACE, hold, overdue};
 use crate::run::interrupt::Interrupt;
+use crate::run::record::Store;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
 
@@ -60,10 +61,14 @@ async fn reconcile_locked(
     sources: &Sources,
     interrupt: &Interrupt,
 ) -> Result<Reconciled, RunError> {
+    let begun = async {
+        let opened = Store::claim(cluster, lock, &request.policy.state_namespace, &request.root, &request.run).await?;
+        decide_from(opened, cluster, request, sources).await
+    };
     let mut stopped = interrupt.clone();
     let Decided { plan, pending, desired, observed, mut store, ledger } = tokio::select! {
-        decided = decide(cluster, request, sources) => decided?,
-        () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up.
+        decided = begun => decided?,
+        () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up, and a claim at most.
     };
     check(request, &plan)?;
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };

@@ -1,13 +1,20 @@
-//! The root's state Secret over one run: read, recorded, finalized.
+//! The root's state over one run: claimed or opened, recorded, finalized.
+
+use std::collections::BTreeSet;
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
-use crate::state::codec::{self, StateError};
+use crate::run::shards::{Place, unwritten};
+use crate::state::codec::{self, RUN_ANNOTATION, Recorded, StateError};
 use crate::state::payload::Payload;
+use crate::state::shard::SHARDS_ANNOTATION;
 use crate::state::transition::{Ledger, Pending, Prior, annotations};
+
+/// How often a head that earlier runs still replace is claimed again.
+const TRIES: usize = 5;
 
 /// The state as it was last read or written by this run.
 pub struct Store {
@@ -16,45 +23,77 @@ pub struct Store {
     root: Root,
     run: String,
     stored: Option<StoredState>,
+    /// What the stored head refers to.
+    referred: BTreeSet<String>,
 }
 
 impl Store {
-    /// Reads the state.
+    /// Reads the state, to look at it.
     ///
     /// # Errors
     ///
-    /// A state that cannot be read or cannot be used: nothing may be changed then.
-    pub async fn open(cluster: &Cluster, namespace: &str, root: &Root, run: &str) -> Result<(Self, Prior), RunError> {
-        match Self::open_damaged(cluster, namespace, root, run).await? {
+    /// A state that cannot be read or cannot be used.
+    pub async fn open(cluster: &Cluster, namespace: &str, root: &Root) -> Result<(Self, Prior), RunError> {
+        let place = Place { cluster, namespace, root, run: "" };
+        let mut stored = place.read_head().await?;
+        loop {
+            let (store, prior, damage) = Self::load(place, stored).await?;
+            let Some(damage) = damage else { return Ok((store, prior)) };
+            stored = match damage {
+                // Whoever replaced the head may have deleted what the old one referred to.
+                StateError::MissingShard(_) => place.read_head().await?,
+                _ => return Err(RunError::State(damage)),
+            };
+            if stored == store.stored {
+                return Err(RunError::State(damage));
+            }
+        }
+    }
+
+    /// Makes the state this run's, and reads it.
+    ///
+    /// A head of shards is written with the run's name first: what earlier runs still have under way cannot replace it
+    /// any more. A state that stands in one Secret is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// A state that cannot be read or cannot be used, a lost lock, or someone who keeps writing it: nothing may be
+    /// changed then.
+    pub async fn claim(
+        cluster: &Cluster,
+        lock: &HeldLock,
+        namespace: &str,
+        root: &Root,
+        run: &str,
+    ) -> Result<(Self, Prior), RunError> {
+        match Self::claim_damaged(cluster, lock, namespace, root, run).await? {
             (store, prior, None) => Ok((store, prior)),
             (_, _, Some(damage)) => Err(RunError::State(damage)),
         }
     }
 
-    /// Reads the state to put another in its place: one that cannot be used counts as empty, and its damage is told.
+    /// Claims the state to put another in its place: one that cannot be used counts as empty, and its damage is told.
     ///
     /// # Errors
     ///
-    /// A state that cannot be read, or that is another root's: that one is never replaced.
-    pub async fn open_damaged(
+    /// As for [`Store::claim`], but for the damage; a state that is another root's is never replaced.
+    pub async fn claim_damaged(
         cluster: &Cluster,
+        lock: &HeldLock,
         namespace: &str,
         root: &Root,
         run: &str,
     ) -> Result<(Self, Prior, Option<StateError>), RunError> {
-        let name = || format!("{namespace}/{}", root.state_name());
-        let stored = cluster.read_state(namespace, root).await;
-        let stored = stored.map_err(|source| RunError::ReadState { name: name(), source })?;
-        let (prior, damage) = match &stored {
-            Some(state) => match Prior::read(&state.data, &state.annotations, root) {
-                Ok(prior) => (prior, None),
-                Err(error @ StateError::OtherRoot { .. }) => return Err(RunError::State(error)),
-                Err(damage) => (Prior::unreadable(), Some(damage)),
-            },
-            None => (Prior::absent(), None),
-        };
-        let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
-        Ok((Self { cluster, namespace, root: root.clone(), run, stored }, prior, damage))
+        let place = Place { cluster, namespace, root, run };
+        for _ in 0..TRIES {
+            match place.name_run(lock, place.read_head().await?).await {
+                Ok(stored) => return Self::load(place, stored).await,
+                // A write of an earlier run landed: the state to go on from is that one.
+                Err(StateWriteError::Conflict) => {}
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Err(RunError::WriteState(StateWriteError::Conflict))
     }
 
     /// The commit that the root was last finalized at, where the record can be believed. Read without the lock.
@@ -63,7 +102,7 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub async fn peek_ledger(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Option<String>, RunError> {
-        let (_, prior) = Self::open(cluster, namespace, root, "").await?;
+        let (_, prior) = Self::open(cluster, namespace, root).await?;
         Ok(match prior.ledger {
             Ledger::Current(commit) => Some(commit),
             Ledger::Stale => None,
@@ -79,27 +118,103 @@ impl Store {
         self.write(lock, &pending.payload(), &Ledger::Stale).await
     }
 
-    /// Phase two: records what the run left behind, as finalized.
+    /// Phase two: records what the run left behind, as finalized. Shards that are not needed any more are deleted.
     ///
     /// # Errors
     ///
     /// As in phase one; the state of phase one then stands, and the next run goes on from it.
     pub async fn finalize(mut self, lock: &HeldLock, payload: &Payload, ledger: &Ledger) -> Result<(), RunError> {
-        self.write(lock, payload, ledger).await
+        self.write(lock, payload, ledger).await?;
+        if let Some(head) = self.stored.as_ref().filter(|_| self.has_shards()) {
+            // What stays is collected by a later run: the state is finalized without it.
+            self.place().collect(lock, head, &self.referred).await;
+        }
+        Ok(())
     }
 
+    /// What a read state means, with its shards; damage in either is told apart.
+    async fn load(
+        place: Place<'_>,
+        stored: Option<StoredState>,
+    ) -> Result<(Self, Prior, Option<StateError>), RunError> {
+        let mut referred = BTreeSet::new();
+        let (prior, damage) = match &stored {
+            None => (Prior::absent(), None),
+            Some(state) => match place.payload(state).await {
+                Ok((payload, digests)) => {
+                    referred = digests;
+                    (Prior::of(payload, &state.data, &state.annotations), None)
+                }
+                Err(RunError::State(error @ StateError::OtherRoot { .. })) => return Err(RunError::State(error)),
+                Err(RunError::State(damage)) => (Prior::unreadable(), Some(damage)),
+                Err(error) => return Err(error),
+            },
+        };
+        let Place { cluster, namespace, root, run } = place;
+        let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
+        Ok((Self { cluster, namespace, root: root.clone(), run, stored, referred }, prior, damage))
+    }
+
+    /// Writes what the head is to refer to, then the head.
     async fn write(&mut self, lock: &HeldLock, payload: &Payload, ledger: &Ledger) -> Result<(), RunError> {
-        let data = codec::encode(payload);
-        let notes = annotations(&self.root, &data, &self.run, ledger);
+        let (data, mut shards) = codec::encode_all(payload).map_err(RunError::State)?;
+        let mut notes = annotations(&self.root, &data, &self.run, ledger);
+        let referred: BTreeSet<String> = shards.iter().map(|shard| shard.digest.clone()).collect();
+        if !shards.is_empty() || self.has_shards() {
+            // It stays, so that every later run looks for what this one may leave behind.
+            notes.insert(SHARDS_ANNOTATION.to_owned(), "true".to_owned());
+        }
+        shards.retain(|shard| !self.referred.contains(&shard.digest));
+        self.place().write(lock, &shards).await?;
         let previous = self.stored.as_ref();
         let written = self.cluster.write_state(lock, &self.namespace, &self.root, &data, &notes, previous).await;
-        match written {
-            Ok(stored) => {
-                self.stored = Some(stored);
-                Ok(())
-            }
-            Err(StateWriteError::LockLost) => Err(RunError::LockLost(None)),
-            Err(error) => Err(RunError::WriteState(error)),
+        self.stored = Some(written.map_err(unwritten)?);
+        self.referred = referred;
+        Ok(())
+    }
+
+    /// Whether there may be shards.
+    fn has_shards(&self) -> bool {
+        let annotated = |stored: &StoredState| stored.annotations.contains_key(SHARDS_ANNOTATION);
+        !self.referred.is_empty() || self.stored.as_ref().is_some_and(annotated)
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { cluster: &self.cluster, namespace: &self.namespace, root: &self.root, run: &self.run }
+    }
+}
+
+impl Place<'_> {
+    async fn read_head(self) -> Result<Option<StoredState>, RunError> {
+        let stored = self.cluster.read_state(self.namespace, self.root).await;
+        stored.map_err(|source| self.unread(&self.root.state_name(), source))
+    }
+
+    /// Writes the run's name into a head of shards.
+    async fn name_run(
+        self,
+        lock: &HeldLock,
+        stored: Option<StoredState>,
+    ) -> Result<Option<StoredState>, StateWriteError> {
+        let Some(head) = stored.as_ref().filter(|stored| matches!(self.recorded(stored), Ok(Recorded::Sharded(_))))
+        else {
+            return Ok(stored);
+        };
+        let mut notes = head.annotations.clone();
+        notes.insert(RUN_ANNOTATION.to_owned(), self.run.to_owned());
+        self.cluster.write_state(lock, self.namespace, self.root, &head.data, &notes, Some(head)).await.map(Some)
+    }
+
+    /// What a stored state says, and the shards that it says it in.
+    async fn payload(self, stored: &StoredState) -> Result<(Payload, BTreeSet<String>), RunError> {
+        match self.recorded(stored).map_err(RunError::State)? {
+            Recorded::Whole(payload) => Ok((payload, BTreeSet::new())),
+            Recorded::Sharded(head) => Ok((self.read(&head).await?, head.digests())),
         }
+    }
+
+    fn recorded(self, stored: &StoredState) -> Result<Recorded, StateError> {
+        codec::check_root(&stored.annotations, self.root)?;
+        codec::read(&stored.data, self.root)
     }
 }

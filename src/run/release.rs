@@ -40,7 +40,7 @@ pub async fn release(
     keys: &BTreeSet<ObjectKey>,
     interrupt: &Interrupt,
 ) -> Result<Released, RunError> {
-    let (store, prior) = Store::open(cluster, namespace, root, run).await?;
+    let (store, prior) = Store::claim(cluster, lock, namespace, root, run).await?;
     let recorded = prior.entries.keys();
     if let Some(key) = keys.iter().find(|key| !recorded.contains(key)) {
         return Err(RunError::Unknown(format!("{key} is not recorded for root {root}: see `ktor state list`")));

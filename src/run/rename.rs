@@ -56,7 +56,7 @@ pub async fn rename_project(
 ) -> Result<Renamed, RunError> {
     let RenameRequest { namespace, renaming, run } = request;
     let root = &Root::new(renaming.from.root());
-    let (mut store, mut prior) = Store::open(cluster, namespace, root, run).await?;
+    let (mut store, mut prior) = Store::claim(cluster, lock, namespace, root, run).await?;
     let (observed, unlisted) = sweep(cluster, &mut prior, &[root]).await?;
     let within = |entries: &Entries, name| entries.projects().any(|project| project.is_within(name));
     if !within(&prior.entries, &renaming.from) && !within(&prior.entries, &renaming.to) {
@@ -86,8 +86,8 @@ pub async fn rename_root(
 ) -> Result<Renamed, RunError> {
     let RenameRequest { namespace, renaming, run } = request;
     let (old, new) = (&Root::new(renaming.from.root()), &Root::new(renaming.to.root()));
-    let (mut old_store, mut prior) = Store::open(cluster, namespace, old, run).await?;
-    let (mut new_store, mut target) = Store::open(cluster, namespace, new, run).await?;
+    let (mut old_store, mut prior) = Store::claim(cluster, old_lock, namespace, old, run).await?;
+    let (mut new_store, mut target) = Store::claim(cluster, new_lock, namespace, new, run).await?;
     let (observed, unlisted) = sweep(cluster, &mut prior, &[old, new]).await?;
     let moved = renaming.renamed(&prior.entries);
     let mut present = target.entries.clone();

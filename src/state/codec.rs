@@ -9,7 +9,9 @@ use flate2::write::GzEncoder;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::payload::Payload;
+use super::payload::{Entries, Payload};
+use super::shard::{self, Head, Shard};
+use crate::object::ident::Ident;
 use crate::object::mark::Root;
 
 /// The Secret's type.
@@ -25,6 +27,8 @@ pub const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
 
 /// Decompressed, a state is never larger: a Secret holds 1 MiB, and idents compress no better than this.
 const LARGEST: u64 = 64 * 1024 * 1024;
+/// A state that takes more bytes in its Secret is written in shards. The Secret may hold 1 MiB.
+const LARGEST_WHOLE: usize = 900 * 1024;
 
 /// A state that cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +58,34 @@ pub enum StateError {
         "the state cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
     )]
     Malformed(#[source] serde_json::Error),
+    /// A head lists what no run writes.
+    #[error(
+        "the state's list of shards cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
+    WrongHead,
+    /// A shard is not there, and the head that refers to it does not change.
+    #[error(
+        "the state's shard {0} is missing: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
+    MissingShard(String),
+    /// A shard holds something else than its digest says, or belongs to someone else.
+    #[error(
+        "the state's shard {0} is damaged: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
+    OtherContent(String),
+    /// More than a state can hold.
+    #[error("the state has more objects than one root can record: divide the root")]
+    TooManyObjects,
     /// An entry names a project of another root.
     #[error(
         "the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild --replace-damaged`"
     )]
     ForeignProject(String),
+    /// An entry names an object that no server can have.
+    #[error(
+        "the state records {0:?}, which no server can have: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
+    )]
+    ImpossibleEntry(String),
     /// Marked objects are live, yet there is no state.
     #[error(
         "there is no state for root {root}, yet {count} live objects carry its mark: restore the state, or rebuild it \
@@ -74,38 +101,97 @@ pub enum StateError {
 
 /// Encodes a payload.
 pub fn encode(payload: &Payload) -> Vec<u8> {
-    // Writing to memory and serializing maps with text keys cannot fail; an empty state would be refused on reading.
-    let json = serde_json::to_vec(payload).unwrap_or_default();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(&json).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
+    // Serializing maps with text keys cannot fail; an empty state would be refused on reading.
+    gzip(&serde_json::to_vec(payload).unwrap_or_default())
 }
 
-/// Decodes a payload and holds it to its root.
+/// Encodes a payload as its Secret is to hold it: whole, or as a head and the shards to write before it.
 ///
 /// # Errors
 ///
-/// A payload that is damaged, too large, of another version or with another root's projects.
-pub fn decode(data: &[u8], root: &Root) -> Result<Payload, StateError> {
+/// More objects than any reader would accept.
+pub fn encode_all(payload: &Payload) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
+    let json = serde_json::to_vec(payload).unwrap_or_default();
+    if json.len() as u64 <= LARGEST {
+        let whole = gzip(&json);
+        if whole.len() <= LARGEST_WHOLE {
+            return Ok((whole, Vec::new()));
+        }
+    }
+    drop(json);
+    let (head, shards) = shard::split(payload)?;
+    Ok((gzip(&serde_json::to_vec(&head).unwrap_or_default()), shards))
+}
+
+pub(super) fn gzip(json: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    encoder.write_all(json).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+/// Decompresses no more than `largest` bytes.
+pub(super) fn gunzip(data: &[u8], largest: u64) -> Result<Vec<u8>, StateError> {
+    let mut json = Vec::new();
+    MultiGzDecoder::new(data).take(largest + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
+    if json.len() as u64 > largest { Err(StateError::TooLarge) } else { Ok(json) }
+}
+
+/// What a state's Secret holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// The state itself.
+    Whole(Payload),
+    /// Where its parts are.
+    Sharded(Head),
+}
+
+impl Recorded {
+    /// Whether the run that wrote it came to its end.
+    pub fn finalized(&self) -> bool {
+        match self {
+            Self::Whole(payload) => payload.finalized,
+            Self::Sharded(head) => head.finalized(),
+        }
+    }
+}
+
+/// Reads what a state's Secret holds, and holds it to its root.
+///
+/// # Errors
+///
+/// What is damaged, too large, of an unknown version or with another root's projects; a head that no run wrote.
+pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: String,
     }
-    let mut json = Vec::new();
-    MultiGzDecoder::new(data).take(LARGEST + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
-    if json.len() as u64 > LARGEST {
-        return Err(StateError::TooLarge);
-    }
+    let json = gunzip(data, LARGEST)?;
     let Versioned { version } = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-    if version != "1" {
-        return Err(StateError::UnknownVersion(version));
+    match version.as_str() {
+        "1" => whole(&json, root).map(Recorded::Whole),
+        "2" => serde_json::from_slice::<Head>(&json).map_err(StateError::Malformed)?.check().map(Recorded::Sharded),
+        _ => Err(StateError::UnknownVersion(version)),
     }
-    let payload: Payload = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-    let projects = payload.resources.projects().chain(payload.pending.projects());
-    let foreign = projects.into_iter().find(|project| project.root() != *root.segment()).map(ToString::to_string);
-    match foreign {
-        Some(foreign) => Err(StateError::ForeignProject(foreign)),
-        None => Ok(payload),
+}
+
+fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
+    let payload: Payload = serde_json::from_slice(json).map_err(StateError::Malformed)?;
+    check_entries(&payload.resources, root)?;
+    check_entries(&payload.pending, root)?;
+    Ok(payload)
+}
+
+/// Refuses another root's projects, and objects that no server can have.
+pub(super) fn check_entries(entries: &Entries, root: &Root) -> Result<(), StateError> {
+    if let Some(foreign) = entries.projects().find(|project| project.root() != *root.segment()) {
+        return Err(StateError::ForeignProject(foreign.to_string()));
+    }
+    match entries.iter().find(|(_, ident)| !ident.is_possible()) {
+        Some((_, Ident { key, .. })) => {
+            let shown: String = key.to_string().chars().take(200).collect();
+            Err(StateError::ImpossibleEntry(shown))
+        }
+        None => Ok(()),
     }
 }
 
@@ -159,7 +245,7 @@ mod tests {
         ] {
             let encoded = secret.lines().find_map(|line| line.strip_prefix("  state: ")).unwrap();
             let data = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
-            let payload = decode(&data, &root()).unwrap();
+            let Ok(Recorded::Whole(payload)) = read(&data, &root()) else { panic!("not whole") };
             assert!(payload.finalized && payload.pending.is_empty());
             assert_eq!(serde_json::to_string(&payload).unwrap(), json.trim_end());
             let mut ours = String::new();
@@ -168,26 +254,61 @@ mod tests {
         }
     }
 
+    fn refuses(data: &[u8], expected: &str) {
+        let error = read(data, &root()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.len() < 600, "{} bytes of error", error.len());
+    }
+
     #[test]
-    fn o6_o10_what_is_no_state_is_refused_with_what_to_do() {
-        let check = |data: &[u8], expected: &str| {
-            let error = decode(data, &root()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        };
+    fn o6_what_is_no_state_is_refused_with_what_to_do() {
         let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
-        assert!(decode(&good, &root()).is_ok());
-        check(&good[..good.len() - 9], "damaged: rebuild it");
-        check(b"no gzip", "damaged: rebuild it");
-        check(&gzip(br#"{"version":"2"}"#), "version \"2\"");
-        check(&gzip(br#"{"version":1}"#), "cannot be understood");
-        check(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
-        check(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
-        check(&gzip(br#"{"finalized":true,"pending":{},"resources":{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]},"version":"1"}"#), "\"other.a\"");
-        check(
+        assert!(matches!(read(&good, &root()), Ok(Recorded::Whole(_))));
+        refuses(b"no gzip", "damaged: rebuild it");
+        refuses(&gzip(br#"{"version":"3"}"#), "version \"3\"");
+        refuses(&gzip(br#"{"version":1}"#), "cannot be understood");
+        refuses(&gzip(br#"{"finalized":true,"pending":{},"resources":{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]},"version":"1"}"#), "\"other.a\"");
+        refuses(
             &gzip(br#"{"finalized":true,"pending":{},"resources":{"demo/x":[]},"version":"1"}"#),
             "cannot be understood",
         );
         let other = [(ROOT_ANNOTATION.to_owned(), "other".to_owned())].into();
         assert!(matches!(check_root(&other, &root()), Err(StateError::OtherRoot { .. })));
+    }
+
+    #[test]
+    fn o10_bombs_and_cut_payloads_are_refused_in_bounded_memory() {
+        let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
+        for cut in 1..good.len() {
+            refuses(&good[..good.len() - cut], "rebuild it");
+        }
+        refuses(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
+        refuses(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
+        // Many members, one after another, are one payload: 20 GiB here, if all of it were unpacked.
+        let member = gzip(&vec![b' '; 64 << 20]);
+        assert!(member.len() < 512 * 1024);
+        refuses(&member.repeat(320), "larger than 64 MiB");
+        let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        refuses(&gzip(deep.as_bytes()), "cannot be understood");
+    }
+
+    #[test]
+    fn o10_hostile_entries_are_refused_and_shown_short() {
+        let state = |field: &str, value: &str| {
+            let mut ident = serde_json::json!({"group": "apps", "kind": "Deployment", "name": "a", "namespace": "b", "version": "v1"});
+            ident[field] = value.into();
+            let payload =
+                serde_json::json!({"finalized": true, "pending": {"demo": [ident]}, "resources": {}, "version": "1"});
+            gzip(payload.to_string().as_bytes())
+        };
+        for field in ["group", "kind", "name", "namespace", "version"] {
+            assert!(read(&state(field, "system:a-b.c"), &root()).is_ok(), "{field}");
+            for hostile in ["..", "../../nodes", "a/b", "%2e%2e", "a\nb", "\u{1b}[2J", &"x".repeat(10 << 20)] {
+                refuses(&state(field, hostile), "which no server can have");
+            }
+        }
+        for field in ["kind", "name", "version"] {
+            refuses(&state(field, ""), "which no server can have");
+        }
     }
 }

@@ -6,4 +6,5 @@ pub mod codec;
 pub mod inspect;
 pub mod payload;
 pub mod rename;
+pub mod shard;
 pub mod transition;

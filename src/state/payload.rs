@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::object::ident::{Ident, ObjectKey};
+use crate::object::ident::{Ident, IdentRef, ObjectKey};
 use crate::project::path::ProjectPath;
 
 /// Objects by owning project: key to the API version it was last written with.
 ///
 /// One key may stand under two projects: after a move that a crash interrupted, both are true until one is settled.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<ProjectPath, Vec<Ident>>", into = "BTreeMap<ProjectPath, Vec<Ident>>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<ProjectPath, Vec<Ident>>")]
 pub struct Entries {
     by_project: BTreeMap<ProjectPath, BTreeMap<ObjectKey, String>>,
 }
@@ -25,8 +25,9 @@ impl Entries {
 
     /// Adds every entry of `other`.
     pub fn union(&mut self, other: &Self) {
-        for (project, ident) in other.iter() {
-            self.insert(project, &ident);
+        for (project, objects) in &other.by_project {
+            let ours = self.by_project.entry(project.clone()).or_default();
+            ours.extend(objects.iter().map(|(key, version)| (key.clone(), version.clone())));
         }
     }
 
@@ -95,12 +96,18 @@ impl From<BTreeMap<ProjectPath, Vec<Ident>>> for Entries {
     }
 }
 
-impl From<Entries> for BTreeMap<ProjectPath, Vec<Ident>> {
-    fn from(entries: Entries) -> Self {
-        let list = |objects: BTreeMap<ObjectKey, String>| {
-            objects.into_iter().map(|(key, version)| Ident { key, version }).collect()
-        };
-        entries.by_project.into_iter().map(|(project, objects)| (project, list(objects))).collect()
+impl Serialize for Entries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.by_project.iter().map(|(project, objects)| (project, Objects(objects))))
+    }
+}
+
+/// The objects of one project, as a list.
+struct Objects<'a>(&'a BTreeMap<ObjectKey, String>);
+
+impl Serialize for Objects<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(key, version)| IdentRef { key, version }))
     }
 }
 

@@ -55,14 +55,9 @@ impl Prior {
         Self { entries: Entries::default(), start: Start::Unsettled, ledger: Ledger::Stale, exists: true }
     }
 
-    /// Reads a recorded state.
-    ///
-    /// # Errors
-    ///
-    /// A state that cannot be used; nothing may be changed then.
-    pub fn read(data: &[u8], annotations: &BTreeMap<String, String>, root: &Root) -> Result<Self, StateError> {
-        codec::check_root(annotations, root)?;
-        let Payload { finalized, pending, resources, version: Version::One } = codec::decode(data, root)?;
+    /// What a payload means that was read from this Secret and, where it is sharded, from its shards.
+    pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>) -> Self {
+        let Payload { finalized, pending, resources, version: Version::One } = payload;
         let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == codec::digest(data));
         let settled = finalized && ours;
         let ledger = match annotations.get(LEDGER_ANNOTATION) {
@@ -72,7 +67,7 @@ impl Prior {
         let mut entries = resources;
         entries.union(&pending);
         let start = if settled { Start::Settled } else { Start::Unsettled };
-        Ok(Self { entries, start, ledger, exists: true })
+        Self { entries, start, ledger, exists: true }
     }
 
     /// Adds what a sweep found live with our mark.
@@ -226,7 +221,7 @@ mod tests {
             resources: entries(&[("demo.a", "old")]),
             ..Payload::default()
         };
-        let prior = Prior::read(&codec::encode(&payload), &BTreeMap::new(), &root()).unwrap();
+        let prior = Prior::of(payload.clone(), &codec::encode(&payload), &BTreeMap::new());
         assert_eq!(prior.start, Start::Unsettled);
         assert_eq!(
             prior.begin(Entries::default()).payload().resources,
@@ -272,7 +267,7 @@ mod tests {
             if tamper {
                 notes.insert(DIGEST_ANNOTATION.into(), "00".into());
             }
-            let prior = Prior::read(&data, &notes, &root()).unwrap();
+            let prior = Prior::of(payload, &data, &notes);
             (prior.start, prior.ledger)
         };
         assert_eq!(check(true, true, false), (Start::Settled, Ledger::Current("c0".into())));

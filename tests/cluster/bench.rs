@@ -14,6 +14,7 @@ use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
 use crate::support::controlplane::{ControlPlane, User};
+use crate::support::profile;
 
 /// A project in a temporary directory, and the shared control plane.
 pub struct Bench {
@@ -62,9 +63,19 @@ impl Bench {
         Self::of_root(&format!("{begins}-{}-{number}", std::process::id()))
     }
 
+    /// A project on a control plane of its own, for what would disturb all others on it.
+    pub fn alone(root: &str) -> Self {
+        let plane = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
+        // It ends with the process.
+        Self::on(Box::leak(Box::new(plane)), root)
+    }
+
     /// A project of exactly this root.
     pub fn of_root(root: &str) -> Self {
-        let plane = ControlPlane::shared();
+        Self::on(ControlPlane::shared(), root)
+    }
+
+    fn on(plane: &'static ControlPlane, root: &str) -> Self {
         let bench = Self {
             plane,
             directory: tempfile::tempdir().unwrap(),
@@ -109,6 +120,7 @@ impl Bench {
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
+            .envs(profile())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.path())
             .env("USER", "tester")
@@ -127,10 +139,19 @@ impl Bench {
 
     /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
     pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
+        self.spawn_example("ktor-brief", arguments)
+    }
+
+    /// Runs the program that waits a few seconds alone for what is being deleted.
+    pub fn impatient(&self, arguments: &[&str]) -> Ran {
+        Self::finished(self.spawn_example("ktor-impatient", arguments))
+    }
+
+    fn spawn_example(&self, name: &str, arguments: &[&str]) -> Child {
         let ktor = Path::new(env!("CARGO_BIN_EXE_ktor"));
-        let brief = ktor.with_file_name("examples").join("ktor-brief");
-        assert!(brief.is_file(), "no {}: build it with `cargo build --example ktor-brief`", brief.display());
-        self.command(&brief, arguments).spawn().unwrap()
+        let example = ktor.with_file_name("examples").join(name);
+        assert!(example.is_file(), "no {}: build it with `cargo build --example {name}`", example.display());
+        self.command(&example, arguments).spawn().unwrap()
     }
 
     /// Runs the binary.

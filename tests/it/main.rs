@@ -8,6 +8,7 @@ mod cluster;
 mod controlplane;
 mod forge;
 mod git;
+mod mutants;
 mod packaging;
 mod plan;
 mod report;

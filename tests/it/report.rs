@@ -188,13 +188,15 @@ fn a7_an_incomplete_apply_names_what_failed_first() {
     let outcome = incomplete();
     let error = Some("apply demo: 2 objects failed");
     insta::assert_snapshot!(markdown::outcome(&plan, &outcome, &heading(), error, Budget::COMMENT).text);
-    insta::assert_snapshot!(terminal::outcome(&outcome, Style::Plain), @r"
+    insta::assert_snapshot!(terminal::outcome(&plan, &outcome, Style::Plain), @r"
     namespace/till created
     deployment.apps/web configured (shop)
     deployment.apps/api failed (shop): spec.replicas: must not be negative
     job.batch/seed failed (shop): deadline exceeded
     ingress.networking.k8s.io/web skipped (shop): needs Service shop/web
-    1 created, 1 configured, 2 failed, 1 skipped; 1 unchanged.
+    persistentvolumeclaim/books kept (shop): its annotation kubernator.io/cleanup says so
+    note: An apply of this root is in progress, by demo run 12.
+    1 created, 1 configured, 2 failed, 1 skipped, 1 kept; 1 unchanged.
     ");
 }
 
@@ -499,7 +501,8 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
             message: Some(text.to_owned()),
         };
         let outcome = Outcome { applied: vec![object], cleaned: vec![] };
-        for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&outcome, Style::Plain)] {
+        for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&plan, &outcome, Style::Plain)]
+        {
             for line in report.lines() {
                 assert!(!line.trim_start().starts_with("::"), "{line}");
                 assert!(!line.contains("##["), "{line}");

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use crate::support::controlplane::act;
 use crate::support::github::{REPOSITORY, TOKEN};
+use crate::support::profile;
 use crate::support::repository::TestRepository;
 use crate::support::story::{Event, Story};
 
@@ -58,6 +59,7 @@ fn run(story: &Story, event: &Event, name: &str) -> Output {
     command.arg("-e").arg(payload).args(["-s", &format!("GITHUB_TOKEN={TOKEN}")]);
     command.args(env("GITHUB_API_URL", &story.forge.url())).args(env("GITHUB_SERVER_URL", &story.forge.server_url()));
     command.args(env("KTOR_BIN", env!("CARGO_BIN_EXE_ktor")));
+    command.args(profile().into_iter().flat_map(|(name, file)| env(name, file.to_str().unwrap())));
     command.args(env("KUBECONFIG", story.kubeconfig().to_str().unwrap()));
     command.env_clear().current_dir(story.origin.top());
     command.env("PATH", elsewhere.environment().get("PATH").unwrap()).env("HOME", elsewhere.home());

@@ -1,8 +1,10 @@
 //! What the proxy does to a run's requests, decided act by act.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use http::Method;
 
 use super::dice::Dice;
@@ -78,12 +80,13 @@ impl Script {
         self.recorder.journal().iter().filter(|entry| is_change(entry)).count()
     }
 
-    /// Waits until the request that stood at the gate was answered, whatever the answer.
-    pub fn landed(&self) {
-        let Act::Ambush { held: Some(held), .. } = locked(&self.state).act else { return };
+    /// Waits until the request that stood at the gate was answered, whatever the answer, and returns it.
+    pub fn landed(&self) -> Option<Entry> {
+        let Act::Ambush { held: Some(held), .. } = locked(&self.state).act else { return None };
         for _ in 0..400 {
-            if self.recorder.journal()[held].status.is_some() {
-                return;
+            let entry = self.recorder.journal().swap_remove(held);
+            if entry.status.is_some() {
+                return Some(entry);
             }
             std::thread::sleep(Duration::from_millis(25));
         }
@@ -129,6 +132,17 @@ impl State {
 /// Whether a request changes anything beside locks.
 pub fn is_change(entry: &Entry) -> bool {
     entry.persists() && !is_lease(entry)
+}
+
+/// Whether a request was the last one of a run that came to its end: it wrote the state as finalized.
+pub fn is_finalizing(entry: &Entry) -> bool {
+    let body: Option<serde_json::Value> = serde_json::from_slice(&entry.body).ok();
+    let data = body
+        .and_then(|body| base64::engine::general_purpose::STANDARD.decode(body.pointer("/data/state")?.as_str()?).ok());
+    let mut text = String::new();
+    let state = data.and_then(|data| flate2::read::GzDecoder::new(data.as_slice()).read_to_string(&mut text).ok());
+    let is_written = entry.status.is_some_and(|status| status.is_success());
+    is_written && state.is_some() && text.contains(r#""finalized":true"#)
 }
 
 /// Whether a request is about a lock.

@@ -70,6 +70,14 @@ impl Tree {
         paths.collect()
     }
 
+    /// The manifest of a desired object.
+    pub fn manifest(self, path: &str) -> Value {
+        let name = path.rsplit('/').next().unwrap();
+        let files = self.files();
+        let (_, text) = files.iter().find(|(file, _)| file[2..].starts_with(name)).unwrap();
+        serde_json::from_str(text).unwrap()
+    }
+
     /// The project whose mark an object of this tree carries.
     pub fn project_of(self, path: &str) -> &'static str {
         let name = path.rsplit('/').next().unwrap();

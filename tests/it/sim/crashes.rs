@@ -93,7 +93,7 @@ pub fn beginning() -> World {
 }
 
 /// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are it.
-async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
+pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
     let site = Site::new(past.world.clone());
     site.watch_moments();
     drop(run(&site, forest, &Run::of(format!("run-{level}"), choice)).await);

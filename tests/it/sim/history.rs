@@ -1,7 +1,7 @@
 //! Runs on the simulated site, one after another, and what has to hold when they are over.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ktor_action::cluster::lock::LockRequest;
@@ -64,7 +64,10 @@ fn request(run: &Run) -> RunRequest {
 
 /// Makes a run.
 pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
-    let (cluster, count) = site.connect(&run.name, run.fates.clone());
+    let (interrupter, interrupt) = interrupt::pair();
+    let interrupter = Arc::new(interrupter);
+    let interrupts = run.interrupt.map(|at| (at, Arc::clone(&interrupter)));
+    let (cluster, count) = site.connect(&run.name, Fates { interrupt: interrupts, ..run.fates.clone() });
     let lock = LockRequest {
         namespace: "kubernator-system".to_owned(),
         root: root(),
@@ -72,35 +75,12 @@ pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
         timeout: Duration::from_secs(3600),
         run_url: None,
     };
-    let (interrupter, interrupt) = interrupt::pair();
     let request = request(run);
-    let mut told = |_: &_| {};
-    let reconciled = reconcile(&cluster, &lock, &request, forest.sources(run.choice.tree), &interrupt, &mut told);
-    let result = match run.interrupt {
-        None => reconciled.await,
-        Some(at) => {
-            let mut reconciled = Box::pin(reconciled);
-            let reached = reach(&count, at);
-            tokio::select! {
-                biased;
-                ended = &mut reconciled => ended,
-                () = reached => {
-                    interrupter.interrupt();
-                    reconciled.await
-                }
-            }
-        }
-    };
+    let sources = forest.sources(run.choice.tree);
+    let result = reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await;
     drop(interrupter);
     let requests = *count.lock().unwrap();
     Ended { result, requests }
-}
-
-/// Resolves when so many requests were made.
-async fn reach(count: &Arc<Mutex<usize>>, at: usize) {
-    while *count.lock().unwrap() <= at {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Plans, which has to write nothing, and says what it would change.

@@ -8,9 +8,11 @@
 mod agreement;
 mod choice;
 mod crashes;
+mod hands;
 mod history;
 mod invariant;
 mod model;
+mod random;
 mod script;
 mod site;
 mod stories;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{Method, Request as Wired, Response};
 use jiff::{SignedDuration, Timestamp};
 use ktor_action::cluster::{Cluster, Settings};
+use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -46,6 +47,22 @@ pub enum Fate {
     StalledAnswer(Arc<Notify>),
 }
 
+/// What someone else does to the server.
+#[derive(Clone)]
+pub struct Hand(Arc<dyn Fn(&mut World, Timestamp) + Send + Sync>);
+
+impl Hand {
+    pub fn new(does: impl Fn(&mut World, Timestamp) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(does))
+    }
+}
+
+impl std::fmt::Debug for Hand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("someone else's hand")
+    }
+}
+
 /// An actor's end of the wire.
 #[derive(Clone, Debug, Default)]
 pub struct Fates {
@@ -53,6 +70,10 @@ pub struct Fates {
     pub at: BTreeMap<usize, Fate>,
     /// Before this request of the actor, what is on its way arrives.
     pub arrival: Option<usize>,
+    /// Before this request of the actor, someone else does something.
+    pub hand: Option<(usize, Hand)>,
+    /// As this request of the actor arrives, the actor is told to stop.
+    pub interrupt: Option<(usize, Arc<Interrupter>)>,
     /// Before this request of the actor, the other actor's stalled request goes on.
     pub wakes: Option<(usize, Arc<Notify>)>,
     /// How far the clock of the server that this actor talks to is ahead.
@@ -125,6 +146,18 @@ impl Site {
         site
     }
 
+    /// The same, where other sites left something under way, or arrived late and not looked at since.
+    pub fn going_on(world: World, flying: Option<Flying>, late: Vec<String>) -> Self {
+        let site = Self::with_flying(world, flying);
+        site.0.lock().unwrap().late = late;
+        site
+    }
+
+    /// Paths that late requests changed.
+    pub fn late(&self) -> Vec<String> {
+        self.0.lock().unwrap().late.clone()
+    }
+
     /// Keeps every moment at which the next actor may crash.
     pub fn watch_moments(&self) {
         self.0.lock().unwrap().moments = Some(Vec::new());
@@ -180,6 +213,9 @@ impl Site {
             *count += 1;
             *count - 1
         };
+        if let Some((_, interrupter)) = fates.interrupt.as_ref().filter(|(at, _)| *at == number) {
+            interrupter.interrupt();
+        }
         if let Some((_, wake)) = fates.wakes.as_ref().filter(|(at, _)| *at == number) {
             wake.notify_one();
             // Whoever was woken acts first.
@@ -190,6 +226,10 @@ impl Site {
             let mut inside = self.0.lock().unwrap();
             if fates.arrival == Some(number) {
                 inside.arrive();
+            }
+            if let Some((_, hand)) = fates.hand.as_ref().filter(|(at, _)| *at == number) {
+                let now = inside.now(0);
+                (hand.0)(&mut inside.world, now);
             }
             inside.leaves(name, &request, persists);
             inside.keep(number, &line, When::Before, None);

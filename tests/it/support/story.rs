@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::controlplane::{ControlPlane, User};
 use super::github::{FakeComment, FakeGitHub, FakePull, REPOSITORY, TOKEN};
+use super::profile;
 use super::repository::TestRepository;
 
 /// The pull request's number in the payloads.
@@ -155,7 +156,7 @@ impl Story {
         let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
         fs::write(&payload, event.payload.to_string()).unwrap();
         let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
-        ktor.arg("action").env_clear().current_dir(checkout.top());
+        ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
         ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),

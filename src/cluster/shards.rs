@@ -1,0 +1,227 @@
+//! The state's shards as raw Secrets: created once, never changed, kept alive, listed, deleted. What they mean is the
+//! domain's.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::apply::ObjectError;
+use super::connect::Cluster;
+use super::lock::HeldLock;
+use super::observe::ReadError;
+use super::request::{Call, Mode, escape};
+use super::store::{StateWriteError, annotations, secrets};
+use super::transport::{Answer, SendError};
+use crate::object::live::Live;
+
+/// The key of the Secret's data.
+const KEY: &str = "shard";
+
+/// The annotation that changes whenever a shard is used again.
+const USED: &str = "kubernator.io/ktor-run";
+
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// A shard to create.
+#[derive(Clone, Debug)]
+pub struct NewShard<'a> {
+    /// The Secret's name.
+    pub name: &'a str,
+    /// Its type.
+    pub secret_type: &'a str,
+    /// Its content.
+    pub data: &'a [u8],
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A shard as it is stored.
+#[derive(Clone)]
+pub struct StoredShard {
+    /// Its content, decoded from base64 and from nothing else; empty where it is missing.
+    pub data: Vec<u8>,
+    /// The Secret's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The Secret's type.
+    pub secret_type: String,
+    live: Live,
+}
+
+/// Where a listed shard stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedShard {
+    /// The Secret's name.
+    pub name: String,
+    uid: String,
+    resource_version: String,
+}
+
+/// Whether a shard was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there now, with this content.
+    New,
+    /// Some Secret of this name was there before.
+    Existed,
+}
+
+impl Cluster {
+    /// Reads a shard; nothing where the Secret or its namespace does not exist.
+    pub async fn read_shard(&self, namespace: &str, name: &str) -> Result<Option<StoredShard>, ReadError> {
+        let call = Call::get(format!("{}/{}", secrets(namespace), escape(name)));
+        let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
+        if answer.is_missing_object() {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(answer.read_error());
+        }
+        let live = answer.object().map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
+        let encoded = live.body.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
+        // What is no base64 is no shard's content either, and is refused as such.
+        let data = BASE64.decode(encoded.unwrap_or_default()).unwrap_or_default();
+        let secret_type = live.body.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Some(StoredShard { data, annotations: annotations(&live), secret_type, live }))
+    }
+
+    /// Creates a shard, unless there is a Secret of its name.
+    pub async fn create_shard(
+        &self,
+        lock: &HeldLock,
+        namespace: &str,
+        shard: &NewShard<'_>,
+    ) -> Result<Created, StateWriteError> {
+        let NewShard { name, secret_type, data, annotations, labels } = shard;
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace, "annotations": annotations, "labels": labels},
+            "type": secret_type,
+            "immutable": true,
+            "data": {KEY: BASE64.encode(data)},
+        });
+        let answer = self.change_shard(lock, Call::post(secrets(namespace), &secret)).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Created::New),
+            StatusCode::CONFLICT => Ok(Created::Existed),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    /// Gives a stored shard another resourceVersion, so that no deletion that was asked for before can take it.
+    ///
+    /// A conflict says that it is gone or was used by someone else: look again.
+    pub async fn keep_shard(
+        &self,
+        lock: &HeldLock,
+        namespace: &str,
+        shard: &StoredShard,
+        run: &str,
+    ) -> Result<(), StateWriteError> {
+        let mut secret = shard.live.body.clone();
+        secret["metadata"]["annotations"][USED] = json!(format!("{run} after {}", shard.live.resource_version()));
+        let name = secret.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let target = format!("{}/{}", secrets(namespace), escape(name));
+        let answer = self.change_shard(lock, Call::put(target, &secret)).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND => Err(StateWriteError::Conflict),
+            _ => Err(refused(&answer)),
+        }
+    }
+
+    /// Lists the Secrets with this label.
+    pub async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<ListedShard>, ReadError> {
+        let selector = escape(&format!("{}={}", label.0, label.1));
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let target = format!("{}?limit=500&labelSelector={selector}{next}", secrets(namespace));
+            let answer = self.wire.send(&Call::get(target).accepting(METADATA)).await;
+            let answer = answer.map_err(SendError::into_read_error)?;
+            if !answer.status.is_success() {
+                return Err(answer.read_error());
+            }
+            let page = answer.json().unwrap_or_default();
+            found.extend(page["items"].as_array().into_iter().flatten().filter_map(|item| {
+                let text = |field: &str| item["metadata"][field].as_str().map(str::to_owned);
+                Some(ListedShard { name: text("name")?, uid: text("uid")?, resource_version: text("resourceVersion")? })
+            }));
+            match page["metadata"]["continue"].as_str() {
+                Some(from) if !from.is_empty() => next = format!("&continue={}", escape(from)),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Deletes a shard, provided that it is the one that was listed and that nobody used it since.
+    pub async fn delete_shard(
+        &self,
+        lock: &HeldLock,
+        namespace: &str,
+        shard: &ListedShard,
+    ) -> Result<(), StateWriteError> {
+        let target = format!("{}/{}", secrets(namespace), escape(&shard.name));
+        let call = Call::delete(target, &shard.uid, &shard.resource_version, Mode::Real);
+        let answer = self.change_shard(lock, call).await?;
+        if answer.status.is_success() || answer.is_missing_object() { Ok(()) } else { Err(refused(&answer)) }
+    }
+
+    async fn change_shard(&self, lock: &HeldLock, call: Call) -> Result<Answer, StateWriteError> {
+        self.exchange(lock, call).await.map_err(|error| match error {
+            ObjectError::LockLost => StateWriteError::LockLost,
+            ObjectError::Refused(refusal) => StateWriteError::Refused(refusal),
+        })
+    }
+}
+
+fn refused(answer: &Answer) -> StateWriteError {
+    StateWriteError::Refused(answer.refusal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, hold};
+    use super::*;
+
+    const LABEL: (&str, &str) = ("kubernator.io/ktor-state-shard-of", "89e495e7941c");
+
+    fn shard() -> NewShard<'static> {
+        NewShard {
+            name: "s-1",
+            secret_type: "kubernator.io/project-state-shard",
+            data: b"content",
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn o5_a_shard_that_is_used_again_outlives_every_deletion_asked_for_before() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        assert_eq!(cluster.create_shard(&lock, "kube-state", &shard()).await, Ok(Created::New));
+        assert_eq!(cluster.create_shard(&lock, "kube-state", &shard()).await, Ok(Created::Existed));
+        let stale = cluster.list_shards("kube-state", LABEL).await.unwrap();
+        assert_eq!(cluster.list_shards("kube-state", (LABEL.0, "another")).await, Ok(Vec::new()));
+        let stored = cluster.read_shard("kube-state", "s-1").await.unwrap().unwrap();
+        assert_eq!(stored.data, b"content");
+        cluster.keep_shard(&lock, "kube-state", &stored, "run").await.unwrap();
+        // The same party keeps it again: that counts as well.
+        assert_eq!(
+            cluster.keep_shard(&lock, "kube-state", &stored, "run").await,
+            Err(StateWriteError::Conflict),
+            "it was looked at before the change"
+        );
+        assert!(cluster.delete_shard(&lock, "kube-state", &stale[0]).await.is_err());
+        let fresh = cluster.list_shards("kube-state", LABEL).await.unwrap();
+        assert_ne!(fresh, stale);
+        cluster.delete_shard(&lock, "kube-state", &fresh[0]).await.unwrap();
+        assert!(cluster.read_shard("kube-state", "s-1").await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,46 @@
+//! Objects that are served under two kinds: which desired object a live one is, whatever its key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observed::{Look, Observed};
+use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
+
+/// The desired objects by what tells that two keys mean one object.
+#[derive(Debug)]
+pub struct Twins<'a> {
+    by_uid: BTreeMap<&'a str, Vec<&'a ObjectKey>>,
+    /// The groups in which objects of a kind are desired.
+    groups: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Twins<'a> {
+    /// Looks at the desired objects as far as they were seen.
+    pub fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
+        let mut twins = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
+        for key in desired {
+            twins.groups.entry(&key.kind).or_default().insert(&key.group);
+            if let Some(uid) = observed.live(key).map(Live::uid).filter(|uid| !uid.is_empty()) {
+                twins.by_uid.entry(uid).or_default().push(key);
+            }
+        }
+        twins
+    }
+
+    /// The desired objects of other keys that are this live object.
+    pub fn others(&self, key: &ObjectKey, live: &Live) -> impl Iterator<Item = &'a ObjectKey> {
+        self.by_uid.get(live.uid()).into_iter().flatten().copied().filter(move |other| *other != key)
+    }
+
+    /// The keys of objects that are called the same in another group where its kind is desired: they may be this one.
+    pub fn namesakes(&self, key: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
+        let groups = self.groups.get(key.kind.as_str()).into_iter().flatten().filter(|group| **group != key.group);
+        groups.map(|group| ObjectKey { group: (*group).to_owned(), ..key.clone() })
+    }
+
+    /// A desired object that may be this one and could not be looked at.
+    pub fn unseen(&self, key: &ObjectKey, desired: &BTreeSet<&ObjectKey>, observed: &Observed) -> Option<ObjectKey> {
+        let is_unseen = |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Look::Live(_) | Look::Absent));
+        self.namesakes(key).find(|other| desired.contains(other) && is_unseen(other))
+    }
+}

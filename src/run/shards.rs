@@ -1,0 +1,124 @@
+//! A sharded state over one run: its shards are written before the head, read after it, and collected at the end.
+//!
+//! **Invariant:** a head never refers to a shard that a deletion under way can still take. A deletion names the uid and
+//! resourceVersion that its run saw; whoever uses a shard that its head did not refer to creates it or gives it another
+//! resourceVersion first. What the head refers to is never asked to be deleted.
+//!
+//! **Invariant:** a reader sees one head's payload or none. Shards are named by their content and never change, so what
+//! was read in full is what that head meant, whatever happened meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::HeldLock;
+use crate::cluster::observe::ReadError;
+use crate::cluster::shards::{Created, NewShard};
+use crate::cluster::store::{StateWriteError, StoredState};
+use crate::object::mark::Root;
+use crate::run::error::RunError;
+use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use crate::state::payload::Payload;
+use crate::state::shard::{Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, shard_name, verified};
+
+/// How often a shard that comes and goes is tried to be kept.
+const TRIES: usize = 5;
+
+/// Where a root's shards are, and who works with them.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) namespace: &'a str,
+    pub(super) root: &'a Root,
+    pub(super) run: &'a str,
+}
+
+impl Place<'_> {
+    /// Reads what a head refers to. Where a shard is missing, the head may be an old one.
+    pub(super) async fn read(self, head: &Head) -> Result<Payload, RunError> {
+        let digests = head.digests();
+        let mut reads = stream::iter(digests)
+            .map(|digest| async move {
+                let name = shard_name(self.root, &digest);
+                let read = self.cluster.read_shard(self.namespace, &name).await;
+                read.map(|shard| (digest, shard)).map_err(|source| (name, source))
+            })
+            .buffer_unordered(self.cluster.settings().concurrency);
+        let mut joining = Joining::new(head, self.root);
+        while let Some(read) = reads.next().await {
+            let (digest, shard) = read.map_err(|(name, source)| self.unread(&name, source))?;
+            let Some(shard) = shard else { continue };
+            let ours = shard.secret_type == SHARD_TYPE && codec::check_root(&shard.annotations, self.root).is_ok();
+            if !ours {
+                return Err(RunError::State(StateError::OtherContent(shard_name(self.root, &digest))));
+            }
+            joining.add(&digest, &shard.data).map_err(RunError::State)?;
+        }
+        joining.finish().map_err(RunError::State)
+    }
+
+    /// Writes shards, so that a head may refer to them.
+    pub(super) async fn write(self, lock: &HeldLock, shards: &[Shard]) -> Result<(), RunError> {
+        let writes: Vec<_> = shards.iter().map(|shard| self.write_one(lock, shard)).collect();
+        stream::iter(writes).buffer_unordered(self.cluster.settings().concurrency).try_collect().await
+    }
+
+    async fn write_one(self, lock: &HeldLock, shard: &Shard) -> Result<(), RunError> {
+        let name = shard_name(self.root, &shard.digest);
+        let annotations = [(ROOT_ANNOTATION, self.root.segment().as_str()), (RUN_ANNOTATION, self.run)];
+        let new = NewShard {
+            name: &name,
+            secret_type: SHARD_TYPE,
+            data: &shard.data,
+            annotations: annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            labels: BTreeMap::from([(SHARD_LABEL.to_owned(), self.root.hash().to_owned())]),
+        };
+        for _ in 0..TRIES {
+            match self.cluster.create_shard(lock, self.namespace, &new).await.map_err(unwritten)? {
+                Created::New => return Ok(()),
+                Created::Existed => {}
+            }
+            let found = self.cluster.read_shard(self.namespace, &name).await;
+            let Some(found) = found.map_err(|source| self.unread(&name, source))? else { continue };
+            verified(&shard.digest, &found.data)
+                .map_err(|_| RunError::State(StateError::OtherContent(name.clone())))?;
+            match self.cluster.keep_shard(lock, self.namespace, &found, self.run).await {
+                Ok(()) => return Ok(()),
+                Err(StateWriteError::Conflict) => {}
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Err(RunError::WriteState(StateWriteError::Conflict))
+    }
+
+    /// Deletes the shards that the head does not refer to, provided that the head still is the one of this version.
+    pub(super) async fn collect(self, lock: &HeldLock, head: &StoredState, referred: &BTreeSet<String>) {
+        let Ok(listed) = self.cluster.list_shards(self.namespace, (SHARD_LABEL, self.root.hash())).await else {
+            return;
+        };
+        let names: BTreeSet<String> = referred.iter().map(|digest| shard_name(self.root, digest)).collect();
+        let unused: Vec<_> = listed.into_iter().filter(|shard| !names.contains(&shard.name)).collect();
+        // After the list: whoever replaced the head since then may refer to what was listed.
+        match self.cluster.read_state(self.namespace, self.root).await {
+            Ok(Some(now)) if now == *head => {}
+            _ => return,
+        }
+        let deletions = unused.iter().map(|shard| self.cluster.delete_shard(lock, self.namespace, shard));
+        let deletions: Vec<_> = deletions.collect();
+        // One that was used again since, or cannot be deleted now, is looked at again by the next run.
+        stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).for_each(|_| async {}).await;
+    }
+
+    pub(super) fn unread(self, name: &str, source: ReadError) -> RunError {
+        RunError::ReadState { name: format!("{}/{name}", self.namespace), source }
+    }
+}
+
+/// What a failed write means for the run.
+pub(super) fn unwritten(error: StateWriteError) -> RunError {
+    match error {
+        StateWriteError::LockLost => RunError::LockLost(None),
+        error => RunError::WriteState(error),
+    }
+}

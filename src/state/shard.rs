@@ -1,0 +1,346 @@
+//! A state too large for one Secret: its entries in pieces that are named by their content, and a small head.
+//!
+//! Pure: writing the pieces before the head, and collecting those that no head refers to, is elsewhere.
+//!
+//! A piece ends where the hash of an entry says so, so a small change of the state changes few pieces.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::codec::{self, StateError, digest};
+use super::payload::{Entries, Payload, Version};
+use crate::object::ident::{Ident, ObjectKey};
+use crate::object::mark::Root;
+use crate::project::path::ProjectPath;
+
+/// The type of a shard's Secret.
+pub const SHARD_TYPE: &str = "kubernator.io/project-state-shard";
+/// The label that lists a root's shards. It is no mark of ownership: no sweep and no rebuild finds it.
+pub const SHARD_LABEL: &str = "kubernator.io/ktor-state-shard-of";
+/// The annotation on a head beside which shards may stand that it does not refer to.
+pub const SHARDS_ANNOTATION: &str = "kubernator.io/ktor-shards";
+
+/// No shard ends before it has so many bytes of JSON.
+const SMALLEST_PIECE: usize = 64 * 1024;
+/// A shard ends here at the latest. Even what does not compress then fits into a Secret.
+const LARGEST_PIECE: usize = 512 * 1024;
+/// One entry in so many ends a shard.
+const ENDS_ONE_IN: u16 = 2048;
+/// Decompressed, a shard is never larger.
+const LARGEST_SHARD: u64 = 2 * LARGEST_PIECE as u64;
+/// More shards than a million objects need, twice over.
+const MOST_SHARDS: usize = 8192;
+/// Decompressed, the shards of one state are never larger together: enough for a million objects, twice over.
+const LARGEST_SUM: usize = 512 * 1024 * 1024;
+
+/// A part of the entries, as a Secret holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// The SHA-256 of the JSON.
+    pub digest: String,
+    /// The gzip'ed JSON.
+    pub data: Vec<u8>,
+}
+
+/// What the state's own Secret holds where the entries stand in shards. Fields in the order of their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    finalized: bool,
+    shards: Lists,
+    version: HeadVersion,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Lists {
+    pending: Vec<String>,
+    resources: Vec<String>,
+}
+
+/// The version of a head: one that a reader of whole states refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum HeadVersion {
+    #[serde(rename = "2")]
+    Two,
+}
+
+impl Head {
+    /// Whether the run that wrote it came to its end.
+    pub fn finalized(&self) -> bool {
+        self.finalized
+    }
+
+    /// The digests of every shard that it refers to, each once.
+    pub fn digests(&self) -> BTreeSet<String> {
+        self.shards.pending.iter().chain(&self.shards.resources).cloned().collect()
+    }
+
+    /// Refuses lists that no run wrote: they would cost memory, or read something twice.
+    pub(super) fn check(self) -> Result<Self, StateError> {
+        let is_digest =
+            |text: &String| text.len() == 64 && text.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
+        for list in [&self.shards.pending, &self.shards.resources] {
+            if list.len() > MOST_SHARDS {
+                return Err(StateError::TooManyObjects);
+            }
+            if !list.iter().all(is_digest) || list.iter().collect::<BTreeSet<_>>().len() != list.len() {
+                return Err(StateError::WrongHead);
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The name of the Secret that holds a shard.
+pub fn shard_name(root: &Root, digest: &str) -> String {
+    format!("{}-{}", root.state_name(), digest.get(..32).unwrap_or(digest))
+}
+
+/// Splits a payload into a head and the shards that it refers to, each once.
+///
+/// # Errors
+///
+/// More than any reader would accept.
+pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
+    let mut shards = BTreeMap::new();
+    let mut sum = 0;
+    let mut list = |entries: &Entries| -> Vec<String> {
+        let mut digests = Vec::new();
+        for piece in pieces(entries) {
+            // Serializing maps with text keys cannot fail.
+            let json = serde_json::to_vec(&piece).unwrap_or_default();
+            let digest = digest(&json);
+            shards.entry(digest.clone()).or_insert_with(|| {
+                sum += json.len();
+                codec::gzip(&json)
+            });
+            digests.push(digest);
+        }
+        digests
+    };
+    let lists = Lists { pending: list(&payload.pending), resources: list(&payload.resources) };
+    if sum > LARGEST_SUM || lists.pending.len().max(lists.resources.len()) > MOST_SHARDS {
+        return Err(StateError::TooManyObjects);
+    }
+    let shards = shards.into_iter().map(|(digest, data)| Shard { digest, data }).collect();
+    Ok((Head { finalized: payload.finalized, shards: lists, version: HeadVersion::Two }, shards))
+}
+
+/// Cuts entries into pieces, where their content says so.
+fn pieces(entries: &Entries) -> Vec<Entries> {
+    let mut pieces = Vec::new();
+    let (mut piece, mut size) = (Entries::default(), 0);
+    for (project, ident) in entries.iter() {
+        let own = recorded_size(project, &ident);
+        if size > 0 && size + own > LARGEST_PIECE {
+            pieces.push(std::mem::take(&mut piece));
+            size = 0;
+        }
+        piece.insert(project, &ident);
+        size += own;
+        if size >= SMALLEST_PIECE && ends_piece(project, &ident) {
+            pieces.push(std::mem::take(&mut piece));
+            size = 0;
+        }
+    }
+    if size > 0 {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+/// About as many bytes as an entry takes as JSON, and never fewer where nothing is escaped.
+fn recorded_size(project: &ProjectPath, ident: &Ident) -> usize {
+    let Ident { key: ObjectKey { group, kind, namespace, name }, version } = ident;
+    let namespace = namespace.as_deref().unwrap_or_default();
+    80 + [project.as_str(), group, kind, namespace, name, version].iter().map(|text| text.len()).sum::<usize>()
+}
+
+fn ends_piece(project: &ProjectPath, ident: &Ident) -> bool {
+    let hash = Sha256::digest(format!("{project} {}", ident.key));
+    u16::from_be_bytes([hash[0], hash[1]]) % ENDS_ONE_IN == 0
+}
+
+/// Puts a state together from its head and its shards, one after the other. Holds no more than the limits allow.
+#[derive(Debug)]
+pub struct Joining<'a> {
+    head: &'a Head,
+    root: &'a Root,
+    sum: usize,
+    payload: Payload,
+    missing: BTreeSet<String>,
+}
+
+impl<'a> Joining<'a> {
+    /// Begins with the head alone.
+    pub fn new(head: &'a Head, root: &'a Root) -> Self {
+        let payload = Payload { finalized: head.finalized, version: Version::One, ..Payload::default() };
+        Self { head, root, sum: 0, payload, missing: head.digests() }
+    }
+
+    /// Adds the content of the shard with this digest.
+    ///
+    /// # Errors
+    ///
+    /// Another content than the digest says, another root's projects, or more than the limits allow.
+    pub fn add(&mut self, digest: &str, data: &[u8]) -> Result<(), StateError> {
+        let json = verified(digest, data)?;
+        self.sum += json.len();
+        if self.sum > LARGEST_SUM {
+            return Err(StateError::TooManyObjects);
+        }
+        let entries: Entries = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
+        codec::check_entries(&entries, self.root)?;
+        for (list, target) in [
+            (&self.head.shards.pending, &mut self.payload.pending),
+            (&self.head.shards.resources, &mut self.payload.resources),
+        ] {
+            if list.iter().any(|listed| listed == digest) {
+                target.union(&entries);
+            }
+        }
+        self.missing.remove(digest);
+        Ok(())
+    }
+
+    /// The state.
+    ///
+    /// # Errors
+    ///
+    /// A shard that was never added.
+    pub fn finish(self) -> Result<Payload, StateError> {
+        match self.missing.first() {
+            Some(digest) => Err(StateError::MissingShard(shard_name(self.root, digest))),
+            None => Ok(self.payload),
+        }
+    }
+}
+
+/// The JSON of a shard, provided that it is the one of this digest.
+///
+/// # Errors
+///
+/// Another content.
+pub fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
+    let json = codec::gunzip(data, LARGEST_SHARD)?;
+    if digest(&json) == expected { Ok(json) } else { Err(StateError::OtherContent(expected.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::path::Segment;
+    use crate::state::codec::{Recorded, encode_all, read};
+    use proptest::prelude::*;
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    /// An entry that does not compress well, at a place of the order that its seed says.
+    fn entry(seed: u64) -> (ProjectPath, Ident) {
+        let name = digest(&seed.to_be_bytes());
+        let project = ["demo", "demo.a", "demo.b.c"][usize::try_from(seed % 3).unwrap()].parse().unwrap();
+        let namespace = (!seed.is_multiple_of(5)).then(|| format!("ns-{}", seed % 7));
+        let key = ObjectKey { group: "apps".into(), kind: "Deployment".into(), namespace, name };
+        (project, Ident { key, version: "v1".into() })
+    }
+
+    fn entries(seeds: impl IntoIterator<Item = u64>) -> Entries {
+        let mut entries = Entries::default();
+        for (project, ident) in seeds.into_iter().map(entry) {
+            entries.insert(&project, &ident);
+        }
+        entries
+    }
+
+    fn joined(head: &Head, shards: &[Shard]) -> Result<Payload, StateError> {
+        let root = root();
+        let mut joining = Joining::new(head, &root);
+        for shard in shards {
+            joining.add(&shard.digest, &shard.data)?;
+        }
+        joining.finish()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+        #[test]
+        fn o5_what_is_split_is_joined_again(first in 0_u64..1000, count in 0_u64..9000, pending in 0_u64..3000, finalized: bool) {
+            let payload = Payload {
+                finalized,
+                resources: entries(first..first + count),
+                pending: entries(first..first + pending),
+                version: Version::One,
+            };
+            let (head, shards) = split(&payload).unwrap();
+            prop_assert!(shards.iter().all(|shard| shard.data.len() < 700 * 1024));
+            prop_assert_eq!(joined(&head, &shards).unwrap(), payload);
+        }
+
+        #[test]
+        fn o5_a_small_change_touches_few_shards(seed in 100_000_u64..200_000, dropped in 0_u64..9000) {
+            let before = entries(0..9000);
+            let mut after = before.clone();
+            let (project, ident) = entry(seed);
+            after.insert(&project, &ident);
+            let gone = entry(dropped).1.key;
+            after.retain(|_, key| *key != gone);
+            let digests = |resources| split(&Payload { resources, ..Payload::default() }).unwrap().0.digests();
+            let (before, after) = (digests(before), digests(after));
+            prop_assert!(before.len() >= 4, "{}", before.len());
+            prop_assert!(after.difference(&before).count() <= 4, "{} of {}", after.difference(&before).count(), after.len());
+        }
+    }
+
+    #[test]
+    fn o5_a_small_state_stays_whole_and_a_large_one_is_sharded() {
+        let small = Payload { resources: entries(0..10), ..Payload::default() };
+        let (data, shards) = encode_all(&small).unwrap();
+        assert!(shards.is_empty() && matches!(read(&data, &root()), Ok(Recorded::Whole(found)) if found == small));
+        let large = Payload { resources: entries(0..25_000), ..Payload::default() };
+        let (data, shards) = encode_all(&large).unwrap();
+        let Ok(Recorded::Sharded(head)) = read(&data, &root()) else { panic!("not sharded") };
+        assert_eq!(joined(&head, &shards).unwrap(), large);
+    }
+
+    #[test]
+    fn o6_a_shard_that_is_missing_or_holds_something_else_is_refused() {
+        let (head, shards) = split(&Payload { resources: entries(0..5000), ..Payload::default() }).unwrap();
+        assert!(matches!(joined(&head, &shards[1..]), Err(StateError::MissingShard(_))));
+        let mut swapped = shards.clone();
+        swapped[0].data.clone_from(&shards[1].data);
+        assert!(matches!(joined(&head, &swapped), Err(StateError::OtherContent(_))));
+        swapped[0].data.truncate(100);
+        assert!(matches!(joined(&head, &swapped), Err(StateError::Damaged(_))));
+        let error = joined(&head, &shards[1..]).unwrap_err().to_string();
+        assert!(error.contains("`ktor state rebuild --replace-damaged`"), "{error}");
+    }
+
+    #[test]
+    fn o10_hostile_heads_and_shards_are_refused() {
+        let check = |pending: Vec<String>, expected: &str| {
+            let head =
+                serde_json::json!({"finalized": true, "shards": {"pending": pending, "resources": []}, "version": "2"});
+            let error = read(&codec::gzip(head.to_string().as_bytes()), &root()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        let digest_of = |number: usize| digest(&number.to_be_bytes());
+        check(vec![digest_of(1), digest_of(1)], "cannot be understood");
+        check(vec!["../x".into()], "cannot be understood");
+        check(vec![digest_of(1).to_uppercase()], "cannot be understood");
+        check((0..=MOST_SHARDS).map(digest_of).collect(), "more objects");
+
+        let hostile = |json: &[u8]| {
+            let shard = Shard { digest: digest(json), data: codec::gzip(json) };
+            let shards = Lists { resources: vec![shard.digest.clone()], ..Lists::default() };
+            joined(&Head { finalized: true, shards, version: HeadVersion::Two }, &[shard]).unwrap_err()
+        };
+        let foreign = br#"{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]}"#;
+        assert!(matches!(hostile(foreign), StateError::ForeignProject(project) if project == "other.a"));
+        assert!(matches!(hostile(&vec![b' '; 64 << 20]), StateError::TooLarge));
+        assert!(matches!(hostile(b"[1]"), StateError::Malformed(_)));
+    }
+}

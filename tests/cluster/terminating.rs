@@ -1,0 +1,151 @@
+//! What is desired and being deleted: waited for and made anew, or named with what holds it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, Ran, change, config_map, namespace};
+use super::gone::{definition, hold, outcomes, till};
+
+/// Applies while something is being deleted, and lifts what holds it after a while.
+fn applied_while(bench: &Bench, lift: impl FnOnce()) -> Ran {
+    let run = bench.spawn(&["apply", "--yes", "-o", "json"]);
+    std::thread::sleep(Duration::from_secs(2));
+    lift();
+    Bench::finished(run)
+}
+
+fn uid(live: Option<Value>) -> Value {
+    live.expect("it is there")["metadata"]["uid"].clone()
+}
+
+#[test]
+fn a10_an_object_that_is_being_deleted_is_waited_for_and_created() {
+    let bench = Bench::new("leaving");
+    let ns = bench.root.clone();
+    bench.write("ns.yaml", &namespace(&ns));
+    for name in ["same", "changed"] {
+        bench.write(&format!("{name}.yaml"), &config_map(&ns, name, "1"));
+    }
+    bench.apply();
+    bench.write("changed.yaml", &config_map(&ns, "changed", "2"));
+    let config = |name: &str| bench.get(&format!("configmap/{name}"), Some(&ns));
+    let before = ["same", "changed"].map(|name| uid(config(name)));
+    for name in ["same", "changed"] {
+        hold(&bench, &format!("configmap/{name}"), &ns, &json!(["a.dev/hold"]));
+        bench.kubectl(&["delete", "configmap", name, "-n", &ns, "--wait=false"], "");
+    }
+    let plan = bench.ktor(&["plan", "-o", "json", "--detailed-exitcode"]).exits(2).json();
+    for name in ["same", "changed"] {
+        let planned = change(&plan, "changes", name);
+        assert_eq!((&planned["action"], &planned["reason"]["kind"]), (&json!("create"), &json!("terminating")));
+        assert!(planned["reason"]["subject"].as_str().unwrap().contains("held by a.dev/hold"), "{plan:#}");
+    }
+    // Nobody lifts it: named, and never applied.
+    let ran = bench.impatient(&["apply", "--yes", "-o", "json"]).exits(1).says("held by a.dev/hold");
+    let applied = outcomes(&ran.json(), "applied");
+    for name in ["same", "changed"] {
+        let (verdict, message) = &applied[&format!("ConfigMap {name}")];
+        assert!(verdict == "failed" && message.contains("held by a.dev/hold"), "{applied:#?}");
+    }
+    assert_eq!(config("changed").unwrap()["data"]["phase"], "1");
+
+    let lift =
+        || ["same", "changed"].iter().for_each(|name| hold(&bench, &format!("configmap/{name}"), &ns, &json!(null)));
+    let applied = outcomes(&applied_while(&bench, lift).exits(0).json(), "applied");
+    for (name, before) in ["same", "changed"].iter().zip(before) {
+        assert_eq!(applied[&format!("ConfigMap {name}")].0, "created", "{applied:#?}");
+        assert_ne!(uid(config(name)), before);
+    }
+    assert_eq!(config("changed").unwrap()["data"]["phase"], "2");
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+#[test]
+fn a10_a_namespace_that_is_being_deleted_is_waited_for_with_what_lies_in_it() {
+    let bench = Bench::new("emptying");
+    let ns = bench.root.clone();
+    bench.write("ns.yaml", &namespace(&ns)).write("config.yaml", &config_map(&ns, "config", "1"));
+    bench.apply();
+    let before = uid(bench.get(&format!("namespace/{ns}"), None));
+    bench.kubectl(&["create", "configmap", "stuck", "-n", &ns], "");
+    hold(&bench, "configmap/stuck", &ns, &json!(["a.dev/hold"]));
+    hold(&bench, "configmap/config", &ns, &json!(["b.dev/hold"]));
+    bench.kubectl(&["delete", "namespace", &ns, "--wait=false"], "");
+    let told = "--for=condition=NamespaceFinalizersRemaining";
+    bench.kubectl(&["wait", told, &format!("namespace/{ns}"), "--timeout=60s"], "");
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
+    assert_eq!((&plan["summary"]["create"], &plan["summary"]["unchanged"]), (&json!(2), &json!(0)), "{plan:#}");
+
+    let ran = bench.impatient(&["apply", "--yes", "-o", "json"]).exits(1).says("a.dev/hold");
+    let applied = outcomes(&ran.json(), "applied");
+    let (verdict, message) = &applied[&format!("Namespace {ns}")];
+    assert!(verdict == "failed" && message.contains("a.dev/hold"), "{applied:#?}");
+    assert_eq!(applied["ConfigMap config"].0, "skipped", "{applied:#?}");
+
+    let lift = || {
+        hold(&bench, "configmap/stuck", &ns, &json!(null));
+        hold(&bench, "configmap/config", &ns, &json!(null));
+    };
+    let applied = outcomes(&applied_while(&bench, lift).exits(0).json(), "applied");
+    assert!(applied.values().all(|(verdict, _)| verdict == "created"), "{applied:#?}");
+    assert_ne!(uid(bench.get(&format!("namespace/{ns}"), None)), before);
+    assert_eq!(bench.get("configmap/config", Some(&ns)).unwrap()["data"]["phase"], "1");
+    assert_eq!(bench.get("configmap/stuck", Some(&ns)), None);
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+#[test]
+fn a10_what_lies_in_someone_elses_vanishing_namespace_is_never_as_desired() {
+    let bench = Bench::new("evicted");
+    let ns = bench.root.clone();
+    bench.kubectl(&["create", "namespace", &ns], "");
+    bench.write("config.yaml", &config_map(&ns, "config", "1"));
+    bench.apply();
+    hold(&bench, "configmap/config", &ns, &json!(["a.dev/hold"]));
+    bench.kubectl(&["delete", "namespace", &ns, "--wait=false"], "");
+    let words = format!("its namespace {ns} is being deleted");
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    let planned = change(&plan, "changes", "config");
+    assert_eq!(planned["action"], "blocked", "{plan:#}");
+    assert!(planned["reason"]["subject"].as_str().unwrap().contains(&words), "{plan:#}");
+    let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(1).says(&words);
+    assert_eq!(outcomes(&ran.json(), "applied")["ConfigMap config"].0, "failed");
+    hold(&bench, "configmap/config", &ns, &json!(null));
+    bench.kubectl(&["wait", "--for=delete", &format!("namespace/{ns}"), "--timeout=60s"], "");
+    bench.kubectl(&["create", "namespace", &ns], "");
+    bench.apply();
+    assert!(bench.get("configmap/config", Some(&ns)).is_some());
+}
+
+#[test]
+fn a10_a_definition_that_is_being_deleted_is_waited_for_with_its_custom_resources() {
+    let bench = Bench::new("undefining");
+    let (ns, group) = (bench.root.clone(), format!("{}.example.com", bench.root));
+    let crd = format!("tills.{group}");
+    bench.write("ns.yaml", &namespace(&ns)).write("crd.json", &definition(&group));
+    bench.write("front.json", &till(&group, &ns, "front"));
+    bench.apply();
+    let before = uid(bench.get(&format!("crd/{crd}"), None));
+    bench.kubectl(&["create", "-f", "-"], &till(&group, &ns, "stuck"));
+    hold(&bench, &format!("{crd}/stuck"), &ns, &json!(["a.dev/hold"]));
+    bench.kubectl(&["delete", "crd", &crd, "--wait=false"], "");
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
+    assert_eq!(change(&plan, "changes", &crd)["reason"]["kind"], "terminating", "{plan:#}");
+    assert_eq!(change(&plan, "changes", "front")["action"], "create", "{plan:#}");
+
+    let ran = bench.impatient(&["apply", "--yes", "-o", "json"]).exits(1).says(&crd).says("is being deleted");
+    let applied = outcomes(&ran.json(), "applied");
+    assert_eq!(applied[&format!("CustomResourceDefinition {crd}")].0, "failed", "{applied:#?}");
+    assert_eq!(applied["Till front"].0, "skipped", "{applied:#?}");
+
+    let lift = || hold(&bench, &format!("{crd}/stuck"), &ns, &json!(null));
+    let applied = outcomes(&applied_while(&bench, lift).exits(0).json(), "applied");
+    assert_eq!(
+        (&*applied["Till front"].0, &*applied[&format!("CustomResourceDefinition {crd}")].0),
+        ("created", "created")
+    );
+    assert_ne!(uid(bench.get(&format!("crd/{crd}"), None)), before);
+    assert!(bench.get(&format!("{crd}/front"), Some(&ns)).is_some());
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}

@@ -1,0 +1,55 @@
+//! The list of deliberate defects, held to the code: `tests/mutants/run` makes them, one by one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Defect {
+    name: String,
+    file: String,
+    before: Vec<String>,
+    after: Vec<String>,
+    killed_by: Vec<String>,
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The tests of this binary.
+fn own_tests() -> BTreeSet<String> {
+    let output = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect()
+}
+
+/// Whether the library has this test, by the file of its module.
+fn is_in_library(test: &str) -> bool {
+    let Some((module, name)) = test.split_once("::tests::") else { return false };
+    read(&format!("src/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))
+}
+
+#[test]
+fn every_deliberate_defect_can_be_made_and_names_a_test_that_exists() {
+    let defects: Vec<Defect> = serde_json::from_str(&read("tests/mutants/defects.json")).unwrap();
+    let own = own_tests();
+    assert!(own.contains("mutants::every_deliberate_defect_can_be_made_and_names_a_test_that_exists"));
+    let mut names = BTreeSet::new();
+    for Defect { name, file, before, after, killed_by } in &defects {
+        assert!(names.insert(name), "{name}: twice");
+        assert_eq!(read(file).matches(&before.join("\n")).count(), 1, "{name}: {file} has not this once: {before:#?}");
+        assert_ne!(before, after, "{name}");
+        assert!(!killed_by.is_empty(), "{name}: nothing kills it");
+        for test in killed_by {
+            let exists = match test.strip_prefix("it::") {
+                Some(test) => own.contains(test),
+                None => is_in_library(test),
+            };
+            assert!(exists, "{name}: there is no test {test}");
+        }
+    }
+}

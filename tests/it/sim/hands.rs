@@ -1,0 +1,276 @@
+//! Other hands on the server: a stranger who makes an object anew, and Kubernator between two runs of ours.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use base64::Engine;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::announce;
+use super::choice::{Choice, Forest, Tree};
+use super::crashes::{Past, beginning, crash, fail_on};
+use super::history::{Run, run, settle};
+use super::invariant::{foreigners, recorded, state};
+use super::model::{Answer, Request, World};
+use super::script::Script;
+use super::site::{Fates, Hand, LEASE, STATE, Site, When};
+
+const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
+
+/// What a client sends, under its name as a manager.
+fn send(world: &mut World, manager: &str, now: Timestamp, method: Method, path: &str, body: &Value) -> Answer {
+    let request =
+        Request { method, target: format!("{path}?fieldManager={manager}"), body: body.to_string().into_bytes() };
+    world.answer(&request, now)
+}
+
+/// Someone deletes `y` and makes it anew from a copy of what was there, mark and all.
+pub fn recreate(world: &mut World, now: Timestamp) {
+    let Some(y) = world.object(Y) else { return };
+    let copied = |field: &str| y["metadata"][field].clone();
+    let (annotations, labels) = (copied("annotations"), copied("labels"));
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "y", "namespace": "shop", "annotations": annotations, "labels": labels},
+        "data": {"value": "a stranger's"},
+    });
+    assert_eq!(send(world, "kubectl-create", now, Method::DELETE, Y, &json!({})).status, 200);
+    let collection = Y.rsplit_once('/').unwrap().0;
+    assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
+}
+
+/// Kubernator's run of a tree, as it goes on the wire: record, apply, delete by name, record. It replaces `pending`, forgets
+/// what stands there alone, sets no label and drops our annotations.
+pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
+    let mut idents: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for path in tree.desired() {
+        idents.entry(tree.project_of(path)).or_default().push(ident(path));
+    }
+    let before = state(world).map_or(json!({}), |state| state["resources"].clone());
+    record(world, now, &json!({"finalized": false, "pending": idents, "resources": before, "version": "1"}));
+    for path in tree.desired() {
+        let mut body = tree.manifest(path);
+        if path.contains("/namespaces/") {
+            body["metadata"]["namespace"] = json!("shop");
+        }
+        let mark = json!({"kubernator.io/project": tree.project_of(path)});
+        let status = match world.object(path).cloned() {
+            Some(mut live) => {
+                live["data"] = body["data"].clone();
+                live["metadata"]["annotations"]["kubernator.io/project"] = mark["kubernator.io/project"].clone();
+                send(world, "kubernator", now, Method::PUT, path, &live).status
+            }
+            None => {
+                body["metadata"]["annotations"] = mark;
+                send(world, "kubernator", now, Method::POST, path.rsplit_once('/').unwrap().0, &body).status
+            }
+        };
+        assert!(status < 300, "{path}: {status}");
+    }
+    let paths = ["x", "y"].map(|name| format!("/api/v1/namespaces/shop/configmaps/{name}"));
+    let paths = paths.into_iter().chain([
+        "/api/v1/namespaces/shop/secrets/z".to_owned(),
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/w".to_owned(),
+    ]);
+    let known: Vec<&Value> = before.as_object().unwrap().values().flat_map(|list| list.as_array().unwrap()).collect();
+    for path in paths.filter(|path| known.contains(&&ident(path)) && !tree.desired().contains(&path.as_str())) {
+        send(world, "kubernator", now, Method::DELETE, &path, &json!({}));
+    }
+    record(world, now, &json!({"finalized": true, "pending": {}, "resources": idents, "version": "1"}));
+}
+
+/// The entry of an object in the record.
+fn ident(path: &str) -> Value {
+    let name = path.rsplit('/').next().unwrap();
+    match path.rsplit('/').nth(1).unwrap() {
+        "clusterroles" => {
+            json!({"group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name, "version": "v1"})
+        }
+        plural => {
+            let kind = if plural == "secrets" { "Secret" } else { "ConfigMap" };
+            json!({"group": "", "kind": kind, "name": name, "namespace": "shop", "version": "v1"})
+        }
+    }
+}
+
+/// Kubernator's write of the state: over whatever stands there.
+fn record(world: &mut World, now: Timestamp, state: &Value) {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(state.to_string().as_bytes()).unwrap();
+    let data = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());
+    let (collection, name) = STATE.rsplit_once('/').unwrap();
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernator.io/project-state", "data": {"state": data},
+        "metadata": {"name": name, "namespace": "kubernator-system",
+            "annotations": {"kubernator.io/project-root": "demo"}},
+    });
+    let manager = "OpenAPI-Generator";
+    let status = match world.object(STATE) {
+        Some(stored) => {
+            secret["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
+            send(world, manager, now, Method::PUT, STATE, &secret).status
+        }
+        None => send(world, manager, now, Method::POST, collection, &secret).status,
+    };
+    assert!(status < 300, "{status}");
+}
+
+/// A server on which a run of this tree came to its end.
+async fn after(forest: &Forest, tree: Tree) -> World {
+    let site = Site::new(beginning());
+    run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
+    site.world()
+}
+
+/// Every server that a run may leave, crashed anywhere or not at all.
+async fn every_end(forest: &Forest, world: World, choice: Choice) -> Vec<Past> {
+    crash(forest, &Past { world, script: Script::default(), pasts: 1 }, choice, 1).await
+}
+
+/// Settles on a tree; fails where anything does not hold.
+async fn check(site: &Site, forest: &Forest, tree: Tree, script: &str) {
+    let mut violations = settle(site, forest, tree).await;
+    if foreigners(&site.world()) != foreigners(&beginning()) {
+        violations.push("nothing foreign is touched: someone else's object changed".to_owned());
+    }
+    fail_on(&violations, site, &format!("{script}; settle on {}", tree.name()));
+}
+
+/// Whatever a crashed run made goes when no tree wants it any more, and the very next run that may delete does it.
+#[tokio::test(start_paused = true)]
+async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
+    let forest = Forest::grow().await;
+    let mut created = 0;
+    for past in every_end(&forest, beginning(), Choice::of(Tree::Whole)).await {
+        created += usize::from(past.world.object(Y).is_some());
+        let site = Site::new(past.world.clone());
+        run(&site, &forest, &Run::of("next", Choice::of(Tree::Dropped))).await.result.unwrap();
+        assert!(site.world().object(Y).is_none(), "{}; dropped: y is left", past.script);
+        check(&site, &forest, Tree::Dropped, &past.script.to_string()).await;
+    }
+    assert!(created > 3, "y was created before {created} crash points only");
+}
+
+/// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made it.
+#[tokio::test(start_paused = true)]
+async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Whole).await;
+    let site = Site::new(world.clone());
+    let count = run(&site, &forest, &Run::of("counted", Choice::of(Tree::Dropped))).await.requests;
+    let mut copies = 0;
+    for number in 0..count {
+        let site = Site::new(world.clone());
+        let fates = Fates { hand: Some((number, Hand::new(recreate))), ..Fates::default() };
+        drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(Tree::Dropped)) }).await);
+        let copy = site.world().object(Y).cloned();
+        check(&site, &forest, Tree::Dropped, &format!("y is made anew before request {number}")).await;
+        assert_eq!(site.world().object(Y).cloned(), copy, "before request {number}");
+        copies += usize::from(copy.is_some());
+    }
+    assert!(copies > 10, "of {count} moments, {copies} left a copy");
+}
+
+/// A source that cannot be read may hold what moved there: no run deletes anything then, wherever the one before it crashed.
+#[tokio::test(start_paused = true)]
+async fn o12_while_a_source_elsewhere_fails_nothing_is_deleted() {
+    let forest = Forest::grow().await;
+    let whole = after(&forest, Tree::Whole).await;
+    for first in [Choice::of(Tree::Whole), Choice::of(Tree::Moved), Choice::only(Tree::Moved, "demo.b")] {
+        for past in every_end(&forest, whole.clone(), first).await {
+            let site = Site::new(past.world.clone());
+            let broken = run(&site, &forest, &Run::of("broken", Choice::only(Tree::Broken, "demo.a"))).await;
+            assert!(broken.result.is_ok(), "{}; {:?}", past.script, broken.result);
+            let lease = format!(" DELETE {LEASE}");
+            let deletions: Vec<String> =
+                site.journal().into_iter().filter(|line| line.contains(" DELETE ") && !line.contains(&lease)).collect();
+            assert_eq!(deletions, [] as [String; 0], "{}", past.script);
+            let uid = |world: &World| world.object(Y).map(|y| y["metadata"]["uid"].clone());
+            assert_eq!(uid(&site.world()), uid(&past.world), "{}", past.script);
+            check(&site, &forest, Tree::Moved, &format!("{}; broken -I demo.a", past.script)).await;
+        }
+    }
+}
+
+/// A run of one project, after a whole one that crashed, keeps every entry of the others.
+#[tokio::test(start_paused = true)]
+async fn o15_a_scoped_run_after_a_crash_keeps_the_others_entries() {
+    let forest = Forest::grow().await;
+    let whole = after(&forest, Tree::Whole).await;
+    let mut unsettled = 0;
+    for (first, tree) in [(Tree::Renewed, Tree::Whole), (Tree::Dropped, Tree::Dropped), (Tree::Moved, Tree::Moved)] {
+        for past in every_end(&forest, whole.clone(), Choice::of(first)).await {
+            let before = recorded(&past.world);
+            unsettled += usize::from(state(&past.world).is_some_and(|state| state["finalized"] == false));
+            let site = Site::new(past.world.clone());
+            run(&site, &forest, &Run::of("scoped", Choice::only(tree, "demo.b"))).await.result.unwrap();
+            let now = recorded(&site.world());
+            for (key, projects) in before {
+                let now = now.get(&key).cloned().unwrap_or_default();
+                let moved = tree == Tree::Moved && now == ["demo.b"];
+                let kept = |project: &String| now.contains(project) || moved && key == "ConfigMap shop/y";
+                let others: Vec<&String> = projects.iter().filter(|project| *project != "demo.b").collect();
+                assert!(others.into_iter().all(kept), "{}; -I demo.b: {key} of {projects:?}: {now:?}", past.script);
+            }
+            check(&site, &forest, Tree::Dropped, &format!("{}; {} -I demo.b", past.script, tree.name())).await;
+        }
+    }
+    assert!(unsettled > 5, "{unsettled} crash points left an unsettled record");
+}
+
+/// An object that moved to a project out of scope keeps its entry and its mark, until a run covers its new project.
+#[tokio::test(start_paused = true)]
+async fn o15_an_object_that_moved_out_of_scope_keeps_its_entry() {
+    let forest = Forest::grow().await;
+    let whole = after(&forest, Tree::Whole).await;
+    for past in every_end(&forest, whole.clone(), Choice::only(Tree::Moved, "demo.a")).await {
+        assert_eq!(past.world.object(Y), whole.object(Y), "{}", past.script);
+        assert_eq!(recorded(&past.world)["ConfigMap shop/y"], ["demo.a"], "{}", past.script);
+        check(&Site::new(past.world.clone()), &forest, Tree::Moved, &past.script.to_string()).await;
+    }
+}
+
+/// What a dead run of ours left under way arrives after Kubernator finalized, at any moment of our next run or after it.
+#[tokio::test(start_paused = true)]
+async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
+    let forest = Forest::grow().await;
+    let mut scenarios = 0;
+    for (first, theirs, second) in [
+        (Tree::Renewed, Tree::Dropped, Choice::of(Tree::Dropped)),
+        (Tree::Moved, Tree::Whole, Choice::of(Tree::Dropped)),
+        (Tree::Dropped, Tree::Moved, Choice::only(Tree::Whole, "demo.b")),
+    ] {
+        let site = Site::new(after(&forest, Tree::Whole).await);
+        site.watch_moments();
+        run(&site, &forest, &Run::of("dead", Choice::of(first))).await.result.unwrap();
+        for moment in site.take_moments().into_iter().filter(|moment| moment.when == When::Flying) {
+            let mut world = moment.world.clone();
+            let now = "2031-05-06T09:08:09Z".parse().unwrap();
+            send(&mut world, "kubernator", now, Method::DELETE, LEASE, &json!({}));
+            kubernator(&mut world, theirs, now);
+            let counted = Site::new(world.clone());
+            let count = run(&counted, &forest, &Run::of("counted", second)).await.requests;
+            for number in 0..=count {
+                let site = Site::with_flying(world.clone(), moment.under_way.clone());
+                let fates = Fates { arrival: Some(number), ..Fates::default() };
+                drop(run(&site, &forest, &Run { fates, ..Run::of("next", second) }).await);
+                site.arrive();
+                let script = format!(
+                    "{}, crashed with request {} under way, {}; Kubernator finalizes {}; {second}; before its request \
+                     {number} that arrives",
+                    first.name(),
+                    moment.number,
+                    moment.line,
+                    theirs.name()
+                );
+                check(&site, &forest, Tree::Dropped, &script).await;
+                scenarios += 1;
+            }
+        }
+    }
+    announce(&format!("late arrivals after Kubernator: {scenarios} scenarios"));
+}
