@@ -198,7 +198,7 @@ impl SendError {
 
     /// As a read that could not be made.
     pub(super) fn into_read_error(self) -> ReadError {
-        ReadError::Unavailable(self.into_refusal().message_mut().map(std::mem::take).unwrap_or_default())
+        ReadError::Unavailable(self.into_refusal().into_message())
     }
 }
 

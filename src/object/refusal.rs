@@ -35,18 +35,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The server's words, for those that have some.
-    pub fn message_mut(&mut self) -> Option<&mut String> {
+    /// The server's words; of a conflict, which fields it is about.
+    #[must_use]
+    pub fn into_message(self) -> String {
         match self {
-            Self::Conflict(_) => None,
-            Self::Changed(text)
-            | Self::Invalid(text)
-            | Self::Forbidden(text)
-            | Self::NoNamespace(text)
-            | Self::NoKind(text)
-            | Self::Terminating(text)
-            | Self::Denied(text)
-            | Self::Unavailable(text) => Some(text),
+            Self::Changed(text) | Self::Unavailable(text) => text,
+            other => other.to_string(),
         }
     }
 }

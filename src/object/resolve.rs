@@ -206,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn b2_what_is_no_text_is_named() {
+        let secret = |field: &str, value: Value| {
+            let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "data": null});
+            *object.pointer_mut("").unwrap().as_object_mut().unwrap().entry(field).or_insert(Value::Null) = value;
+            resolve(&[("a/x.yaml", 1, object)])
+        };
+        let refused = |field: &str, value: Value| secret(field, value).unwrap_err().remove(0);
+        assert!(refused("kind", json!(true)).contains("`kind` is not a string: quote it"));
+        assert!(refused("stringData", json!(["a"])).contains("`stringData` is not a mapping"));
+        assert!(refused("stringData", json!({"a": 1})).contains("`stringData.a` is not a string: quote it"));
+        assert_eq!(secret("stringData", json!({"a": "1"})).unwrap()[0].body["data"], json!({"a": "MQ=="}));
+    }
+
+    #[test]
     fn string_data_becomes_data() {
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"},
             "data": {"a": "MQ==", "b": "MQ=="}, "stringData": {"b": "two"}});

@@ -223,6 +223,15 @@ mod tests {
     }
 
     fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Reason)> {
+        decided_by(&Policy::new(Cleanup::On, "kubernator-system"), recorded, desired, observed)
+    }
+
+    fn decided_by(
+        policy: &Policy,
+        recorded: &[ObjectKey],
+        desired: &[ObjectKey],
+        observed: &Observed,
+    ) -> Vec<(Action, Reason)> {
         let root = root();
         let mut entries = Entries::default();
         for key in recorded {
@@ -230,10 +239,8 @@ mod tests {
         }
         let known = [root.project()].into();
         let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
-        let policy = Policy::new(Cleanup::On, "kubernator-system");
         let desired = desired.iter().collect();
-        let request =
-            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        let request = CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy };
         decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
     }
 
@@ -284,5 +291,59 @@ mod tests {
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
         observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
+    }
+
+    #[test]
+    fn o7_what_may_not_be_deleted_is_kept_and_says_why() {
+        let config = key(("", "ConfigMap"), "c");
+        let mut observed = Observed::default();
+        observed.looks.insert(config.clone(), Look::Live(ours("u")));
+        let policy = || Policy::new(Cleanup::On, "kubernator-system");
+        let decided = |policy: Policy, key: &ObjectKey, observed: &Observed| {
+            let decided = decided_by(&policy, std::slice::from_ref(key), &[], observed);
+            let [(action, reason)] = &decided[..] else { panic!("{decided:?}") };
+            (*action, reason.to_string())
+        };
+        assert_eq!(decided(policy(), &config, &observed).0, Action::Delete);
+        let reviewed = |key: &ObjectKey| Policy { reviewed: Reviewed::Only([key.clone()].into()), ..policy() };
+        assert_eq!(decided(reviewed(&config), &config, &observed).0, Action::Delete);
+        for (policy, why) in [
+            (Policy::new(Cleanup::Off, "kubernator-system"), "cleanup is off"),
+            (Policy { sources: Sources::Failed, ..policy() }, "cannot be rendered"),
+            (reviewed(&key(OLD, "other")), "plan"),
+        ] {
+            let (action, reason) = decided(policy, &config, &observed);
+            assert!(action == Action::Keep && reason.contains(why), "{action:?} {reason}");
+        }
+        for name in ["kube-system", "default", "kubernator-system"] {
+            let namespace = key(("", "Namespace"), name);
+            observed.looks.insert(namespace.clone(), Look::Live(ours("n")));
+            let (action, reason) = decided(policy(), &namespace, &observed);
+            assert!(action == Action::Keep && reason.contains("namespace of the system"), "{action:?} {reason}");
+        }
+        observed.looks.insert(config.clone(), Look::Unknown("no answer".to_owned()));
+        assert_eq!(decided(policy(), &config, &observed).0, Action::Keep);
+        observed.looks.remove(&config);
+        assert_eq!(decided(policy(), &config, &observed).0, Action::Keep);
+    }
+
+    #[test]
+    fn o4_what_moved_out_of_scope_by_its_mark_is_kept() {
+        let (root, config) = (root(), key(("", "ConfigMap"), "c"));
+        let [a, b] = ["demo.a", "demo.b"].map(|project| project.parse::<ProjectPath>().unwrap());
+        let mut live = ours("u");
+        stamp(&mut live.body, &b, &root);
+        let mut observed = Observed::default();
+        observed.looks.insert(config.clone(), Look::Live(live));
+        let mut entries = Entries::default();
+        entries.insert(&a, &Ident { key: config, version: "v1".to_owned() });
+        let request = ScopeRequest { include: vec!["demo.a".parse().unwrap()], ..ScopeRequest::default() };
+        let scope = Scope::resolve(&request, &[a, b].into(), &BTreeSet::new()).unwrap();
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        let desired = BTreeSet::new();
+        let request =
+            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        let decided = decide(request, &observed);
+        assert_eq!(decided.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
     }
 }

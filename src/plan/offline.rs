@@ -95,3 +95,81 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
         diff: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+    use crate::project::path::Segment;
+    use crate::project::scope::ScopeRequest;
+    use crate::project::snapshot::Place;
+    use serde_json::json;
+
+    fn manifest(project: &str, (kind, name): (&str, &str), value: &str) -> Manifest {
+        let namespace = (kind != "Namespace").then(|| "x".to_owned());
+        let key = ObjectKey { group: String::new(), kind: kind.into(), namespace, name: name.into() };
+        Manifest {
+            ident: Ident { key, version: "v1".into() },
+            project: project.parse().unwrap(),
+            place: Place::new("a.yaml", 1, 1),
+            body: json!({"data": {"value": value}}),
+        }
+    }
+
+    /// What the difference from one tree to the other is, by name.
+    fn planned(policy: &Policy, base: &[Manifest], head: &[Manifest]) -> BTreeMap<String, (Action, String)> {
+        let tree = |manifests: &[Manifest]| -> BTreeMap<ObjectKey, Manifest> {
+            manifests.iter().map(|manifest| (manifest.ident.key.clone(), manifest.clone())).collect()
+        };
+        let known = base.iter().chain(head).map(|manifest| manifest.project.clone()).collect();
+        let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
+        let root = Root::new(Segment::new("demo").unwrap());
+        let plan = build(&root, &scope, &tree(base), &tree(head), policy, &Redactor::new([7; 16], &[]));
+        let told = |change: &Change| (change.ident.key.name.clone(), (change.action, change.reason.to_string()));
+        plan.all().map(told).collect()
+    }
+
+    #[test]
+    fn p4_without_a_cluster_the_plan_is_the_difference_between_two_trees() {
+        let config = |project, name, value| manifest(project, ("ConfigMap", name), value);
+        let base = [
+            config("demo.a", "same", "1"),
+            config("demo.a", "changed", "1"),
+            config("demo.a", "moved", "1"),
+            config("demo.a", "dropped", "1"),
+        ];
+        let head = [
+            config("demo.a", "same", "1"),
+            config("demo.a", "changed", "2"),
+            config("demo.b", "moved", "1"),
+            config("demo.a", "new", "1"),
+        ];
+        let on = Policy::new(Cleanup::On, "kubernator-system");
+        let planned = planned(&on, &base, &head);
+        let actions: Vec<(&str, Action)> = planned.iter().map(|(name, (action, _))| (name.as_str(), *action)).collect();
+        let expected = [
+            ("changed", Action::Update),
+            ("dropped", Action::Delete),
+            ("moved", Action::Move),
+            ("new", Action::Create),
+            ("same", Action::Unchanged),
+        ];
+        assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn p4_what_may_not_be_deleted_is_kept_without_a_cluster_too() {
+        let on = || Policy::new(Cleanup::On, "kubernator-system");
+        let off = Policy::new(Cleanup::Off, "kubernator-system");
+        for (policy, object, why) in [
+            (off, ("ConfigMap", "c"), "cleanup is off"),
+            (Policy { sources: Sources::Failed, ..on() }, ("ConfigMap", "c"), "cannot be rendered"),
+            (on(), ("Namespace", "kube-system"), "namespace of the system"),
+            (on(), ("Namespace", "kubernator-system"), "namespace of the system"),
+        ] {
+            let planned = planned(&policy, &[manifest("demo", object, "1")], &[]);
+            let (action, reason) = &planned[object.1];
+            assert!(*action == Action::Keep && reason.contains(why), "{action:?} {reason}");
+        }
+    }
+}

@@ -191,3 +191,21 @@ async fn one(work: Work<'_>, change: &Change) -> Answer {
     }
     Answer::Failed("it changes faster than it can be deleted: run again".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_a_failed_deletion_leaves_the_ledger_stale() {
+        let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
+        let outcome =
+            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
+        let ledger = |verdicts: &[Verdict]| {
+            let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
+            Cleaned { outcomes, ..Cleaned::default() }.ledger(Ledger::Current("c0".to_owned()))
+        };
+        assert_eq!(ledger(&[Verdict::Deleted]), Ledger::Current("c0".to_owned()));
+        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Failed]), Ledger::Stale);
+    }
+}

@@ -31,3 +31,18 @@ pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integri
 pub fn writer(annotations: &BTreeMap<String, String>) -> Option<&str> {
     annotations.get(RUN_ANNOTATION).map(String::as_str)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_as_its_writer_left_it_or_another_tools_or_tampered_with() {
+        let notes = |digest: &str| [(DIGEST_ANNOTATION.to_owned(), digest.to_owned())].into();
+        assert_eq!(integrity(b"data", &notes(&digest(b"data"))), Integrity::Valid);
+        assert_eq!(integrity(b"other", &notes(&digest(b"data"))), Integrity::Invalid);
+        assert_eq!(integrity(b"data", &BTreeMap::new()), Integrity::Missing);
+        assert_eq!(writer(&[(RUN_ANNOTATION.to_owned(), "run".to_owned())].into()), Some("run"));
+        assert_eq!(writer(&BTreeMap::new()), None);
+    }
+}

@@ -85,12 +85,6 @@ impl Prior {
         Ok(())
     }
 
-    /// The projects with recorded entries that no manifest wants.
-    pub fn undesired(&self, is_desired: impl Fn(&ObjectKey) -> bool) -> BTreeSet<ProjectPath> {
-        let undesired = self.entries.iter().filter(|(_, ident)| !is_desired(&ident.key));
-        undesired.map(|(project, _)| project.clone()).collect()
-    }
-
     /// Begins a run that means to own `intent`: the superset that is recorded before anything is changed.
     #[must_use]
     pub fn begin(&self, intent: Entries) -> Pending {
@@ -123,11 +117,6 @@ impl Pending {
     /// What cleanup may look at: everything recorded.
     pub fn entries(&self) -> &Entries {
         &self.resources
-    }
-
-    /// Whether the run started settled.
-    pub fn start(&self) -> Start {
-        self.start
     }
 
     /// What phase one writes.

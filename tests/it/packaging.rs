@@ -208,7 +208,8 @@ fn ci_runs_the_readmes_commands() {
     let blocks = blocks("console");
     assert_eq!(blocks.len(), 2);
     for command in blocks.iter().map(|block| block.trim()) {
-        let step = |line: &str| line.starts_with("step ") && line.ends_with(&format!("' {command}"));
+        let ends = [format!("' {command}"), format!("' instrumented {command}")];
+        let step = |line: &str| line.starts_with("step ") && ends.iter().any(|end| line.ends_with(end));
         assert!(script.lines().any(step), "{command}");
     }
     assert!(read(".github/workflows/ci.yml").contains("run: .ci/run\n"));

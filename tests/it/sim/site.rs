@@ -49,7 +49,9 @@ pub enum Fate {
 
 /// What someone else does to the server.
 #[derive(Clone)]
-pub struct Hand(Arc<dyn Fn(&mut World, Timestamp) + Send + Sync>);
+pub struct Hand(Arc<Doing>);
+
+type Doing = dyn Fn(&mut World, Timestamp) + Send + Sync;
 
 impl Hand {
     pub fn new(does: impl Fn(&mut World, Timestamp) + Send + Sync + 'static) -> Self {
