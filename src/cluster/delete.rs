@@ -100,6 +100,12 @@ mod tests {
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && still);
         let (refused, still) = delete(plain.clone(), "", None).await;
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Invalid(_)))) && still);
+        let fake = Fake::new();
+        let (cluster, stale) = (fake.cluster(), json!({"metadata": {"uid": "u"}}));
+        let lock = hold(&cluster, "us").await;
+        fake.set(PATH, Some(stale));
+        let refused = cluster.delete(&lock, &kind(), &key(), "u", "1").await;
+        assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && fake.object(PATH).is_some());
         // What our own lost attempt did is not someone else's doing.
         assert_eq!(delete(plain, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Gone), false));
         assert_eq!(delete(held, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Terminating), true));

@@ -659,6 +659,29 @@ mod tests {
         assert!(held.elapsed() < 60 * SECOND);
     }
 
+    /// However late the answer: another party counts from when the write arrived, which may be when it was sent.
+    #[tokio::test(start_paused = true)]
+    async fn l3_the_fence_is_counted_from_when_a_write_was_sent() {
+        for (method, fence) in [(Method::POST, 40), (Method::PUT, 60)] {
+            let fake = Fake::new();
+            let cluster = fake.cluster();
+            let began = Instant::now();
+            fake.fail(method, "/leases", Fault::Late(9 * SECOND));
+            let lock = hold(&cluster, "us").await;
+            // The first write was sent at 0 s, the only renewal that is answered, if any, at 20 s.
+            sleep_until(began + (fence - 30) * SECOND).await;
+            for method in [Method::PUT, Method::GET] {
+                for _ in 0..100 {
+                    fake.fail(method.clone(), "/leases/", Fault::Hang);
+                }
+            }
+            sleep_until(began + (fence - 1) * SECOND).await;
+            change(&cluster, &lock).await.unwrap();
+            sleep_until(began + (fence + 1) * SECOND).await;
+            assert_eq!(change(&cluster, &lock).await, Err(ObjectError::LockLost), "{fence} s");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn l3_a_request_under_way_is_given_up_before_the_lease_ends() {
         let fake = Fake::new();

@@ -236,6 +236,14 @@ mod tests {
     }
 
     #[test]
+    fn o15_a_place_that_the_run_did_not_mean_to_own_drops_nothing() {
+        let placed = [(ident("x").key, "demo.b".parse().unwrap())].into();
+        let pending = prior(Start::Settled, &[("demo.a", "x")]).begin(Entries::default());
+        let settled = pending.finish(&Settlement { placed, ..Settlement::default() });
+        assert_eq!(settled.resources, entries(&[("demo.a", "x")]));
+    }
+
+    #[test]
     fn only_our_own_finalized_digest_is_settled() {
         let check = |finalized, annotate: bool, tamper: bool| {
             let payload = Payload { finalized, resources: entries(&[("demo", "a")]), ..Payload::default() };

@@ -15,6 +15,7 @@ mod model;
 mod random;
 mod script;
 mod site;
+mod stories;
 mod trouble;
 
 use std::io::Write;

@@ -1,0 +1,159 @@
+//! Single scenarios, each of one rule: what the enumerations find too, found in a second and told by name.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use base64::Engine;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::Method;
+use ktor_action::run::error::RunError;
+use serde_json::{Value, json};
+
+use super::choice::{Choice, Forest, Tree};
+use super::crashes::{beginning, fail_on};
+use super::history::{Run, run};
+use super::invariant::{recorded, settled, state};
+use super::model::{Request, World};
+use super::site::{Fate, Fates, STATE, Site};
+
+const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
+const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
+
+/// A server on which a run of this tree came to its end.
+async fn after(forest: &Forest, tree: Tree) -> World {
+    let site = Site::new(beginning());
+    run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
+    fail_on(&site.violations(), &site, tree.name());
+    site.world()
+}
+
+/// Puts an object in another's place, as another tool does.
+fn put(world: &mut World, path: &str, manager: &str, body: &Value) {
+    let target = format!("{path}?fieldManager={manager}");
+    let request = Request { method: Method::PUT, target, body: body.to_string().into_bytes() };
+    let answer = world.answer(&request, "2031-05-06T08:08:09Z".parse().unwrap());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// The number of the last request of this line in a run that nothing disturbs.
+async fn last_request(forest: &Forest, world: &World, choice: Choice, line: &str) -> usize {
+    let site = Site::new(world.clone());
+    run(&site, forest, &Run::of("counted", choice)).await.result.unwrap();
+    let journal = site.journal();
+    let found = journal.iter().rev().find(|entry| entry.contains(&format!(" {line}: ")));
+    found.and_then(|entry| entry.split(' ').nth(1)).unwrap().parse().unwrap()
+}
+
+/// Runs of a tree settle the root.
+async fn check_settles(world: World, forest: &Forest, tree: Tree) {
+    let site = Site::new(world);
+    for name in ["next", "last"] {
+        run(&site, forest, &Run::of(name, Choice::of(tree))).await.result.unwrap();
+    }
+    fail_on(&settled(&site.world(), tree), &site, tree.name());
+}
+
+/// An object that lost its label: it is in the record, ours by its annotation, and in no list.
+async fn unlisted(forest: &Forest) -> World {
+    let mut world = after(forest, Tree::Whole).await;
+    let mut bare = world.object(Y).unwrap().clone();
+    bare["metadata"]["labels"] = json!({});
+    put(&mut world, Y, "kubectl-label", &bare);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_everything_is_recorded_before_it_is_created() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Whole).await;
+    assert!(world.object(Y).is_some() && recorded(&world).contains_key("ConfigMap shop/y"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a7_a_failed_apply_ends_the_run_before_cleanup_and_phase_two() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Whole).await;
+    let choice = Choice::of(Tree::Renewed);
+    let number = last_request(&forest, &world, choice, "PATCH /api/v1/namespaces/shop/configmaps/x").await;
+    let site = Site::new(world);
+    let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(422))]), ..Fates::default() };
+    let result = run(&site, &forest, &Run { fates, ..Run::of("failing", choice) }).await.result;
+    assert!(matches!(result, Err(RunError::Incomplete(..))), "{:?}", result.err());
+    assert!(site.world().object(W).is_some(), "what is independent of it is done");
+    assert!(site.world().object(Y).is_some(), "nothing is deleted");
+    assert_eq!(state(&site.world()).unwrap()["finalized"], false);
+    check_settles(site.world(), &forest, Tree::Renewed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o14_what_another_tool_forgot_is_swept_whatever_its_kind() {
+    let forest = Forest::grow().await;
+    let mut world = after(&forest, Tree::Renewed).await;
+    let mut forgetful = state(&world).unwrap();
+    forgetful["resources"]["demo.a"].as_array_mut().unwrap().retain(|ident| ident["kind"] != "ClusterRole");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(forgetful.to_string().as_bytes()).unwrap();
+    let data = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());
+    let mut secret = world.object(STATE).unwrap().clone();
+    secret["metadata"]["annotations"] = json!({"kubernator.io/project-root": "demo"});
+    secret["data"] = json!({"state": data});
+    put(&mut world, STATE, "OpenAPI-Generator", &secret);
+    assert!(!recorded(&world).contains_key("ClusterRole /w"));
+    check_settles(world, &forest, Tree::Dropped).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_what_no_list_shows_is_read_before_it_counts_as_gone() {
+    let forest = Forest::grow().await;
+    let world = unlisted(&forest).await;
+    check_settles(world, &forest, Tree::Dropped).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o7_an_entry_whose_read_fails_stays() {
+    let forest = Forest::grow().await;
+    let world = unlisted(&forest).await;
+    let choice = Choice::of(Tree::Dropped);
+    let journal = {
+        let site = Site::new(world.clone());
+        run(&site, &forest, &Run::of("counted", choice)).await.result.unwrap();
+        site.journal()
+    };
+    let line = format!(" GET {Y}: ");
+    let numbers = journal.iter().filter(|entry| entry.contains(&line)).map(|entry| entry.split(' ').nth(1).unwrap());
+    let at: BTreeMap<usize, Fate> = numbers.map(|number| (number.parse().unwrap(), Fate::Refused(403))).collect();
+    assert!(!at.is_empty());
+    let site = Site::new(world);
+    drop(run(&site, &forest, &Run { fates: Fates { at, ..Fates::default() }, ..Run::of("blind", choice) }).await);
+    assert!(site.world().object(Y).is_some() && recorded(&site.world()).contains_key("ConfigMap shop/y"));
+    check_settles(site.world(), &forest, Tree::Dropped).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o7_what_was_kept_with_cleanup_off_is_deleted_when_it_is_on() {
+    let forest = Forest::grow().await;
+    let site = Site::new(after(&forest, Tree::Whole).await);
+    run(&site, &forest, &Run::of("keeping", Choice::keeping(Tree::Dropped))).await.result.unwrap();
+    assert!(site.world().object(Y).is_some() && recorded(&site.world()).contains_key("ConfigMap shop/y"));
+    check_settles(site.world(), &forest, Tree::Dropped).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o12_a_file_that_cannot_be_read_turns_every_deletion_off() {
+    let forest = Forest::grow().await;
+    let site = Site::new(after(&forest, Tree::Whole).await);
+    run(&site, &forest, &Run::of("broken", Choice::only(Tree::Broken, "demo.a"))).await.result.unwrap();
+    assert!(site.world().object(Y).is_some(), "it may have moved into the file");
+    check_settles(site.world(), &forest, Tree::Moved).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o15_a_move_to_a_project_out_of_scope_deletes_and_forgets_nothing() {
+    let forest = Forest::grow().await;
+    let site = Site::new(after(&forest, Tree::Whole).await);
+    run(&site, &forest, &Run::of("scoped", Choice::only(Tree::Moved, "demo.a"))).await.result.unwrap();
+    assert!(site.world().object(Y).is_some());
+    assert_eq!(recorded(&site.world())["ConfigMap shop/y"], ["demo.a"]);
+    check_settles(site.world(), &forest, Tree::Moved).await;
+}
