@@ -318,6 +318,11 @@ impl HeldLock {
         self.shared.epoch
     }
 
+    /// Whether a request that this lock permitted may still take effect: it left, and its answer never came.
+    pub fn has_unanswered(&self) -> bool {
+        self.shared.fence.has_unanswered()
+    }
+
     /// Lets the lock go.
     ///
     /// Frees it at once unless some request of it is unanswered: what may still land must not land in another's term.

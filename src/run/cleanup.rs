@@ -47,13 +47,14 @@ impl Cleaned {
             gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
             released: released.chain(self.released.iter().cloned()).collect(),
             placed: work.plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+            in_flight: work.lock.has_unanswered(),
         }
     }
 
-    /// The ledger that may be written: none where something failed.
-    pub fn ledger(&self, ledger: Ledger) -> Ledger {
+    /// The ledger that may be written: none where something failed or may still happen.
+    pub fn ledger(&self, ledger: Ledger, settlement: &Settlement) -> Ledger {
         let failed = self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed);
-        if failed { Ledger::Stale } else { ledger }
+        if failed || settlement.in_flight { Ledger::Stale } else { ledger }
     }
 }
 

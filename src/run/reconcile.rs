@@ -77,7 +77,7 @@ async fn reconcile_locked(
     let applied = apply::all(work).await?; // Any failure ends the run here, resumable.
     let cleaned = cleanup::all(work, &applied).await?;
     let settlement = cleaned.settlement(work);
-    store.finalize(lock, &pending.finish(&settlement), &cleaned.ledger(ledger)).await?; // Phase two.
+    store.finalize(lock, &pending.finish(&settlement), &cleaned.ledger(ledger, &settlement)).await?; // Phase two.
 
     let outcome = Outcome { applied, cleaned: cleaned.outcomes };
     if outcome.is_complete() {

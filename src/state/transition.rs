@@ -3,7 +3,8 @@
 //! **Invariant (superset):** what is recorded before the first mutation contains everything recorded, everything an
 //! unsettled run meant, everything found live with our mark, and everything this run means to own.
 //!
-//! **Invariant:** a run that did not start settled drops no entry.
+//! **Invariant:** a run that did not start settled drops no entry, nor does one that leaves a request in flight; and what
+//! that one leaves is not settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,6 +112,8 @@ pub struct Settlement {
     pub released: BTreeSet<ObjectKey>,
     /// Objects that now carry the mark of the given project.
     pub placed: BTreeMap<ObjectKey, ProjectPath>,
+    /// Whether a request of the run may still take effect: what it would make is then for later runs to look for.
+    pub in_flight: bool,
 }
 
 impl Pending {
@@ -129,18 +132,20 @@ impl Pending {
         }
     }
 
-    /// What phase two writes.
+    /// What phase two writes. Not finalized where a request is in flight: the next run then begins unsettled, and what
+    /// lands during that one or after it is still recorded for the run that follows.
     #[must_use]
     pub fn finish(self, settlement: &Settlement) -> Payload {
         let Self { mut resources, intent, start } = self;
-        if start == Start::Settled {
+        if start == Start::Settled && !settlement.in_flight {
             resources.retain(|project, key| {
                 let elsewhere =
                     settlement.placed.get(key).is_some_and(|now| now != project && intent.contains(now, key));
                 !elsewhere && !settlement.gone.contains(key) && !settlement.released.contains(key)
             });
         }
-        Payload { finalized: true, pending: Entries::default(), resources, version: Version::One }
+        let finalized = !settlement.in_flight;
+        Payload { finalized, pending: Entries::default(), resources, version: Version::One }
     }
 }
 
@@ -225,6 +230,7 @@ mod tests {
             gone: [ident("gone").key].into(),
             released: [ident("foreign").key].into(),
             placed: [(ident("moved").key, "demo.b".parse().unwrap())].into(),
+            in_flight: false,
         };
         let finish = |start| prior(start, &list).begin(entries(&[("demo.b", "moved")])).finish(&settlement);
         let settled = finish(Start::Settled);
@@ -233,6 +239,23 @@ mod tests {
         let mut everything = entries(&list);
         everything.union(&entries(&[("demo.b", "moved")]));
         assert_eq!(finish(Start::Unsettled).resources, everything);
+    }
+
+    #[test]
+    fn o13_a_run_that_leaves_a_request_in_flight_drops_nothing_and_is_not_finalized() {
+        let list = [("demo.a", "gone"), ("demo.a", "moved")];
+        let settlement = Settlement {
+            gone: [ident("gone").key].into(),
+            placed: [(ident("moved").key, "demo.b".parse().unwrap())].into(),
+            in_flight: true,
+            ..Settlement::default()
+        };
+        let left = prior(Start::Settled, &list).begin(entries(&[("demo.b", "moved")])).finish(&settlement);
+        assert!(!left.finalized && left.pending.is_empty());
+        assert_eq!(left.resources, entries(&[("demo.a", "gone"), ("demo.a", "moved"), ("demo.b", "moved")]));
+        let data = codec::encode(&left);
+        let notes = annotations(&root(), &data, "run", &Ledger::Stale);
+        assert_eq!(Prior::of(left, &data, &notes).start, Start::Unsettled);
     }
 
     #[test]

@@ -162,6 +162,7 @@ proptest! {
             gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
             released: BTreeSet::new(),
             placed: plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+            in_flight: false,
         };
         let finished = pending.finish(&settlement).resources;
         let mut expected: BTreeSet<(usize, u8)> = BTreeSet::new();
@@ -190,6 +191,7 @@ proptest! {
             gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
             released: BTreeSet::new(),
             placed: plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+            in_flight: false,
         };
         let finished = pending.finish(&settlement).resources;
         let mut second = world(&after, &after, &everything, value);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ktor_action::cluster::lock::LockRequest;
@@ -79,7 +80,7 @@ pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
     let sources = forest.sources(run.choice.tree);
     let result = reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await;
     drop(interrupter);
-    let requests = *count.lock().unwrap();
+    let requests = count.load(Relaxed);
     Ended { result, requests }
 }
 

@@ -4,6 +4,7 @@
 //! server as it stood before and after each request, kept aside, is every crash of a run at once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use ktor_action::cluster::{Cluster, Settings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, service_fn};
 
 use super::invariant;
@@ -23,10 +24,11 @@ use super::model::{Answer, Request, World};
 /// Where the lock's Lease stands: the root is `demo`.
 pub const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases/kubernator-project-89e495e7941c-lock";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases";
 /// Where the state stands.
 pub const STATE: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c";
 
-/// What becomes of one request.
+/// What becomes of one request. One that is on its way arrives, whether or not its actor still waits for an answer.
 #[derive(Clone, Debug)]
 pub enum Fate {
     /// It never arrives, and the connection breaks.
@@ -70,6 +72,10 @@ impl std::fmt::Debug for Hand {
 pub struct Fates {
     /// By the number of the actor's request, from 0.
     pub at: BTreeMap<usize, Fate>,
+    /// By the number of the actor's renewal, from 0.
+    pub renewals: BTreeMap<usize, Fate>,
+    /// How late every answer comes, but for those about the lock.
+    pub pace: Duration,
     /// Before this request of the actor, what is on its way arrives.
     pub arrival: Option<usize>,
     /// Before this request of the actor, someone else does something.
@@ -103,6 +109,66 @@ pub enum When {
     Before,
     After,
     Flying,
+}
+
+/// Whose requests come over a connection.
+struct Actor {
+    name: String,
+    fates: Fates,
+    count: Arc<AtomicUsize>,
+    renewals: AtomicUsize,
+}
+
+impl Actor {
+    /// Takes a request off the wire.
+    async fn sends(&self, wired: Wired<Body>) -> Result<Sent, BoxError> {
+        let (parts, body) = wired.into_parts();
+        let body = body.collect_bytes().await?.to_vec();
+        let request = Request { method: parts.method, target: parts.uri.to_string(), body };
+        let number = self.count.fetch_add(1, Relaxed);
+        let mut fate = self.fates.at.get(&number);
+        if request.method == Method::PUT && path_of(&request.target) == LEASE {
+            fate = fate.or(self.fates.renewals.get(&self.renewals.fetch_add(1, Relaxed)));
+        }
+        Ok(Sent {
+            number,
+            line: format!("{} {}", request.method, path_of(&request.target)),
+            persists: is_persisting(&request),
+            fate: fate.cloned(),
+            request: Arc::new(request),
+        })
+    }
+}
+
+/// A request of an actor.
+struct Sent {
+    number: usize,
+    line: String,
+    request: Arc<Request>,
+    /// Whether it changes anything.
+    persists: bool,
+    fate: Option<Fate>,
+}
+
+impl Sent {
+    fn is_about_lock(&self) -> bool {
+        path_of(&self.request.target).starts_with(LEASES)
+    }
+}
+
+/// How long a request is on its way.
+enum Delay {
+    Until(Instant),
+    Gate(Arc<Notify>),
+}
+
+impl Delay {
+    async fn over(self) {
+        match self {
+            Self::Until(then) => sleep_until(then).await,
+            Self::Gate(gate) => gate.notified().await,
+        }
+    }
 }
 
 /// A request that left its actor and has not arrived.
@@ -187,94 +253,60 @@ impl Site {
     }
 
     /// A new actor's connection, and the count of the requests that it made so far.
-    pub fn connect(&self, name: &str, fates: Fates) -> (Cluster, Arc<Mutex<usize>>) {
-        let count = Arc::new(Mutex::new(0));
-        let (site, name, fates) = (self.clone(), Arc::<str>::from(name), Arc::new(fates));
-        let counted = Arc::clone(&count);
+    pub fn connect(&self, name: &str, fates: Fates) -> (Cluster, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let actor =
+            Arc::new(Actor { name: name.to_owned(), fates, count: Arc::clone(&count), renewals: AtomicUsize::new(0) });
+        let site = self.clone();
         let service = service_fn(move |wired: Wired<Body>| {
-            let (site, name, fates, count) = (site.clone(), name.clone(), fates.clone(), counted.clone());
-            async move { site.handle(&name, &fates, &count, wired).await }
+            let (site, actor) = (site.clone(), Arc::clone(&actor));
+            async move { site.handle(actor, wired).await }
         });
         let settings = Settings { readiness_timeout: Duration::from_secs(20), ..Settings::default() };
         (Cluster::over(service, settings), count)
     }
 
-    async fn handle(
-        &self,
-        name: &str,
-        fates: &Fates,
-        count: &Mutex<usize>,
-        wired: Wired<Body>,
-    ) -> Result<Response<Body>, BoxError> {
-        let (parts, body) = wired.into_parts();
-        let body = body.collect_bytes().await?.to_vec();
-        let request = Arc::new(Request { method: parts.method.clone(), target: parts.uri.to_string(), body });
-        let line = format!("{} {}", request.method, path_of(&request.target));
-        let number = {
-            let mut count = count.lock().unwrap();
-            *count += 1;
-            *count - 1
-        };
-        if let Some((_, interrupter)) = fates.interrupt.as_ref().filter(|(at, _)| *at == number) {
+    async fn handle(&self, actor: Arc<Actor>, wired: Wired<Body>) -> Result<Response<Body>, BoxError> {
+        let sent = actor.sends(wired).await?;
+        let Actor { name, fates, .. } = &*actor;
+        if let Some((_, interrupter)) = fates.interrupt.as_ref().filter(|(at, _)| *at == sent.number) {
             interrupter.interrupt();
         }
-        if let Some((_, wake)) = fates.wakes.as_ref().filter(|(at, _)| *at == number) {
+        if let Some((_, wake)) = fates.wakes.as_ref().filter(|(at, _)| *at == sent.number) {
             wake.notify_one();
             // Whoever was woken acts first.
             sleep(Duration::from_millis(1)).await;
         }
-        let persists = is_persisting(&request);
-        {
-            let mut inside = self.0.lock().unwrap();
-            if fates.arrival == Some(number) {
-                inside.arrive();
-            }
-            if let Some((_, hand)) = fates.hand.as_ref().filter(|(at, _)| *at == number) {
-                let now = inside.now(0);
-                (hand.0)(&mut inside.world, now);
-            }
-            inside.leaves(name, &request, persists);
-            inside.keep(number, &line, When::Before, None);
-            if persists {
-                let flying = Flying { request: Arc::clone(&request), line: line.clone() };
-                inside.keep(number, &line, When::Flying, Some(flying));
-            }
-        }
-        let fate = fates.at.get(&number).cloned();
-        match &fate {
+        self.leaves(&actor, &sent);
+        let delay = match sent.fate.clone() {
             Some(Fate::Lost) => {
-                self.note(format!("{name} {number} {line}: lost"));
+                self.note(format!("{name} {} {}: lost", sent.number, sent.line));
                 return Err("connection reset".into());
             }
-            Some(Fate::Slow(delay)) => sleep(*delay).await,
-            Some(Fate::Stalled(gate)) => gate.notified().await,
-            _ => {}
-        }
-        let (answer, now) = {
-            let mut inside = self.0.lock().unwrap();
-            let now = inside.now(fates.skew_hours);
-            let answer = match fate {
-                Some(Fate::Refused(status)) => refusal(status),
-                _ => {
-                    let mut answer = inside.land(&request, now, name);
-                    if matches!(fate, Some(Fate::Partial)) && request.target.contains("limit=") {
-                        halve(&mut answer);
-                    }
-                    answer
-                }
-            };
-            let told = fate.as_ref().map(|fate| format!(" ({fate:?})")).unwrap_or_default();
-            inside.journal.push(format!("{name} {number} {line}: {}{told}", answer.status));
-            if persists {
-                inside.keep(number, &line, When::After, None);
+            Some(Fate::Slow(delay)) => Some(Delay::Until(Instant::now() + delay)),
+            Some(Fate::Stalled(gate)) => Some(Delay::Gate(gate)),
+            _ => None,
+        };
+        let fate = sent.fate.clone();
+        let late = if sent.is_about_lock() { Duration::ZERO } else { fates.pace };
+        let (answer, now) = match delay {
+            None => self.arrives(&actor, &sent, false),
+            Some(delay) => {
+                let (waiting, answered) = oneshot::channel();
+                let site = self.clone();
+                tokio::spawn(async move {
+                    delay.over().await;
+                    let answer = site.arrives(&actor, &sent, waiting.is_closed());
+                    drop(waiting.send(answer));
+                });
+                answered.await?
             }
-            (answer, now)
         };
         match fate {
             Some(Fate::Unanswered) => return Err("connection reset".into()),
             Some(Fate::AnsweredLate(delay)) => sleep(delay).await,
             Some(Fate::StalledAnswer(gate)) => gate.notified().await,
-            _ => {}
+            _ => sleep(late).await,
         }
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let text = match &answer.body {
@@ -282,6 +314,49 @@ impl Site {
             body => body.to_string(),
         };
         Ok(Response::builder().status(answer.status).header("date", date).body(Body::from(text.into_bytes())).unwrap())
+    }
+
+    /// A request leaves its actor.
+    fn leaves(&self, actor: &Actor, sent: &Sent) {
+        let mut inside = self.0.lock().unwrap();
+        if actor.fates.arrival == Some(sent.number) {
+            inside.arrive();
+        }
+        if let Some((_, hand)) = actor.fates.hand.as_ref().filter(|(at, _)| *at == sent.number) {
+            let now = inside.now(0);
+            (hand.0)(&mut inside.world, now);
+        }
+        inside.leaves(&actor.name, &sent.request, sent.persists);
+        inside.keep(sent.number, &sent.line, When::Before, None);
+        if sent.persists {
+            let flying = Flying { request: Arc::clone(&sent.request), line: sent.line.clone() };
+            inside.keep(sent.number, &sent.line, When::Flying, Some(flying));
+        }
+    }
+
+    /// A request arrives; late, where its actor waits no more.
+    fn arrives(&self, actor: &Actor, sent: &Sent, is_late: bool) -> (Answer, Timestamp) {
+        let mut inside = self.0.lock().unwrap();
+        let now = inside.now(actor.fates.skew_hours);
+        if is_late && sent.persists {
+            inside.late.push(path_of(&sent.request.target).to_owned());
+        }
+        let answer = match sent.fate {
+            Some(Fate::Refused(status)) => refusal(status),
+            _ => {
+                let mut answer = inside.land(&sent.request, now, &actor.name);
+                if matches!(sent.fate, Some(Fate::Partial)) && sent.request.target.contains("limit=") {
+                    halve(&mut answer);
+                }
+                answer
+            }
+        };
+        let told = sent.fate.as_ref().map(|fate| format!(" ({fate:?})")).unwrap_or_default();
+        inside.journal.push(format!("{} {} {}: {}{told}", actor.name, sent.number, sent.line, answer.status));
+        if sent.persists {
+            inside.keep(sent.number, &sent.line, When::After, None);
+        }
+        (answer, now)
     }
 
     fn note(&self, line: String) {
@@ -299,7 +374,7 @@ impl Inside {
     /// **Invariant (one writer):** what changes anything leaves its actor only while the actor has the lock.
     fn leaves(&mut self, name: &str, request: &Request, persists: bool) {
         let path = path_of(&request.target);
-        if !persists || path.starts_with(LEASE.rsplit_once('/').unwrap().0) || path == "/api/v1/namespaces" {
+        if !persists || path.starts_with(LEASES) || path == "/api/v1/namespaces" {
             return;
         }
         let holder = self.world.object(LEASE).and_then(|lease| lease["spec"]["holderIdentity"].as_str());
