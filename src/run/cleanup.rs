@@ -198,15 +198,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s5_a_failed_deletion_leaves_the_ledger_stale() {
+    fn s5_a_failed_deletion_or_a_request_in_flight_leaves_the_ledger_stale() {
         let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
         let outcome =
             |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
-        let ledger = |verdicts: &[Verdict]| {
+        let ledger = |verdicts: &[Verdict], in_flight| {
             let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
-            Cleaned { outcomes, ..Cleaned::default() }.ledger(Ledger::Current("c0".to_owned()))
+            let settlement = Settlement { in_flight, ..Settlement::default() };
+            Cleaned { outcomes, ..Cleaned::default() }.ledger(Ledger::Current("c0".to_owned()), &settlement)
         };
-        assert_eq!(ledger(&[Verdict::Deleted]), Ledger::Current("c0".to_owned()));
-        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Failed]), Ledger::Stale);
+        assert_eq!(ledger(&[Verdict::Deleted], false), Ledger::Current("c0".to_owned()));
+        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Failed], false), Ledger::Stale);
+        assert_eq!(ledger(&[Verdict::Deleted], true), Ledger::Stale);
     }
 }

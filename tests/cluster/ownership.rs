@@ -84,6 +84,29 @@ fn o4_unmarked_objects_are_adopted_and_another_roots_are_refused() {
 }
 
 #[test]
+fn o11_an_adopted_object_with_an_immutable_difference_is_refused_not_replaced() {
+    let (bench, ns) = project("immutable");
+    let immutable = |value: &str| format!("{}immutable: true\n", config_map(&ns, "sealed", value));
+    bench.kubectl(&["create", "--save-config=false", "-f", "-"], &immutable("theirs"));
+    bench.write("sealed.yaml", &immutable("ours")).write("own.yaml", &config_map(&ns, "own", "1"));
+    let before = bench.get("configmap/sealed", Some(&ns)).unwrap();
+    let ran = bench.ktor(&["plan", "-o", "json"]).exits(1);
+    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let blocked = change(&plan, "changes", "sealed");
+    assert_eq!(blocked["action"], "blocked", "{plan:#}");
+    assert!(blocked["reason"]["subject"].as_str().unwrap().contains("field is immutable"), "{blocked:#}");
+    bench.ktor(&["apply", "--yes"]).exits(1).says("field is immutable");
+    assert_eq!(bench.get("configmap/sealed", Some(&ns)).unwrap(), before, "not replaced, and not touched");
+
+    // It was recorded as meant, and never became ours.
+    bench.remove("sealed.yaml");
+    bench.apply();
+    bench.apply();
+    assert_eq!(bench.get("configmap/sealed", Some(&ns)).unwrap(), before, "released");
+    assert_eq!(bench.recorded().1[&bench.root], ["ConfigMap own"]);
+}
+
+#[test]
 fn c2_what_someone_recreated_or_another_root_marked_is_released() {
     let (bench, ns) = project("recreated");
     for name in ["recreated", "copied", "taken"] {

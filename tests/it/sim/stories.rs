@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use base64::Engine;
 use flate2::Compression;
@@ -84,6 +85,22 @@ async fn a7_a_failed_apply_ends_the_run_before_cleanup_and_phase_two() {
     assert!(site.world().object(Y).is_some(), "nothing is deleted");
     assert_eq!(state(&site.world()).unwrap()["finalized"], false);
     check_settles(site.world(), &forest, Tree::Renewed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o13_an_apply_that_lands_after_the_next_run_is_looked_for_though_it_was_repeated() {
+    let forest = Forest::grow().await;
+    let site = Site::new(after(&forest, Tree::Whole).await);
+    let choice = Choice::of(Tree::Renewed);
+    let number = last_request(&forest, &site.world(), choice, &format!("PATCH {W}")).await;
+    let fates = Fates { at: BTreeMap::from([(number, Fate::Slow(Duration::from_mins(10)))]), ..Fates::default() };
+    run(&site, &forest, &Run { fates, ..Run::of("repeating", choice) }).await.result.unwrap();
+    assert!(site.world().object(W).is_some());
+    run(&site, &forest, &Run::of("next", Choice::of(Tree::Dropped))).await.result.unwrap();
+    assert!(site.world().object(W).is_none());
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert!(site.world().object(W).is_some(), "the first try arrives");
+    check_settles(site.world(), &forest, Tree::Dropped).await;
 }
 
 #[tokio::test(start_paused = true)]

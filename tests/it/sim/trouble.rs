@@ -14,7 +14,7 @@ use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::World;
-use super::site::{Fate, Fates, Site, When};
+use super::site::{Fate, Fates, LEASE, Site, When};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -80,6 +80,83 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
         }
     }
     announce(&format!("faults: {scenarios} scenarios"));
+}
+
+/// A run on a slow server, long enough for the lock to be renewed four times.
+fn long(renewals: &[(usize, Fate)]) -> Fates {
+    Fates { pace: MINUTE / 6, renewals: renewals.iter().cloned().collect(), ..Fates::default() }
+}
+
+/// What may become of a renewal.
+fn fates_of_a_renewal() -> Vec<Fate> {
+    let refused = [409, 422, 429, 500].map(Fate::Refused);
+    // A renewal is waited for a sixth of the lease: one that is slower lands when it is no longer waited for.
+    let slow = [Fate::Slow(MINUTE / 12), Fate::Slow(MINUTE / 5), Fate::Slow(MINUTE / 2)];
+    let late = [Fate::AnsweredLate(MINUTE / 12), Fate::AnsweredLate(MINUTE / 2)];
+    [Fate::Lost, Fate::Unanswered].into_iter().chain(refused).chain(slow).chain(late).collect()
+}
+
+/// Whatever becomes of one renewal, the run goes on; whatever becomes of two that follow each other, nothing is changed
+/// without the lock.
+#[tokio::test(start_paused = true)]
+async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
+    let forest = Forest::grow().await;
+    let choice = Choice::of(Tree::Renewed);
+    let world = after(&forest, Tree::Whole).await;
+    let renewals = {
+        let site = Site::new(world.clone());
+        run(&site, &forest, &Run { fates: long(&[]), ..Run::of("counted", choice) }).await.result.unwrap();
+        let line = format!(" PUT {LEASE}: ");
+        site.journal().iter().filter(|entry| entry.contains(&line)).count()
+    };
+    assert!(renewals >= 4, "{renewals} renewals");
+    let mut singles = Vec::new();
+    let mut pairs = Vec::new();
+    for number in 0..renewals {
+        for first in fates_of_a_renewal() {
+            singles.push(vec![(number, first.clone())]);
+            pairs.extend(
+                fates_of_a_renewal().into_iter().map(|second| vec![(number, first.clone()), (number + 1, second)]),
+            );
+        }
+    }
+    let scenarios = singles.len() + pairs.len();
+    for fates in singles.into_iter().chain(pairs) {
+        let site = Site::new(world.clone());
+        let troubled = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("troubled", choice) }).await;
+        let step = format!("{choice}, renewals {fates:?}");
+        match troubled.result {
+            Ok(_) => {}
+            Err(RunError::LockLost(_)) if fates.len() > 1 => {}
+            Err(error) => panic!("{step}: {error}"),
+        }
+        tokio::time::sleep(3 * MINUTE).await;
+        check(&site, &forest, Tree::Dropped, &[step]).await;
+    }
+    announce(&format!("faults of renewals: {scenarios} scenarios"));
+}
+
+/// Where no renewal succeeds any more, the run ends, and nothing leaves it from the fence on.
+#[tokio::test(start_paused = true)]
+async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
+    let forest = Forest::grow().await;
+    let choice = Choice::of(Tree::Renewed);
+    let world = after(&forest, Tree::Whole).await;
+    for from in 0..2 {
+        for fate in [Fate::Lost, Fate::Refused(500), Fate::Slow(2 * MINUTE)] {
+            let site = Site::new(world.clone());
+            let fates: Vec<(usize, Fate)> = (from..100).map(|number| (number, fate.clone())).collect();
+            let began = tokio::time::Instant::now();
+            let ended = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("cut-off", choice) }).await;
+            let step = format!("{choice}, every renewal from {from} on: {fate:?}");
+            assert!(matches!(ended.result, Err(RunError::LockLost(_))), "{step}: {:?}", ended.result.err());
+            // A look at the namespace comes before the lock.
+            let latest = MINUTE / 6 + MINUTE + u32::try_from(from).unwrap() * MINUTE / 3;
+            assert!(began.elapsed() <= latest, "{step}: after {:?}", began.elapsed());
+            tokio::time::sleep(3 * MINUTE).await;
+            check(&site, &forest, Tree::Dropped, &[step]).await;
+        }
+    }
 }
 
 /// Requests that a dead run left under way arrive before any request of the next run, or after its end.
