@@ -280,3 +280,296 @@ fn redact_reason(change: &mut Change, observed: &Observed, desired: Option<&Valu
     let bodies: Vec<&Value> = live.into_iter().chain(desired).collect();
     *text = redactor.message(&bodies, text);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+    use crate::object::kinds::Kinds;
+    use crate::object::mark::PROJECT;
+    use crate::object::refusal::Contested;
+    use crate::plan::policy::TakeOver;
+    use crate::project::path::Segment;
+    use crate::project::scope::ScopeRequest;
+    use crate::project::snapshot::Place;
+    use crate::project::tree::Cleanup;
+    use serde_json::json;
+
+    const SECRET: &str = "aHVudGVyMg==";
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn key(kind: &str, name: &str) -> ObjectKey {
+        ObjectKey { group: String::new(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
+    }
+
+    fn web() -> ObjectKey {
+        key("Secret", "web")
+    }
+
+    fn manifest(key: &ObjectKey, project: &str) -> Manifest {
+        let ident = Ident { key: key.clone(), version: "v1".into() };
+        let body = json!({"apiVersion": "v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"},
+            "data": {"word": SECRET}});
+        Manifest { ident, project: project.parse().unwrap(), place: Place::whole("web.yaml"), body }
+    }
+
+    /// A live object with a mark, by whom it was written, and what follows in its metadata.
+    fn marked(project: &str, manager: &str, operation: &str, label: Option<&str>) -> Live {
+        let mut body = manifest(&web(), "demo").body;
+        body["metadata"]["annotations"][PROJECT] = json!(project);
+        body["metadata"]["labels"] = label.map_or(json!({}), |hash| json!({ROOT: hash}));
+        body["metadata"]["uid"] = json!("u");
+        body["metadata"]["managedFields"] = json!([{"manager": manager, "operation": operation, "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}}]);
+        Live { body }
+    }
+
+    fn ours(project: &str) -> Live {
+        marked(project, "ktor-demo", "Apply", Some(root().hash()))
+    }
+
+    fn others() -> Live {
+        marked("other", "ktor-other", "Apply", None)
+    }
+
+    fn unmarked() -> Live {
+        Live { body: manifest(&web(), "demo").body }
+    }
+
+    fn with(mut live: Live, field: &str, value: Value) -> Live {
+        live.body["metadata"][field] = value;
+        live
+    }
+
+    fn policy() -> Policy {
+        Policy::new(Cleanup::On, "kubernator-system")
+    }
+
+    fn planned(policy: &Policy, desired: &[Manifest], entries: &Entries, observed: &Observed) -> Plan {
+        let scope = Scope::resolve(&ScopeRequest::default(), &[root().project()].into(), &BTreeSet::new()).unwrap();
+        let desired = desired.iter().map(|manifest| (manifest.ident.key.clone(), manifest.clone())).collect();
+        let redactor = Redactor::new([7; 16], &[]);
+        let request =
+            PlanRequest { root: &root(), scope: &scope, desired: &desired, entries, policy, redactor: &redactor };
+        build(request, observed)
+    }
+
+    /// The plan for one desired object.
+    fn one(policy: &Policy, look: Option<Look>, trial: Option<Trial>) -> Plan {
+        let observed = Observed {
+            kinds: Kinds::builtin(),
+            looks: look.into_iter().map(|look| (web(), look)).collect(),
+            trials: trial.into_iter().map(|trial| (web(), trial)).collect(),
+            ..Observed::default()
+        };
+        planned(policy, &[manifest(&web(), "demo")], &Entries::default(), &observed)
+    }
+
+    fn decided(look: Option<Look>, trial: Option<Trial>) -> (Action, String) {
+        let plan = one(&policy(), look, trial);
+        let [change] = &plan.changes[..] else { panic!("{plan:?}") };
+        (change.action, change.reason.to_string())
+    }
+
+    #[test]
+    fn each_dry_run_gives_one_action_and_says_why() {
+        let refused = |refusal| Some(Trial::Refused(refusal));
+        let text = || "words".to_owned();
+        let contested = vec![Contested { field: ".data".into(), manager: "kubectl-edit".into() }];
+        for (trial, action, why) in [
+            (Some(Trial::Created), Action::Create, "new"),
+            (Some(Trial::Unverified("Namespace x".into())), Action::Create, "Namespace x is created in the same run"),
+            (refused(Refusal::Conflict(contested)), Action::Blocked, "conflict: .data is held by kubectl-edit"),
+            (refused(Refusal::NoNamespace(text())), Action::Blocked, "words, and no manifest creates it"),
+            (refused(Refusal::NoKind(text())), Action::Blocked, "no manifest defines it"),
+            (refused(Refusal::Terminating(text())), Action::Blocked, "is being deleted: words"),
+            (refused(Refusal::Unavailable(text())), Action::Blocked, "not known: words"),
+            (refused(Refusal::Invalid(text())), Action::Blocked, "refused by the server: words"),
+            (refused(Refusal::Denied(text())), Action::Blocked, "refused by the server: words"),
+            (Some(Trial::Applied(ours("demo"))), Action::Blocked, "it appeared and vanished"),
+            (None, Action::Blocked, "no dry run was made"),
+        ] {
+            for look in [None, Some(Look::Absent)] {
+                let (decided, reason) = decided(look, trial.clone());
+                assert!(decided == action && reason.contains(why), "{trial:?}: {decided:?} {reason}");
+            }
+        }
+        let unknown = decided(Some(Look::Unknown("no answer".into())), Some(Trial::Created));
+        assert_eq!(unknown, (Action::Blocked, "not known: no answer".to_owned()));
+    }
+
+    #[test]
+    fn what_exists_is_left_updated_moved_or_adopted_by_its_mark_and_its_managers() {
+        let hash = root().hash().to_owned();
+        let foreign = json!([{"manager": "velero", "operation": "Update", "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}}]);
+        let changed = || {
+            let mut live = ours("demo");
+            live.body["data"]["word"] = json!("b3RoZXI=");
+            live
+        };
+        for (what, live, after, action, why) in [
+            ("nothing differs", ours("demo"), ours("demo"), Action::Unchanged, "as desired"),
+            ("a value differs", ours("demo"), changed(), Action::Update, "differs"),
+            ("of another project", ours("demo.a"), ours("demo"), Action::Move, "moved from demo.a"),
+            (
+                "without its label",
+                marked("demo", "ktor-demo", "Apply", None),
+                ours("demo"),
+                Action::Update,
+                "take-over",
+            ),
+            (
+                "not applied by us",
+                marked("demo", "ktor-demo", "Update", Some(&hash)),
+                ours("demo"),
+                Action::Update,
+                "take-over",
+            ),
+            (
+                "applied by Kubernator",
+                marked("demo", "kubernator", "Apply", Some(&hash)),
+                ours("demo"),
+                Action::Update,
+                "take-over",
+            ),
+            ("copied", with(ours("demo"), "managedFields", foreign), ours("demo"), Action::Adopt, "take-over"),
+            ("unmarked", unmarked(), ours("demo"), Action::Adopt, "exists without a mark"),
+        ] {
+            let (decided, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(after)));
+            assert!(decided == action && reason == why, "{what}: {decided:?} {reason}");
+        }
+        assert_eq!(decided(Some(Look::Live(ours("demo"))), Some(Trial::Proved)).0, Action::Unchanged);
+    }
+
+    #[test]
+    fn a_change_beside_a_take_over_is_told_as_a_difference() {
+        let live = marked("demo", "kubernator", "Apply", Some(root().hash()));
+        let mut after = ours("demo");
+        after.body["data"]["word"] = json!("b3RoZXI=");
+        let (action, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(after)));
+        assert_eq!((action, reason.as_str()), (Action::Update, "differs"));
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_created_once_it_is_gone() {
+        let leaving = || with(ours("demo"), "deletionTimestamp", json!("2031-05-06T07:08:09Z"));
+        for trial in [None, Some(Trial::Proved), Some(Trial::Applied(ours("demo")))] {
+            let (action, reason) = decided(Some(Look::Live(leaving())), trial);
+            assert_eq!(
+                (action, reason.as_str()),
+                (Action::Create, "is being deleted: it is waited for and then created")
+            );
+        }
+        let held = with(leaving(), "finalizers", json!(["a.dev/hold"]));
+        let (_, reason) = decided(Some(Look::Live(held)), None);
+        assert!(reason.contains("held by a.dev/hold: it is waited for"), "{reason}");
+        let refused = Some(Trial::Refused(Refusal::Invalid("words".into())));
+        assert_eq!(decided(Some(Look::Live(leaving())), refused).0, Action::Blocked);
+    }
+
+    #[test]
+    fn o4_another_roots_object_is_blocked_unless_it_is_named() {
+        let look = || Some(Look::Live(others()));
+        let applied = || Some(Trial::Applied(ours("demo")));
+        let plan = one(&policy(), look(), applied());
+        assert_eq!(plan.changes[0].action, Action::Blocked);
+        let [refusal] = &plan.refusals[..] else { panic!("{plan:?}") };
+        assert!(refusal.flag == Some("--take-over") && refusal.message.contains("root other"), "{refusal:?}");
+        for taken in ["other", "Secret x/web"] {
+            let take_over = vec![taken.parse::<TakeOver>().unwrap()];
+            // Who asks for it by name has not to allow adoption too.
+            let policy = Policy { take_over, adoption: Adoption::Refused, ..policy() };
+            let plan = one(&policy, look(), applied());
+            assert!(plan.refusals.is_empty(), "{taken}: {:?}", plan.refusals);
+            assert_eq!(plan.changes[0].action, Action::Adopt, "{taken}");
+            assert!(plan.changes[0].reason.to_string().starts_with("taken over from "), "{taken}");
+        }
+        for taken in ["another", "Secret x/other"] {
+            let policy = Policy { take_over: vec![taken.parse().unwrap()], ..policy() };
+            assert_eq!(one(&policy, look(), applied()).changes[0].action, Action::Blocked, "{taken}");
+        }
+    }
+
+    #[test]
+    fn o4_adoption_that_is_off_refuses_what_has_no_mark_of_ours_and_nothing_else() {
+        let off = Policy { adoption: Adoption::Refused, ..policy() };
+        let refusals = |live: Option<Live>| {
+            let trial = live.as_ref().map_or(Trial::Created, |_| Trial::Applied(ours("demo")));
+            let refused = one(&off, live.map(Look::Live), Some(trial)).refusals;
+            refused.iter().map(|refusal| refusal.flag).collect::<Vec<_>>()
+        };
+        assert_eq!(refusals(Some(unmarked())), [Some("--adopt")]);
+        assert_eq!(refusals(Some(ours("demo"))), []);
+        assert_eq!(refusals(None), []);
+    }
+
+    #[test]
+    fn c8_an_object_that_is_desired_under_two_kinds_is_blocked_and_says_where_the_other_stands() {
+        let event = |group: &str| ObjectKey { group: group.into(), ..key("Event", "e") };
+        let keys = [event(""), event("events.k8s.io")];
+        let mut observed = Observed::default();
+        for key in &keys {
+            observed.looks.insert(key.clone(), Look::Live(ours("demo")));
+            observed.trials.insert(key.clone(), Trial::Proved);
+        }
+        let plan = planned(&policy(), &keys.map(|key| manifest(&key, "demo")), &Entries::default(), &observed);
+        assert_eq!(plan.changes.len(), 2);
+        for change in &plan.changes {
+            assert!(change.action == Action::Blocked && matches!(change.reason, Reason::SameObject(_)), "{change:?}");
+            assert!(change.reason.to_string().contains("web.yaml"), "{}", change.reason);
+        }
+    }
+
+    #[test]
+    fn p3_the_servers_words_are_shown_without_the_objects_secrets() {
+        let refused = Some(Trial::Refused(Refusal::Invalid(format!("data.word: bad value {SECRET:?}"))));
+        let (_, reason) = decided(Some(Look::Live(ours("demo"))), refused.clone());
+        assert!(reason.contains("bad value") && !reason.contains(SECRET), "{reason}");
+        assert!(!decided(None, refused).1.contains(SECRET), "the manifest's own");
+    }
+
+    #[test]
+    fn the_summary_counts_and_only_writes_are_changes() {
+        let mut entries = Entries::default();
+        let mut observed = Observed::default();
+        for name in ["old", "older"] {
+            entries.insert(&root().project(), &Ident { key: key("ConfigMap", name), version: "v1".into() });
+            observed.looks.insert(key("ConfigMap", name), Look::Live(with(ours("demo"), "uid", json!(name))));
+        }
+        observed.trials.insert(web(), Trial::Created);
+        let desired = [manifest(&web(), "demo")];
+        let plan = planned(&policy(), &desired, &entries, &observed);
+        assert_eq!(plan.summary(), [(Action::Create, 1), (Action::Delete, 2)].into());
+        assert_eq!(plan.deletions().count(), 2);
+        assert!(plan.has_changes());
+
+        observed.looks.insert(web(), Look::Live(ours("demo")));
+        observed.trials.insert(web(), Trial::Proved);
+        let plan = planned(&Policy::new(Cleanup::Off, "kubernator-system"), &desired, &entries, &observed);
+        assert_eq!(plan.summary(), [(Action::Unchanged, 1), (Action::Keep, 2)].into());
+        assert!(!plan.has_changes(), "what is kept is not changed");
+    }
+
+    #[test]
+    fn what_is_sent_carries_the_mark() {
+        let scope = Scope::resolve(&ScopeRequest::default(), &[root().project()].into(), &BTreeSet::new()).unwrap();
+        let (desired, entries, policy) = (BTreeMap::new(), Entries::default(), policy());
+        let redactor = Redactor::new([7; 16], &[]);
+        let request = PlanRequest {
+            root: &root(),
+            scope: &scope,
+            desired: &desired,
+            entries: &entries,
+            policy: &policy,
+            redactor: &redactor,
+        };
+        let body = request.stamped(&manifest(&web(), "demo.a"));
+        assert_eq!(body["metadata"]["annotations"], json!({PROJECT: "demo.a"}));
+        assert_eq!(body["metadata"]["labels"], json!({ROOT: root().hash()}));
+        assert_eq!(body["data"], json!({"word": SECRET}));
+    }
+}
