@@ -455,6 +455,19 @@ mod tests {
     }
 
     #[test]
+    fn what_kubectl_left_for_itself_is_no_difference_beside_a_take_over() {
+        let mut live = with(ours("demo"), "managedFields", json!([]));
+        live.body["metadata"]["managedFields"] = json!([
+            {"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {}}},
+            {"manager": "kubernator", "operation": "Apply", "apiVersion": "v1",
+                "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}},
+        ]);
+        live.body["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
+        let (action, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(ours("demo"))));
+        assert_eq!((action, reason.as_str()), (Action::Update, "take-over"));
+    }
+
+    #[test]
     fn what_is_being_deleted_is_created_once_it_is_gone() {
         let leaving = || with(ours("demo"), "deletionTimestamp", json!("2031-05-06T07:08:09Z"));
         for trial in [None, Some(Trial::Proved), Some(Trial::Applied(ours("demo")))] {

@@ -157,3 +157,15 @@ pub struct Change {
     /// What differs, redacted.
     pub diff: Vec<FieldChange>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_actions_are_those_of_the_json() {
+        for action in Action::ALL {
+            assert_eq!(serde_json::to_value(action).unwrap(), action.word());
+        }
+    }
+}

@@ -346,4 +346,58 @@ mod tests {
         let decided = decide(request, &observed);
         assert_eq!(decided.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
     }
+
+    #[test]
+    fn c4_only_what_would_be_deleted_is_kept_for_what_it_holds() {
+        let definition = |plural: &str| key(("apiextensions.k8s.io", "CustomResourceDefinition"), plural);
+        let defined = |uid: &str, kind: &str| {
+            let mut live = ours(uid);
+            live.body["spec"] = json!({"group": "shop.dev", "scope": "Namespaced",
+                "names": {"kind": kind, "plural": "any"}, "versions": [{"name": "v1", "served": true}]});
+            live
+        };
+        let (till, namespace) = (key(("shop.dev", "Till"), "t"), key(("", "Namespace"), "x"));
+        let (tills, carts) = (definition("tills.shop.dev"), definition("carts.shop.dev"));
+        let unmarked = Live { body: json!({"metadata": {"uid": "x", "resourceVersion": "1"}}) };
+        let mut observed = Observed::default();
+        for (key, live) in
+            [(&till, ours("t")), (&namespace, unmarked), (&tills, defined("d", "Till")), (&carts, defined("e", "Cart"))]
+        {
+            observed.looks.insert(key.clone(), Look::Live(live));
+        }
+        observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
+        let decided = decided(&[till, namespace, tills, carts], &[], &observed);
+        // In the order of the keys: the namespace, the definitions of carts and of tills, the custom resource.
+        let actions: Vec<Action> = decided.into_iter().map(|(action, _)| action).collect();
+        assert_eq!(actions, [Action::Release, Action::Delete, Action::Keep, Action::Blocked]);
+    }
+
+    #[test]
+    fn o7_each_tools_annotation_protects_by_its_own_value() {
+        let config = key(("", "ConfigMap"), "c");
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        for (name, value, expected) in [
+            ("kubernator.io/cleanup", "keep", Action::Keep),
+            ("kubernator.io/cleanup", "delete", Action::Delete),
+            ("helm.sh/resource-policy", "keep", Action::Keep),
+            ("helm.sh/resource-policy", "other", Action::Delete),
+            ("argocd.argoproj.io/sync-options", "Prune=false", Action::Keep),
+            ("argocd.argoproj.io/sync-options", "Validate=false, Delete=false", Action::Keep),
+            ("argocd.argoproj.io/sync-options", "Prune=true", Action::Delete),
+            ("kustomize.toolkit.fluxcd.io/prune", "disabled", Action::Keep),
+            ("kustomize.toolkit.fluxcd.io/prune", "enabled", Action::Delete),
+            ("kapp.k14s.io/delete-strategy", "orphan", Action::Keep),
+            ("kapp.k14s.io/disable-delete", "", Action::Keep),
+            ("kapp.k14s.io/disable-delete", "anything", Action::Keep),
+            ("example.dev/keep", "keep", Action::Delete),
+        ] {
+            let mut live = ours("u");
+            live.body["metadata"]["annotations"][name] = json!(value);
+            let observed = Observed { looks: [(config.clone(), Look::Live(live))].into(), ..Observed::default() };
+            let decided = decided_by(&policy, std::slice::from_ref(&config), &[], &observed);
+            let [(action, reason)] = &decided[..] else { panic!("{decided:?}") };
+            assert_eq!(*action, expected, "{name}: {value}");
+            assert!(expected == Action::Delete || reason.to_string().contains(name), "{reason}");
+        }
+    }
 }

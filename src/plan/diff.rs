@@ -153,6 +153,11 @@ mod tests {
             &json!({"c": [{"name": "y"}, {"name": "x"}]}),
             &["c (order): x, y -> y, x"],
         );
+        check(
+            &json!({"c": [{"name": "y", "v": 1}, {"name": "x", "v": 1}]}),
+            &json!({"c": [{"name": "y", "v": 2}, {"name": "x", "v": 2}]}),
+            &["c[name=y].v: 1 -> 2", "c[name=x].v: 1 -> 2"],
+        );
     }
 
     #[test]
@@ -161,6 +166,15 @@ mod tests {
             &json!({"status": {"x": 1}, "metadata": {"uid": "a", "annotations": {"kubernator.io/project": "demo", "k": "v"}}}),
             &json!({"metadata": {"resourceVersion": "2", "annotations": {"kubernator.io/project": "demo.a", "k": "w"}}}),
             &["metadata.annotations.k: \"v\" -> \"w\""],
+        );
+        check(
+            &json!({"spec": {"uid": 1, "annotations": {"kubernator.io/project": 1}, "labels": {"kubernator.io/root": 1}}}),
+            &json!({"spec": {"uid": 2, "annotations": {"kubernator.io/project": 2}, "labels": {"kubernator.io/root": 2}}}),
+            &[
+                "spec.annotations.kubernator.io/project: 1 -> 2",
+                "spec.labels.kubernator.io/root: 1 -> 2",
+                "spec.uid: 1 -> 2",
+            ],
         );
         let marked = json!({"metadata": {"annotations": {"kubernator.io/project": "demo"}, "labels": {"kubernator.io/root": "89e495e7941c"}}});
         check(&json!({"metadata": {}}), &marked, &[]);

@@ -41,23 +41,33 @@ mod tests {
     use super::*;
     use crate::object::ident::Ident;
 
+    fn change(action: Action, reason: Reason, uid: &str) -> Change {
+        let key = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: None, name: "x".into() };
+        Change {
+            action,
+            reason,
+            ident: Ident { key, version: "v1".into() },
+            project: "demo".parse().unwrap(),
+            from: None,
+            place: None,
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+            diff: vec![],
+        }
+    }
+
+    #[test]
+    fn p7_whose_uid_is_deleted_is_in_the_digest_and_whose_is_changed_is_not() {
+        let digest_of = |action, uid| digest(&[change(action, Reason::Differs, uid)], |_| None);
+        for action in [Action::Delete, Action::Replace] {
+            assert_ne!(digest_of(action, "u"), digest_of(action, "v"), "{action:?}");
+        }
+        assert_eq!(digest_of(Action::Update, "u"), digest_of(Action::Update, "v"));
+    }
+
     #[test]
     fn p7_what_holds_an_object_that_is_being_deleted_is_not_in_the_digest() {
-        let key = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: None, name: "x".into() };
-        let digest_of = |action, reason| {
-            let change = Change {
-                action,
-                reason,
-                ident: Ident { key: key.clone(), version: "v1".into() },
-                project: "demo".parse().unwrap(),
-                from: None,
-                place: None,
-                uid: None,
-                resource_version: None,
-                diff: vec![],
-            };
-            digest(&[change], |_| None)
-        };
+        let digest_of = |action, reason| digest(&[change(action, reason, "u")], |_| None);
         let leaving = |held: &str| digest_of(Action::Create, Reason::Terminating(held.to_owned()));
         assert_eq!(leaving(", held by a"), leaving(", held by b"));
         assert_ne!(leaving(", held by a"), digest_of(Action::Create, Reason::New));

@@ -293,4 +293,41 @@ mod tests {
         let all = ["kubectl-create", "kubectl", "hpa", "another manager"].map(conflict);
         assert_eq!(heir(OtherRoots::Keep).contested(&object, &all), all[1..]);
     }
+
+    #[test]
+    fn entries_of_the_desired_version_come_first_and_of_any_other_where_there_are_none() {
+        let entries =
+            |versions: [&str; 2]| versions.map(|version| entry("kubernator", "Update", version, &data(&["a"])));
+        let left = |versions| {
+            let live = live(&entries(versions));
+            let merged = heir(OtherRoots::Keep).managed_fields(&live, Extent::Whole).unwrap();
+            let told = |entry: &Value| format!("{} {}", text(entry, "manager"), text(entry, "apiVersion"));
+            merged.as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(left(["v2", "v1"]), ["kubernator v2", "ktor-demo v1"]);
+        assert_eq!(left(["v2", "v3"]), ["kubernator v3", "ktor-demo v2"]);
+    }
+
+    #[test]
+    fn our_entry_is_the_one_that_we_applied() {
+        let both =
+            [entry("ktor-demo", "Update", "v1", &data(&["c"])), entry("ktor-demo", "Apply", "v1", &data(&["a"]))];
+        let merged = heir(OtherRoots::Keep).managed_fields(&live(&both), Extent::Whole).unwrap();
+        assert_eq!(merged, json!([entry("ktor-demo", "Apply", "v1", &data(&["a", "c"]))]));
+    }
+
+    #[test]
+    fn o4_only_another_roots_object_that_is_taken_over_yields_what_other_roots_hold() {
+        let root = Root::new(Segment::new("demo").unwrap());
+        let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: "s".into() };
+        let mut policy = Policy::new(crate::project::tree::Cleanup::On, "kubernator-system");
+        let unmarked = live(&[entry("ktor-other", "Apply", "v1", &data(&["a"]))]);
+        let mut marked = unmarked.clone();
+        marked.body["metadata"]["annotations"] = json!({"kubernator.io/project": "other"});
+        let yields = |policy: &Policy, live: &Live| Heir::of(&root, "v1", policy, &key, live).is_due(live);
+        assert!(!yields(&policy, &marked));
+        policy.take_over.push("Secret s".parse().unwrap());
+        assert!(yields(&policy, &marked));
+        assert!(!yields(&policy, &unmarked), "it is nobody's");
+    }
 }

@@ -87,3 +87,61 @@ fn live_of(look: &Look) -> Option<&Live> {
         Look::Absent | Look::Unknown(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::GroupKind;
+    use crate::object::kinds::Kind;
+    use crate::object::mark::stamp;
+    use crate::project::path::Segment;
+    use serde_json::json;
+
+    #[test]
+    fn c8_what_is_served_under_two_kinds_is_owned_once_under_the_kind_that_is_known() {
+        let root = Root::new(Segment::new("demo").unwrap());
+        let key = |group: &str, kind: &str, name: &str| ObjectKey {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: Some("x".into()),
+            name: name.into(),
+        };
+        let live = |uid: &str, is_ours: bool| {
+            let mut body = json!({"metadata": {"uid": uid, "managedFields": [{"manager": "ktor-demo", "operation": "Apply",
+                "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]}});
+            if is_ours {
+                stamp(&mut body, &"demo.a".parse().unwrap(), &root);
+            }
+            Look::Live(Live { body })
+        };
+        let twins = [key("", "Event", "e"), key("events.k8s.io", "Event", "e")];
+        let kind = |group: &str, kind: &str| Kind {
+            group_kind: GroupKind::new(group, kind),
+            plural: "any".into(),
+            namespaced: true,
+            versions: vec!["v1".into()],
+            manageable: true,
+        };
+        let kinds = [kind("", "Event"), kind("events.k8s.io", "Event"), kind("", "ConfigMap"), kind("", "Secret")];
+        let mut observed = Observed { kinds: Kinds::new(kinds, BTreeSet::new()), ..Observed::default() };
+        observed.looks = [
+            (twins[0].clone(), live("u", true)),
+            (twins[1].clone(), live("u", true)),
+            (key("", "Secret", "theirs"), live("v", false)),
+            (key("", "Secret", "gone"), Look::Absent),
+            (key("", "ConfigMap", "one"), live("", true)),
+            (key("", "ConfigMap", "two"), live("", true)),
+        ]
+        .into();
+        let owned = |known: Option<&ObjectKey>| {
+            let owned = observed.owned(&root, |key| Some(key) == known);
+            assert!(owned.iter().all(|(project, ident)| project.as_str() == "demo.a" && ident.version == "v1"));
+            owned.into_iter().map(|(_, ident)| ident.key).collect::<BTreeSet<_>>()
+        };
+        let config_maps = [key("", "ConfigMap", "one"), key("", "ConfigMap", "two")];
+        for known in &twins {
+            assert_eq!(owned(Some(known)), config_maps.iter().chain([known]).cloned().collect());
+        }
+        assert_eq!(owned(None), config_maps.iter().chain([&twins[0]]).cloned().collect());
+    }
+}

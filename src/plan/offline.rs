@@ -172,4 +172,13 @@ mod tests {
             assert!(*action == Action::Keep && reason.contains(why), "{action:?} {reason}");
         }
     }
+
+    #[test]
+    fn p4_a_namespace_of_the_trees_own_is_deleted_and_a_name_protects_nothing_else() {
+        let on = Policy::new(Cleanup::On, "kubernator-system");
+        for object in [("Namespace", "shop"), ("ConfigMap", "kube-system"), ("ConfigMap", "kubernator-system")] {
+            let planned = planned(&on, &[manifest("demo", object, "1")], &[]);
+            assert_eq!(planned[object.1].0, Action::Delete, "{object:?}");
+        }
+    }
 }

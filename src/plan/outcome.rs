@@ -83,3 +83,43 @@ impl Outcome {
         self.all().all(|outcome| !matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Verdict; 7] = [
+        Verdict::Failed,
+        Verdict::Skipped,
+        Verdict::Created,
+        Verdict::Configured,
+        Verdict::Replaced,
+        Verdict::Deleted,
+        Verdict::Unchanged,
+    ];
+
+    fn outcome(verdict: Verdict) -> ObjectOutcome {
+        let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: "x".into() };
+        ObjectOutcome { key, project: "demo".parse().unwrap(), verdict, message: None }
+    }
+
+    #[test]
+    fn the_words_of_verdicts_are_those_of_the_json() {
+        for verdict in ALL {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());
+        }
+    }
+
+    #[test]
+    fn a_run_is_complete_where_nothing_failed_and_nothing_was_left_out() {
+        for verdict in ALL {
+            for (applied, cleaned) in [(verdict, Verdict::Deleted), (Verdict::Created, verdict)] {
+                let ran = Outcome { applied: vec![outcome(applied)], cleaned: vec![outcome(cleaned)] };
+                let complete = !matches!(verdict, Verdict::Failed | Verdict::Skipped);
+                assert_eq!(ran.is_complete(), complete, "{verdict:?}");
+                assert_eq!(ran.first_failure().is_some(), verdict == Verdict::Failed, "{verdict:?}");
+                assert_eq!(ran.count(verdict), 1 + usize::from(applied == cleaned), "{verdict:?}");
+            }
+        }
+    }
+}

@@ -74,12 +74,8 @@ fn values_agree(field: &Value, desired: &Value, live: &Value) -> bool {
         return desired == live;
     }
     match (desired, live) {
-        (Value::Object(desired), Value::Object(live))
-            if fields.keys().all(|name| name == "." || name.starts_with("f:")) =>
-        {
-            // An empty owned map has no field to compare, and defaults may stand in it: no proof.
-            !desired.is_empty() && maps_agree(fields, desired, live, &[])
-        }
+        // An empty owned map has no field to compare, and defaults may stand in it: no proof.
+        (Value::Object(desired), Value::Object(live)) => !desired.is_empty() && maps_agree(fields, desired, live, &[]),
         (Value::Array(desired), Value::Array(live))
             if fields.keys().all(|name| name == "." || name.starts_with("k:")) =>
         {
@@ -117,18 +113,13 @@ fn keyed_lists_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Val
         });
         let (Some(at), Some(fields)) = (at, field.as_object()) else { return false };
         let Some(current) = live[at].as_object() else { return false };
-        // The order of keyed items counts to the server.
-        if at < after || !item_agrees(fields, item, current) {
+        // The order of keyed items counts to the server. Keys that the desired item leaves to their defaults are no fields.
+        if at < after || !maps_agree(fields, item, current, &[]) {
             return false;
         }
         after = at + 1;
     }
     true
-}
-
-/// An item of a keyed list: keys that the desired item leaves to their defaults are owned all the same.
-fn item_agrees(fields: &Map<String, Value>, desired: &Map<String, Value>, live: &Map<String, Value>) -> bool {
-    maps_agree(fields, desired, live, &[])
 }
 
 fn sets_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Value]) -> bool {
@@ -177,6 +168,8 @@ mod tests {
         check(&json!({"a": 1, "m": {"x": 2, "y": 3}}), &json!({"a": 1, "m": {"x": 2, "y": 3}}), &fields, false);
         check(&json!({"a": 1, "m": {}}), &json!({"a": 1, "m": {}}), &json!({"f:a": {}, "f:m": {".": {}}}), false);
         check(&json!({"a": "1Gi"}), &json!({"a": "1024Mi"}), &json!({"f:a": {}}), false);
+        check(&json!({"m": {"x": 2}}), &json!({"m": {"x": 2}}), &json!({"f:m": {".": {}, "f:x": {}}}), true);
+        check(&json!({"m": {"x": 2}}), &json!({"m": {"x": 2}}), &json!({"f:m": {"f:x": {}, "i:0": {}}}), false);
     }
 
     #[test]
@@ -188,6 +181,20 @@ mod tests {
         check(&json!({"ports": [{"port": 2}, {"port": 1}]}), &spec, &fields, false);
         check(&json!({"ports": [{"port": 1}]}), &spec, &fields, false);
         check(&json!({"ports": [{"port": 1}, {"port": 3}]}), &spec, &fields, false);
+        check(&json!({"ports": [{"port": 1}, {"port": 1}]}), &spec, &fields, false);
+        let other = json!({"port": 9, "protocol": "TCP"});
+        let between = json!({"ports": [{"port": 1, "protocol": "TCP"}, other, {"port": 2, "protocol": "TCP"}]});
+        check(&json!({"ports": [{"port": 1}, {"port": 2}]}), &between, &fields, true);
+    }
+
+    #[test]
+    fn keyed_items_agree_in_what_else_they_state() {
+        let fields = json!({"f:ports": {".": {}, "k:{\"port\":1}": {".": {}, "f:port": {}, "f:name": {}}}});
+        let spec = |name: &str| json!({"ports": [{"port": 1, "name": name, "nodePort": 30_000}]});
+        check(&json!({"ports": [{"port": 1, "name": "a"}]}), &spec("a"), &fields, true);
+        check(&json!({"ports": [{"port": 1, "name": "a"}]}), &spec("b"), &fields, false);
+        check(&json!({"ports": [{"port": 1}]}), &spec("a"), &fields, false);
+        check(&json!({"ports": [{"port": 1, "name": "a", "nodePort": 30_000}]}), &spec("a"), &fields, false);
     }
 
     #[test]
@@ -196,6 +203,11 @@ mod tests {
         check(&json!({"finalizers": ["a", "b"]}), &json!({"finalizers": ["a", "x", "b"]}), &fields, true);
         check(&json!({"finalizers": ["b", "a"]}), &json!({"finalizers": ["a", "b"]}), &fields, false);
         check(&json!({"finalizers": ["a"]}), &json!({"finalizers": ["a", "b"]}), &fields, false);
+        check(&json!({"finalizers": ["a", "a"]}), &json!({"finalizers": ["a", "b"]}), &fields, false);
+        let fields = json!({"f:finalizers": {".": {}, "v:\"a\"": {}}});
+        check(&json!({"finalizers": ["a"]}), &json!({"finalizers": ["a"]}), &fields, true);
+        let fields = json!({"f:finalizers": {"i:1": {}, "v:\"a\"": {}}});
+        check(&json!({"finalizers": ["a"]}), &json!({"finalizers": ["a"]}), &fields, false);
     }
 
     #[test]
@@ -210,6 +222,9 @@ mod tests {
             other.body["metadata"]["managedFields"][0][field] = json!(value);
             assert!(!is_proved(&desired, &other, &root("demo")), "{field}");
         }
+        let mut leaving = good.clone();
+        leaving.body["metadata"]["deletionTimestamp"] = json!("2031-05-06T07:08:09Z");
+        assert!(!is_proved(&desired, &leaving, &root("demo")), "it is being deleted");
         let mut older = good;
         let entry = json!({"manager": "kubernator", "operation": "Update", "apiVersion": "v1",
             "fieldsV1": {"f:metadata": {"f:labels": {"f:other": {}}}}});

@@ -311,4 +311,29 @@ mod tests {
             refuses(&state(field, ""), "which no server can have");
         }
     }
+
+    #[test]
+    fn a_state_says_whether_its_run_came_to_its_end_whole_or_sharded() {
+        for finalized in [false, true] {
+            let payload = Payload { finalized, ..Payload::default() };
+            let (head, _) = shard::split(&payload).unwrap();
+            assert_eq!(head.finalized(), finalized);
+            for recorded in [Recorded::Whole(payload), Recorded::Sharded(head)] {
+                assert_eq!(recorded.finalized(), finalized, "{recorded:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_its_own_root_or_without_a_word_of_it_is_read() {
+        let own = [(ROOT_ANNOTATION.to_owned(), "demo".to_owned())].into();
+        assert!(check_root(&own, &root()).is_ok() && check_root(&BTreeMap::new(), &root()).is_ok());
+    }
+
+    #[test]
+    fn o10_as_much_as_is_allowed_is_unpacked_and_no_byte_more() {
+        let data = gzip(&[b'x'; 1000]);
+        assert_eq!(gunzip(&data, 1000).unwrap().len(), 1000);
+        assert!(matches!(gunzip(&data, 999), Err(StateError::TooLarge)));
+    }
 }

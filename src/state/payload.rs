@@ -158,4 +158,16 @@ mod tests {
         let left: Vec<ObjectKey> = entries.iter().map(|(_, ident)| ident.key).collect();
         assert_eq!(left, [key("ClusterRole", None), key("Role", Some("a"))]);
     }
+
+    #[test]
+    fn entries_are_counted_project_by_project() {
+        let mut entries = Entries::default();
+        assert!(entries.is_empty() && entries.len() == 0 && entries.keys().is_empty());
+        for (project, name) in [("demo.a", "x"), ("demo.a", "y"), ("demo.b", "x"), ("demo.b", "x")] {
+            let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: name.into() };
+            entries.insert(&project.parse().unwrap(), &Ident { key, version: "v1".into() });
+        }
+        assert!(!entries.is_empty());
+        assert_eq!((entries.len(), entries.keys().len()), (3, 2));
+    }
 }

@@ -81,7 +81,7 @@ impl Head {
         let is_digest =
             |text: &String| text.len() == 64 && text.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
         for list in [&self.shards.pending, &self.shards.resources] {
-            if list.len() > MOST_SHARDS {
+            if exceeds(0, list.len()) {
                 return Err(StateError::TooManyObjects);
             }
             if !list.iter().all(is_digest) || list.iter().collect::<BTreeSet<_>>().len() != list.len() {
@@ -104,27 +104,29 @@ pub fn shard_name(root: &Root, digest: &str) -> String {
 /// More than any reader would accept.
 pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
     let mut shards = BTreeMap::new();
-    let mut sum = 0;
     let mut list = |entries: &Entries| -> Vec<String> {
         let mut digests = Vec::new();
         for piece in pieces(entries) {
             // Serializing maps with text keys cannot fail.
             let json = serde_json::to_vec(&piece).unwrap_or_default();
             let digest = digest(&json);
-            shards.entry(digest.clone()).or_insert_with(|| {
-                sum += json.len();
-                codec::gzip(&json)
-            });
+            shards.entry(digest.clone()).or_insert_with(|| (json.len(), codec::gzip(&json)));
             digests.push(digest);
         }
         digests
     };
     let lists = Lists { pending: list(&payload.pending), resources: list(&payload.resources) };
-    if sum > LARGEST_SUM || lists.pending.len().max(lists.resources.len()) > MOST_SHARDS {
+    let sum = shards.values().map(|(size, _)| size).sum();
+    if exceeds(sum, lists.pending.len().max(lists.resources.len())) {
         return Err(StateError::TooManyObjects);
     }
-    let shards = shards.into_iter().map(|(digest, data)| Shard { digest, data }).collect();
+    let shards = shards.into_iter().map(|(digest, (_, data))| Shard { digest, data }).collect();
     Ok((Head { finalized: payload.finalized, shards: lists, version: HeadVersion::Two }, shards))
+}
+
+/// Whether so many bytes of JSON in all shards, or so many shards in one list, are more than any reader accepts.
+fn exceeds(sum: usize, shards: usize) -> bool {
+    sum > LARGEST_SUM || shards > MOST_SHARDS
 }
 
 /// Cuts entries into pieces, where their content says so.
@@ -187,7 +189,7 @@ impl<'a> Joining<'a> {
     pub fn add(&mut self, digest: &str, data: &[u8]) -> Result<(), StateError> {
         let json = verified(digest, data)?;
         self.sum += json.len();
-        if self.sum > LARGEST_SUM {
+        if exceeds(self.sum, 0) {
             return Err(StateError::TooManyObjects);
         }
         let entries: Entries = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
@@ -332,6 +334,9 @@ mod tests {
         check(vec!["../x".into()], "cannot be understood");
         check(vec![digest_of(1).to_uppercase()], "cannot be understood");
         check((0..=MOST_SHARDS).map(digest_of).collect(), "more objects");
+        let most = Lists { resources: (0..MOST_SHARDS).map(digest_of).collect(), ..Lists::default() };
+        let head = Head { finalized: true, shards: most, version: HeadVersion::Two };
+        assert_eq!(head.clone().check().unwrap(), head);
 
         let hostile = |json: &[u8]| {
             let shard = Shard { digest: digest(json), data: codec::gzip(json) };
@@ -342,5 +347,47 @@ mod tests {
         assert!(matches!(hostile(foreign), StateError::ForeignProject(project) if project == "other.a"));
         assert!(matches!(hostile(&vec![b' '; 64 << 20]), StateError::TooLarge));
         assert!(matches!(hostile(b"[1]"), StateError::Malformed(_)));
+    }
+
+    #[test]
+    fn o10_no_more_is_written_than_is_read() {
+        assert!(!exceeds(LARGEST_SUM, MOST_SHARDS));
+        assert!(exceeds(LARGEST_SUM + 1, 0) && exceeds(0, MOST_SHARDS + 1));
+        // A million objects fit.
+        let (project, ident) = entry(0);
+        assert!(!exceeds(1_000_000 * (recorded_size(&project, &ident) + 200), 1_000_000 / 512));
+
+        let (head, shards) = split(&Payload { resources: entries(0..5000), ..Payload::default() }).unwrap();
+        let root = root();
+        let mut joining = Joining::new(&head, &root);
+        let mut sum = 0;
+        for shard in &shards {
+            joining.add(&shard.digest, &shard.data).unwrap();
+            sum += verified(&shard.digest, &shard.data).unwrap().len();
+        }
+        assert!(shards.len() > 1 && joining.sum == sum, "{} of {sum}", joining.sum);
+    }
+
+    #[test]
+    fn o5_no_piece_is_empty_too_large_or_cut_without_need() {
+        let all = entries(0..9000);
+        let pieces = pieces(&all);
+        let sizes: Vec<usize> = pieces.iter().map(|piece| serde_json::to_vec(piece).unwrap().len()).collect();
+        let (last, cut) = sizes.split_last().unwrap();
+        assert!(*last > 2 && *last <= LARGEST_PIECE, "{sizes:?}");
+        assert!(cut.iter().all(|size| *size > SMALLEST_PIECE * 3 / 4 && *size <= LARGEST_PIECE), "{sizes:?}");
+        // Most are as large as one end in so many entries makes them.
+        assert!(sizes.len() < sizes.iter().sum::<usize>() / (3 * SMALLEST_PIECE), "{sizes:?}");
+        let mut joined = Entries::default();
+        for piece in &pieces {
+            joined.union(piece);
+        }
+        assert_eq!(joined, all);
+    }
+
+    #[test]
+    fn a_shards_name_has_its_root_and_its_content_in_it() {
+        let digest = digest(b"x");
+        assert_eq!(shard_name(&root(), &digest), format!("kubernator-project-89e495e7941c-{}", &digest[..32]));
     }
 }
