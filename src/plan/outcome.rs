@@ -26,6 +26,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict, in the order in which reports count them.
+    pub const ALL: [Self; 7] =
+        [Self::Failed, Self::Skipped, Self::Created, Self::Configured, Self::Replaced, Self::Deleted, Self::Unchanged];
+
     /// The word that reports use.
     pub fn word(self) -> &'static str {
         match self {
@@ -88,16 +92,6 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    const ALL: [Verdict; 7] = [
-        Verdict::Failed,
-        Verdict::Skipped,
-        Verdict::Created,
-        Verdict::Configured,
-        Verdict::Replaced,
-        Verdict::Deleted,
-        Verdict::Unchanged,
-    ];
-
     fn outcome(verdict: Verdict) -> ObjectOutcome {
         let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: "x".into() };
         ObjectOutcome { key, project: "demo".parse().unwrap(), verdict, message: None }
@@ -105,14 +99,14 @@ mod tests {
 
     #[test]
     fn the_words_of_verdicts_are_those_of_the_json() {
-        for verdict in ALL {
+        for verdict in Verdict::ALL {
             assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());
         }
     }
 
     #[test]
     fn a_run_is_complete_where_nothing_failed_and_nothing_was_left_out() {
-        for verdict in ALL {
+        for verdict in Verdict::ALL {
             for (applied, cleaned) in [(verdict, Verdict::Deleted), (Verdict::Created, verdict)] {
                 let ran = Outcome { applied: vec![outcome(applied)], cleaned: vec![outcome(cleaned)] };
                 let complete = !matches!(verdict, Verdict::Failed | Verdict::Skipped);

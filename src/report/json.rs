@@ -82,15 +82,6 @@ pub fn outcome<'a>(
     heading: &Heading<'a>,
     error: Option<&'a str>,
 ) -> OutcomeDocument<'a> {
-    let verdicts = [
-        Verdict::Failed,
-        Verdict::Skipped,
-        Verdict::Created,
-        Verdict::Configured,
-        Verdict::Replaced,
-        Verdict::Deleted,
-        Verdict::Unchanged,
-    ];
     OutcomeDocument {
         version: VERSION,
         root: &plan.root,
@@ -100,7 +91,7 @@ pub fn outcome<'a>(
         head: heading.head,
         complete: error.is_none() && outcome.is_complete(),
         error,
-        summary: Counts(verdicts.map(|verdict| (verdict.word(), outcome.count(verdict))).to_vec()),
+        summary: Counts(Verdict::ALL.map(|verdict| (verdict.word(), outcome.count(verdict))).to_vec()),
         applied: outcome.applied.iter().map(ObjectDocument::new).collect(),
         cleaned: outcome.cleaned.iter().map(ObjectDocument::new).collect(),
         kept: plan.cleanup.iter().filter(|change| change.action != Action::Delete).map(ChangeDocument::new).collect(),

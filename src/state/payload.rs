@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn entries_are_counted_project_by_project() {
         let mut entries = Entries::default();
-        assert!(entries.is_empty() && entries.len() == 0 && entries.keys().is_empty());
+        assert_eq!((entries.is_empty(), entries.len(), entries.keys().len()), (true, 0, 0));
         for (project, name) in [("demo.a", "x"), ("demo.a", "y"), ("demo.b", "x"), ("demo.b", "x")] {
             let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: name.into() };
             entries.insert(&project.parse().unwrap(), &Ident { key, version: "v1".into() });

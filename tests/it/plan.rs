@@ -117,6 +117,15 @@ fn planned(world: &World, entries: &Entries) -> Plan {
     build(PlanRequest { root: &root, scope, desired, entries, policy: &policy, redactor: &redactor }, observed)
 }
 
+/// What a run that did all of the plan has settled.
+fn carried_out(plan: &Plan) -> Settlement {
+    Settlement {
+        gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
+        placed: plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+        ..Settlement::default()
+    }
+}
+
 fn placement() -> impl Strategy<Value = Placement> {
     btree_map(0u8..8, 0usize..PROJECTS.len(), 0..8)
 }
@@ -158,13 +167,7 @@ proptest! {
         }
 
         // What phase two records: in-scope desired objects once, under their project; every other entry as it was.
-        let settlement = Settlement {
-            gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
-            released: BTreeSet::new(),
-            placed: plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
-            in_flight: false,
-        };
-        let finished = pending.finish(&settlement).resources;
+        let finished = pending.finish(&carried_out(&plan)).resources;
         let mut expected: BTreeSet<(usize, u8)> = BTreeSet::new();
         expected.extend(after.iter().filter(|(_, owner)| scoped.contains(owner)).map(|(number, owner)| (*owner, *number)));
         expected.extend(before.iter().filter_map(|(number, owner)| {
@@ -187,13 +190,7 @@ proptest! {
         let first = world(&before, &after, &everything, value);
         let pending = first.prior.begin(intent(&first));
         let plan = planned(&first, pending.entries());
-        let settlement = Settlement {
-            gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
-            released: BTreeSet::new(),
-            placed: plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
-            in_flight: false,
-        };
-        let finished = pending.finish(&settlement).resources;
+        let finished = pending.finish(&carried_out(&plan)).resources;
         let mut second = world(&after, &after, &everything, value);
         second.prior.entries = finished;
         for (number, owner) in &after {
