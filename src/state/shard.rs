@@ -302,6 +302,9 @@ mod tests {
         let small = Payload { resources: entries(0..10), ..Payload::default() };
         let (data, shards) = encode_all(&small).unwrap();
         assert!(shards.is_empty() && matches!(read(&data, &root()), Ok(Recorded::Whole(found)) if found == small));
+        let medium = Payload { resources: entries(0..10_000), ..Payload::default() };
+        let (data, shards) = encode_all(&medium).unwrap();
+        assert!(shards.is_empty() && data.len() > 256 * 1024, "{} bytes", data.len());
         let large = Payload { resources: entries(0..25_000), ..Payload::default() };
         let (data, shards) = encode_all(&large).unwrap();
         let Ok(Recorded::Sharded(head)) = read(&data, &root()) else { panic!("not sharded") };
