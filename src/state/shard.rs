@@ -377,8 +377,8 @@ mod tests {
         let pieces = pieces(&all);
         let sizes: Vec<usize> = pieces.iter().map(|piece| serde_json::to_vec(piece).unwrap().len()).collect();
         let (last, cut) = sizes.split_last().unwrap();
-        assert!(*last > 2 && *last <= LARGEST_PIECE, "{sizes:?}");
-        assert!(cut.iter().all(|size| *size > SMALLEST_PIECE * 3 / 4 && *size <= LARGEST_PIECE), "{sizes:?}");
+        assert!(*last > 2 && *last <= 512 * 1024, "{sizes:?}");
+        assert!(cut.iter().all(|size| *size > 48 * 1024 && *size <= 512 * 1024), "{sizes:?}");
         // Where none of the entries ends a piece for long, its size does.
         assert!(sizes.iter().any(|size| *size > LARGEST_PIECE / 2), "{sizes:?}");
         // On the average they are as large as one end in so many entries makes them.
