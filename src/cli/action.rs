@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::args::ActionArgs;
-use super::command::{concluded, judged, on_signals, waiting_for};
+use super::command::{concluded, judged, waiting_for};
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use super::request::{Base, Project, connect, run_name};
+use super::signal::{on_signals, preparing};
 use super::voice::{Report, Voice, reviewed_in};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
@@ -233,28 +234,32 @@ impl Action<'_> {
 
     /// The reconcile of the default branch's commit, its result in the pull request's comment.
     async fn applied(&self, commit: &str, merged: Option<(u64, String)>) -> Result<Exit, CliError> {
-        let project = self.open().await?;
-        let repository = project.repository("an apply")?;
-        let head = at_commit(repository, commit).await?;
-        let target = self.target(&project);
-        let pulls = match merged {
-            Some(pull) => vec![pull],
-            None => self.voice.pulls_of(commit).await,
-        };
-        let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
-        let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
-        request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
-        let comments = self.voice.comments(&pulls, &target).await;
-        if self.args.allow_unreviewed_deletions == Gate::Closed {
-            request.policy.reviewed =
-                Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
-        }
         let interrupt = on_signals(self.console);
+        let prepared = preparing(&interrupt, async {
+            let project = self.open().await?;
+            let head = at_commit(project.repository("an apply")?, commit).await?;
+            let target = self.target(&project);
+            let pulls = match merged {
+                Some(pull) => vec![pull],
+                None => self.voice.pulls_of(commit).await,
+            };
+            let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
+            let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
+            request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+            let comments = self.voice.comments(&pulls, &target).await;
+            if self.args.allow_unreviewed_deletions == Gate::Closed {
+                request.policy.reviewed =
+                    Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
+            }
+            Ok((project, head, target, cluster, request, pulls, comments))
+        });
+        let (project, head, target, cluster, mut request, pulls, comments) = prepared.await?;
         let mut result = Err(RunError::LedgerMoved);
         for _ in 0..ATTEMPTS {
             if !matches!(self.context.event, Event::WorkflowDispatch) {
-                request.since = self.since(&project, &cluster, &head).await?;
-                if let Some(why) = self.superseded(repository, &request.since, &head).await? {
+                request.since = preparing(&interrupt, self.since(&project, &cluster, &head)).await?;
+                let superseded = self.superseded(project.repository("an apply")?, &request.since, &head);
+                if let Some(why) = preparing(&interrupt, superseded).await? {
                     return Ok(self.nothing(&why));
                 }
             }

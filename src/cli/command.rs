@@ -9,6 +9,7 @@ use super::diagnostic::{CliError, Console, held_lock};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use super::request::{Base, Project, connect, run_name};
+use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::plan::build::Plan;
@@ -19,7 +20,6 @@ use crate::project::snapshot::printable;
 use crate::report::terminal::Style;
 use crate::report::{Budget, Heading, json, markdown, terminal};
 use crate::run::decide::{decide, decide_offline};
-use crate::run::interrupt::{self, Interrupt};
 use crate::run::reconcile::{Reconciled, reconcile};
 
 /// Shows what an apply would do.
@@ -79,25 +79,31 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     if !args.yes && !consent::is_interactive() {
         return Err(CliError::usage("nobody is there to approve the plan: approve it beforehand with --yes"));
     }
-    let project = Project::open(&args.project.path, variables).await?;
-    let base = base_of(&project, args.base.base.as_deref(), console).await?;
-    let run = run_name(&env::whoami(variables));
-    let mut request = project.request(&args.project, &args.policy, base.as_ref(), run.clone());
-    request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
-    let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
-    let heads = Heads::of(&project, base.as_ref()).await;
+    let interrupt = on_signals(console);
+    let prepared = preparing(&interrupt, async {
+        let project = Project::open(&args.project.path, variables).await?;
+        let base = base_of(&project, args.base.base.as_deref(), console).await?;
+        let run = run_name(&env::whoami(variables));
+        let mut request = project.request(&args.project, &args.policy, base.as_ref(), run);
+        request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+        let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
+        let heads = Heads::of(&project, base.as_ref()).await;
+        if !args.yes {
+            let plan = decide(&cluster, &request, &project.sources).await?.plan;
+            let target = project.root.to_string();
+            let heading = heads.heading(&target, Some(&cluster));
+            console.report(&terminal::plan(&plan, &heading, style(&args.report)));
+            if plan.refusals.is_empty() && !consent::ask("Apply this plan?").await {
+                return Err(CliError::new(Exit::Refused, "the plan was not approved; nothing was changed"));
+            }
+            request.approved = Some(plan.digest);
+        }
+        Ok((project, request, cluster, heads))
+    });
+    let (project, request, cluster, heads) = prepared.await?;
     let target = project.root.to_string();
     let heading = heads.heading(&target, Some(&cluster));
-    if !args.yes {
-        let plan = decide(&cluster, &request, &project.sources).await?.plan;
-        console.report(&terminal::plan(&plan, &heading, style(&args.report)));
-        if plan.refusals.is_empty() && !consent::ask("Apply this plan?") {
-            return Err(CliError::new(Exit::Refused, "the plan was not approved; nothing was changed"));
-        }
-        request.approved = Some(plan.digest);
-    }
-    let lock = project.lock(&args.wait, &run, None);
-    let interrupt = on_signals(console);
+    let lock = project.lock(&args.wait, &request.run, None);
     let result = {
         let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
         reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await
@@ -158,26 +164,6 @@ async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -
         console.notice(notice);
     }
     Ok(Some(base))
-}
-
-/// Stops the run on SIGINT and SIGTERM.
-pub fn on_signals(console: &Console) -> Interrupt {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (interrupter, interrupt) = interrupt::pair();
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut int), Ok(mut term)) => {
-            tokio::spawn(async move {
-                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-                interrupter.interrupt();
-                // Kept: further signals change nothing, the run is on its way out.
-                loop {
-                    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-                }
-            });
-        }
-        _ => console.notice("signals cannot be caught here: an interrupted run leaves its lock to expire"),
-    }
-    interrupt
 }
 
 /// What is said while another run holds the lock.

@@ -8,9 +8,12 @@ pub fn is_interactive() -> bool {
 }
 
 /// Asks whether to go on; only `yes` does.
-pub fn ask(question: &str) -> bool {
+pub async fn ask(question: &str) -> bool {
     drop(write!(std::io::stderr(), "{question} Only `yes` goes on: "));
     drop(std::io::stderr().flush());
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    let answered = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    });
+    answered.await.unwrap_or_default()
 }

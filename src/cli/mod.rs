@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod env;
 pub mod exit;
 pub mod request;
+pub mod signal;
 pub mod state;
 pub mod unlock;
 pub mod voice;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::state::{
     ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, ShowArgs, StateCommand, StateFormat,
 };
-use super::command::{document, on_signals, waiting_for};
+use super::command::{document, waiting_for};
 use super::consent;
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use super::request::{Project, connect, run_name};
+use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, Holder, LockRequest};
 use crate::object::ident::ObjectKey;
@@ -143,7 +144,7 @@ fn print(
 
 async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let site = Site::open(&args.root, &args.change, variables, console).await?;
-    site.consent(&format!("Record every live object that carries the mark of root {}?", site.root))?;
+    site.consent(&format!("Record every live object that carries the mark of root {}?", site.root)).await?;
     let damaged = if args.replace_damaged { Damaged::Replaced } else { Damaged::Refused };
     let lock = site.hold(&site.root).await?;
     let result = rebuild(&site.cluster, &lock, (&site.namespace, &site.root, &site.run), damaged).await;
@@ -171,7 +172,7 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
 async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let site = Site::open(&args.root, &args.change, variables, console).await?;
     let keys: BTreeSet<ObjectKey> = args.objects.iter().cloned().collect();
-    site.consent(&format!("Let {} of root {} go?", counted(keys.len(), "object"), site.root))?;
+    site.consent(&format!("Let {} of root {} go?", counted(keys.len(), "object"), site.root)).await?;
     let lock = site.hold(&site.root).await?;
     let identity = (site.namespace.as_str(), &site.root, site.run.as_str());
     let result = release(&site.cluster, &lock, identity, &keys, &site.interrupt).await;
@@ -196,7 +197,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
     if renaming.of(&args.to).is_some() {
         return Err(CliError::usage(format!("{} lies within {}: take another name", args.to, args.from)));
     }
-    site.consent(&format!("Rename {} to {}?", args.from, args.to))?;
+    site.consent(&format!("Rename {} to {}?", args.from, args.to)).await?;
     let request = RenameRequest { namespace: &site.namespace, renaming: &renaming, run: &site.run };
     let result = if old == new {
         let lock = site.hold(&old).await?;
@@ -251,15 +252,19 @@ impl<'a> Site<'a> {
         if !change.yes && !consent::is_interactive() {
             return Err(CliError::usage("nobody is there to approve the change: approve it beforehand with --yes"));
         }
-        let project = Project::open(&root.path, variables).await?;
-        let namespace = project.sources.tree.settings().state_namespace.clone();
-        let cluster = connect(&root.cluster, None, variables).await?;
+        let interrupt = on_signals(console);
+        let prepared = preparing(&interrupt, async {
+            let project = Project::open(&root.path, variables).await?;
+            let namespace = project.sources.tree.settings().state_namespace.clone();
+            Ok((connect(&root.cluster, None, variables).await?, project.root, namespace))
+        });
+        let (cluster, root, namespace) = prepared.await?;
         let run = run_name(&env::whoami(variables));
-        Ok(Self { cluster, root: project.root, namespace, run, change, interrupt: on_signals(console), console })
+        Ok(Self { cluster, root, namespace, run, change, interrupt, console })
     }
 
-    fn consent(&self, question: &str) -> Result<(), CliError> {
-        if self.change.yes || consent::ask(question) {
+    async fn consent(&self, question: &str) -> Result<(), CliError> {
+        if self.change.yes || preparing(&self.interrupt, async { Ok(consent::ask(question).await) }).await? {
             return Ok(());
         }
         Err(CliError::new(Exit::Refused, "the change was not approved; nothing was changed"))

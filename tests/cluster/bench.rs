@@ -137,6 +137,12 @@ impl Bench {
         self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
     }
 
+    /// Starts the binary where programs of this folder are found first.
+    pub fn spawn_beside(&self, programs: &Path, arguments: &[&str]) -> Child {
+        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments);
+        command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display())).spawn().unwrap()
+    }
+
     /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
     pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
         self.spawn_example("ktor-brief", arguments)

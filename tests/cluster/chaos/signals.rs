@@ -1,5 +1,7 @@
 //! Signals in each phase of a run: it ends within five seconds, and the next one finishes.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -159,6 +161,33 @@ fn each_phase(check: impl Fn(Phase, &str) + Sync) {
             }
         });
     }
+}
+
+#[test]
+fn a9_a_signal_before_the_lock_is_asked_for_ends_a_run_that_changed_nothing() {
+    let (bench, ns) = project("unlocked");
+    let programs = tempfile::tempdir().unwrap();
+    let (git, reached) = (programs.path().join("git"), programs.path().join("reached"));
+    fs::write(&git, format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", reached.display())).unwrap();
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
+    let state = bench.state_text();
+    let renamed = ["state", "mv", &ns, "other", "--yes"];
+    for (name, arguments) in
+        [("INT", &["apply", "--yes"] as &[&str]), ("TERM", &["apply", "--yes"]), ("TERM", &renamed)]
+    {
+        let run = bench.spawn_beside(programs.path(), arguments);
+        while !reached.exists() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let began = Instant::now();
+        signal(&run, name);
+        let ran = Bench::finished(run).exits(5).says("the run was interrupted before it began; nothing was changed");
+        assert!(began.elapsed() < LIMIT, "{ran:#?}");
+        assert_eq!((bench.lease(), bench.state_text()), (None, state.clone()));
+        fs::remove_file(&reached).unwrap();
+    }
+    bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(0);
+    finished(&bench, &ns);
 }
 
 #[test]
