@@ -1,6 +1,6 @@
 //! `ktor action`: does what the workflow's event asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -19,7 +19,6 @@ use crate::cluster::lock::Holder;
 use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::{Ancestry, Repository};
-use crate::object::ident::ObjectKey;
 use crate::plan::build::Plan;
 use crate::plan::policy::{Gate, Reviewed};
 use crate::report::Heading;
@@ -248,8 +247,7 @@ impl Action<'_> {
             request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
             let comments = self.voice.comments(&pulls, &target).await;
             if self.args.allow_unreviewed_deletions == Gate::Closed {
-                request.policy.reviewed =
-                    Reviewed::Only(comments.values().flat_map(reviewed_in).collect::<BTreeSet<ObjectKey>>());
+                request.policy.reviewed = Reviewed::Only(reviewed_in(comments.values()));
             }
             Ok((project, head, target, cluster, request, pulls, comments))
         });

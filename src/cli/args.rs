@@ -118,6 +118,9 @@ pub struct PolicyArgs {
     /// Allow deleting more than a tenth of the root's objects, where that is more than ten.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_mass_deletion: Gate,
+    /// Allow deleting and creating anew what the server does not let be changed in place.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_replacement: Gate,
     /// Allow deleting namespaces.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_namespace_deletion: Gate,

@@ -13,7 +13,7 @@ use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::plan::build::Plan;
-use crate::plan::change::{Action, Reason};
+use crate::plan::change::Action;
 use crate::plan::outcome::Outcome;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
@@ -66,8 +66,7 @@ pub fn judged(plan: &Plan) -> Exit {
 
 /// What a finished run says about the exit code: 3 where it kept what no reviewer saw.
 pub fn concluded(plan: &Plan) -> Exit {
-    let unreviewed = plan.cleanup.iter().any(|change| change.reason == Reason::Unreviewed);
-    if unreviewed { Exit::Refused } else { Exit::Success }
+    if plan.has_unreviewed() { Exit::Refused } else { Exit::Success }
 }
 
 /// Makes the cluster match the tree.

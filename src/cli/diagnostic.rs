@@ -65,6 +65,7 @@ impl From<RunError> for CliError {
             }
             RunError::Unknown(_) => Exit::Usage,
             RunError::Refused(..) | RunError::Declined(_) => Exit::Refused,
+            RunError::Incomplete(plan, _) if plan.has_unreviewed() => Exit::Refused,
             RunError::Interrupted(..)
             | RunError::Stopped
             | RunError::NotBegun

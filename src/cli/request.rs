@@ -206,6 +206,7 @@ fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
         reviewed: Reviewed::NotRequired,
         allow_empty: args.allow_empty,
         allow_mass_deletion: args.allow_mass_deletion,
+        allow_replacement: args.allow_replacement,
         allow_namespace_deletion: args.allow_namespace_deletion,
         allow_crd_deletion: args.allow_crd_deletion,
         allow_volume_deletion: args.allow_volume_deletion,

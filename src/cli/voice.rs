@@ -15,10 +15,13 @@ use crate::forge::{
 use crate::object::ident::{Ident, ObjectKey};
 use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
+use crate::plan::policy::Shown;
 use crate::report::{Budget, Heading, markdown, summary};
 
-/// The hidden block with the cleanup set that a reviewer saw.
+/// The hidden block with what a reviewer saw deleted, for good or to be created anew.
 const CLEANUP: &str = "cleanup";
+const DELETED: &str = "deleted";
+const REPLACED: &str = "replaced";
 /// The hidden block with the plan's digest.
 const DIGEST: &str = "digest";
 
@@ -226,15 +229,26 @@ impl<'a> Voice<'a> {
     }
 }
 
-/// The cleanup set that a comment's hidden block shows.
-pub fn reviewed_in(set: &Value) -> Vec<ObjectKey> {
+/// What the hidden blocks of comments show: their union.
+pub fn reviewed_in<'a>(sets: impl IntoIterator<Item = &'a Value>) -> Shown {
+    let mut shown = Shown::default();
+    for set in sets {
+        shown.deleted.extend(keys_in(&set[DELETED]));
+        shown.replaced.extend(keys_in(&set[REPLACED]));
+    }
+    shown
+}
+
+fn keys_in(set: &Value) -> impl Iterator<Item = ObjectKey> {
     let idents: Vec<Ident> = serde_json::from_value(set.clone()).unwrap_or_default();
-    idents.into_iter().map(|ident| ident.key).collect()
+    idents.into_iter().map(|ident| ident.key)
 }
 
 fn hidden_of(plan: &Plan) -> Vec<String> {
-    let set: Vec<&Ident> = plan.deletions().map(|change| &change.ident).collect();
-    vec![hidden_block(CLEANUP, &json!(set)), hidden_block(DIGEST, &json!(plan.digest))]
+    let deleted: Vec<&Ident> = plan.deletions().map(|change| &change.ident).collect();
+    let replaced: Vec<&Ident> = plan.replacements().map(|change| &change.ident).collect();
+    let set = json!({DELETED: deleted, REPLACED: replaced});
+    vec![hidden_block(CLEANUP, &set), hidden_block(DIGEST, &json!(plan.digest))]
 }
 
 /// The bytes that the hidden lines of a comment take: they count as much as what people read.

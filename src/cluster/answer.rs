@@ -149,7 +149,8 @@ impl Answer {
                 Refusal::Changed(words)
             }
             StatusCode::TOO_MANY_REQUESTS => Refusal::Unavailable(words),
-            status if status.is_client_error() || self.is_manifests_error() => Refusal::Invalid(words),
+            StatusCode::UNPROCESSABLE_ENTITY => Refusal::Invalid(words),
+            status if status.is_client_error() || self.is_manifests_error() => Refusal::Malformed(words),
             _ => Refusal::Unavailable(words),
         }
     }
@@ -252,11 +253,11 @@ mod tests {
         // Another object stands there now; the manifest has nothing to do with it.
         check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "metadata.uid"})), "Changed");
         check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "spec.selector"})), "Invalid");
-        check(400, &json!({"reason": "BadRequest", "message": "x"}), "Invalid");
+        check(400, &json!({"reason": "BadRequest", "message": "x"}), "Malformed");
         check(
             500,
             &json!({"message": "failed to create typed patch object (x): .spec.y: field not declared"}),
-            "Invalid",
+            "Malformed",
         );
         check(500, &json!({"reason": "InternalError", "message": "failed calling webhook \"x\""}), "Unavailable");
         check(500, &json!({"message": "etcdserver: request timed out"}), "Unavailable");

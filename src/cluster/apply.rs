@@ -207,7 +207,7 @@ mod tests {
             assert_eq!(sent, attempts);
             assert!(refused.to_string().contains(answer["message"].as_str().unwrap()), "{refused}");
             let ObjectError::Refused(refusal) = refused else { panic!("{refused}") };
-            assert_eq!(matches!(refusal, Refusal::Invalid(_)), attempts == 1);
+            assert_eq!(matches!(refusal, Refusal::Malformed(_)), attempts == 1);
         }
     }
 

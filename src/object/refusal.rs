@@ -18,7 +18,9 @@ pub enum Refusal {
     Conflict(Vec<Contested>),
     /// The object is not the one that was looked at: another uid or resourceVersion, or gone.
     Changed(String),
-    /// The manifest's own mistake, or a change that the server does not allow.
+    /// Not of its kind's form: the manifest's mistake, whatever is there.
+    Malformed(String),
+    /// Not valid: the manifest's own mistake, or a change that the server does not allow.
     Invalid(String),
     /// No right to do it.
     Forbidden(String),
@@ -56,7 +58,8 @@ impl fmt::Display for Refusal {
             }
             Self::Changed(text) => write!(f, "it changed meanwhile: {text}"),
             Self::Unavailable(text) => write!(f, "no answer: {text}"),
-            Self::Invalid(text)
+            Self::Malformed(text)
+            | Self::Invalid(text)
             | Self::Forbidden(text)
             | Self::NoNamespace(text)
             | Self::NoKind(text)

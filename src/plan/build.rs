@@ -72,9 +72,19 @@ impl Plan {
         self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep))
     }
 
-    /// What would be deleted.
+    /// What would be deleted for good.
     pub fn deletions(&self) -> impl Iterator<Item = &Change> {
         self.cleanup.iter().filter(|change| change.action == Action::Delete)
+    }
+
+    /// Whether something stays, or stays as it is, because no merged pull request's plan showed its deletion.
+    pub fn has_unreviewed(&self) -> bool {
+        self.all().any(|change| change.reason == Reason::Unreviewed)
+    }
+
+    /// What would be deleted to be created anew.
+    pub fn replacements(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.action == Action::Replace)
     }
 }
 
@@ -122,8 +132,8 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     for change in &mut cleanup {
         redact_reason(change, observed, None, redactor);
     }
-    refusals.extend(guard::check(&cleanup, desired.len(), entries.keys().len(), policy));
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    refusals.extend(guard::check(&all, desired.len(), entries.keys().len(), policy));
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let scope = scope.projects().clone();
     let held = observed.held.iter().map(|key| {
@@ -182,6 +192,9 @@ fn change(
             Some(Trial::Refused(refusal)) => {
                 (change.action, change.reason) = (Action::Blocked, reason_of(refusal));
             }
+            Some(Trial::Immutable(refusal)) => {
+                immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
+            }
             Some(Trial::Applied(after)) => existing(request, manifest, live, owner, after, &mut change),
             None => {
                 let why = "no dry run was made".to_owned();
@@ -191,8 +204,8 @@ fn change(
     }
     let is_asked_for = matches!(change.reason, Reason::TakenFrom(_));
     if change.action == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
-        let message = format!("{key} exists without a mark, and adoption is off: allow it, or take the object away");
-        refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: Some("--adopt") });
+        let message = format!("{key} exists without a mark: leave out --no-adopt, or take the object away");
+        refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: None });
     }
     redact_reason(&mut change, observed, Some(&manifest.body), request.redactor);
     change
@@ -241,6 +254,32 @@ fn existing(
     };
 }
 
+/// Decides about an object that would have to be deleted and created anew: only what is ours by its live mark is.
+fn immutable(
+    policy: &Policy,
+    project: &ProjectPath,
+    live: Option<(&Live, Ownership)>,
+    refusal: &Refusal,
+    change: &mut Change,
+) {
+    let key = &change.ident.key;
+    let (action, reason) = match live {
+        Some((live, Ownership::Ours(from))) => {
+            change.from = (from != *project).then_some(from);
+            let kept = cleanup::kept(policy, key, live);
+            if let Some(why) = kept {
+                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}; it is not replaced, because {why}")))
+            } else if policy.reviewed.shows_replacement(key) {
+                (Action::Replace, Reason::Immutable(refusal.to_string()))
+            } else {
+                (Action::Blocked, Reason::Unreviewed)
+            }
+        }
+        _ => (Action::Blocked, reason_of(refusal)),
+    };
+    (change.action, change.reason) = (action, reason);
+}
+
 /// Whether applying would make ours what an older tool marked: its label is missing, or we manage nothing of it yet.
 fn is_taken_over(live: &Live, root: &Root) -> bool {
     let manager = root.field_manager();
@@ -260,9 +299,11 @@ fn reason_of(refusal: &Refusal) -> Reason {
         }
         Refusal::Terminating(text) => Reason::Terminating(format!(": {text}")),
         Refusal::Unavailable(text) => Reason::Unknown(text.clone()),
-        Refusal::Changed(_) | Refusal::Invalid(_) | Refusal::Forbidden(_) | Refusal::Denied(_) => {
-            Reason::Refused(refusal.to_string())
-        }
+        Refusal::Changed(_)
+        | Refusal::Malformed(_)
+        | Refusal::Invalid(_)
+        | Refusal::Forbidden(_)
+        | Refusal::Denied(_) => Reason::Refused(refusal.to_string()),
     }
 }
 
@@ -272,6 +313,8 @@ fn redact_reason(change: &mut Change, observed: &Observed, desired: Option<&Valu
     | Reason::Conflict(text)
     | Reason::Missing(text)
     | Reason::Unknown(text)
+    | Reason::Immutable(text)
+    | Reason::Irreplaceable(text)
     | Reason::Terminating(text)) = &mut change.reason
     else {
         return;
@@ -513,11 +556,12 @@ mod tests {
         let refusals = |live: Option<Live>| {
             let trial = live.as_ref().map_or(Trial::Created, |_| Trial::Applied(ours("demo")));
             let refused = one(&off, live.map(Look::Live), Some(trial)).refusals;
-            refused.iter().map(|refusal| refusal.flag).collect::<Vec<_>>()
+            refused.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>()
         };
-        assert_eq!(refusals(Some(unmarked())), [Some("--adopt")]);
-        assert_eq!(refusals(Some(ours("demo"))), []);
-        assert_eq!(refusals(None), []);
+        let [refused] = &refusals(Some(unmarked()))[..] else { panic!() };
+        assert!(refused.contains("exists without a mark: leave out --no-adopt"), "{refused}");
+        assert!(refusals(Some(ours("demo"))).is_empty());
+        assert!(refusals(None).is_empty());
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub enum Reason {
     /// Adopt: it is live without a mark.
     #[error("exists without a mark")]
     Unmarked,
-    /// Keep: it would be deleted, but no merged pull request's plan showed that.
+    /// Keep or blocked: it would be deleted, for good or to be replaced, but no merged pull request's plan showed that.
     #[error("kept: no merged pull request's plan showed its deletion")]
     Unreviewed,
     /// Release or blocked: it carries the mark of another root, or a copied mark.
@@ -107,6 +107,12 @@ pub enum Reason {
     /// Keep: something protects it.
     #[error("kept: {0}")]
     Protected(String),
+    /// Replace: the server refuses the change, in its words, and would accept the same object as a new one.
+    #[error("cannot be changed in place: {0}")]
+    Immutable(String),
+    /// Blocked: it could only be replaced, and something protects it: the server's words, and what protects it.
+    #[error("{0}")]
+    Irreplaceable(String),
     /// Blocked: the server refused the dry run, in its words.
     #[error("refused by the server: {0}")]
     Refused(String),

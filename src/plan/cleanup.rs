@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Action, Change, Reason};
 use super::observed::{Look, Observed};
-use super::policy::{Policy, Reviewed, Sources};
+use super::policy::{Policy, Sources};
 use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::defined_kind;
@@ -160,9 +160,7 @@ impl Judge<'_> {
             let why = format!("it may be the same object as {unseen}, which was not seen");
             return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
         }
-        if let Reviewed::Only(shown) = &request.policy.reviewed
-            && !shown.contains(&ident.key)
-        {
+        if !request.policy.reviewed.shows_deletion(&ident.key) {
             return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
         }
         match observed.undeletable.get(&ident.key) {
@@ -177,6 +175,11 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
     }
+    kept(policy, key, live)
+}
+
+/// Why an object that is ours is not deleted, whether for good or to be created anew.
+pub fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.sources == Sources::Failed {
         return Some("a source of the tree cannot be rendered".to_owned());
     }
@@ -198,6 +201,7 @@ mod tests {
     use super::*;
     use crate::object::mark::stamp;
     use crate::object::refusal::Refusal;
+    use crate::plan::policy::{Reviewed, Shown};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use serde_json::json;
@@ -305,7 +309,10 @@ mod tests {
             (*action, reason.to_string())
         };
         assert_eq!(decided(policy(), &config, &observed).0, Action::Delete);
-        let reviewed = |key: &ObjectKey| Policy { reviewed: Reviewed::Only([key.clone()].into()), ..policy() };
+        let reviewed = |key: &ObjectKey| Policy {
+            reviewed: Reviewed::Only(Shown { deleted: [key.clone()].into(), ..Shown::default() }),
+            ..policy()
+        };
         assert_eq!(decided(reviewed(&config), &config, &observed).0, Action::Delete);
         for (policy, why) in [
             (Policy::new(Cleanup::Off, "kubernator-system"), "cleanup is off"),

@@ -22,9 +22,13 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
             let from = change.from.as_ref().map(ToString::to_string).unwrap_or_default();
             // JSON keeps the parts apart whatever they contain.
             let Change { action, reason, ident, project, .. } = change;
-            // What holds an object that is being deleted is the cluster's to say, and changes by the second.
-            let waits = Reason::Terminating(String::new());
-            let reason = if matches!(reason, Reason::Terminating(_)) { &waits } else { reason };
+            // What holds an object that is being deleted is the cluster's to say, and changes by the second; so are the
+            // words in which it refuses a change, which may quote what is there.
+            let reason = match reason {
+                Reason::Terminating(_) => &Reason::Terminating(String::new()),
+                Reason::Immutable(_) => &Reason::Immutable(String::new()),
+                reason => reason,
+            };
             serde_json::json!([action.word(), reason, ident, project, from, uid, body]).to_string()
         })
         .collect();

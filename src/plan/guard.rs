@@ -27,6 +27,8 @@ pub enum Guard {
     EmptyDesired,
     /// More than max(10, 10 %) of the root would be deleted.
     MassDeletion,
+    /// An object would be deleted and created anew.
+    Replacement,
     /// A namespace would be deleted.
     Namespace,
     /// A CRD would be deleted.
@@ -39,8 +41,11 @@ pub enum Guard {
 ///
 /// `desired` and `recorded` are how many objects the whole root wants and records.
 pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Policy) -> Vec<Refusal> {
-    let deleted: Vec<&ObjectKey> =
-        changes.iter().filter(|change| change.action == Action::Delete).map(|change| &change.ident.key).collect();
+    let keys_of = |actions: &[Action]| -> Vec<&ObjectKey> {
+        changes.iter().filter(|change| actions.contains(&change.action)).map(|change| &change.ident.key).collect()
+    };
+    // What is created anew is deleted all the same.
+    let (deleted, replaced) = (keys_of(&[Action::Delete, Action::Replace]), keys_of(&[Action::Replace]));
     let mut refusals = Vec::new();
     if desired == 0 && !deleted.is_empty() && policy.allow_empty == Gate::Closed {
         refusals.push(Refusal {
@@ -55,6 +60,16 @@ pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Polic
             guard: Guard::MassDeletion,
             message: format!("{} of {recorded} recorded objects would be deleted, more than {most}", deleted.len()),
             flag: Some("--allow-mass-deletion"),
+        });
+    }
+    if !replaced.is_empty() && policy.allow_replacement == Gate::Closed {
+        refusals.push(Refusal {
+            guard: Guard::Replacement,
+            message: format!(
+                "what cannot be changed in place would be deleted and created anew: {}",
+                listed(&replaced)
+            ),
+            flag: Some("--allow-replacement"),
         });
     }
     type Rule = (Guard, Gate, &'static str, &'static str, fn(&ObjectKey) -> bool);
@@ -82,13 +97,17 @@ pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Polic
         ),
     ];
     for (guard, gate, flag, what, applies) in rules {
-        let named: Vec<String> = deleted.iter().filter(|key| applies(key)).map(ToString::to_string).collect();
+        let named: Vec<&ObjectKey> = deleted.iter().copied().filter(|key| applies(key)).collect();
         if !named.is_empty() && gate == Gate::Closed {
-            let message = format!("{what} would be deleted: {}", named.join(", "));
+            let message = format!("{what} would be deleted: {}", listed(&named));
             refusals.push(Refusal { guard, message, flag: Some(flag) });
         }
     }
     refusals
+}
+
+fn listed(keys: &[&ObjectKey]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn is_volume(key: &ObjectKey) -> bool {

@@ -32,6 +32,8 @@ pub enum Trial {
     Applied(Live),
     /// The server would refuse.
     Refused(Refusal),
+    /// The server would refuse to change it so, and would accept the same object as a new one: a field is immutable.
+    Immutable(Refusal),
     /// The server cannot tell yet: the namespace or kind of the given name is created in the same run.
     Unverified(String),
 }

@@ -24,7 +24,35 @@ pub enum Reviewed {
     /// No review is asked for: the caller consents otherwise, or the plan is itself what is reviewed.
     NotRequired,
     /// These alone may be deleted.
-    Only(BTreeSet<ObjectKey>),
+    Only(Shown),
+}
+
+/// What the plans of merged pull requests showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Objects that would be deleted for good.
+    pub deleted: BTreeSet<ObjectKey>,
+    /// Objects that would be deleted and created anew.
+    pub replaced: BTreeSet<ObjectKey>,
+}
+
+impl Reviewed {
+    /// Whether the object may be deleted for good.
+    pub fn shows_deletion(&self, key: &ObjectKey) -> bool {
+        self.shows(|shown| shown.deleted.contains(key))
+    }
+
+    /// Whether the object may be deleted and created anew.
+    pub fn shows_replacement(&self, key: &ObjectKey) -> bool {
+        self.shows(|shown| shown.replaced.contains(key))
+    }
+
+    fn shows(&self, is_shown: impl Fn(&Shown) -> bool) -> bool {
+        match self {
+            Self::NotRequired => true,
+            Self::Only(shown) => is_shown(shown),
+        }
+    }
 }
 
 /// What happens to a live object without a mark that a manifest names.
@@ -87,6 +115,8 @@ pub struct Policy {
     pub allow_empty: Gate,
     /// Allows deleting more than a tenth of the root: `--allow-mass-deletion`.
     pub allow_mass_deletion: Gate,
+    /// Allows deleting and creating anew what cannot be changed in place: `--allow-replacement`.
+    pub allow_replacement: Gate,
     /// Allows deleting namespaces: `--allow-namespace-deletion`.
     pub allow_namespace_deletion: Gate,
     /// Allows deleting CRDs: `--allow-crd-deletion`.
@@ -107,6 +137,7 @@ impl Policy {
             state_namespace: state_namespace.to_owned(),
             allow_empty: Gate::Closed,
             allow_mass_deletion: Gate::Closed,
+            allow_replacement: Gate::Closed,
             allow_namespace_deletion: Gate::Closed,
             allow_crd_deletion: Gate::Closed,
             allow_volume_deletion: Gate::Closed,

@@ -45,8 +45,8 @@ fn write(page: &mut String, plan: &Plan, heading: &Heading<'_>) -> fmt::Result {
         changes.iter().filter(|change| actions.contains(&change.action)).cloned().collect()
     };
     table(page, "Blocked", "gone", &of(&plan.changes, &[Action::Blocked]))?;
-    let replaced = of(&plan.changes, &[Action::Replace]);
-    table(page, "Deleted", "gone", &[of(&plan.cleanup, &[Action::Delete]), replaced].concat())?;
+    let deleted: Vec<Change> = plan.deletions().chain(plan.replacements()).cloned().collect();
+    table(page, "Deleted", "gone", &deleted)?;
     table(page, "Not deleted", "faint", &of(&plan.cleanup, &[Action::Keep, Action::Release, Action::Blocked]))?;
     table(page, "Created", "new", &of(&plan.changes, &[Action::Create]))?;
     table(page, "Changed", "changed", &of(&plan.changes, &[Action::Update, Action::Move, Action::Adopt]))?;
@@ -80,11 +80,7 @@ fn table(page: &mut String, title: &str, class: &str, changes: &[Change]) -> fmt
     writeln!(page, "<tr><th>kind</th><th>name</th><th>project</th><th>why</th></tr>")?;
     for change in changes {
         let key = &change.ident.key;
-        let why = if change.action == Action::Replace {
-            "deleted and created again".to_owned()
-        } else {
-            wording::remark(change).unwrap_or_default()
-        };
+        let why = wording::remark(change).unwrap_or_default();
         let place = match (&change.place, change.action) {
             (Some(place), Action::Blocked) => format!(" <code>{}</code>", html(&place.to_string())),
             _ => String::new(),

@@ -121,6 +121,7 @@ pub fn staying(change: &Change) -> String {
 pub fn remark(change: &Change) -> Option<String> {
     match (&change.reason, &change.from) {
         (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
+        (Reason::Immutable(_), _) => Some(format!("deleted and created anew: it {}", change.reason)),
         (_, Some(from)) => Some(format!("from {from}")),
         (Reason::Unverified(by), None) => Some(format!("not checked by the server: {by} is created in this run")),
         (reason, None) => Some(reason.to_string()),

@@ -20,6 +20,7 @@ use crate::plan::retired::restated;
 use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
+use crate::run::remove::{Removed, remove};
 use crate::run::vanish::{Vanished, vanished};
 
 /// How often a migration is decided anew because the object changed under it.
@@ -170,6 +171,9 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
     if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
         body["metadata"]["uid"] = uid.into();
     }
+    if change.action == Action::Replace {
+        removed(work, change).await?;
+    }
     if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
         vacated(work, kind, key, live.uid()).await?;
     }
@@ -187,8 +191,9 @@ async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
         return Err(failed("it is being deleted: run again when it is gone"));
     }
     Ok(match (applied.created, change.action) {
+        (true, Action::Replace) => Written { verdict: Verdict::Replaced, message: None },
         (true, _) => Written { verdict: Verdict::Created, message: None },
-        (false, Action::Create) => {
+        (false, Action::Create | Action::Replace) => {
             let message = Some("it appeared after the plan was made, and was adopted".to_owned());
             Written { verdict: Verdict::Configured, message }
         }
@@ -218,6 +223,17 @@ async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, Wri
         ObjectError::LockLost => WriteError::LockLost,
         ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
     })
+}
+
+/// Deletes what cannot be changed in place. A run that dies before it is created anew has recorded it: the next creates it.
+async fn removed(work: Work<'_>, change: &Change) -> Result<(), WriteError> {
+    match remove(work, change).await {
+        Removed::Gone => Ok(()),
+        Removed::Released => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
+        Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
+        Removed::NotStarted => Err(WriteError::Stopped),
+        Removed::LockLost => Err(WriteError::LockLost),
+    }
 }
 
 /// Waits until an object that is being deleted has made place for the desired one.

@@ -2,13 +2,9 @@
 
 use futures::stream::{self, StreamExt};
 
-use crate::cluster::apply::ObjectError;
-use crate::cluster::delete::Deleted;
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kinds;
-use crate::object::mark::{Ownership, ownership};
 use crate::object::order::CleanupStep;
-use crate::object::refusal::Refusal;
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
@@ -17,11 +13,8 @@ use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::run::apply::redacted;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
-use crate::run::vanish::{Vanished, vanished};
+use crate::run::remove::{Removed, remove};
 use crate::state::transition::{Ledger, Settlement};
-
-/// How often a deletion is decided anew because the object changed under it.
-const ATTEMPTS: usize = 5;
 
 /// What cleanup did.
 #[derive(Clone, Debug, Default)]
@@ -59,12 +52,8 @@ impl Cleaned {
 }
 
 enum Answer {
-    Gone,
-    Released,
-    Failed(String),
+    Tried(Removed),
     Waits(String),
-    NotStarted,
-    LockLost,
 }
 
 /// Deletes the plan's cleanup set, step by step. What fails or is refused stays recorded, and blocks nothing but its
@@ -85,7 +74,7 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
                 async move {
                     match left {
                         Some(left) => (change, Answer::Waits(format!("it still holds {left}: it waits for that one"))),
-                        None => (change, one(work, change).await),
+                        None => (change, Answer::Tried(remove(work, change).await)),
                     }
                 }
             })
@@ -96,21 +85,21 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
         for (change, answer) in answers {
             let key = &change.ident.key;
             let (verdict, message) = match answer {
-                Answer::Gone => {
+                Answer::Tried(Removed::Gone) => {
                     cleaned.gone.push(key.clone());
                     (Verdict::Deleted, None)
                 }
-                Answer::Released => {
+                Answer::Tried(Removed::Released) => {
                     cleaned.released.push(key.clone());
                     (Verdict::Unchanged, Some("it belongs to someone else now and was let go".to_owned()))
                 }
-                Answer::Failed(why) => (Verdict::Failed, Some(redacted(work, key, &why))),
+                Answer::Tried(Removed::Failed(why)) => (Verdict::Failed, Some(redacted(work, key, &why))),
                 Answer::Waits(why) => (Verdict::Skipped, Some(why)),
-                Answer::NotStarted => {
+                Answer::Tried(Removed::NotStarted) => {
                     stopped = true;
                     continue;
                 }
-                Answer::LockLost => {
+                Answer::Tried(Removed::LockLost) => {
                     lost = true;
                     continue;
                 }
@@ -148,49 +137,6 @@ fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> O
     }
     let mut left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
     left.find(|left| holds(key, left, work.observed))
-}
-
-/// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
-async fn one(work: Work<'_>, change: &Change) -> Answer {
-    let key = &change.ident.key;
-    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
-        return Answer::Failed("its kind is not known".to_owned());
-    };
-    let (Some(uid), Some(version)) = (change.uid.clone(), change.resource_version.clone()) else {
-        return Answer::Failed("its uid is not known".to_owned());
-    };
-    let mut version = version;
-    for _ in 0..ATTEMPTS {
-        if work.interrupt.is_requested() {
-            return Answer::NotStarted;
-        }
-        match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
-            Ok(Deleted::Gone) => return Answer::Gone,
-            Ok(Deleted::Terminating) => {
-                return match vanished(work, kind, key, &uid).await {
-                    Vanished::Gone => Answer::Gone,
-                    Vanished::Held(why) => Answer::Failed(why),
-                    Vanished::Stopped => Answer::NotStarted,
-                };
-            }
-            Err(ObjectError::LockLost) => return Answer::LockLost,
-            Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {
-                Ok(None) => return Answer::Gone,
-                Ok(Some(live)) if live.uid() != uid => return Answer::Released,
-                Ok(Some(live)) => match ownership(&live, &work.request.root) {
-                    Ownership::Ours(project) if project == change.project => {
-                        live.resource_version().clone_into(&mut version);
-                    }
-                    // It was moved meanwhile: the next run knows more.
-                    Ownership::Ours(_) => return Answer::Failed("its mark changed meanwhile: run again".to_owned()),
-                    _ => return Answer::Released,
-                },
-                Err(error) => return Answer::Failed(error.to_string()),
-            },
-            Err(ObjectError::Refused(refusal)) => return Answer::Failed(refusal.to_string()),
-        }
-    }
-    Answer::Failed("it changes faster than it can be deleted: run again".to_owned())
 }
 
 #[cfg(test)]

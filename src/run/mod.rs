@@ -15,6 +15,7 @@ pub mod rebuild;
 pub mod reconcile;
 pub mod record;
 pub mod release;
+pub mod remove;
 pub mod rename;
 pub mod sources;
 pub mod vanish;

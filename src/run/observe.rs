@@ -15,7 +15,7 @@ use crate::object::order::Wave;
 use crate::object::refusal::{Contested, Refusal};
 use crate::plan::build::PlanRequest;
 use crate::plan::change::Action;
-use crate::plan::cleanup::{CleanupRequest, candidates, decide};
+use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
 use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::retired::{self, restated};
@@ -174,7 +174,10 @@ async fn try_applies(
         .map(|manifest| async move {
             let tested = match created.needed_by(&manifest.ident.key) {
                 Some(creator) => Trial::Unverified(creator).into(),
-                None => try_apply(cluster, served, request, view, manifest).await,
+                None => {
+                    let tested = try_apply(cluster, served, request, view, manifest).await;
+                    try_anew(cluster, served, request, view, manifest, tested).await
+                }
             };
             (manifest.ident.key.clone(), tested)
         })
@@ -256,6 +259,34 @@ async fn try_apply(
             try_take_over(trying, observed.live(key), &api_version, body, contested).await
         }
         Err(refusal) => refusal.into(),
+    }
+}
+
+/// Asks whether an object that the server refuses to change could be deleted and created anew. Its words are no key to
+/// that: they differ by kind, and a mistake is answered alike.
+async fn try_anew(
+    cluster: &Cluster,
+    served: &Kinds,
+    request: PlanRequest<'_>,
+    observed: &Observed,
+    manifest: &Manifest,
+    tested: Tested,
+) -> Tested {
+    let key = &manifest.ident.key;
+    let (Trial::Refused(Refusal::Invalid(words)), Some(live)) = (&tested.trial, observed.live(key)) else {
+        return tested;
+    };
+    // A namespace or a definition would take with it what it holds.
+    let is_replaceable = !is_holder(key) && matches!(ownership(live, request.root), Ownership::Ours(_));
+    let Some(kind) = served.get(&key.group_kind()).filter(|_| is_replaceable) else { return tested };
+    let kind = kind.at_version(&manifest.ident.version);
+    if let Err(refusal) = cluster.try_as_new(&kind, &request.stamped(manifest), request.root).await {
+        return Refusal::Invalid(format!("{words}; as a new object it is refused as well: {refusal}")).into();
+    }
+    match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
+        // It moved on since it was looked at (a status, say): the run looks again before it deletes.
+        Ok(()) | Err(Refusal::Changed(_)) => Trial::Immutable(Refusal::Invalid(words.clone())).into(),
+        Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
     }
 }
 

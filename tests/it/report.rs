@@ -383,7 +383,7 @@ fn hostile(text: &str) -> Plan {
             update,
             moved,
             with(Action::Create, Reason::Unverified(text.into())),
-            with(Action::Replace, Reason::Differs),
+            with(Action::Replace, Reason::Immutable(text.into())),
             with(Action::Blocked, Reason::Refused(text.into())),
             with(Action::Adopt, Reason::Unmarked),
         ],

@@ -103,7 +103,7 @@ fn table(plan: &Plan, room: usize, rest: &str) -> Section {
 fn cleanup_title(plan: &Plan) -> String {
     let actions = [Action::Delete, Action::Blocked, Action::Release, Action::Keep];
     let count = |action| plan.cleanup.iter().filter(|change| change.action == action).count();
-    let replaced = plan.changes.iter().filter(|change| change.action == Action::Replace).count();
+    let replaced = plan.replacements().count();
     let mut parts: Vec<String> = actions
         .into_iter()
         .map(|action| (action, count(action)))
@@ -116,13 +116,14 @@ fn cleanup_title(plan: &Plan) -> String {
     if parts.is_empty() { String::new() } else { format!("### Cleanup: {}\n", parts.join(", ")) }
 }
 
-/// Every object that would be gone, for good or until it is created again.
+/// Every object that would be gone, for good or until it is created anew.
 fn deletions(plan: &Plan, room: usize, rest: &str) -> Section {
-    let replaced = plan.changes.iter().filter(|change| change.action == Action::Replace);
     let rows: Vec<(char, Vec<String>)> = plan
         .deletions()
         .map(|change| ('-', row(change)))
-        .chain(replaced.map(|change| ('-', [row(change), vec!["deleted and created again".to_owned()]].concat())))
+        .chain(
+            plan.replacements().map(|change| ('-', row(change).into_iter().chain(wording::remark(change)).collect())),
+        )
         .collect();
     if rows.is_empty() { Section::default() } else { listing::fenced("diff", &signed(&rows), room, rest) }
 }

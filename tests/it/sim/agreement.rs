@@ -32,6 +32,18 @@ fn with(mut body: Value, metadata: Value) -> Value {
     body
 }
 
+fn sealed(value: &str) -> Value {
+    let mut body = config(json!({"a": value}));
+    body["immutable"] = json!(true);
+    body
+}
+
+/// The same under a generated name.
+fn unnamed(mut body: Value) -> Value {
+    body["metadata"].as_object_mut().unwrap().remove("name");
+    with(body, json!({"generateName": "probe-"}))
+}
+
 fn apply(manager: &str, more: &str, body: Value) -> Step {
     let force = if more.contains("force") { "" } else { "&force=false" };
     ("PATCH", format!("{CONFIGS}/x?fieldManager={manager}&fieldValidation=Strict{force}{more}"), body)
@@ -225,6 +237,30 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 ("PATCH", format!("{ROLES}/agreement-x?fieldManager=ktor&force=false"), role(json!(["get", "list"]))),
                 ("PATCH", format!("{ROLES}/agreement-x?fieldManager=other&force=false"), role(json!(["get"]))),
                 ("DELETE", format!("{ROLES}/agreement-x"), json!({})),
+            ],
+        ),
+        (
+            "what says of itself that it is immutable is deleted and created anew",
+            vec![
+                apply("ktor", "", sealed("1")),
+                apply("ktor", "", sealed("1")),
+                apply("ktor", "", sealed("2")),
+                apply("ktor", "&dryRun=All", sealed("2")),
+                apply("ktor", "", with(sealed("2"), json!({"uid": "$uid"}))),
+                apply("ktor", "", config(json!({"a": "1"}))),
+                apply("ktor", "", with(sealed("1"), json!({"labels": {"l": "1"}}))),
+                ("PUT", format!("{CONFIGS}/x?fieldManager=other"), sealed("3")),
+                patch(json!([{"op": "remove", "path": "/immutable"}])),
+                patch(json!([{"op": "replace", "path": "/data/a", "value": "9"}])),
+                (
+                    "POST",
+                    format!("{CONFIGS}?fieldManager=ktor&fieldValidation=Strict&dryRun=All"),
+                    unnamed(sealed("2")),
+                ),
+                get(),
+                delete("", json!({"preconditions": {"uid": "$uid", "resourceVersion": "$rv"}})),
+                apply("ktor", "", sealed("2")),
+                get(),
             ],
         ),
         (

@@ -23,10 +23,23 @@ pub enum Tree {
     Broken,
     /// `demo.b`: z; there is no `demo.a` any more.
     Bare,
+    /// `demo.a`: x, y, which may not be changed any more; `demo.b`: z.
+    Sealed,
+    /// The same with another y, which may not be changed either.
+    Resealed,
 }
 
 impl Tree {
-    const ALL: [Self; 6] = [Self::Whole, Self::Dropped, Self::Moved, Self::Renewed, Self::Broken, Self::Bare];
+    const ALL: [Self; 8] = [
+        Self::Whole,
+        Self::Dropped,
+        Self::Moved,
+        Self::Renewed,
+        Self::Broken,
+        Self::Bare,
+        Self::Sealed,
+        Self::Resealed,
+    ];
 
     /// The tree's name in a script.
     pub fn name(self) -> &'static str {
@@ -37,12 +50,16 @@ impl Tree {
             Self::Renewed => "renewed",
             Self::Broken => "broken",
             Self::Bare => "bare",
+            Self::Sealed => "sealed",
+            Self::Resealed => "resealed",
         }
     }
 
     /// The files beside the settings, each with one object.
     fn files(self) -> Vec<(&'static str, String)> {
         let config = |name: &str, value: &str| object("ConfigMap", "v1", name, &json!({"data": {"value": value}}));
+        let sealed =
+            |value: &str| object("ConfigMap", "v1", "y", &json!({"data": {"value": value}, "immutable": true}));
         let z = ("b/z.json", object("Secret", "v1", "z", &json!({"data": {"key": "dmFsdWU="}})));
         let role = json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
         match self {
@@ -55,6 +72,8 @@ impl Tree {
             }
             Self::Broken => vec![("a/x.json", config("x", "1")), ("b/y.json", "{".to_owned()), z],
             Self::Bare => vec![z],
+            Self::Sealed => vec![("a/x.json", config("x", "1")), ("a/y.json", sealed("1")), z],
+            Self::Resealed => vec![("a/x.json", config("x", "1")), ("a/y.json", sealed("2")), z],
         }
     }
 

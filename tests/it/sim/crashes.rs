@@ -160,9 +160,9 @@ async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTre
 }
 
 /// From every server that crashes can leave, the goals in turn are reached, and nothing foreign was touched.
-async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, size: &mut Size) {
+async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, goals: &[Tree], size: &mut Size) {
     let foreign = foreigners(&beginning());
-    for (past, goal) in reached.values().zip(GOALS.into_iter().cycle()) {
+    for (past, goal) in reached.values().zip(goals.iter().copied().cycle()) {
         let left = Site::new(past.world.clone());
         let mut violations = settle(&left, forest, goal).await;
         size.runs += 3;
@@ -180,10 +180,24 @@ async fn o2_o12_o15_superset_every_crash_point_of_up_to_three_runs() {
     let mut size = Size::default();
     let last = [Choice::of(Tree::Moved), Choice::only(Tree::Dropped, "demo.b")];
     let reached = explore(&forest, &[&CHOICES, &CHOICES, &last], &mut size).await;
-    reach_goals(&forest, &reached, &mut size).await;
+    reach_goals(&forest, &reached, &GOALS, &mut size).await;
     let Size { scenarios, points, states, runs } = size;
     announce(&format!("crashes: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"));
     assert!(scenarios > 100_000, "the enumeration covers {scenarios} scenarios");
+}
+
+/// O2 and O11: what is replaced, crashed anywhere, again and again.
+#[tokio::test(start_paused = true)]
+async fn o2_o11_superset_every_crash_point_of_up_to_three_runs_that_replace() {
+    let forest = Forest::grow().await;
+    let mut size = Size::default();
+    let choices = [Choice::of(Tree::Resealed), Choice::of(Tree::Sealed), Choice::of(Tree::Dropped)];
+    let reached = explore(&forest, &[&[Choice::of(Tree::Sealed)], &choices, &choices], &mut size).await;
+    for goals in [[Tree::Resealed; 3], [Tree::Dropped, Tree::Moved, Tree::Sealed]] {
+        reach_goals(&forest, &reached, &goals, &mut size).await;
+    }
+    let Size { scenarios, points, states, runs } = size;
+    announce(&format!("replacements: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"));
 }
 
 /// What a counterexample prints can be read and played, and leads to the same server.

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use jiff::Timestamp;
+use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
 
 use super::announce;
@@ -58,18 +59,22 @@ pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
             body["metadata"]["namespace"] = json!("shop");
         }
         let mark = json!({"kubernator.io/project": tree.project_of(path)});
-        let status = match world.object(path).cloned() {
-            Some(mut live) => {
-                live["data"] = body["data"].clone();
-                live["metadata"]["annotations"]["kubernator.io/project"] = mark["kubernator.io/project"].clone();
-                send(world, "kubernator", now, Method::PUT, path, &live).status
+        if let Some(mut live) = world.object(path).cloned() {
+            for field in ["data", "immutable"] {
+                live[field] = body[field].clone();
             }
-            None => {
-                body["metadata"]["annotations"] = mark;
-                send(world, "kubernator", now, Method::POST, path.rsplit_once('/').unwrap().0, &body).status
+            live["metadata"]["annotations"]["kubernator.io/project"] = mark["kubernator.io/project"].clone();
+            let put = send(world, "kubernator", now, Method::PUT, path, &live);
+            if put.status < 300 {
+                continue;
             }
-        };
-        assert!(status < 300, "{path}: {status}");
+            // What may not be changed is made anew.
+            assert_eq!(put.status, 422, "{path}: {}", put.body);
+            send(world, "kubernator", now, Method::DELETE, path, &json!({}));
+        }
+        body["metadata"]["annotations"] = mark;
+        let posted = send(world, "kubernator", now, Method::POST, path.rsplit_once('/').unwrap().0, &body);
+        assert_eq!(posted.status, 201, "{path}: {}", posted.body);
     }
     let paths = ["x", "y"].map(|name| format!("/api/v1/namespaces/shop/configmaps/{name}"));
     let paths = paths.into_iter().chain([
@@ -153,6 +158,73 @@ async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
         check(&site, &forest, Tree::Dropped, &past.script.to_string()).await;
     }
     assert!(created > 3, "y was created before {created} crash points only");
+}
+
+/// Whatever a crashed run replaced goes when no tree wants it any more, wherever between the deletion of the old one and the
+/// end it died; and where a tree still wants it, the next run finishes.
+#[tokio::test(start_paused = true)]
+async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Sealed).await;
+    let old = world.object(Y).unwrap()["metadata"]["uid"].clone();
+    let (mut missing, mut replaced) = (0, 0);
+    for past in every_end(&forest, world, Choice::of(Tree::Resealed)).await {
+        match past.world.object(Y) {
+            None => missing += 1,
+            Some(y) if y["metadata"]["uid"] != old => replaced += 1,
+            Some(_) => {}
+        }
+        for goal in [Tree::Dropped, Tree::Resealed] {
+            let site = Site::new(past.world.clone());
+            run(&site, &forest, &Run::of("next", Choice::of(goal))).await.result.unwrap();
+            let value = site.world().object(Y).map(|y| y["data"]["value"].clone());
+            assert_eq!(value, (goal == Tree::Resealed).then(|| json!("2")), "{}; {}", past.script, goal.name());
+            check(&site, &forest, goal, &past.script.to_string()).await;
+        }
+    }
+    assert!(missing > 0 && replaced > 3, "{missing} crash points without y, {replaced} with another");
+}
+
+/// What a stranger makes anew, at any moment of a run that means to replace it, stays as the stranger made it: whatever
+/// is done to it then is refused or reported, and it is never deleted.
+#[tokio::test(start_paused = true)]
+async fn o11_what_a_stranger_made_anew_is_not_replaced() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Sealed).await;
+    let site = Site::new(world.clone());
+    let count = run(&site, &forest, &Run::of("counted", Choice::of(Tree::Resealed))).await.requests;
+    let mut copies = 0;
+    for number in 0..count {
+        let site = Site::new(world.clone());
+        let fates = Fates { hand: Some((number, Hand::new(recreate))), ..Fates::default() };
+        drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(Tree::Resealed)) }).await);
+        fail_on(&site.violations(), &site, &format!("y is made anew before request {number}"));
+        let world = site.world();
+        let y = world.object(Y).unwrap_or_else(|| panic!("y is made anew before request {number}, and gone"));
+        // Made anew before it was replaced, it is a stranger's; after that, it was made from ours.
+        let is_strangers = y["metadata"]["managedFields"].to_string().contains("kubectl-create");
+        copies += usize::from(is_strangers);
+    }
+    assert!(copies > 5, "of {count} moments, {copies} left a copy");
+}
+
+/// What is being adopted is never replaced: a difference that the server does not allow is a refusal.
+#[tokio::test(start_paused = true)]
+async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_run() {
+    let forest = Forest::grow().await;
+    let mut world = beginning();
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "y", "namespace": "shop"},
+        "data": {"value": "a stranger's"}, "immutable": true});
+    let now = "2031-05-06T08:08:09Z".parse().unwrap();
+    let collection = Y.rsplit_once('/').unwrap().0;
+    assert_eq!(send(&mut world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
+    for past in every_end(&forest, world.clone(), Choice::of(Tree::Resealed)).await {
+        assert_eq!(past.world.object(Y), world.object(Y), "{}", past.script);
+        let site = Site::new(past.world.clone());
+        let result = run(&site, &forest, &Run::of("next", Choice::of(Tree::Resealed))).await.result;
+        assert!(matches!(result, Err(RunError::Incomplete(..))), "{}; {:?}", past.script, result.err());
+        assert_eq!(site.world().object(Y), world.object(Y), "{}", past.script);
+    }
 }
 
 /// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made it.

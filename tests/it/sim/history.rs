@@ -49,7 +49,7 @@ fn root() -> Root {
 
 fn request(run: &Run) -> RunRequest {
     let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
-    policy.allow_mass_deletion = Gate::Open;
+    (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, Gate::Open);
     RunRequest {
         root: root(),
         scope: run.choice.scope(),

@@ -12,9 +12,11 @@ use super::invariant::foreigners;
 use super::model::World;
 use super::site::{Fate, Fates, Flying, Hand, Site};
 
-const TREES: [Tree; 6] = [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare];
+const TREES: [Tree; 8] =
+    [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare, Tree::Sealed, Tree::Resealed];
 /// Trees without a source that fails.
-const GOALS: [Tree; 5] = [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare];
+const GOALS: [Tree; 7] =
+    [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare, Tree::Sealed, Tree::Resealed];
 
 /// A sequence of numbers that its seed determines: splitmix64.
 struct Dice(u64);

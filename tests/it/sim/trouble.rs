@@ -49,6 +49,7 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
         (None, Choice::of(Tree::Whole), Tree::Dropped),
         (Some(Tree::Whole), Choice::of(Tree::Renewed), Tree::Renewed),
         (Some(Tree::Whole), Choice::of(Tree::Moved), Tree::Whole),
+        (Some(Tree::Sealed), Choice::of(Tree::Resealed), Tree::Resealed),
     ] {
         let world = match before {
             Some(tree) => after(&forest, tree).await,

@@ -116,6 +116,15 @@ fn not_found(target: &Target<'_>, name: &str) -> Answer {
     answer
 }
 
+/// The refusal of a change to what says of itself that it is immutable.
+fn sealed(target: &Target<'_>, known: &Value, next: &Value) -> Option<Answer> {
+    let is_sealed = matches!(target.resource.kind, "ConfigMap" | "Secret") && known["immutable"] == true;
+    let field = ["data", "immutable"].into_iter().find(|field| is_sealed && known[*field] != next[*field])?;
+    let mut answer = status(422, "Invalid", "field is immutable when `immutable` is set");
+    answer.body["details"] = json!({"causes": [{"reason": "FieldValueForbidden", "field": field}]});
+    Some(answer)
+}
+
 impl World {
     pub fn new() -> Self {
         let mut world = Self::default();
@@ -295,6 +304,9 @@ impl World {
             body["metadata"][field] = known["metadata"][field].clone();
         }
         apply::update(&known, &mut body, manager, now);
+        if let Some(refused) = sealed(target, &known, &body) {
+            return refused;
+        }
         if dry_run {
             return Answer { status: 200, body };
         }
@@ -313,7 +325,7 @@ impl World {
         let known = self.objects.get(path).cloned();
         if let Value::Array(operations) = &body {
             let Some(known) = known else { return not_found(target, name) };
-            return self.json_patch(path, &known, operations, dry_run, now);
+            return self.json_patch(path, target, &known, operations, dry_run, now);
         }
         let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty());
         match (&known, uid) {
@@ -335,6 +347,9 @@ impl World {
             Ok(next) => next,
             Err(conflict) => return conflict,
         };
+        if let Some(refused) = known.as_deref().and_then(|known| sealed(target, known, &next)) {
+            return refused;
+        }
         match known {
             None if dry_run => Answer { status: 201, body: self.untried(next) },
             None => Answer { status: 201, body: self.store(path, next, now) },
@@ -345,7 +360,15 @@ impl World {
         }
     }
 
-    fn json_patch(&mut self, path: &str, known: &Value, operations: &[Value], dry_run: bool, now: Timestamp) -> Answer {
+    fn json_patch(
+        &mut self,
+        path: &str,
+        target: &Target<'_>,
+        known: &Value,
+        operations: &[Value],
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Answer {
         let mut next = known.clone();
         for operation in operations {
             let Some(place) = operation["path"].as_str() else { return status(400, "BadRequest", "no path") };
@@ -364,11 +387,18 @@ impl World {
                         );
                     }
                 },
+                Some("remove") if next.pointer(place).is_some() => {
+                    let (parent, name) = place.rsplit_once('/').expect("a pointer begins with a slash");
+                    next.pointer_mut(parent).and_then(Value::as_object_mut).map(|map| map.remove(name));
+                }
                 _ => return status(400, "BadRequest", "an operation that is not modeled"),
             }
         }
         if next["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"] {
             return status(409, "Conflict", "the object has been modified");
+        }
+        if let Some(refused) = sealed(target, known, &next) {
+            return refused;
         }
         if dry_run || next == *known {
             return Answer { status: 200, body: next };

@@ -1,0 +1,70 @@
+//! Deleting one object of ours, for good or to make place for its successor, and waiting until it is gone.
+
+use crate::cluster::apply::ObjectError;
+use crate::cluster::delete::Deleted;
+use crate::object::mark::{Ownership, ownership};
+use crate::object::refusal::Refusal;
+use crate::plan::change::Change;
+use crate::run::reconcile::Work;
+use crate::run::vanish::{Vanished, vanished};
+
+/// How often a deletion is decided anew because the object changed under it.
+const ATTEMPTS: usize = 5;
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Gone,
+    /// It belongs to someone else now, or another object has its name.
+    Released,
+    /// It is still there, and why.
+    Failed(String),
+    /// A signal came first.
+    NotStarted,
+    /// The lock is lost.
+    LockLost,
+}
+
+/// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
+pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
+    let key = &change.ident.key;
+    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
+        return Removed::Failed("its kind is not known".to_owned());
+    };
+    let (Some(uid), Some(mut version)) = (change.uid.clone(), change.resource_version.clone()) else {
+        return Removed::Failed("its uid is not known".to_owned());
+    };
+    let marked = change.from.as_ref().unwrap_or(&change.project);
+    for _ in 0..ATTEMPTS {
+        if work.interrupt.is_requested() {
+            return Removed::NotStarted;
+        }
+        match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
+            Ok(Deleted::Gone) => return Removed::Gone,
+            Ok(Deleted::Terminating) => {
+                return match vanished(work, kind, key, &uid).await {
+                    Vanished::Gone => Removed::Gone,
+                    Vanished::Held(why) => Removed::Failed(why),
+                    Vanished::Stopped => Removed::NotStarted,
+                };
+            }
+            Err(ObjectError::LockLost) => return Removed::LockLost,
+            Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {
+                Ok(None) => return Removed::Gone,
+                Ok(Some(live)) if live.uid() != uid => return Removed::Released,
+                Ok(Some(live)) => match ownership(&live, &work.request.root) {
+                    Ownership::Ours(project) if project == *marked => {
+                        live.resource_version().clone_into(&mut version);
+                    }
+                    // It was moved meanwhile: the next run knows more.
+                    Ownership::Ours(_) => return Removed::Failed("its mark changed meanwhile: run again".to_owned()),
+                    _ => return Removed::Released,
+                },
+                Err(error) => return Removed::Failed(error.to_string()),
+            },
+            Err(ObjectError::Refused(refusal)) => return Removed::Failed(refusal.to_string()),
+        }
+    }
+    Removed::Failed("it changes faster than it can be deleted: run again".to_owned())
+}
