@@ -422,14 +422,15 @@ mod tests {
             [
                 policy.allow_empty,
                 policy.allow_mass_deletion,
+                policy.allow_replacement,
                 policy.allow_namespace_deletion,
                 policy.allow_crd_deletion,
                 policy.allow_volume_deletion,
             ]
         };
-        let flags = ["empty", "mass-deletion", "namespace-deletion", "crd-deletion", "volume-deletion"];
+        let flags = ["empty", "mass-deletion", "replacement", "namespace-deletion", "crd-deletion", "volume-deletion"];
         for (index, flag) in flags.into_iter().enumerate() {
-            let mut expected = [Gate::Closed; 5];
+            let mut expected = [Gate::Closed; 6];
             expected[index] = Gate::Open;
             assert_eq!(gates(plan(&format!("ktor plan --allow-{flag}")).unwrap().policy), expected, "{flag}");
         }

@@ -331,7 +331,7 @@ mod tests {
     use crate::object::kinds::Kinds;
     use crate::object::mark::PROJECT;
     use crate::object::refusal::Contested;
-    use crate::plan::policy::TakeOver;
+    use crate::plan::policy::{Gate, Reviewed, Shown, Sources, TakeOver};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::Place;
@@ -525,6 +525,59 @@ mod tests {
         assert!(reason.contains("held by a.dev/hold: it is waited for"), "{reason}");
         let refused = Some(Trial::Refused(Refusal::Invalid("words".into())));
         assert_eq!(decided(Some(Look::Live(leaving())), refused).0, Action::Blocked);
+    }
+
+    #[test]
+    fn a5_only_what_is_ours_unprotected_and_shown_is_replaced() {
+        let words = || Some(Trial::Immutable(Refusal::Invalid("field is immutable".into())));
+        let opened = || Policy { allow_replacement: Gate::Open, ..policy() };
+        let change = |policy: &Policy, live: Live| {
+            let plan = one(policy, Some(Look::Live(live)), words());
+            assert_eq!(plan.replacements().count(), usize::from(plan.changes[0].action == Action::Replace));
+            assert_eq!(plan.deletions().count(), 0);
+            plan.changes.into_iter().next().unwrap()
+        };
+        let why = "cannot be changed in place: field is immutable";
+        let shown = |deleted: &[ObjectKey], replaced: &[ObjectKey]| {
+            let (deleted, replaced) = (deleted.iter().cloned().collect(), replaced.iter().cloned().collect());
+            Policy { reviewed: Reviewed::Only(Shown { deleted, replaced }), ..opened() }
+        };
+        let kept = || {
+            let mut live = ours("demo");
+            live.body["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
+            live
+        };
+        for (what, policy, live, action, expected) in [
+            ("ours", opened(), ours("demo"), Action::Replace, why),
+            ("ours, of another project", opened(), ours("demo.a"), Action::Replace, why),
+            ("marked by kubernator", opened(), marked("demo", "kubernator", "Update", None), Action::Replace, why),
+            ("with cleanup off", Policy { cleanup: Cleanup::Off, ..opened() }, ours("demo"), Action::Replace, why),
+            ("shown", shown(&[], &[web()]), ours("demo"), Action::Replace, why),
+            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Blocked, "no merged pull request's plan showed"),
+            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Blocked, "no merged pull request's plan"),
+            ("unmarked", opened(), unmarked(), Action::Blocked, "refused by the server: field is immutable"),
+            ("a copy", opened(), marked("demo", "velero", "Update", None), Action::Blocked, "refused by the server"),
+            ("another root's", opened(), others(), Action::Blocked, "belongs to"),
+            ("protected", opened(), kept(), Action::Blocked, "it is not replaced, because its annotation"),
+            (
+                "while a source fails",
+                Policy { sources: Sources::Failed, ..opened() },
+                ours("demo"),
+                Action::Blocked,
+                "it is not replaced, because a source of the tree cannot be rendered",
+            ),
+        ] {
+            let change = change(&policy, live);
+            let reason = change.reason.to_string();
+            assert!(change.action == action && reason.contains(expected), "{what}: {:?} {reason}", change.action);
+            assert_eq!(change.from.is_some(), what == "ours, of another project", "{what}");
+        }
+        assert!(one(&shown(&[], &[]), Some(Look::Live(ours("demo"))), words()).has_unreviewed());
+        assert!(!one(&opened(), Some(Look::Live(ours("demo"))), words()).has_unreviewed());
+        let [refusal] = &one(&policy(), Some(Look::Live(ours("demo"))), words()).refusals[..] else { panic!() };
+        assert_eq!(refusal.flag, Some("--allow-replacement"));
+        assert_eq!(one(&opened(), Some(Look::Live(ours("demo"))), words()).refusals, []);
+        assert_eq!(one(&opened(), None, words()).changes[0].action, Action::Blocked, "gone by the time it was read");
     }
 
     #[test]

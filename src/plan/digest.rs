@@ -70,6 +70,14 @@ mod tests {
     }
 
     #[test]
+    fn p7_the_words_in_which_a_change_is_refused_are_not_in_the_digest() {
+        let replaced =
+            |words: &str| digest(&[change(Action::Replace, Reason::Immutable(words.to_owned()), "u")], |_| None);
+        assert_eq!(replaced("field is immutable"), replaced("may not change once set"));
+        assert_ne!(replaced(""), digest(&[change(Action::Replace, Reason::Differs, "u")], |_| None));
+    }
+
+    #[test]
     fn p7_what_holds_an_object_that_is_being_deleted_is_not_in_the_digest() {
         let digest_of = |action, reason| digest(&[change(action, reason, "u")], |_| None);
         let leaving = |held: &str| digest_of(Action::Create, Reason::Terminating(held.to_owned()));

@@ -141,9 +141,11 @@ mod tests {
         let few = |group: &str, kind: &str| vec![deletion(group, kind, 1)];
         let many: Vec<Change> = (0..11).map(|n| deletion("", "ConfigMap", n)).collect();
         type Open = fn(&mut Policy);
-        let cases: [(Guard, Vec<Change>, usize, Open); 5] = [
+        let anew = vec![Change { action: Action::Replace, ..deletion("", "ConfigMap", 1) }];
+        let cases: [(Guard, Vec<Change>, usize, Open); 6] = [
             (Guard::EmptyDesired, few("", "ConfigMap"), 0, |p| p.allow_empty = Gate::Open),
             (Guard::MassDeletion, many, 9, |p| p.allow_mass_deletion = Gate::Open),
+            (Guard::Replacement, anew, 9, |p| p.allow_replacement = Gate::Open),
             (Guard::Namespace, few("", "Namespace"), 9, |p| p.allow_namespace_deletion = Gate::Open),
             (Guard::Definition, few("apiextensions.k8s.io", "CustomResourceDefinition"), 9, |p| {
                 p.allow_crd_deletion = Gate::Open;
@@ -159,6 +161,21 @@ mod tests {
                 assert_eq!(fired, if index == other { vec![] } else { vec![*guard] });
             }
         }
+    }
+
+    #[test]
+    fn what_is_created_anew_is_deleted_all_the_same() {
+        let replaced = |kind: &str, names: usize| -> Vec<Change> {
+            (0..names).map(|name| Change { action: Action::Replace, ..deletion("", kind, name) }).collect()
+        };
+        let mut policy = Policy::new(Cleanup::On, "kubernator-system");
+        policy.allow_replacement = Gate::Open;
+        let fired = |changes: &[Change]| -> Vec<Guard> {
+            check(changes, 9, 20, &policy).iter().map(|refusal| refusal.guard).collect()
+        };
+        assert_eq!(fired(&replaced("PersistentVolumeClaim", 1)), [Guard::Volume]);
+        assert_eq!(fired(&replaced("ConfigMap", 11)), [Guard::MassDeletion]);
+        assert_eq!(fired(&replaced("ConfigMap", 10)), []);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod ownership;
 mod plan;
 mod record;
 mod rename;
+mod replace;
 mod scenario;
 mod served;
 mod shards;

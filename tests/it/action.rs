@@ -130,6 +130,36 @@ fn c7_only_what_the_plan_showed_is_deleted_and_the_comment_names_the_rest() {
 }
 
 #[test]
+fn c7_only_what_the_plan_showed_is_replaced() {
+    let (story, _) = applied("action-replaced");
+    let write = |value: &'static str| {
+        move |story: &Story| {
+            story.sealed("seal", value);
+        }
+    };
+    let (event, commit) = story.push(write("one"));
+    ended(&story.run(&event, &commit), 0, "applied");
+    let (event, commit) = story.push(write("two"));
+    let ran = story.run(&event, &commit);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(ran.summary.contains("no merged pull request's plan showed its deletion"), "{}", ran.summary);
+    assert_eq!(story.live()["seal"], "one");
+
+    let (opened, merge) = story.propose("opened", |story| {
+        story.config("web", "three");
+    });
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let planned = story.comment().body;
+    assert!(planned.contains("deleted and created anew") && planned.contains("seal"), "{planned}");
+    assert!(story.hidden_cleanup().is_empty(), "it is not deleted for good");
+    let (closed, merged) = story.merge();
+    let ran = story.run(&closed, &merged);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live()["seal"], "two");
+    assert!(story.comment().body.contains("replaced"), "{}", story.comment().body);
+}
+
+#[test]
 fn c7_an_apply_that_failed_is_repeated_with_the_same_reviewed_set() {
     let (story, _) = applied("action-repeated");
     let (opened, merge) = story.propose("opened", retire_banner);

@@ -14,6 +14,8 @@ use super::site::{Fate, Fates, Flying, Hand, Site};
 
 const TREES: [Tree; 8] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare, Tree::Sealed, Tree::Resealed];
+/// What Kubernator applies. It would seal what a stranger made anew, and what is not ours is never replaced.
+const THEIRS: [Tree; 5] = [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare];
 /// Trees without a source that fails.
 const GOALS: [Tree; 7] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare, Tree::Sealed, Tree::Resealed];
@@ -131,7 +133,7 @@ async fn live(forest: &Forest, seed: u64) {
         life.fail_on(&site.violations(), &site, seed);
         let now = "2031-05-07T07:08:09Z".parse().unwrap();
         if dice.one_in(5) {
-            let tree = dice.of(&GOALS);
+            let tree = dice.of(&THEIRS);
             life.script.push(format!("Kubernator: {}", tree.name()));
             kubernator(&mut life.world, tree, now);
         }

@@ -76,10 +76,18 @@ impl Story {
 
     /// Writes a ConfigMap as a manifest: `web/banner` becomes `k8s/web/banner.yaml`.
     pub fn config(&self, path: &str, value: &str) -> &Self {
+        self.write(path, value, &json!(null))
+    }
+
+    /// One that the server does not let be changed.
+    pub fn sealed(&self, path: &str, value: &str) -> &Self {
+        self.write(path, value, &json!(true))
+    }
+
+    fn write(&self, path: &str, value: &str, immutable: &Value) -> &Self {
         let name = path.rsplit('/').next().unwrap();
-        let manifest = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value},
-        });
+        let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"value": value}, "immutable": immutable});
         self.origin.write(format!("k8s/{path}.yaml"), serde_json::to_string_pretty(&manifest).unwrap());
         self
     }
@@ -171,6 +179,7 @@ impl Story {
             ("GITHUB_ACTOR", "maria-dev"),
             ("KTOR_INPUT_TOKEN", TOKEN),
             ("KTOR_INPUT_PATH", "k8s"),
+            ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
         ] {
             ktor.env(name, value);
         }
@@ -205,7 +214,8 @@ impl Story {
     /// The names of the cleanup set in the comment's hidden block.
     pub fn hidden_cleanup(&self) -> Vec<String> {
         let set = read_hidden_block(&self.comment().body, "cleanup").unwrap_or_default();
-        let names = set.as_array().into_iter().flatten().map(|ident| ident["name"].as_str().unwrap().to_owned());
+        let names =
+            set["deleted"].as_array().into_iter().flatten().map(|ident| ident["name"].as_str().unwrap().to_owned());
         names.collect()
     }
 
