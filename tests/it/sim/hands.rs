@@ -145,6 +145,55 @@ async fn check(site: &Site, forest: &Forest, tree: Tree, script: &str) {
     fail_on(&violations, site, &format!("{script}; settle on {}", tree.name()));
 }
 
+/// Someone puts a `y` with this metadata where ours is, or was to be.
+fn stand_in(world: &mut World, now: Timestamp, metadata: &Value) {
+    let mut body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "y", "namespace": "shop"},
+        "data": {"value": "a stranger's"}});
+    body["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+    if world.object(Y).is_some() {
+        assert_eq!(send(world, "kubectl-create", now, Method::DELETE, Y, &json!({})).status, 200);
+    }
+    let collection = Y.rsplit_once('/').unwrap().0;
+    assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
+}
+
+/// What stands in a crashed run's `pending`, and someone else made without our mark before or at any request of the next
+/// run, is let go and stays as it is.
+#[tokio::test(start_paused = true)]
+async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
+    let forest = Forest::grow().await;
+    let (choice, ours) = (Choice::of(Tree::Dropped), json!("89e495e7941c"));
+    let stand_ins = [
+        json!({}),
+        json!({"labels": {"kubernator.io/root": ours}}),
+        json!({"annotations": {"kubernator.io/project": "demos.a"}, "labels": {"kubernator.io/root": ours}}),
+        json!({"annotations": {"kubernator.io/project": "demo.a"}, "labels": {"kubernator.io/root": ours}}),
+    ];
+    let (mut scenarios, mut pending) = (0, 0);
+    for past in every_end(&forest, beginning(), Choice::of(Tree::Whole)).await {
+        if state(&past.world).is_none_or(|state| state["pending"] == json!({})) {
+            continue;
+        }
+        pending += 1;
+        let counted = Site::new(past.world.clone());
+        let count = run(&counted, &forest, &Run::of("counted", choice)).await.requests;
+        for (metadata, at) in stand_ins.iter().flat_map(|metadata| (0..count).map(move |at| (metadata, at))) {
+            let (made, site) = (metadata.clone(), Site::new(past.world.clone()));
+            let hand = Hand::new(move |world, now| stand_in(world, now, &made));
+            let fates = Fates { hand: Some((at, hand)), ..Fates::default() };
+            drop(run(&site, &forest, &Run { fates, ..Run::of("beside", choice) }).await);
+            let script = format!("{}; {choice}, before its request {at} someone makes y with {metadata}", past.script);
+            let value = |site: &Site| site.world().object(Y).map(|y| y["data"]["value"].clone());
+            assert_eq!(value(&site), Some(json!("a stranger's")), "{script}");
+            check(&site, &forest, Tree::Dropped, &script).await;
+            assert_eq!(value(&site), Some(json!("a stranger's")), "{script}");
+            scenarios += 1;
+        }
+    }
+    assert!(pending > 2, "y was pending after {pending} ends only");
+    announce(&format!("stand-ins: {scenarios} scenarios, {pending} ends with y pending"));
+}
+
 /// Whatever a crashed run made goes when no tree wants it any more, and the very next run that may delete does it.
 #[tokio::test(start_paused = true)]
 async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
