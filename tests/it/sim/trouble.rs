@@ -165,12 +165,14 @@ async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
 async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
     let forest = Forest::grow().await;
     let mut scenarios = 0;
-    for (first, second) in [
-        (Choice::of(Tree::Renewed), Choice::of(Tree::Dropped)),
-        (Choice::of(Tree::Dropped), Choice::of(Tree::Moved)),
-        (Choice::of(Tree::Moved), Choice::only(Tree::Whole, "demo.b")),
+    for (before, first, second) in [
+        (Tree::Whole, Choice::of(Tree::Renewed), Choice::of(Tree::Dropped)),
+        (Tree::Whole, Choice::of(Tree::Dropped), Choice::of(Tree::Moved)),
+        (Tree::Whole, Choice::of(Tree::Moved), Choice::only(Tree::Whole, "demo.b")),
+        (Tree::Sealed, Choice::of(Tree::Resealed), Choice::of(Tree::Dropped)),
+        (Tree::Sealed, Choice::of(Tree::Resealed), Choice::of(Tree::Sealed)),
     ] {
-        let world = after(&forest, Tree::Whole).await;
+        let world = after(&forest, before).await;
         let site = Site::new(world);
         site.watch_moments();
         run(&site, &forest, &Run::of("dead", first)).await.result.unwrap();
@@ -201,11 +203,12 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
 async fn l1_l3_two_actors_any_switch_and_back() {
     let forest = Forest::grow().await;
     let mut scenarios = 0;
-    let world = after(&forest, Tree::Whole).await;
-    for (first, second, skew) in [
-        (Choice::of(Tree::Renewed), Choice::of(Tree::Dropped), 10),
-        (Choice::of(Tree::Dropped), Choice::of(Tree::Whole), -10),
+    for (before, first, second, skew) in [
+        (Tree::Whole, Choice::of(Tree::Renewed), Choice::of(Tree::Dropped), 10),
+        (Tree::Whole, Choice::of(Tree::Dropped), Choice::of(Tree::Whole), -10),
+        (Tree::Sealed, Choice::of(Tree::Resealed), Choice::of(Tree::Whole), 10),
     ] {
+        let world = after(&forest, before).await;
         let count = requests(&forest, &world, first).await;
         for stalled in 0..count {
             for answered in [false, true] {
@@ -252,15 +255,16 @@ async fn l1_l3_two_actors_any_switch_and_back() {
 #[tokio::test(start_paused = true)]
 async fn a9_an_interrupt_at_any_request_leaves_a_free_lock_and_nothing_lost() {
     let forest = Forest::grow().await;
-    let world = after(&forest, Tree::Whole).await;
-    let choice = Choice::of(Tree::Renewed);
-    for number in 0..requests(&forest, &world, choice).await {
-        let site = Site::new(world.clone());
-        let began = tokio::time::Instant::now();
-        drop(run(&site, &forest, &Run { interrupt: Some(number), ..Run::of("stopped", choice) }).await);
-        let step = format!("{choice}, told to stop at request {number}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{step}: {:?}", began.elapsed());
-        assert!(site.world().object(super::site::LEASE).is_none(), "{step}: the lock is held");
-        check(&site, &forest, Tree::Moved, &[step]).await;
+    for (before, choice) in [(Tree::Whole, Choice::of(Tree::Renewed)), (Tree::Sealed, Choice::of(Tree::Resealed))] {
+        let world = after(&forest, before).await;
+        for number in 0..requests(&forest, &world, choice).await {
+            let site = Site::new(world.clone());
+            let began = tokio::time::Instant::now();
+            drop(run(&site, &forest, &Run { interrupt: Some(number), ..Run::of("stopped", choice) }).await);
+            let step = format!("{choice}, told to stop at request {number}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{step}: {:?}", began.elapsed());
+            assert!(site.world().object(LEASE).is_none(), "{step}: the lock is held");
+            check(&site, &forest, Tree::Moved, &[step]).await;
+        }
     }
 }
