@@ -229,7 +229,7 @@ async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, Wri
 async fn removed(work: Work<'_>, change: &Change) -> Result<(), WriteError> {
     match remove(work, change).await {
         Removed::Gone => Ok(()),
-        Removed::Released => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
+        Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
         Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
         Removed::NotStarted => Err(WriteError::Stopped),
         Removed::LockLost => Err(WriteError::LockLost),

@@ -320,6 +320,6 @@ async fn a5_c2_what_someone_made_anew_before_it_was_replaced_is_spared() {
     gate.open();
     let ran = tokio::task::spawn_blocking(|| Bench::finished(run)).await.unwrap().exits(1);
     let (verdict, message) = &outcomes(&ran.json(), "applied")["ConfigMap x"];
-    assert!(verdict == "failed" && message.contains("it changed after the plan was made"), "{verdict}: {message}");
+    assert!(verdict == "failed" && message.contains("made it anew meanwhile"), "{verdict}: {message}");
     assert_eq!(bench.get("configmap/x", Some(&ns)).unwrap()["data"]["value"], "a stranger's");
 }

@@ -61,8 +61,13 @@ pub struct World {
 const NAMES: [&str; 4] = ["ant", "bee", "cat", "dog"];
 
 /// The flags that open every guard a random tree may meet.
-pub const GUARDS: [&str; 4] =
-    ["--allow-empty", "--allow-mass-deletion", "--allow-namespace-deletion", "--allow-crd-deletion"];
+pub const GUARDS: [&str; 5] = [
+    "--allow-empty",
+    "--allow-mass-deletion",
+    "--allow-namespace-deletion",
+    "--allow-crd-deletion",
+    "--allow-replacement",
+];
 
 /// The arguments of an apply of everything.
 pub fn whole() -> Vec<String> {
@@ -204,7 +209,8 @@ impl World {
     fn manifest(&self, kind: Kind, name: &str, value: usize) -> String {
         let (version, rest) = match kind {
             Kind::ConfigMap => ("v1", format!("data: {{value: '{value}'}}\n")),
-            Kind::Secret => ("v1", format!("stringData: {{value: '{value}'}}\n")),
+            // Half of them can only be replaced.
+            Kind::Secret => ("v1", format!("stringData: {{value: '{value}'}}\nimmutable: {}\n", value % 2 == 1)),
             Kind::ServiceAccount | Kind::Namespace => ("v1", String::new()),
             Kind::Service => ("v1", format!("spec: {{clusterIP: None, ports: [{{port: {}}}]}}\n", 80 + value % 9)),
             Kind::Widget => ("chaos.ktor.test/v1", format!("spec: {{size: {value}}}\n")),
