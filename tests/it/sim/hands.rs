@@ -276,6 +276,44 @@ async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_ru
     }
 }
 
+/// Someone's finalizer holds `y`, or does so no more.
+fn hold(world: &mut World, now: Timestamp, finalizers: &Value) {
+    let Some(mut y) = world.object(Y).cloned() else { return };
+    y["metadata"]["finalizers"] = finalizers.clone();
+    assert_eq!(send(world, "controller", now, Method::PUT, Y, &y).status, 200);
+}
+
+/// A deletion that someone's finalizer holds is remembered, wherever the run that asked for it died, and settled when it is
+/// let go: for good, or to make place for what is wanted again.
+#[tokio::test(start_paused = true)]
+async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_died() {
+    let forest = Forest::grow().await;
+    let now: Timestamp = "2031-05-07T07:08:09Z".parse().unwrap();
+    let mut terminating = 0;
+    for (before, choice) in [(Tree::Whole, Tree::Dropped), (Tree::Sealed, Tree::Resealed)] {
+        let mut world = after(&forest, before).await;
+        hold(&mut world, now, &json!(["a.dev/hold"]));
+        for past in every_end(&forest, world, Choice::of(choice)).await {
+            let y = past.world.object(Y).unwrap_or_else(|| panic!("{}: y is gone, and was held", past.script));
+            let is_leaving = !y["metadata"]["deletionTimestamp"].is_null();
+            terminating += usize::from(is_leaving);
+            for goal in [Tree::Dropped, Tree::Whole, Tree::Resealed] {
+                let site = Site::new(past.world.clone());
+                let stuck = run(&site, &forest, &Run::of("stuck", Choice::of(goal))).await.result;
+                let script = format!("{}; {} while y is held", past.script, goal.name());
+                if is_leaving || goal == Tree::Dropped {
+                    assert!(matches!(stuck, Err(RunError::Incomplete(..))), "{script}: {:?}", stuck.err());
+                }
+                assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "{script}");
+                let mut world = site.world();
+                hold(&mut world, now, &json!(null));
+                check(&Site::new(world), &forest, goal, &script).await;
+            }
+        }
+    }
+    assert!(terminating > 3, "y was being deleted at {terminating} crash points only");
+}
+
 /// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made it.
 #[tokio::test(start_paused = true)]
 async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
