@@ -57,7 +57,7 @@ pub enum RunError {
     Refused(String, Box<Plan>),
     /// The state could not be written. What was recorded before still holds; the next run goes on from there.
     #[error("failed to {0}")]
-    WriteState(StateWriteError),
+    WriteState(StateWriteError, Progress),
     /// Some objects failed; the rest was done. The next run goes on from there.
     #[error("{}", incomplete(.1))]
     Incomplete(Box<Plan>, Outcome),
@@ -71,16 +71,31 @@ pub enum RunError {
     CutShort,
     /// The lock was lost. The next run goes on from there.
     #[error("the lock was lost; whoever holds it now, or the next run, goes on from here")]
-    LockLost(Option<Box<(Plan, Outcome)>>),
+    LockLost(Progress),
 }
 
+/// The plan and what was done of it, where the run came that far.
+pub type Progress = Option<Box<(Plan, Outcome)>>;
+
 impl RunError {
+    /// The same error of a run that had done this by then.
+    #[must_use]
+    pub fn after(self, plan: Plan, outcome: Outcome) -> Self {
+        match self {
+            Self::WriteState(error, None) => Self::WriteState(error, Some(Box::new((plan, outcome)))),
+            Self::LockLost(None) => Self::LockLost(Some(Box::new((plan, outcome)))),
+            error => error,
+        }
+    }
+
     /// The plan and what was done of it, where the run came that far.
     pub fn progress(&self) -> Option<(&Plan, Option<&Outcome>)> {
         match self {
             Self::Refused(_, plan) => Some((plan, None)),
             Self::Incomplete(plan, outcome) | Self::Interrupted(plan, outcome) => Some((plan, Some(outcome))),
-            Self::LockLost(Some(progress)) => Some((&progress.0, Some(&progress.1))),
+            Self::WriteState(_, Some(progress)) | Self::LockLost(Some(progress)) => {
+                Some((&progress.0, Some(&progress.1)))
+            }
             _ => None,
         }
     }

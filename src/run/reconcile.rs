@@ -77,13 +77,14 @@ async fn reconcile_locked(
     let applied = apply::all(work).await?; // Any failure ends the run here, resumable.
     let cleaned = cleanup::all(work, &applied).await?;
     let settlement = cleaned.settlement(work);
-    store.finalize(lock, &pending.finish(&settlement), &cleaned.ledger(ledger, &settlement)).await?; // Phase two.
+    let ledger = cleaned.ledger(ledger, &settlement);
+    let finalized = store.finalize(lock, &pending.finish(&settlement), &ledger).await; // Phase two.
 
     let outcome = Outcome { applied, cleaned: cleaned.outcomes };
-    if outcome.is_complete() {
-        Ok(Reconciled { plan, outcome })
-    } else {
-        Err(RunError::Incomplete(Box::new(plan), outcome))
+    match finalized {
+        Err(error) => Err(error.after(plan, outcome)),
+        Ok(()) if outcome.is_complete() => Ok(Reconciled { plan, outcome }),
+        Ok(()) => Err(RunError::Incomplete(Box::new(plan), outcome)),
     }
 }
 

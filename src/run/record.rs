@@ -93,7 +93,7 @@ impl Store {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict))
+        Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
     /// The commit that the root was last finalized at, where the record can be believed. Read without the lock.

@@ -89,7 +89,7 @@ impl Place<'_> {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict))
+        Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
     /// Deletes the shards that the head does not refer to, provided that the head still is the one of this version.
@@ -119,6 +119,6 @@ impl Place<'_> {
 pub(super) fn unwritten(error: StateWriteError) -> RunError {
     match error {
         StateWriteError::LockLost => RunError::LockLost(None),
-        error => RunError::WriteState(error),
+        error => RunError::WriteState(error, None),
     }
 }

@@ -8,6 +8,7 @@ use base64::Engine;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
+use ktor_action::plan::outcome::Verdict;
 use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
 
@@ -85,6 +86,24 @@ async fn a7_a_failed_apply_ends_the_run_before_cleanup_and_phase_two() {
     assert!(site.world().object(Y).is_some(), "nothing is deleted");
     assert_eq!(state(&site.world()).unwrap()["finalized"], false);
     check_settles(site.world(), &forest, Tree::Renewed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_last_write_is_refused_says_what_it_did() {
+    let forest = Forest::grow().await;
+    let world = after(&forest, Tree::Whole).await;
+    let choice = Choice::of(Tree::Dropped);
+    let number = last_request(&forest, &world, choice, &format!("PUT {STATE}")).await;
+    for status in [409, 403] {
+        let site = Site::new(world.clone());
+        let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(status))]), ..Fates::default() };
+        let error = run(&site, &forest, &Run { fates, ..Run::of("refused", choice) }).await.result.unwrap_err();
+        let (plan, outcome) = error.progress().unwrap_or_else(|| panic!("{status}: {error}"));
+        assert_eq!(plan.deletions().count(), 1, "{status}: {error}");
+        assert_eq!(outcome.unwrap().count(Verdict::Deleted), 1, "{status}: {error}");
+        assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "phase one's record stands");
+        check_settles(site.world(), &forest, Tree::Dropped).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
