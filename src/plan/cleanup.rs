@@ -365,6 +365,7 @@ mod tests {
         };
         let (till, namespace) = (key(("shop.dev", "Till"), "t"), key(("", "Namespace"), "x"));
         let (tills, carts) = (definition("tills.shop.dev"), definition("carts.shop.dev"));
+        assert!(is_holder(&namespace) && is_holder(&tills) && !is_holder(&till));
         let unmarked = Live { body: json!({"metadata": {"uid": "x", "resourceVersion": "1"}}) };
         let mut observed = Observed::default();
         for (key, live) in

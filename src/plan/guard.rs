@@ -176,6 +176,8 @@ mod tests {
         assert_eq!(fired(&replaced("PersistentVolumeClaim", 1)), [Guard::Volume]);
         assert_eq!(fired(&replaced("ConfigMap", 11)), [Guard::MassDeletion]);
         assert_eq!(fired(&replaced("ConfigMap", 10)), []);
+        let [refusal] = &check(&replaced("PersistentVolumeClaim", 2), 9, 20, &policy)[..] else { panic!() };
+        assert!(refusal.message.ends_with(": PersistentVolumeClaim 0, PersistentVolumeClaim 1"), "{}", refusal.message);
     }
 
     #[test]
