@@ -205,6 +205,7 @@ mod tests {
         let payload = pending.payload();
         assert!(!payload.finalized);
         assert_eq!(payload.resources, entries(&[("demo.a", "old"), ("demo.b", "new")]));
+        assert_eq!(*pending.entries(), payload.resources);
         assert_eq!(payload.pending, entries(&[("demo.b", "new")]));
     }
 
