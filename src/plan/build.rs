@@ -204,7 +204,8 @@ fn change(
     }
     let is_asked_for = matches!(change.reason, Reason::TakenFrom(_));
     if change.action == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
-        let message = format!("{key} exists without a mark: leave out --no-adopt, or take the object away");
+        let message =
+            format!("{key} exists without a mark, and adoption is off: leave out --no-adopt, or take the object away");
         refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: None });
     }
     redact_reason(&mut change, observed, Some(&manifest.body), request.redactor);
@@ -612,7 +613,7 @@ mod tests {
             refused.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>()
         };
         let [refused] = &refusals(Some(unmarked()))[..] else { panic!() };
-        assert!(refused.contains("exists without a mark: leave out --no-adopt"), "{refused}");
+        assert!(refused.contains("exists without a mark, and adoption is off: leave out --no-adopt"), "{refused}");
         assert!(refusals(Some(ours("demo"))).is_empty());
         assert!(refusals(None).is_empty());
     }
