@@ -5,6 +5,7 @@ use crate::cluster::delete::Deleted;
 use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
+use crate::plan::cleanup::kept;
 use crate::run::reconcile::Work;
 use crate::run::vanish::{Vanished, vanished};
 
@@ -55,6 +56,9 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
                 Ok(Some(live)) if live.uid() != uid => return Removed::Released,
                 Ok(Some(live)) => match ownership(&live, &work.request.root) {
                     Ownership::Ours(project) if project == *marked => {
+                        if let Some(why) = kept(&work.request.policy, key, &live) {
+                            return Removed::Failed(format!("it stays, because by now {why}"));
+                        }
                         live.resource_version().clone_into(&mut version);
                     }
                     // It was moved meanwhile: the next run knows more.

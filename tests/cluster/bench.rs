@@ -137,6 +137,13 @@ impl Bench {
         self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
     }
 
+    /// Starts the binary on a terminal of its own: what is typed is its standard input, what it shows its output.
+    pub fn spawn_at_terminal(&self, arguments: &str) -> Child {
+        let typed = format!("exec '{}' {arguments}", env!("CARGO_BIN_EXE_ktor"));
+        let mut command = self.command(Path::new("/usr/bin/script"), &["-q", "-e", "-c", &typed, "/dev/null"]);
+        command.stdin(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts the binary where programs of this folder are found first.
     pub fn spawn_beside(&self, programs: &Path, arguments: &[&str]) -> Child {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments);

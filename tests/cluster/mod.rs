@@ -4,6 +4,7 @@ mod apply;
 mod bench;
 mod chaos;
 mod cleanup;
+mod consent;
 mod crash;
 mod denied;
 mod errors;

@@ -276,6 +276,36 @@ async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_ru
     }
 }
 
+/// What someone protects before its deletion leaves, however late, is not deleted, for good or to be made anew.
+#[tokio::test(start_paused = true)]
+async fn c6_what_is_protected_at_any_moment_before_it_is_deleted_stays() {
+    let forest = Forest::grow().await;
+    let protect = |world: &mut World, now: Timestamp| {
+        let Some(mut y) = world.object(Y).cloned() else { return };
+        y["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
+        assert_eq!(send(world, "kubectl-annotate", now, Method::PUT, Y, &y).status, 200);
+    };
+    for (before, choice) in [(Tree::Whole, Tree::Dropped), (Tree::Sealed, Tree::Resealed)] {
+        let world = after(&forest, before).await;
+        let uid = |world: &World| world.object(Y).map(|y| y["metadata"]["uid"].clone());
+        let counted = Site::new(world.clone());
+        run(&counted, &forest, &Run::of("counted", Choice::of(choice))).await.result.unwrap();
+        let deletion = format!(" DELETE {Y}: ");
+        let journal = counted.journal();
+        let last = journal.iter().rfind(|line| line.contains(&deletion)).unwrap();
+        let last: usize = last.split(' ').nth(1).unwrap().parse().unwrap();
+        for number in 0..=last {
+            let site = Site::new(world.clone());
+            let fates = Fates { hand: Some((number, Hand::new(protect))), ..Fates::default() };
+            drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(choice)) }).await);
+            let script = format!("{}: y is protected before request {number} of {last}", choice.name());
+            fail_on(&site.violations(), &site, &script);
+            assert_eq!(uid(&site.world()), uid(&world), "{script}\n{:#?}", site.journal());
+            assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "{script}");
+        }
+    }
+}
+
 /// Someone's finalizer holds `y`, or does so no more.
 fn hold(world: &mut World, now: Timestamp, finalizers: &Value) {
     let Some(mut y) = world.object(Y).cloned() else { return };
