@@ -1,9 +1,12 @@
 //! Records too large for one Secret: in shards, and whole for every reader whenever a run dies.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use flate2::read::GzDecoder;
 use ktor_action::cluster::connect::{Cluster, ConnectOptions, Settings};
 use ktor_action::cluster::lock::{Broken, LockRequest};
 use ktor_action::object::ident::{Ident, ObjectKey};
@@ -117,6 +120,17 @@ impl Record {
         let output = plane.kubectl(&["get", "secrets", "-n", &self.namespace, "-l", &label, "-o", "name"]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// How many shards the head refers to.
+    fn referred(&self, plane: &ControlPlane) -> usize {
+        let (name, namespace) = (self.root.state_name(), self.namespace.as_str());
+        let output = plane.kubectl(&["get", "secret", &name, "-n", namespace, "-o", "jsonpath={.data.state}"]);
+        assert!(output.status.success(), "{output:?}");
+        let data = base64::engine::general_purpose::STANDARD.decode(&output.stdout).unwrap();
+        let head: Value = serde_json::from_reader(GzDecoder::new(data.as_slice())).unwrap();
+        let lists = head["shards"].as_object().unwrap().values();
+        lists.flat_map(|list| list.as_array().unwrap()).map(Value::to_string).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -279,9 +293,17 @@ async fn o13_what_a_dead_run_sends_late_takes_no_shard_and_replaces_no_head() {
     let (recorder, gate) =
         holding(|entry| entry.method == http::Method::DELETE && entry.path().contains("/secrets/"), 0);
     let through = connect(recorder.kubeconfig(User::Admin)).await;
+    let under_way = async {
+        gate.reached().await;
+        let unneeded = record.shards(plane).len() - record.referred(plane);
+        let is_held = |entry: &&Entry| entry.method == http::Method::DELETE && entry.answered.is_none();
+        while recorder.journal().iter().filter(is_held).count() < unneeded {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     tokio::select! {
         () = record.run(&through, 2) => panic!("nothing was collected"),
-        () = gate.reached() => {}
+        () = under_way => {}
     }
     free("run-2").await;
     let before = record.read(&direct).await;

@@ -90,7 +90,7 @@ impl Life {
 
     /// One run: to its end, or to a moment of it at which it dies.
     async fn run(&mut self, forest: &Forest, dice: &mut Dice, number: usize) -> Site {
-        let site = self.site();
+        let (site, known) = (self.site(), self.late.len());
         let mut fates = Fates { skew_hours: dice.of(&[0, 0, 10, -10]), ..Fates::default() };
         let faults = dice.of(&[0, 0, 1, 2, 3]);
         for _ in 0..faults {
@@ -119,7 +119,8 @@ impl Life {
             self.script.push(format!("died at its request {} {}", moment.number, moment.when));
             (self.world, self.flying) = (moment.world, moment.under_way);
         } else if ended.result.is_ok() {
-            self.late.clear();
+            // What arrived during the run may have come after its look.
+            self.late.drain(..known);
         }
         site
     }
