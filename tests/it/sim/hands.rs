@@ -177,7 +177,9 @@ async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
         pending += 1;
         let counted = Site::new(past.world.clone());
         let count = run(&counted, &forest, &Run::of("counted", choice)).await.requests;
-        for (metadata, at) in stand_ins.iter().flat_map(|metadata| (0..count).map(move |at| (metadata, at))) {
+        // Looking at a dead holder's Lease, again and again, is one moment.
+        let moments: Vec<usize> = (0..count).filter(|at| *at < 4 || *at + 55 > count).collect();
+        for (metadata, at) in stand_ins.iter().flat_map(|metadata| moments.iter().map(move |at| (metadata, *at))) {
             let (made, site) = (metadata.clone(), Site::new(past.world.clone()));
             let hand = Hand::new(move |world, now| stand_in(world, now, &made));
             let fates = Fates { hand: Some((at, hand)), ..Fates::default() };
