@@ -130,6 +130,9 @@ pub struct PolicyArgs {
     /// Allow deleting persistent volumes and their claims.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_volume_deletion: Gate,
+    /// Allow deleting a namespace or a custom resource definition together with what others have in it.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
+    pub allow_foreign_deletion: Gate,
 }
 
 /// How long an apply waits.
@@ -426,11 +429,20 @@ mod tests {
                 policy.allow_namespace_deletion,
                 policy.allow_crd_deletion,
                 policy.allow_volume_deletion,
+                policy.allow_foreign_deletion,
             ]
         };
-        let flags = ["empty", "mass-deletion", "replacement", "namespace-deletion", "crd-deletion", "volume-deletion"];
+        let flags = [
+            "empty",
+            "mass-deletion",
+            "replacement",
+            "namespace-deletion",
+            "crd-deletion",
+            "volume-deletion",
+            "foreign-deletion",
+        ];
         for (index, flag) in flags.into_iter().enumerate() {
-            let mut expected = [Gate::Closed; 6];
+            let mut expected = [Gate::Closed; 7];
             expected[index] = Gate::Open;
             assert_eq!(gates(plan(&format!("ktor plan --allow-{flag}")).unwrap().policy), expected, "{flag}");
         }

@@ -210,6 +210,7 @@ fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
         allow_namespace_deletion: args.allow_namespace_deletion,
         allow_crd_deletion: args.allow_crd_deletion,
         allow_volume_deletion: args.allow_volume_deletion,
+        allow_foreign_deletion: args.allow_foreign_deletion,
         ..Policy::new(args.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
     }
 }

@@ -16,6 +16,12 @@ use crate::object::refusal::Refusal;
 /// Objects in one page of a list.
 const PAGE: usize = 500;
 
+/// Objects as they are.
+const WHOLE: &str = "application/json";
+
+/// Objects without anything but their metadata; whole where a server knows no such thing.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 /// Why a read says nothing about what exists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ReadError {
@@ -42,16 +48,21 @@ pub struct Tried {
 impl Cluster {
     /// Lists the objects of one kind that carry the root's label, in every namespace, from the server's latest data.
     pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, None, &format!("&labelSelector={}", escape(&root.selector()))).await
+        self.list(kind, None, &format!("&labelSelector={}", escape(&root.selector())), WHOLE).await
     }
 
-    /// Lists every object of one kind, in a namespace or everywhere: for a guard that must know what a deletion takes
-    /// with it.
-    pub async fn list_all(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace.filter(|_| kind.namespaced), "").await
+    /// Lists the metadata of every object of one kind, in a namespace or everywhere.
+    pub async fn list_metadata(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
+        self.list(kind, namespace, "", METADATA).await
     }
 
-    async fn list(&self, kind: &Kind, namespace: Option<&str>, selector: &str) -> Result<Vec<Live>, ReadError> {
+    async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selector: &str,
+        accept: &'static str,
+    ) -> Result<Vec<Live>, ReadError> {
         let version = kind.versions.first().map_or("v1", String::as_str);
         let path = collection(kind, version, namespace);
         let mut restarted = false;
@@ -60,7 +71,8 @@ impl Cluster {
         loop {
             let from = if next.is_empty() { String::new() } else { format!("&continue={}", escape(&next)) };
             let target = format!("{path}?limit={PAGE}{selector}{from}");
-            let answer = self.wire.send(&Call::get(target)).await.map_err(SendError::into_read_error)?;
+            let answer = self.wire.send(&Call::get(target).accepting(accept)).await;
+            let answer = answer.map_err(SendError::into_read_error)?;
             // The list grew older than the server keeps it: from the start, once.
             if answer.status == http::StatusCode::GONE && !restarted {
                 (restarted, found, next) = (true, Vec::new(), String::new());

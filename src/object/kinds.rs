@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::ident::GroupKind;
+use super::ident::{GroupKind, ObjectKey};
+use super::live::Live;
 
 /// One kind as an API server serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,17 @@ impl Kind {
     #[must_use]
     pub fn at_version(&self, version: &str) -> Self {
         Self { versions: vec![version.to_owned()], ..self.clone() }
+    }
+
+    /// The key of a live object of this kind.
+    pub fn key_of(&self, live: &Live) -> ObjectKey {
+        let text = |field: &str| live.body.get("metadata").and_then(|metadata| metadata.get(field)?.as_str());
+        ObjectKey {
+            group: self.group_kind.group.clone(),
+            kind: self.group_kind.kind.clone(),
+            namespace: text("namespace").map(str::to_owned),
+            name: text("name").unwrap_or_default().to_owned(),
+        }
     }
 }
 

@@ -134,12 +134,14 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     }
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     refusals.extend(guard::check(&all, desired.len(), entries.keys().len(), policy));
+    let (refused, told) = guard::check_contents(&all, observed, policy);
+    refusals.extend(refused);
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let scope = scope.projects().clone();
     let held = observed.held.iter().map(|key| {
         format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
     });
-    let notices = held.collect();
+    let notices = held.chain(told).collect();
     Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
 }
 

@@ -57,18 +57,22 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
         .filter(|(_, ident)| seen.insert(ident.key.clone()))
         .filter_map(|(project, ident)| judge.one(project, ident))
         .collect();
-    keep_what_holds(&mut changes, observed);
+    keep_what_holds(&mut changes, request.desired, observed);
     changes
 }
 
-/// Keeps namespaces and definitions that hold something that stays: it would go with them.
-fn keep_what_holds(changes: &mut [Change], observed: &Observed) {
+/// Keeps namespaces and definitions that hold something that is wanted or stays: it would go with them.
+fn keep_what_holds(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
     let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
     let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
     let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
     for change in changes.iter_mut().filter(holders) {
-        if let Some(held) = staying.iter().find(|key| holds(&change.ident.key, key, observed)) {
-            (change.action, change.reason) = (Action::Keep, Reason::Protected(format!("it holds {held}, which stays")));
+        let is_held = |key: &&ObjectKey| holds(&change.ident.key, key, observed);
+        let wanted =
+            desired.iter().copied().find(is_held).map(|held| format!("it holds {held}, which a manifest wants"));
+        let why = wanted.or_else(|| staying.iter().find(is_held).map(|held| format!("it holds {held}, which stays")));
+        if let Some(why) = why {
+            (change.action, change.reason) = (Action::Keep, Reason::Protected(why));
         }
     }
 }
@@ -295,6 +299,35 @@ mod tests {
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
         observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
+    }
+
+    #[test]
+    fn c5_what_a_manifest_wants_keeps_its_namespace_and_its_definition() {
+        let (namespace, other) = (key(("", "Namespace"), "x"), key(("", "Namespace"), "y"));
+        let definition = key(("apiextensions.k8s.io", "CustomResourceDefinition"), "tills.shop.dev");
+        let mut defined = ours("d");
+        defined.body["spec"] = json!({"group": "shop.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]});
+        let mut observed = Observed::default();
+        for (key, live) in [(&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
+            observed.looks.insert(key.clone(), Look::Live(live));
+        }
+        let recorded = [namespace, other, definition];
+        let reasons = |desired: &[ObjectKey]| -> Vec<String> {
+            let decided = decided(&recorded, desired, &observed);
+            decided.into_iter().map(|(action, reason)| format!("{action:?}: {reason}")).collect()
+        };
+        let deleted = || reasons(&[])[0].clone();
+        // In the order of the keys: namespaces, the definition. Whether what is wanted exists yet makes no difference.
+        let kept =
+            |reason: &str, held: &str| reason.starts_with("Keep: ") && reason.contains(&format!("it holds {held}"));
+        let [x, y, tills] = &reasons(&[key(("", "ConfigMap"), "web")])[..] else { panic!() };
+        assert!(
+            kept(x, "ConfigMap x/web, which a manifest wants") && *y == deleted() && *tills == deleted(),
+            "{x} {y}"
+        );
+        let [x, y, tills] = &reasons(&[key(("shop.dev", "Till"), "t")])[..] else { panic!() };
+        assert!(kept(x, "Till.shop.dev x/t") && *y == deleted() && kept(tills, "Till.shop.dev x/t"), "{x} {y} {tills}");
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use serde::Serialize;
 
 use super::change::{Action, Change};
+use super::cleanup::is_holder;
+use super::observed::Observed;
 use super::policy::{Gate, Policy};
 use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
 
 /// A refusal of the run as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,6 +38,8 @@ pub enum Guard {
     Definition,
     /// A persistent volume or a claim would be deleted.
     Volume,
+    /// A namespace or a CRD would take with it what others have there, or what could not be looked at.
+    Foreign,
 }
 
 /// Checks the guards that count and name deletions.
@@ -106,6 +111,27 @@ pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Polic
     refusals
 }
 
+/// Checks that nothing but what is deleted goes with a namespace or a CRD, and says what would where that is allowed.
+pub fn check_contents(changes: &[Change], observed: &Observed, policy: &Policy) -> (Option<Refusal>, Vec<String>) {
+    let deleted: Vec<&Change> = changes.iter().filter(|change| change.action == Action::Delete).collect();
+    let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
+    // What is being deleted already takes its content with it whatever this run does.
+    let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
+    let told = standing.filter_map(|key| match observed.contents.get(key) {
+        Some(content) => content.told(key, &deleted),
+        None => Some(format!("what {key} holds was not looked at")),
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() {
+        (None, Vec::new())
+    } else if policy.allow_foreign_deletion == Gate::Open {
+        (None, told.into_iter().map(|told| format!("It goes with what it is in: {told}.")).collect())
+    } else {
+        let message = format!("what others have would be deleted with what it is in: {}", told.join("; "));
+        (Some(Refusal { guard: Guard::Foreign, message, flag: Some("--allow-foreign-deletion") }), Vec::new())
+    }
+}
+
 fn listed(keys: &[&ObjectKey]) -> String {
     keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -119,7 +145,10 @@ mod tests {
     use super::*;
     use crate::object::ident::Ident;
     use crate::plan::change::Reason;
+    use crate::plan::content::Content;
+    use crate::plan::observed::Look;
     use crate::project::tree::Cleanup;
+    use serde_json::json;
 
     fn deletion(group: &str, kind: &str, name: usize) -> Change {
         let key = ObjectKey { group: group.into(), kind: kind.into(), namespace: None, name: name.to_string() };
@@ -161,6 +190,56 @@ mod tests {
                 assert_eq!(fired, if index == other { vec![] } else { vec![*guard] });
             }
         }
+    }
+
+    #[test]
+    fn c5_what_others_have_in_a_namespace_or_of_a_definition_refuses_its_deletion() {
+        let changes = [deletion("", "Namespace", 1), deletion("apiextensions.k8s.io", "CustomResourceDefinition", 2)];
+        let [namespace, definition] = [0, 1].map(|index: usize| changes[index].ident.key.clone());
+        let theirs = ObjectKey { kind: "ConfigMap".into(), namespace: Some("1".into()), ..namespace.clone() };
+        let live = Live { body: json!({"metadata": {"uid": "t"}}) };
+        let full = Content { found: [(theirs, live)].into(), ..Content::default() };
+        let hidden = Content { unseen: vec!["no right".into()], ..Content::default() };
+        let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
+        let mut observed = Observed::default();
+        let refused = |observed: &Observed, open: Option<fn(&mut Policy)>| {
+            let mut policy = Policy::new(Cleanup::On, "kubernator-system");
+            if let Some(open) = open {
+                open(&mut policy);
+            }
+            let (refusal, notices) = check_contents(&changes, observed, &policy);
+            (refusal.map(|refusal| (refusal.message, refusal.flag)), notices)
+        };
+        let message = |observed: &Observed| {
+            let (Some((message, Some("--allow-foreign-deletion"))), notices) = refused(observed, None) else {
+                panic!()
+            };
+            assert!(notices.is_empty());
+            message
+        };
+        let unseen = message(&observed);
+        assert!(unseen.ends_with(
+            ": what Namespace 1 holds was not looked at; what CustomResourceDefinition.apiextensions.k8s.io 2 holds was \
+             not looked at"
+        ), "{unseen}");
+        observed.contents.insert(namespace.clone(), Content::default());
+        observed.contents.insert(definition.clone(), Content::default());
+        assert_eq!(refused(&observed, None), (None, vec![]));
+        observed.contents.insert(definition.clone(), hidden);
+        assert!(
+            message(&observed)
+                .ends_with("what CustomResourceDefinition.apiextensions.k8s.io 2 holds is not known: no right")
+        );
+        observed.contents.insert(definition.clone(), Content::default());
+        observed.contents.insert(namespace.clone(), full);
+        assert!(message(&observed).ends_with(": Namespace 1 holds ConfigMap 1/1"));
+        let (None, notices) = refused(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open)) else {
+            panic!()
+        };
+        assert_eq!(notices, ["It goes with what it is in: Namespace 1 holds ConfigMap 1/1."]);
+        assert!(refused(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)).0.is_some());
+        observed.looks.insert(namespace, Look::Live(leaving));
+        assert_eq!(refused(&observed, None), (None, vec![]), "it goes whatever this run does");
     }
 
     #[test]

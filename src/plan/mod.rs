@@ -3,6 +3,7 @@
 pub mod build;
 pub mod change;
 pub mod cleanup;
+pub mod content;
 pub mod diff;
 pub mod digest;
 pub mod guard;

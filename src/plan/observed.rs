@@ -7,6 +7,7 @@ use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::mark::{Ownership, Root, ownership};
 use crate::object::refusal::Refusal;
+use crate::plan::content::Content;
 use crate::plan::migration::Extent;
 use crate::project::path::ProjectPath;
 
@@ -51,6 +52,8 @@ pub struct Observed {
     pub held: BTreeSet<ObjectKey>,
     /// Dry runs of deletions that were refused.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
+    /// What the namespaces and definitions that would be deleted hold.
+    pub contents: BTreeMap<ObjectKey, Content>,
 }
 
 impl Observed {

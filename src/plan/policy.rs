@@ -123,6 +123,8 @@ pub struct Policy {
     pub allow_crd_deletion: Gate,
     /// Allows deleting persistent volumes and their claims: `--allow-volume-deletion`.
     pub allow_volume_deletion: Gate,
+    /// Allows deleting what others have in a namespace or of a CRD that is deleted: `--allow-foreign-deletion`.
+    pub allow_foreign_deletion: Gate,
 }
 
 impl Policy {
@@ -141,6 +143,7 @@ impl Policy {
             allow_namespace_deletion: Gate::Closed,
             allow_crd_deletion: Gate::Closed,
             allow_volume_deletion: Gate::Closed,
+            allow_foreign_deletion: Gate::Closed,
         }
     }
 

@@ -10,7 +10,9 @@ use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::observed::Look;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::policy::Gate;
 use crate::run::apply::redacted;
+use crate::run::content::look_into;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
 use crate::run::remove::{Removed, remove};
@@ -72,10 +74,11 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
             .map(|change| {
                 let left = held(work, &cleaned.outcomes, &change.ident.key).cloned();
                 async move {
-                    match left {
-                        Some(left) => (change, Answer::Waits(format!("it still holds {left}: it waits for that one"))),
-                        None => (change, Answer::Tried(remove(work, change).await)),
-                    }
+                    let answer = match left {
+                        Some(left) => Answer::Waits(format!("it still holds {left}: it waits for that one")),
+                        None => Answer::Tried(one(work, change).await),
+                    };
+                    (change, answer)
                 }
             })
             .buffer_unordered(work.cluster.settings().concurrency)
@@ -116,6 +119,22 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
         }
     }
     Ok(cleaned)
+}
+
+/// Deletes one object, unless what others have would go with it: that may have come since the plan was made.
+async fn one(work: Work<'_>, change: &Change) -> Removed {
+    let key = &change.ident.key;
+    if is_holder(key)
+        && work.request.policy.allow_foreign_deletion == Gate::Closed
+        && let Some(live) = work.observed.live(key).filter(|live| !live.is_terminating())
+    {
+        let content = look_into(work.cluster, &work.observed.kinds, key, live).await;
+        let deleted: Vec<&Change> = work.plan.deletions().collect();
+        if let Some(told) = content.told(key, &deleted) {
+            return Removed::Failed(format!("it stays, because by now {told}"));
+        }
+    }
+    remove(work, change).await
 }
 
 /// What the plan says cannot be deleted: nothing is tried, and the run does not succeed.

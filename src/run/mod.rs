@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod cleanup;
+pub mod content;
 pub mod decide;
 pub mod edit;
 pub mod error;

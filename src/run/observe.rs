@@ -21,6 +21,7 @@ use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::retired::{self, restated};
 use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
+use crate::run::content::look_into;
 
 /// Which kinds a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub async fn list_owned(
     let mut notices = Vec::new();
     for (kind, answer) in answers {
         match answer {
-            Ok(found) => looks.extend(found.into_iter().map(|live| (key_of(kind, &live), Look::Live(live)))),
+            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Look::Live(live)))),
             // Not served: a kind of a CRD that this run creates, or one that went away.
             Err(ReadError::Gone) => {}
             Err(error) if known.contains(&kind.group_kind) => {
@@ -70,18 +71,6 @@ pub async fn list_owned(
     }
     notices.sort();
     (looks, notices)
-}
-
-fn key_of(kind: &Kind, live: &Live) -> ObjectKey {
-    let text = |field: &str| {
-        live.body.get("metadata").and_then(|metadata| metadata.get(field)).and_then(serde_json::Value::as_str)
-    };
-    ObjectKey {
-        group: kind.group_kind.group.clone(),
-        kind: kind.group_kind.kind.clone(),
-        namespace: text("namespace").map(str::to_owned),
-        name: text("name").unwrap_or_default().to_owned(),
-    }
 }
 
 /// Looks at recorded objects that no list showed: a consistent read of each tells whether it is gone.
@@ -421,6 +410,18 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
             // It moved on since it was looked at (a status, say): the run looks again before it deletes.
             Refusal::Changed(_) => {}
             refusal => drop(observed.undeletable.insert(key, refusal)),
+        }
+    }
+    look_into_holders(cluster, cleanup, observed).await;
+}
+
+/// Looks at what would go with the namespaces and definitions that would be deleted.
+async fn look_into_holders(cluster: &Cluster, cleanup: CleanupRequest<'_>, observed: &mut Observed) {
+    let deletions = decide(cleanup, observed).into_iter().filter(|change| change.action == Action::Delete);
+    for holder in deletions.map(|change| change.ident.key).filter(is_holder) {
+        if let Some(live) = observed.live(&holder).filter(|live| !live.is_terminating()) {
+            let content = look_into(cluster, &observed.kinds, &holder, live).await;
+            observed.contents.insert(holder, content);
         }
     }
 }

@@ -58,7 +58,9 @@ fn s2_a_moved_object_is_kept_and_owned_once() {
 #[test]
 fn c5_guards_refuse_before_anything_is_written_and_their_flag_opens_them() {
     let (bench, ns) = two_projects("guarded");
-    bench.remove("ns.yaml");
+    bench.remove("ns.yaml").remove("a").remove("b");
+    let other = format!("{ns}-other");
+    bench.write("other.yaml", &namespace(&other));
     let before = bench.state();
     bench.ktor(&["plan"]).exits(3);
     bench.ktor(&["apply", "--yes"]).exits(3).says("--allow-namespace-deletion");
@@ -66,7 +68,7 @@ fn c5_guards_refuse_before_anything_is_written_and_their_flag_opens_them() {
     assert_eq!(bench.state(), before);
     assert!(bench.get(&format!("namespace/{ns}"), None).is_some());
     assert_eq!(bench.lease(), None);
-    bench.remove("a").remove("b");
+    bench.remove("other.yaml");
     bench.ktor(&["apply", "--yes", "--allow-namespace-deletion"]).exits(3).says("--allow-empty");
     bench.ktor(&["apply", "--yes", "--allow-namespace-deletion", "--allow-empty"]).exits(0);
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);

@@ -10,7 +10,7 @@ use super::denied::Denied;
 use crate::support::controlplane::{Entry, Recorder, User};
 
 /// Opens every guard that dropping everything meets.
-const DROP: [&str; 7] =
+pub const DROP: [&str; 7] =
     ["apply", "--yes", "-o", "json", "--allow-empty", "--allow-namespace-deletion", "--allow-crd-deletion"];
 
 /// A CRD of this group; its kind is `Till`.

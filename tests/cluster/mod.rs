@@ -5,6 +5,7 @@ mod bench;
 mod chaos;
 mod cleanup;
 mod consent;
+mod content;
 mod crash;
 mod denied;
 mod errors;

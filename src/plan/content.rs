@@ -1,0 +1,265 @@
+//! What a namespace or a definition would take with it although nothing asks for its deletion.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::change::Change;
+use crate::object::ident::{GroupKind, ObjectKey, split_api_version};
+use crate::object::live::Live;
+
+/// How many objects a message names before it counts.
+const NAMED: usize = 5;
+
+/// What was found in a namespace, or of the kind that a definition defines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Content {
+    /// What is there. Of the bodies nothing but the metadata is known.
+    pub found: BTreeMap<ObjectKey, Live>,
+    /// The kinds that were listed to their end: what is not among the found ones of them does not exist.
+    pub listed: BTreeSet<GroupKind>,
+    /// What could not be looked at, and why. Nothing is known about that.
+    pub unseen: Vec<String>,
+}
+
+impl Content {
+    /// What others have in the holder, once these objects are deleted: one sentence, or nothing where there is nothing.
+    pub fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
+        let others = self.others(deleted);
+        let named: Vec<String> = others.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = |count: usize| if count == 0 { String::new() } else { format!(" (and {count} more)") };
+        let held = format!("{holder} holds {}{}", named.join(", "), more(others.len() - named.len()));
+        match (&self.unseen[..], others.is_empty()) {
+            ([], true) => None,
+            ([], false) => Some(held),
+            ([first, rest @ ..], true) => {
+                Some(format!("what {holder} holds is not known: {first}{}", more(rest.len())))
+            }
+            ([first, rest @ ..], false) => {
+                Some(format!("{held}, and not all of it is known: {first}{}", more(rest.len())))
+            }
+        }
+    }
+
+    /// What stays of the content once these objects are deleted, and would have stayed but for its holder.
+    ///
+    /// Not what Kubernetes itself puts there or takes away by then: what is being deleted, what is left without any
+    /// owner, and what every namespace has.
+    pub fn others(&self, deleted: &[&Change]) -> Vec<&ObjectKey> {
+        let keys: BTreeSet<&ObjectKey> = deleted.iter().map(|change| &change.ident.key).collect();
+        let mut gone: BTreeSet<&str> = deleted.iter().filter_map(|change| change.uid.as_deref()).collect();
+        gone.remove("");
+        let present: BTreeSet<&str> = self.found.values().map(Live::uid).collect();
+        let mut staying: Vec<(&ObjectKey, &Live)> = self.found.iter().collect();
+        loop {
+            let is_left = |owner: &Owner<'_>| {
+                !gone.contains(owner.uid) && (present.contains(owner.uid) || !self.listed.contains(&owner.kind))
+            };
+            let is_going = |(key, live): &(&ObjectKey, &Live)| {
+                let owners = owners(live);
+                gone.contains(live.uid())
+                    || live.is_terminating()
+                    || is_of_every_namespace(key)
+                    || service_of(key).is_some_and(|service| keys.contains(&service))
+                    || !owners.is_empty() && !owners.iter().any(is_left)
+            };
+            let (going, rest): (Vec<_>, Vec<_>) = staying.into_iter().partition(is_going);
+            staying = rest;
+            if going.is_empty() {
+                return staying.into_iter().map(|(key, _)| key).collect();
+            }
+            // Whose deletion lets its dependents go on without it takes none of them with it.
+            let takes = |live: &&Live| !live.uid().is_empty() && !live.finalizers().any(|name| name == "orphan");
+            gone.extend(going.into_iter().map(|(_, live)| live).filter(takes).map(Live::uid));
+        }
+    }
+}
+
+/// Whom an object names as its owner: when the last one is gone, it is collected.
+struct Owner<'a> {
+    uid: &'a str,
+    kind: GroupKind,
+}
+
+fn owners(live: &Live) -> Vec<Owner<'_>> {
+    fn owner(owner: &Value) -> Owner<'_> {
+        let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        Owner { uid: text("uid"), kind: GroupKind::new(split_api_version(text("apiVersion")).0, text("kind")) }
+    }
+    let owners = live.body.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().map(owner).collect()
+}
+
+/// Whether objects of a kind count as content: events are notes about other objects.
+pub fn counts(kind: &GroupKind) -> bool {
+    !(kind.kind == "Event" && ["", "events.k8s.io"].contains(&kind.group.as_str()))
+}
+
+/// Whether Kubernetes makes the object in every namespace.
+fn is_of_every_namespace(key: &ObjectKey) -> bool {
+    let made = [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")];
+    key.group.is_empty() && made.contains(&(key.kind.as_str(), key.name.as_str()))
+}
+
+/// The Service that Endpoints belong to by their name alone: they go with it.
+fn service_of(key: &ObjectKey) -> Option<ObjectKey> {
+    let is_endpoints = key.group.is_empty() && key.kind == "Endpoints";
+    is_endpoints.then(|| ObjectKey { kind: "Service".to_owned(), ..key.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::{Action, Reason};
+    use super::*;
+    use crate::object::ident::Ident;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn key(kind: &str, name: &str) -> ObjectKey {
+        ObjectKey { group: String::new(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
+    }
+
+    fn deletion(key: ObjectKey, uid: &str) -> Change {
+        Change {
+            action: Action::Delete,
+            reason: Reason::Undesired,
+            ident: Ident { key, version: "v1".into() },
+            project: "demo".parse().unwrap(),
+            from: None,
+            place: None,
+            uid: Some(uid.into()),
+            resource_version: Some("1".into()),
+            diff: vec![],
+        }
+    }
+
+    /// An object of this uid, owned by these kinds and uids.
+    fn object(uid: &str, owners: &[(&str, &str)]) -> Live {
+        let owner = |(kind, uid): &(&str, &str)| json!({"apiVersion": "v1", "kind": kind, "uid": uid});
+        let owners: Vec<Value> = owners.iter().map(owner).collect();
+        Live { body: json!({"metadata": {"uid": uid, "ownerReferences": owners}}) }
+    }
+
+    fn with(mut live: Live, field: &str, value: Value) -> Live {
+        live.body["metadata"][field] = value;
+        live
+    }
+
+    fn content(found: &[(ObjectKey, Live)]) -> Content {
+        let listed = ["ConfigMap", "Deployment", "ReplicaSet", "Pod", "Service", "Endpoints", "ServiceAccount"];
+        let listed = listed.map(|kind| GroupKind::new("", kind)).into();
+        Content { found: found.iter().cloned().collect(), listed, unseen: vec![] }
+    }
+
+    fn names<'a>(others: &[&'a ObjectKey]) -> Vec<&'a str> {
+        others.iter().map(|key| key.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_kubernetes_makes_or_takes_away_itself_is_no_ones() {
+        let leaving = || json!("2031-05-06T07:08:09Z");
+        let found = [
+            (key("Deployment", "ours"), object("d", &[])),
+            (key("ReplicaSet", "of-ours"), object("r", &[("Deployment", "d")])),
+            (key("Pod", "of-ours"), object("p", &[("ReplicaSet", "r")])),
+            (key("Pod", "of-none"), object("n", &[("ReplicaSet", "collected")])),
+            (key("Pod", "leaving"), with(object("l", &[]), "deletionTimestamp", leaving())),
+            (key("Endpoints", "ours"), object("e", &[])),
+            (key("ServiceAccount", "default"), object("s", &[])),
+            (key("ConfigMap", "kube-root-ca.crt"), object("k", &[])),
+        ];
+        let deleted = [deletion(key("Deployment", "ours"), "d"), deletion(key("Service", "ours"), "v")];
+        let deleted: Vec<&Change> = deleted.iter().collect();
+        assert!(content(&found).others(&deleted).is_empty());
+        assert_eq!(content(&found).told(&key("Namespace", "x"), &deleted), None);
+    }
+
+    #[test]
+    fn what_anyone_else_has_is_found_whatever_it_looks_like() {
+        let orphaning = with(object("o", &[]), "finalizers", json!(["orphan"]));
+        let found = [
+            (key("ConfigMap", "a-another-of-the-name"), object("new", &[])),
+            (key("ConfigMap", "b-without-uid"), object("", &[])),
+            (key("ConfigMap", "c-of-ours-and-theirs"), object("c", &[("Deployment", "d"), ("ConfigMap", "new")])),
+            (key("ConfigMap", "d-of-a-node"), object("n", &[("Node", "somewhere")])),
+            (key("ConfigMap", "e-orphaned-soon"), object("q", &[("ReplicaSet", "o")])),
+            (key("ConfigMap", "f-of-itself"), object("i", &[("ConfigMap", "i")])),
+            (key("Endpoints", "g-of-a-service-that-stays"), object("e", &[])),
+            (key("ReplicaSet", "orphaning"), with(orphaning, "deletionTimestamp", json!("2031-05-06T07:08:09Z"))),
+        ];
+        let deleted =
+            [deletion(key("ConfigMap", "a-another-of-the-name"), "old"), deletion(key("Deployment", "z"), "d")];
+        let deleted: Vec<&Change> = deleted.iter().collect();
+        let content = content(&found);
+        let expected: Vec<&str> = found[..7].iter().map(|(key, _)| key.name.as_str()).collect();
+        assert_eq!(names(&content.others(&deleted)), expected);
+        let told = content.told(&key("Namespace", "x"), &deleted).unwrap();
+        assert!(told.contains("x holds ConfigMap x/a-another-of-the-name, ConfigMap x/b-without-uid, "), "{told}");
+        assert!(told.ends_with(", ConfigMap x/e-orphaned-soon (and 2 more)"), "{told}");
+    }
+
+    #[test]
+    fn what_was_not_seen_is_told_beside_what_was() {
+        let told = |found: &[(ObjectKey, Live)], unseen: &[&str]| {
+            let unseen = unseen.iter().map(|text| (*text).to_owned()).collect();
+            Content { unseen, ..content(found) }.told(&key("Namespace", "x"), &[])
+        };
+        let theirs = [(key("ConfigMap", "theirs"), object("t", &[]))];
+        assert_eq!(told(&[], &[]), None);
+        assert!(told(&[], &["no answer"]).unwrap().ends_with("x/x holds is not known: no answer"));
+        let both = told(&theirs, &["no answer", "no right"]).unwrap();
+        assert!(
+            both.ends_with("holds ConfigMap x/theirs, and not all of it is known: no answer (and 1 more)"),
+            "{both}"
+        );
+    }
+
+    #[test]
+    fn events_are_notes_about_other_objects() {
+        assert!(!counts(&GroupKind::new("", "Event")) && !counts(&GroupKind::new("events.k8s.io", "Event")));
+        assert!(counts(&GroupKind::new("audit.example.com", "Event")) && counts(&GroupKind::new("", "Pod")));
+    }
+
+    /// Owners of each of a few objects, by number: those from `OBJECTS` on do not exist, even ones of a kind that was
+    /// listed.
+    const OBJECTS: usize = 7;
+
+    fn owner_kind(number: usize) -> &'static str {
+        if number.is_multiple_of(2) { "ConfigMap" } else { "Unlisted" }
+    }
+
+    /// Whether an object goes, told by the definition alone: following owners upwards, a circle holds itself.
+    fn goes(number: usize, owners: &[Vec<usize>], deleted: &[bool], above: &[usize]) -> bool {
+        if number >= OBJECTS {
+            return owner_kind(number) == "ConfigMap";
+        }
+        let is_gone =
+            |owner: &usize| !above.contains(owner) && goes(*owner, owners, deleted, &[above, &[*owner]].concat());
+        deleted[number] || !owners[number].is_empty() && owners[number].iter().all(is_gone)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_stays_is_what_has_an_owner_that_stays_or_none(
+            owners in prop::collection::vec(prop::collection::vec(0..OBJECTS + 2, 0..3), OBJECTS),
+            deleted in prop::collection::vec(any::<bool>(), OBJECTS),
+        ) {
+            let name = |number: usize| format!("o{number}");
+            let found: Vec<(ObjectKey, Live)> = (0..OBJECTS).map(|number| {
+                let named: Vec<String> = owners[number].iter().copied().map(name).collect();
+                let owners: Vec<(&str, &str)> =
+                    owners[number].iter().zip(&named).map(|(owner, uid)| (owner_kind(*owner), uid.as_str())).collect();
+                (key("ConfigMap", &name(number)), object(&name(number), &owners))
+            }).collect();
+            let content = content(&found);
+            let changes: Vec<Change> = (0..OBJECTS).filter(|number| deleted[*number])
+                .map(|number| deletion(key("ConfigMap", &name(number)), &name(number))).collect();
+            let others = content.others(&changes.iter().collect::<Vec<_>>());
+            let expected: Vec<String> =
+                (0..OBJECTS).filter(|number| !goes(*number, &owners, &deleted, &[*number])).map(name).collect();
+            prop_assert_eq!(names(&others), expected);
+        }
+    }
+}
