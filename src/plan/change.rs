@@ -165,6 +165,24 @@ pub struct Change {
 }
 
 #[cfg(test)]
+impl Change {
+    /// What tests start from: the deletion of an object of which nothing is known but its key and uid.
+    pub(super) fn deletion(key: crate::object::ident::ObjectKey, uid: &str) -> Self {
+        Self {
+            action: Action::Delete,
+            reason: Reason::Undesired,
+            ident: Ident { key, version: "v1".to_owned() },
+            project: "demo".parse().unwrap(),
+            from: None,
+            place: None,
+            uid: Some(uid.to_owned()),
+            resource_version: Some("1".to_owned()),
+            diff: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -109,28 +109,12 @@ fn service_of(key: &ObjectKey) -> Option<ObjectKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::change::{Action, Reason};
     use super::*;
-    use crate::object::ident::Ident;
     use proptest::prelude::*;
     use serde_json::json;
 
     fn key(kind: &str, name: &str) -> ObjectKey {
         ObjectKey { group: String::new(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
-    }
-
-    fn deletion(key: ObjectKey, uid: &str) -> Change {
-        Change {
-            action: Action::Delete,
-            reason: Reason::Undesired,
-            ident: Ident { key, version: "v1".into() },
-            project: "demo".parse().unwrap(),
-            from: None,
-            place: None,
-            uid: Some(uid.into()),
-            resource_version: Some("1".into()),
-            diff: vec![],
-        }
     }
 
     /// An object of this uid, owned by these kinds and uids.
@@ -168,7 +152,7 @@ mod tests {
             (key("ServiceAccount", "default"), object("s", &[])),
             (key("ConfigMap", "kube-root-ca.crt"), object("k", &[])),
         ];
-        let deleted = [deletion(key("Deployment", "ours"), "d"), deletion(key("Service", "ours"), "v")];
+        let deleted = [Change::deletion(key("Deployment", "ours"), "d"), Change::deletion(key("Service", "ours"), "v")];
         let deleted: Vec<&Change> = deleted.iter().collect();
         assert!(content(&found).others(&deleted).is_empty());
         assert_eq!(content(&found).told(&key("Namespace", "x"), &deleted), None);
@@ -187,8 +171,10 @@ mod tests {
             (key("Endpoints", "g-of-a-service-that-stays"), object("e", &[])),
             (key("ReplicaSet", "orphaning"), with(orphaning, "deletionTimestamp", json!("2031-05-06T07:08:09Z"))),
         ];
-        let deleted =
-            [deletion(key("ConfigMap", "a-another-of-the-name"), "old"), deletion(key("Deployment", "z"), "d")];
+        let deleted = [
+            Change::deletion(key("ConfigMap", "a-another-of-the-name"), "old"),
+            Change::deletion(key("Deployment", "z"), "d"),
+        ];
         let deleted: Vec<&Change> = deleted.iter().collect();
         let content = content(&found);
         let expected: Vec<&str> = found[..7].iter().map(|(key, _)| key.name.as_str()).collect();
@@ -255,7 +241,7 @@ mod tests {
             }).collect();
             let content = content(&found);
             let changes: Vec<Change> = (0..OBJECTS).filter(|number| deleted[*number])
-                .map(|number| deletion(key("ConfigMap", &name(number)), &name(number))).collect();
+                .map(|number| Change::deletion(key("ConfigMap", &name(number)), &name(number))).collect();
             let others = content.others(&changes.iter().collect::<Vec<_>>());
             let expected: Vec<String> =
                 (0..OBJECTS).filter(|number| !goes(*number, &owners, &deleted, &[*number])).map(name).collect();

@@ -43,21 +43,10 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ident::Ident;
 
     fn change(action: Action, reason: Reason, uid: &str) -> Change {
         let key = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: None, name: "x".into() };
-        Change {
-            action,
-            reason,
-            ident: Ident { key, version: "v1".into() },
-            project: "demo".parse().unwrap(),
-            from: None,
-            place: None,
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-            diff: vec![],
-        }
+        Change { action, reason, ..Change::deletion(key, uid) }
     }
 
     #[test]

@@ -143,8 +143,6 @@ fn is_volume(key: &ObjectKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ident::Ident;
-    use crate::plan::change::Reason;
     use crate::plan::content::Content;
     use crate::plan::observed::Look;
     use crate::project::tree::Cleanup;
@@ -152,17 +150,7 @@ mod tests {
 
     fn deletion(group: &str, kind: &str, name: usize) -> Change {
         let key = ObjectKey { group: group.into(), kind: kind.into(), namespace: None, name: name.to_string() };
-        Change {
-            action: Action::Delete,
-            reason: Reason::Undesired,
-            ident: Ident { key, version: "v1".into() },
-            project: "demo".parse().unwrap(),
-            from: None,
-            place: None,
-            uid: None,
-            resource_version: None,
-            diff: vec![],
-        }
+        Change::deletion(key, "u")
     }
 
     #[test]
