@@ -125,9 +125,9 @@ pub fn check_contents(changes: &[Change], observed: &Observed, policy: &Policy) 
     if told.is_empty() {
         (None, Vec::new())
     } else if policy.allow_foreign_deletion == Gate::Open {
-        (None, told.into_iter().map(|told| format!("It goes with what it is in: {told}.")).collect())
+        (None, told.into_iter().map(|told| format!("What goes unplanned: {told}.")).collect())
     } else {
-        let message = format!("what others have would be deleted with what it is in: {}", told.join("; "));
+        let message = format!("a namespace or a CRD would take more with it than is planned: {}", told.join("; "));
         (Some(Refusal { guard: Guard::Foreign, message, flag: Some("--allow-foreign-deletion") }), Vec::new())
     }
 }
@@ -224,7 +224,7 @@ mod tests {
         let (None, notices) = refused(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open)) else {
             panic!()
         };
-        assert_eq!(notices, ["It goes with what it is in: Namespace 1 holds ConfigMap 1/1."]);
+        assert_eq!(notices, ["What goes unplanned: Namespace 1 holds ConfigMap 1/1."]);
         assert!(refused(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)).0.is_some());
         observed.looks.insert(namespace, Look::Live(leaving));
         assert_eq!(refused(&observed, None), (None, vec![]), "it goes whatever this run does");
