@@ -113,8 +113,10 @@ fn keyed_lists_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Val
         });
         let (Some(at), Some(fields)) = (at, field.as_object()) else { return false };
         let Some(current) = live[at].as_object() else { return false };
-        // The order of keyed items counts to the server. Keys that the desired item leaves to their defaults are no fields.
-        if at < after || !maps_agree(fields, item, current, &[]) {
+        // An item without fields of its own is atomic. Keys that a desired item leaves to their defaults are no fields.
+        let agrees = if fields.is_empty() { item == current } else { maps_agree(fields, item, current, &[]) };
+        // The order of keyed items counts to the server.
+        if at < after || !agrees {
             return false;
         }
         after = at + 1;
@@ -195,6 +197,14 @@ mod tests {
         check(&json!({"ports": [{"port": 1, "name": "a"}]}), &spec("b"), &fields, false);
         check(&json!({"ports": [{"port": 1}]}), &spec("a"), &fields, false);
         check(&json!({"ports": [{"port": 1, "name": "a", "nodePort": 30_000}]}), &spec("a"), &fields, false);
+    }
+
+    #[test]
+    fn keyed_items_without_fields_are_atomic() {
+        let fields = json!({"f:secrets": {"k:{\"name\":\"a\"}": {}}});
+        check(&json!({"secrets": [{"name": "a"}]}), &json!({"secrets": [{"name": "a"}]}), &fields, true);
+        check(&json!({"secrets": [{"name": "a"}]}), &json!({"secrets": [{"name": "a", "more": 1}]}), &fields, false);
+        check(&json!({"secrets": [{"name": "a", "more": 1}]}), &json!({"secrets": [{"name": "a"}]}), &fields, false);
     }
 
     #[test]

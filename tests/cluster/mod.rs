@@ -22,5 +22,6 @@ mod replace;
 mod scenario;
 mod served;
 mod shards;
+mod skip;
 mod terminating;
 mod twins;

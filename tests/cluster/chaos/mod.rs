@@ -3,7 +3,7 @@
 //! What happens is drawn from a seed that each test prints. `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose others.
 
 mod check;
-mod dice;
+pub mod dice;
 mod kills;
 mod lock;
 mod network;

@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::announce;
 use super::model::{Request, World};
+use crate::support::announce;
 use crate::support::controlplane::ControlPlane;
 
 const CONFIGS: &str = "/api/v1/namespaces/$ns/configmaps";
@@ -417,5 +417,5 @@ async fn o2_the_model_answers_as_the_real_server() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    announce(&format!("agreement: {requests} requests"));
+    announce(&format!("simulator: agreement: {requests} requests"));
 }

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::announce;
 use super::choice::{Choice, Forest, NAMESPACE, Tree};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::{Request, World};
 use super::script::{Script, Step};
 use super::site::{Moment, Site, When};
+use crate::support::announce;
 
 /// What may be asked of a run that crashes.
 const CHOICES: [Choice; 8] = [
@@ -182,7 +182,9 @@ async fn o2_o12_o15_superset_every_crash_point_of_up_to_three_runs() {
     let reached = explore(&forest, &[&CHOICES, &CHOICES, &last], &mut size).await;
     reach_goals(&forest, &reached, &GOALS, &mut size).await;
     let Size { scenarios, points, states, runs } = size;
-    announce(&format!("crashes: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"));
+    announce(&format!(
+        "simulator: crashes: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"
+    ));
     assert!(scenarios > 100_000, "the enumeration covers {scenarios} scenarios");
 }
 
@@ -197,7 +199,9 @@ async fn o2_o11_superset_every_crash_point_of_up_to_three_runs_that_replace() {
         reach_goals(&forest, &reached, &goals, &mut size).await;
     }
     let Size { scenarios, points, states, runs } = size;
-    announce(&format!("replacements: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"));
+    announce(&format!(
+        "simulator: replacements: {scenarios} scenarios, {points} crash points, {states} states, {runs} runs made"
+    ));
 }
 
 /// What a counterexample prints can be read and played, and leads to the same server.

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
 
-use super::announce;
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{Past, beginning, crash, fail_on};
 use super::history::{Run, run, settle};
@@ -19,6 +18,7 @@ use super::invariant::{foreigners, recorded, state};
 use super::model::{Answer, Request, World};
 use super::script::Script;
 use super::site::{Fates, Hand, LEASE, STATE, Site, When};
+use crate::support::announce;
 
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 
@@ -193,7 +193,7 @@ async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
         }
     }
     assert!(pending > 2, "y was pending after {pending} ends only");
-    announce(&format!("stand-ins: {scenarios} scenarios, {pending} ends with y pending"));
+    announce(&format!("simulator: stand-ins: {scenarios} scenarios, {pending} ends with y pending"));
 }
 
 /// Whatever a crashed run made goes when no tree wants it any more, and the very next run that may delete does it.
@@ -463,5 +463,5 @@ async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
             }
         }
     }
-    announce(&format!("late arrivals after Kubernator: {scenarios} scenarios"));
+    announce(&format!("simulator: late arrivals after Kubernator: {scenarios} scenarios"));
 }

@@ -17,10 +17,3 @@ mod script;
 mod site;
 mod stories;
 mod trouble;
-
-use std::io::Write;
-
-/// Says how large an enumeration was, also where the output of tests that pass is kept back.
-fn announce(line: &str) {
-    drop(writeln!(std::io::stderr(), "simulator: {line}"));
-}

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::announce;
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::hands::{kubernator, recreate};
@@ -11,6 +10,7 @@ use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::World;
 use super::site::{Fate, Fates, Flying, Hand, Site};
+use crate::support::announce;
 
 const TREES: [Tree; 8] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare, Tree::Sealed, Tree::Resealed];
@@ -167,5 +167,5 @@ async fn o2_o13_random_lives_end_settled() {
     for seed in first..first + lives {
         live(&forest, seed).await;
     }
-    announce(&format!("random lives: {lives} from seed {first}"));
+    announce(&format!("simulator: random lives: {lives} from seed {first}"));
 }

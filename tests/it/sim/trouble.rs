@@ -8,13 +8,13 @@ use std::time::Duration;
 use ktor_action::run::error::RunError;
 use tokio::sync::Notify;
 
-use super::announce;
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::World;
 use super::site::{Fate, Fates, LEASE, Site, When};
+use crate::support::announce;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -80,7 +80,7 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
             }
         }
     }
-    announce(&format!("faults: {scenarios} scenarios"));
+    announce(&format!("simulator: faults: {scenarios} scenarios"));
 }
 
 /// A run on a slow server, long enough for the lock to be renewed four times.
@@ -134,7 +134,7 @@ async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
         tokio::time::sleep(3 * MINUTE).await;
         check(&site, &forest, Tree::Dropped, &[step]).await;
     }
-    announce(&format!("faults of renewals: {scenarios} scenarios"));
+    announce(&format!("simulator: faults of renewals: {scenarios} scenarios"));
 }
 
 /// Where no renewal succeeds any more, the run ends, and nothing leaves it from the fence on.
@@ -194,7 +194,7 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
             }
         }
     }
-    announce(&format!("late arrivals: {scenarios} scenarios"));
+    announce(&format!("simulator: late arrivals: {scenarios} scenarios"));
 }
 
 /// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request of
@@ -248,7 +248,7 @@ async fn l1_l3_two_actors_any_switch_and_back() {
             }
         }
     }
-    announce(&format!("contention: {scenarios} scenarios"));
+    announce(&format!("simulator: contention: {scenarios} scenarios"));
 }
 
 /// A run that is told to stop, at any request, lets the lock go at once and leaves a state that can be gone on from.

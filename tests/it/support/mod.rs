@@ -1,6 +1,7 @@
 //! What tests stand on: stateful servers at the wire, a real control plane, git repositories, Kubernator.
 
 use std::ffi::OsString;
+use std::io::Write;
 
 pub mod controlplane;
 pub mod github;
@@ -14,4 +15,9 @@ pub mod story;
 pub fn profile() -> Option<(&'static str, OsString)> {
     let name = "LLVM_PROFILE_FILE";
     std::env::var_os(name).map(|file| (name, file))
+}
+
+/// Says how large a search was, also where the output of tests that pass is kept back.
+pub fn announce(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
