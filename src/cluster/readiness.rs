@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::object::ident::GroupKind;
-use crate::object::ident::split_api_version;
+use crate::object::ident::{GroupKind, is_custom, split_api_version};
 use crate::object::live::Live;
 
 /// Annotation by which an object asks not to be waited for.
@@ -26,12 +25,8 @@ pub(super) fn is_waited_for(kind: &GroupKind) -> bool {
         (kind.group.as_str(), kind.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")
     ) || kind.group == "apiextensions.k8s.io"
+        // Its objects may carry a `Ready` condition.
         || is_custom(&kind.group)
-}
-
-/// Whether a group is outside of Kubernetes itself: its objects may carry a `Ready` condition.
-fn is_custom(group: &str) -> bool {
-    group.contains('.') && !group.ends_with(".k8s.io")
 }
 
 /// Judges a live object.

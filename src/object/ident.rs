@@ -162,6 +162,11 @@ impl Ident {
     }
 }
 
+/// Whether a group is outside of Kubernetes itself: its kinds are most likely defined by CRDs.
+pub fn is_custom(group: &str) -> bool {
+    group.contains('.') && !group.ends_with(".k8s.io")
+}
+
 /// Splits an `apiVersion` into group and version.
 pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::object::ident::{is_custom, split_api_version};
 use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
 use crate::plan::migration::{Heir, OtherRoots};
@@ -20,6 +21,11 @@ pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
     if Heir::new(root, api_version, OtherRoots::Keep).is_due(live) {
         return false;
     }
+    // Where a custom resource's field may be null, null is a value that someone can hold.
+    let content = desired.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
+    if is_custom(split_api_version(api_version).0) && content.map(|(_, value)| value).any(has_null) {
+        return false;
+    }
     let manager = root.field_manager();
     let ours = managed_fields(live).find(|entry| {
         entry.get("manager").and_then(Value::as_str) == Some(manager.as_str())
@@ -32,7 +38,7 @@ pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
             let identity = ["apiVersion", "kind"];
             let metadata_agrees = match (fields.get("f:metadata"), desired.get("metadata"), live.get("metadata")) {
                 (Some(Value::Object(fields)), Some(Value::Object(desired)), Some(Value::Object(live))) => {
-                    maps_agree(fields, desired, live, &["name", "namespace", "uid"])
+                    maps_agree(fields, desired, live, &["name", "namespace", "uid", "creationTimestamp"])
                 }
                 _ => false,
             };
@@ -53,9 +59,15 @@ fn maps_agree(
     live: &Map<String, Value>,
     pass: &[&str],
 ) -> bool {
-    let wanted = desired.iter().filter(|(name, value)| !pass.contains(&name.as_str()) && !value.is_null());
     let mut count = 0;
-    for (name, value) in wanted {
+    for (name, value) in desired.iter().filter(|(name, _)| !pass.contains(&name.as_str())) {
+        if value.is_null() {
+            // No value: nothing to the server where there is none, and something else where there is one.
+            if live.get(name).is_some_and(|current| !current.is_null()) {
+                return false;
+            }
+            continue;
+        }
         let (Some(field), Some(current)) = (fields.get(&format!("f:{name}")), live.get(name)) else { return false };
         if !values_agree(field, value, current) {
             return false;
@@ -65,6 +77,15 @@ fn maps_agree(
     // Every owned field is one of those: a field that is no longer desired would be removed.
     fields.keys().filter(|name| *name != ".").all(|name| name.starts_with("f:"))
         && count == fields.keys().filter(|name| *name != ".").count()
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().any(has_null),
+        Value::Array(items) => items.iter().any(has_null),
+        _ => false,
+    }
 }
 
 fn values_agree(field: &Value, desired: &Value, live: &Value) -> bool {
@@ -172,6 +193,26 @@ mod tests {
         check(&json!({"a": "1Gi"}), &json!({"a": "1024Mi"}), &json!({"f:a": {}}), false);
         check(&json!({"m": {"x": 2}}), &json!({"m": {"x": 2}}), &json!({"f:m": {".": {}, "f:x": {}}}), true);
         check(&json!({"m": {"x": 2}}), &json!({"m": {"x": 2}}), &json!({"f:m": {"f:x": {}, "i:0": {}}}), false);
+    }
+
+    #[test]
+    fn a_null_proves_nothing_where_it_would_take_a_value_away_or_be_one() {
+        let fields = json!({"f:a": {}});
+        check(&json!({"a": 1, "gone": null}), &json!({"a": 1}), &fields, true);
+        check(&json!({"a": 1, "gone": null}), &json!({"a": 1, "gone": "someone else's"}), &fields, false);
+        check(&json!({"a": 1, "gone": null}), &json!({"a": 1, "gone": null}), &fields, true);
+        check(&json!({"a": 1, "gone": null}), &json!({"a": 1}), &json!({"f:a": {}, "f:gone": {}}), false);
+        // Where a custom resource's field may be null, null is a value.
+        let custom = |spec: &Value| {
+            let metadata = json!({"labels": {"a": "1"}, "creationTimestamp": null});
+            let desired = json!({"apiVersion": "shop.dev/v1", "kind": "X", "metadata": metadata, "spec": spec});
+            let mut live = live(&json!({"a": 1}), &fields);
+            live.body["apiVersion"] = json!("shop.dev/v1");
+            live.body["metadata"]["creationTimestamp"] = json!("2031-05-06T07:08:09Z");
+            live.body["metadata"]["managedFields"][0]["apiVersion"] = json!("shop.dev/v1");
+            is_proved(&desired, &live, &root("demo"))
+        };
+        assert!(custom(&json!({"a": 1})) && !custom(&json!({"a": 1, "gone": null})));
     }
 
     #[test]
