@@ -168,20 +168,22 @@ mod tests {
             (key("ConfigMap", "d-of-a-node"), object("n", &[("Node", "somewhere")])),
             (key("ConfigMap", "e-orphaned-soon"), object("q", &[("ReplicaSet", "o")])),
             (key("ConfigMap", "f-of-itself"), object("i", &[("ConfigMap", "i")])),
-            (key("Endpoints", "g-of-a-service-that-stays"), object("e", &[])),
+            (key("ConfigMap", "g-named-as-a-service"), object("g", &[])),
+            (key("Endpoints", "h-of-a-service-that-stays"), object("e", &[])),
             (key("ReplicaSet", "orphaning"), with(orphaning, "deletionTimestamp", json!("2031-05-06T07:08:09Z"))),
         ];
         let deleted = [
             Change::deletion(key("ConfigMap", "a-another-of-the-name"), "old"),
             Change::deletion(key("Deployment", "z"), "d"),
+            Change::deletion(key("Service", "g-named-as-a-service"), "s"),
         ];
         let deleted: Vec<&Change> = deleted.iter().collect();
         let content = content(&found);
-        let expected: Vec<&str> = found[..7].iter().map(|(key, _)| key.name.as_str()).collect();
+        let expected: Vec<&str> = found[..8].iter().map(|(key, _)| key.name.as_str()).collect();
         assert_eq!(names(&content.others(&deleted)), expected);
         let told = content.told(&key("Namespace", "x"), &deleted).unwrap();
         assert!(told.contains("x holds ConfigMap x/a-another-of-the-name, ConfigMap x/b-without-uid, "), "{told}");
-        assert!(told.ends_with(", ConfigMap x/e-orphaned-soon (and 2 more)"), "{told}");
+        assert!(told.ends_with(", ConfigMap x/e-orphaned-soon (and 3 more)"), "{told}");
     }
 
     #[test]

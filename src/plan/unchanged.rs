@@ -203,16 +203,20 @@ mod tests {
         check(&json!({"a": 1, "gone": null}), &json!({"a": 1, "gone": null}), &fields, true);
         check(&json!({"a": 1, "gone": null}), &json!({"a": 1}), &json!({"f:a": {}, "f:gone": {}}), false);
         // Where a custom resource's field may be null, null is a value.
-        let custom = |spec: &Value| {
+        let custom = |value: &Value| {
+            let spec = json!({"a": value});
             let metadata = json!({"labels": {"a": "1"}, "creationTimestamp": null});
             let desired = json!({"apiVersion": "shop.dev/v1", "kind": "X", "metadata": metadata, "spec": spec});
-            let mut live = live(&json!({"a": 1}), &fields);
+            let mut live = live(&spec, &fields);
             live.body["apiVersion"] = json!("shop.dev/v1");
             live.body["metadata"]["creationTimestamp"] = json!("2031-05-06T07:08:09Z");
             live.body["metadata"]["managedFields"][0]["apiVersion"] = json!("shop.dev/v1");
             is_proved(&desired, &live, &root("demo"))
         };
-        assert!(custom(&json!({"a": 1})) && !custom(&json!({"a": 1, "gone": null})));
+        assert!(custom(&json!(1)) && custom(&json!({"b": [{"c": 1}]})));
+        for value in [json!({"b": null}), json!([1, null]), json!([{"b": [null]}])] {
+            assert!(!custom(&value), "{value}");
+        }
     }
 
     #[test]
