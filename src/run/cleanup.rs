@@ -128,7 +128,11 @@ async fn one(work: Work<'_>, change: &Change) -> Removed {
         && work.request.policy.allow_foreign_deletion == Gate::Closed
         && let Some(live) = work.observed.live(key).filter(|live| !live.is_terminating())
     {
-        let content = look_into(work.cluster, &work.observed.kinds, key, live).await;
+        let mut interrupt = work.interrupt.clone();
+        let content = tokio::select! {
+            content = look_into(work.cluster, &work.observed.kinds, key, live) => content,
+            () = interrupt.requested() => return Removed::NotStarted,
+        };
         let deleted: Vec<&Change> = work.plan.deletions().collect();
         if let Some(told) = content.told(key, &deleted) {
             return Removed::Failed(format!("it stays, because by now {told}"));
