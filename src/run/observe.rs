@@ -412,7 +412,9 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
             refusal => drop(observed.undeletable.insert(key, refusal)),
         }
     }
-    look_into_holders(cluster, cleanup, observed).await;
+    if recorded.iter().any(is_holder) {
+        look_into_holders(cluster, cleanup, observed).await;
+    }
 }
 
 /// Looks at what would go with the namespaces and definitions that would be deleted.
