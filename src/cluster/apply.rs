@@ -6,7 +6,8 @@ use super::connect::Cluster;
 use super::error::ClusterError;
 use super::gate::Permit;
 use super::lock::HeldLock;
-use super::request::{self, Call, Mode, escape};
+use super::path::ResourcePath;
+use super::request::{self, Call, Mode};
 use super::transport::{Answer, SendError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
@@ -95,7 +96,7 @@ impl Cluster {
     /// one that exists does nothing.
     pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let operation = format!("create the namespace {name}");
-        let path = format!("/api/v1/namespaces/{}", escape(name));
+        let path = ResourcePath::namespaces().named(name);
         let present = self.wire.send(&Call::get(path)).await.map_err(|error| self.wire.failed(&operation, error))?;
         // Whoever may not look at namespaces will not create one either; the next request says whether it is there.
         if present.status.is_success() || present.status == http::StatusCode::FORBIDDEN {
@@ -105,7 +106,7 @@ impl Cluster {
             return Err(self.wire.refused(&operation, &present));
         }
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let call = Call::post("/api/v1/namespaces".to_owned(), &body).permitted(Permit::Namespace);
+        let call = Call::post(ResourcePath::namespaces(), &body).permitted(Permit::Namespace);
         let answer = self.wire.send(&call).await.map_err(|error| self.wire.failed(&operation, error))?;
         if answer.status.is_success() || answer.status == http::StatusCode::CONFLICT {
             return Ok(());

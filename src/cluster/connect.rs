@@ -14,6 +14,7 @@ use tower::{BoxError, Layer as _, Service};
 
 use super::error::ClusterError;
 use super::gate::GateLayer;
+use super::path::Target;
 use super::request::Call;
 use super::transport::{Wire, credentials};
 
@@ -74,7 +75,7 @@ impl Cluster {
         let (config, context) = configure(options).await?;
         let client = open(&config, &settings)?;
         let cluster = Self::new(client, &config.cluster_url.to_string(), context, settings);
-        let answer = cluster.wire.probe(&Call::get("/version".to_owned())).await;
+        let answer = cluster.wire.probe(&Call::get(Target::version())).await;
         let answer = answer.map_err(|error| cluster.wire.failed("ask for the server's version", error))?;
         // Whoever may not see the version may still see everything else.
         if !answer.status.is_success() && answer.status != http::StatusCode::FORBIDDEN {
@@ -91,7 +92,7 @@ impl Cluster {
         S::Error: Into<BoxError>,
     {
         let server = "in-process";
-        let gate = GateLayer { time_out: settings.request_timeout };
+        let gate = GateLayer::new(settings.request_timeout, "");
         Self::new(kube::Client::new(gate.layer(service), ""), server, server.to_owned(), settings)
     }
 
@@ -223,7 +224,7 @@ fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, Clus
     let connector = config.rustls_https_connector_with_connector(connector).map_err(failed)?;
     let pool = Pool::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_mins(1)).build(connector);
 
-    let service = GateLayer { time_out: settings.request_timeout }.layer(pool);
+    let service = GateLayer::new(settings.request_timeout, config.cluster_url.path()).layer(pool);
     let service = config.extra_headers_layer().map_err(failed)?.layer(service);
     let service = option_layer(config.auth_layer().map_err(failed)?).layer(service);
     let service = config.base_uri_layer().layer(service);

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::connect::Cluster;
 use super::error::ClusterError;
-use super::request::{Call, escape};
+use super::path::{Target, is_plain};
+use super::request::Call;
 use super::transport::Answer;
 use crate::object::ident::{GroupKind, split_api_version};
 use crate::object::kinds::{Kind, Kinds};
+use crate::object::name::Rule;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
@@ -22,7 +24,8 @@ impl Cluster {
     ///
     /// A group whose own server does not answer is known to be unavailable: that none of its kinds is here proves nothing.
     pub async fn discover(&self) -> Result<Kinds, ClusterError> {
-        let (core, groups) = futures::future::try_join(self.documents("/api"), self.documents("/apis")).await?;
+        let (core, groups) =
+            futures::future::try_join(self.documents(Target::core()), self.documents(Target::groups())).await?;
         let mut found = Found::default();
         for document in [core, groups] {
             if document.get("kind").and_then(Value::as_str) == Some("APIGroupDiscoveryList") {
@@ -34,19 +37,19 @@ impl Cluster {
         Ok(Kinds::new(found.kinds.into_values(), found.unavailable))
     }
 
-    async fn documents(&self, path: &str) -> Result<Value, ClusterError> {
-        let answer = self.discovery_answer(path, AGGREGATED).await?;
+    async fn documents(&self, target: Target) -> Result<Value, ClusterError> {
+        let answer = self.discovery_answer(target.clone(), AGGREGATED).await?;
         // A server that is too old for the aggregated form may refuse it instead of answering in another.
         let answer = if answer.status == StatusCode::NOT_ACCEPTABLE {
-            self.discovery_answer(path, "application/json").await?
+            self.discovery_answer(target, "application/json").await?
         } else {
             answer
         };
         answer.json().filter(|_| answer.status.is_success()).ok_or_else(|| self.wire.refused(DISCOVER, &answer))
     }
 
-    async fn discovery_answer(&self, path: &str, accept: &'static str) -> Result<Answer, ClusterError> {
-        let call = Call::get(path.to_owned()).accepting(accept);
+    async fn discovery_answer(&self, target: Target, accept: &'static str) -> Result<Answer, ClusterError> {
+        let call = Call::get(target).accepting(accept);
         self.wire.send(&call).await.map_err(|error| self.wire.failed(DISCOVER, error))
     }
 
@@ -63,11 +66,12 @@ impl Cluster {
                 .extend(ordered.map(split_api_version).map(|(group, version)| (group.to_owned(), version.to_owned())));
         }
         for (group, version) in versions {
-            let path = match group.as_str() {
-                "" => format!("/api/{}", escape(&version)),
-                group => format!("/apis/{}/{}", escape(group), escape(&version)),
-            };
-            let answer = self.discovery_answer(&path, "application/json").await?;
+            if !is_named(&group, &version) {
+                found.unavailable.insert(group);
+                continue;
+            }
+            let target = Target::group_version(&group, &version);
+            let answer = self.discovery_answer(target, "application/json").await?;
             match answer.json().filter(|_| answer.status.is_success()) {
                 Some(list) => found.legacy(&group, &version, &list),
                 None if group.is_empty() => return Err(self.wire.refused(DISCOVER, &answer)),
@@ -114,7 +118,10 @@ impl Found {
 
     /// Notes one resource. Versions come in the server's order of preference.
     fn add(&mut self, group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, resource: &Value) {
-        if kind.is_empty() || plural.is_empty() || version.is_empty() {
+        // An aggregated server's words are no more than that. What no path can name is passed over, and then nothing
+        // is known about what else its group has.
+        if !is_named(group, version) || !is_plain(plural) || !Rule::Kind.allows(kind) {
+            self.unavailable.insert(group.to_owned());
             return;
         }
         let verbs: BTreeSet<&str> = strings(resource, "verbs").collect();
@@ -140,6 +147,11 @@ impl Found {
             }
         }
     }
+}
+
+/// Whether a path can name a group and a version in it.
+fn is_named(group: &str, version: &str) -> bool {
+    (group.is_empty() || is_plain(group)) && is_plain(version)
 }
 
 fn array<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {

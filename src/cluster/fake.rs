@@ -185,7 +185,7 @@ impl World {
                 let carries = |object: &Value| {
                     let labels = object["metadata"]["labels"].as_object();
                     labels.into_iter().flatten().any(|(name, value)| {
-                        wanted == super::request::escape(&format!("{name}={}", value.as_str().unwrap_or_default()))
+                        wanted == super::path::escape(&format!("{name}={}", value.as_str().unwrap_or_default()))
                     })
                 };
                 let begins = format!("{path}/");

@@ -17,12 +17,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
+use super::path::{Resource, Route, is_query_of, route};
+
 /// Why a request did not leave, or its answer was not waited for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GateError {
     /// It would persist something and carries no permit for it.
     #[error("{0} would change the cluster, and nothing permits that")]
     NotPermitted(String),
+    /// It would go elsewhere than to discovery, a collection or one object, or ask for more than is known here.
+    #[error("{0} is not the path of an object, and nothing is asked there")]
+    Elsewhere(String),
     /// The lock that permits it is lost, or will be too soon.
     #[error("the lock is lost")]
     Fenced,
@@ -141,15 +146,22 @@ impl Drop for Ticket {
 /// Puts the gate before a service.
 #[derive(Clone, Debug)]
 pub(super) struct GateLayer {
-    /// How long the server may work on a request that changes something or tries to.
-    pub(super) time_out: Duration,
+    time_out: Duration,
+    base: Arc<str>,
+}
+
+impl GateLayer {
+    /// The server may work so long on a request that changes something or tries to; its API begins below `base`.
+    pub(super) fn new(time_out: Duration, base: &str) -> Self {
+        Self { time_out, base: base.trim_end_matches('/').into() }
+    }
 }
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner, time_out: self.time_out }
+        Gate { inner, time_out: self.time_out, base: Arc::clone(&self.base) }
     }
 }
 
@@ -158,6 +170,7 @@ impl<S> Layer<S> for GateLayer {
 pub(super) struct Gate<S> {
     inner: S,
     time_out: Duration,
+    base: Arc<str>,
 }
 
 impl<S, B> Service<Request<Body>> for Gate<S>
@@ -177,7 +190,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let permit = request.extensions_mut().remove::<Permit>();
-        let (fence, until) = match admit(&request, permit) {
+        let (fence, until) = match admit(&request, &self.base, permit) {
             Ok(Some((fence, until))) => (Some(fence), Some(until)),
             Ok(None) => (None, None),
             Err(error) => return Box::pin(ready(Err(error.into()))),
@@ -203,24 +216,51 @@ where
 }
 
 /// Lets a request out or not; for one that a lock permits, the lock's fence and how long to wait for an answer.
-fn admit(request: &Request<Body>, permit: Option<Permit>) -> Result<Option<(Arc<Fence>, Instant)>, GateError> {
+fn admit(
+    request: &Request<Body>,
+    base: &str,
+    permit: Option<Permit>,
+) -> Result<Option<(Arc<Fence>, Instant)>, GateError> {
+    let route = route_of(request, base)?;
     if is_read(request.method()) || is_dry_run(request) {
         return Ok(None);
     }
-    let path = request.uri().path();
-    match permit {
-        Some(Permit::Lock(fence)) => {
+    match (permit, route) {
+        (Some(Permit::Lock(fence)), _) => {
             let until = fence.admit()?;
             Ok(Some((fence, until)))
         }
-        Some(Permit::Lease)
-            if path.contains("/apis/coordination.k8s.io/v1/namespaces/") && path.contains("/leases") =>
-        {
-            Ok(None)
-        }
-        Some(Permit::Namespace) if path.ends_with("/api/v1/namespaces") && request.method() == Method::POST => Ok(None),
-        _ => Err(GateError::NotPermitted(format!("{} {path}", request.method()))),
+        (
+            Some(Permit::Lease),
+            Route::Collection(Resource { group: "coordination.k8s.io", plural: "leases", is_namespaced: true })
+            | Route::Object(Resource { group: "coordination.k8s.io", plural: "leases", is_namespaced: true }),
+        ) => Ok(None),
+        (
+            Some(Permit::Namespace),
+            Route::Collection(Resource { group: "", plural: "namespaces", is_namespaced: false }),
+        ) => Ok(None),
+        _ => Err(GateError::NotPermitted(format!("{} {}", request.method(), request.uri().path()))),
     }
+}
+
+/// Reads where a request goes. Whoever made it, it may ask for discovery, a collection or one object, with a query of
+/// known keys, and for nothing else.
+fn route_of<'a>(request: &'a Request<Body>, base: &str) -> Result<Route<'a>, GateError> {
+    let path = request.uri().path();
+    let elsewhere = || GateError::Elsewhere(format!("{} {path}", request.method()));
+    let route = path.strip_prefix(base).and_then(route).ok_or_else(elsewhere)?;
+    let keys: &[&str] = match (request.method(), route) {
+        (&Method::GET | &Method::HEAD, Route::Discovery | Route::Object(_)) => &[],
+        (&Method::GET | &Method::HEAD, Route::Collection(_)) => {
+            &["continue", "fieldSelector", "labelSelector", "limit"]
+        }
+        (&Method::POST, Route::Collection(_)) => &["dryRun", "fieldManager", "fieldValidation"],
+        (&Method::PATCH, Route::Object(_)) => &["dryRun", "fieldManager", "fieldValidation", "force"],
+        (&Method::PUT, Route::Object(_)) => &["dryRun", "fieldManager", "fieldValidation"],
+        (&Method::DELETE, Route::Object(_)) => &[],
+        _ => return Err(elsewhere()),
+    };
+    if request.uri().query().is_none_or(|query| is_query_of(query, keys)) { Ok(route) } else { Err(elsewhere()) }
 }
 
 fn is_read(method: &Method) -> bool {
@@ -263,6 +303,7 @@ fn limit(request: &mut Request<Body>, time_out: Duration) {
 #[cfg(test)]
 mod tests {
     use super::super::fake::Fake;
+    use super::super::path::Target;
     use super::super::request::Call;
     use super::super::transport::SendError;
     use super::*;
@@ -271,7 +312,7 @@ mod tests {
     /// Sends a request of the given shape and says whether the gate let it out.
     async fn leaves(method: Method, target: &str, body: serde_json::Value, permit: Option<Permit>) -> bool {
         let fake = Fake::new();
-        let call = Call { method, body: body.to_string().into_bytes(), permit, ..Call::get(target.to_owned()) };
+        let call = Call { method, body: body.to_string().into_bytes(), permit, ..Call::get(Target::raw(target)) };
         let answer = fake.cluster().wire.attempt(&call, Duration::from_secs(5)).await;
         assert_eq!(
             matches!(answer, Err(SendError::NotPermitted(_))),
@@ -326,6 +367,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn x3_nothing_leaves_for_anywhere_but_a_collection_or_an_object() {
+        let object = "/api/v1/namespaces/a/services/x";
+        let all = "/api/v1/namespaces/a/services";
+        let elsewhere = [
+            (Method::GET, format!("{object}/proxy/admin/shutdown")),
+            (Method::GET, format!("{object}%2Fproxy%2Fadmin")),
+            (Method::GET, "/api/v1/nodes/n0/proxy".to_owned()),
+            (Method::GET, "/api/v1/namespaces/../nodes/n0".to_owned()),
+            (Method::GET, "/api/v1%2Fnodes/n0".to_owned()),
+            (Method::GET, format!("{all}?watch=true")),
+            (Method::GET, format!("{all}?limit=1&limit=2")),
+            (Method::GET, format!("{all}?limit=1&labelSelector=a&b")),
+            (Method::GET, format!("{object}?limit=1")),
+            (Method::GET, "/metrics".to_owned()),
+            (Method::HEAD, format!("{object}/log")),
+            (Method::PATCH, format!("{object}/status?dryRun=All")),
+            (Method::PATCH, format!("{object}?dryRun=All&path=x")),
+            (Method::PUT, format!("{object}/scale?dryRun=All")),
+            (Method::PUT, format!("{all}?dryRun=All")),
+            (Method::POST, format!("{object}?dryRun=All")),
+            (Method::POST, format!("{object}/token?dryRun=All")),
+            (Method::POST, "/apis?dryRun=All".to_owned()),
+            (Method::DELETE, all.to_owned()),
+        ];
+        let fence = Arc::new(Fence::new(Duration::from_mins(1), Instant::now()));
+        for (method, target) in elsewhere {
+            for permit in [None, Some(Permit::Lock(Arc::clone(&fence))), Some(Permit::Lease), Some(Permit::Namespace)] {
+                let label = format!("{method} {target} {permit:?}");
+                let left = leaves(method.clone(), &target, json!({"dryRun": ["All"], "metadata": {}}), permit).await;
+                assert!(!left, "{label}");
+            }
+        }
+        for target in
+            ["/version", "/api", "/apis", "/apis/apps/v1", all, &format!("{all}?limit=500&continue=a%3D"), object]
+        {
+            assert!(leaves(Method::GET, target, json!(null), None).await, "{target}");
+        }
+        // A server may be served below a path of its own, and by nobody else's.
+        for (base, target, expected) in [
+            ("/k8s/clusters/c-1", "/k8s/clusters/c-1/api/v1/pods", true),
+            ("/k8s/clusters/c-1/", "/k8s/clusters/c-1/api/v1/pods", true),
+            ("/k8s/clusters/c-1", "/k8s/clusters/c-2/api/v1/pods", false),
+            ("/k8s/clusters/c-1", "/api/v1/pods", false),
+            ("/", "/api/v1/pods", true),
+        ] {
+            let request = Request::get(target).body(Body::empty()).unwrap();
+            let layer = GateLayer::new(Duration::from_secs(1), base);
+            assert_eq!(admit(&request, &layer.base, None).is_ok(), expected, "{base} {target}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn l3_nothing_leaves_past_the_fence() {
         let lease = Duration::from_mins(1);
         let path = "/api/v1/namespaces/a/configmaps/x";
@@ -334,7 +427,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(age)).await;
             let permit = Permit::Lock(Arc::clone(&fence));
             let fake = Fake::new();
-            let call = Call::put(path.to_owned(), &json!({"metadata": {}})).permitted(permit);
+            let call = Call::put(Target::raw(path), &json!({"metadata": {}})).permitted(permit);
             let answer = fake.cluster().wire.send(&call).await;
             assert_eq!(answer.is_ok(), expected, "{age} s: {answer:?}");
             assert_eq!(fake.journal().len(), usize::from(expected), "{age} s");
@@ -349,16 +442,22 @@ mod tests {
         let cluster = fake.cluster();
         let path = "/api/v1/namespaces/a/configmaps/x";
         let fence = Arc::new(Fence::new(Duration::from_mins(1), Instant::now()));
-        let put =
-            || Call::put(format!("{path}?a=b"), &json!({"metadata": {}})).permitted(Permit::Lock(Arc::clone(&fence)));
+        let put = || {
+            Call::put(Target::raw(&format!("{path}?fieldManager=b")), &json!({"metadata": {}}))
+                .permitted(Permit::Lock(Arc::clone(&fence)))
+        };
         cluster.wire.send(&put()).await.unwrap();
         // 39 s later the lease has 21 s left, and 5 of them are a margin.
         tokio::time::sleep(Duration::from_secs(39)).await;
         cluster.wire.send(&put()).await.unwrap();
-        cluster.wire.send(&Call::get(path.to_owned())).await.unwrap();
+        cluster.wire.send(&Call::get(Target::raw(path))).await.unwrap();
         assert_eq!(
             fake.raw_journal(),
-            [format!("PUT {path}?a=b&timeout=29s"), format!("PUT {path}?a=b&timeout=15s"), format!("GET {path}")]
+            [
+                format!("PUT {path}?fieldManager=b&timeout=29s"),
+                format!("PUT {path}?fieldManager=b&timeout=15s"),
+                format!("GET {path}")
+            ]
         );
     }
 }

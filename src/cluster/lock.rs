@@ -17,7 +17,8 @@ use super::error::ClusterError;
 use super::gate::{Fence, Permit};
 use super::lease::Lease;
 use super::observe::ReadError;
-use super::request::{Call, Mode, escape};
+use super::path::ResourcePath;
+use super::request::{Call, Mode};
 use super::transport::{Answer, SendError, Wire};
 use crate::object::mark::Root;
 
@@ -93,7 +94,7 @@ pub struct HeldLock {
 
 struct Shared {
     wire: Wire,
-    target: String,
+    target: ResourcePath,
     fence: Arc<Fence>,
     /// The Lease as last written. Held while a renewal is under way.
     lease: Mutex<Lease>,
@@ -209,16 +210,12 @@ impl Cluster {
     }
 }
 
-fn lock_target(namespace: &str, root: &Root) -> String {
-    format!("{}/{}", leases(namespace), root.lock_name())
+fn lock_target(namespace: &str, root: &Root) -> ResourcePath {
+    ResourcePath::leases(namespace).named(&root.lock_name())
 }
 
-fn leases(namespace: &str) -> String {
-    format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", escape(namespace))
-}
-
-async fn read_lease(wire: &Wire, target: &str, operation: &str) -> Result<Option<Lease>, ClusterError> {
-    let answer = wire.send(&Call::get(target.to_owned())).await.map_err(|error| wire.failed(operation, error))?;
+async fn read_lease(wire: &Wire, target: &ResourcePath, operation: &str) -> Result<Option<Lease>, ClusterError> {
+    let answer = wire.send(&Call::get(target.clone())).await.map_err(|error| wire.failed(operation, error))?;
     if answer.is_missing_object() {
         return Ok(None);
     }
@@ -232,7 +229,7 @@ async fn read_lease(wire: &Wire, target: &str, operation: &str) -> Result<Option
 struct Contender<'a> {
     cluster: &'a Cluster,
     request: &'a LockRequest,
-    target: String,
+    target: ResourcePath,
 }
 
 impl Contender<'_> {
@@ -255,7 +252,7 @@ impl Contender<'_> {
         let wire = &self.cluster.wire;
         let is_new = term.uid().is_empty();
         let call = if is_new {
-            Call::post(leases(&self.request.namespace), term.body())
+            Call::post(ResourcePath::leases(&self.request.namespace), term.body())
         } else {
             Call::put(self.target.clone(), term.body())
         };
@@ -777,7 +774,8 @@ mod tests {
         // Another connection that has heard nothing yet cannot know it.
         let contender_request = lock_request("x", Duration::ZERO);
         let cluster = fake.cluster();
-        let contender = Contender { cluster: &cluster, request: &contender_request, target: lease_path() };
+        let contender =
+            Contender { cluster: &cluster, request: &contender_request, target: lock_target("kube-state", &root()) };
         assert!(matches!(contender.fresh(None), Err(LockError::Failed(ClusterError::NoServerTime { .. }))));
     }
 }

@@ -22,6 +22,7 @@ mod answer;
 mod fake;
 mod gate;
 mod lease;
+mod path;
 pub mod readiness;
 mod request;
 mod transport;

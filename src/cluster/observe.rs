@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::connect::Cluster;
-use super::request::{self, Call, Mode, collection, escape};
+use super::path::ResourcePath;
+use super::request::{self, Call, Mode};
 use super::transport::{Answer, SendError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
@@ -48,29 +49,34 @@ pub struct Tried {
 impl Cluster {
     /// Lists the objects of one kind that carry the root's label, in every namespace, from the server's latest data.
     pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, None, &format!("&labelSelector={}", escape(&root.selector())), WHOLE).await
+        self.list(kind, None, Some(&root.selector()), WHOLE).await
     }
 
     /// Lists the metadata of every object of one kind, in a namespace or everywhere.
     pub async fn list_metadata(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace, "", METADATA).await
+        self.list(kind, namespace, None, METADATA).await
     }
 
     async fn list(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        selector: &str,
+        selector: Option<&str>,
         accept: &'static str,
     ) -> Result<Vec<Live>, ReadError> {
         let version = kind.versions.first().map_or("v1", String::as_str);
-        let path = collection(kind, version, namespace);
+        let path = ResourcePath::collection(kind, version, namespace);
+        let limit = PAGE.to_string();
         let mut restarted = false;
         let mut found = Vec::new();
         let mut next = String::new();
         loop {
-            let from = if next.is_empty() { String::new() } else { format!("&continue={}", escape(&next)) };
-            let target = format!("{path}?limit={PAGE}{selector}{from}");
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(selector.map(|selector| ("labelSelector", selector)));
+            if !next.is_empty() {
+                query.push(("continue", next.as_str()));
+            }
+            let target = path.with(&query);
             let answer = self.wire.send(&Call::get(target).accepting(accept)).await;
             let answer = answer.map_err(SendError::into_read_error)?;
             // The list grew older than the server keeps it: from the start, once.
@@ -145,8 +151,7 @@ impl Cluster {
     ///
     /// Tells an immutable field from a mistake: a refusal here proves nothing.
     pub async fn try_as_new(&self, kind: &Kind, body: &Value, root: &Root) -> Result<(), Refusal> {
-        let path = request::described(kind, body)?;
-        let path = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
+        let (collection, _) = request::described_in(kind, body)?;
         let mut body = body.clone();
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
             for field in ["name", "uid", "resourceVersion"] {
@@ -154,8 +159,9 @@ impl Cluster {
             }
             metadata.insert("generateName".to_owned(), json!("ktor-probe-"));
         }
-        let manager = escape(&root.field_manager());
-        let target = format!("{path}?fieldManager={manager}&fieldValidation=Strict&dryRun=All");
+        let manager = root.field_manager();
+        let query = [("fieldManager", manager.as_str()), ("fieldValidation", "Strict"), ("dryRun", "All")];
+        let target = collection.with(&query);
         self.ask(&Call::post(target, &body)).await.map(drop)
     }
 

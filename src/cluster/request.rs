@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::gate::Permit;
+use super::path::{ResourcePath, Target};
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kind;
 use crate::object::mark::Root;
@@ -20,7 +21,7 @@ const JSON_PATCH: &str = "application/json-patch+json";
 pub(super) struct Call {
     pub(super) method: Method,
     /// Path and query.
-    pub(super) target: String,
+    pub(super) target: Target,
     pub(super) accept: &'static str,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
@@ -28,38 +29,39 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(method: Method, target: String) -> Self {
-        Self { method, target, accept: JSON, content_type: JSON, body: Vec::new(), permit: None }
+    fn new(method: Method, target: impl Into<Target>) -> Self {
+        Self { method, target: target.into(), accept: JSON, content_type: JSON, body: Vec::new(), permit: None }
     }
 
     /// Reads.
-    pub(super) fn get(target: String) -> Self {
+    pub(super) fn get(target: impl Into<Target>) -> Self {
         Self::new(Method::GET, target)
     }
 
     /// Creates what stands in the body.
-    pub(super) fn post(target: String, body: &Value) -> Self {
+    pub(super) fn post(target: impl Into<Target>, body: &Value) -> Self {
         Self { body: body.to_string().into_bytes(), ..Self::new(Method::POST, target) }
     }
 
     /// Replaces the whole object.
-    pub(super) fn put(target: String, body: &Value) -> Self {
+    pub(super) fn put(target: impl Into<Target>, body: &Value) -> Self {
         Self { body: body.to_string().into_bytes(), ..Self::new(Method::PUT, target) }
     }
 
     /// Server-side apply, forcing nothing.
-    pub(super) fn apply(path: &str, body: &Value, root: &Root, mode: Mode) -> Self {
-        Self::apply_with(path, body, root, &format!("force=false{}", mode.query()))
+    pub(super) fn apply(path: &ResourcePath, body: &Value, root: &Root, mode: Mode) -> Self {
+        Self::apply_with(path, body, root, "false", mode)
     }
 
     /// Asks what an apply would do if it took every contested field. There is no such apply that takes effect.
-    pub(super) fn try_forced_apply(path: &str, body: &Value, root: &Root) -> Self {
-        Self::apply_with(path, body, root, &format!("force=true{}", Mode::DryRun.query()))
+    pub(super) fn try_forced_apply(path: &ResourcePath, body: &Value, root: &Root) -> Self {
+        Self::apply_with(path, body, root, "true", Mode::DryRun)
     }
 
-    fn apply_with(path: &str, body: &Value, root: &Root, options: &str) -> Self {
-        let manager = escape(&root.field_manager());
-        let target = format!("{path}?fieldManager={manager}&fieldValidation=Strict&{options}");
+    fn apply_with(path: &ResourcePath, body: &Value, root: &Root, force: &str, mode: Mode) -> Self {
+        let manager = root.field_manager();
+        let query = [("fieldManager", manager.as_str()), ("fieldValidation", "Strict"), ("force", force)];
+        let target = path.with(&[&query, mode.query()].concat());
         Self {
             content_type: APPLY,
             body: yaml_safe(&body.to_string()).into_bytes(),
@@ -68,15 +70,16 @@ impl Call {
     }
 
     /// A JSON patch.
-    pub(super) fn json_patch(path: &str, operations: &Value, root: &Root, mode: Mode) -> Self {
-        let target = format!("{path}?fieldManager={}{}", escape(&root.field_manager()), mode.query());
+    pub(super) fn json_patch(path: &ResourcePath, operations: &Value, root: &Root, mode: Mode) -> Self {
+        let manager = root.field_manager();
+        let target = path.with(&[&[("fieldManager", manager.as_str())], mode.query()].concat());
         Self { content_type: JSON_PATCH, body: operations.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
     }
 
     /// Deletes exactly the object that was looked at.
     ///
     /// A dry run is said in the body, for that is where the server looks once there is a body.
-    pub(super) fn delete(target: String, uid: &str, resource_version: &str, mode: Mode) -> Self {
+    pub(super) fn delete(target: impl Into<Target>, uid: &str, resource_version: &str, mode: Mode) -> Self {
         let mut options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -110,63 +113,48 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    fn query(self) -> &'static str {
+    /// What it adds to a query. A deletion says it in its body instead.
+    pub(super) fn query(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::DryRun => "&dryRun=All",
-            Self::Real => "",
+            Self::DryRun => &[("dryRun", "All")],
+            Self::Real => &[],
         }
     }
-}
-
-/// The path of a kind's objects in one version: all of them, or those of one namespace.
-pub(super) fn collection(kind: &Kind, version: &str, namespace: Option<&str>) -> String {
-    let group = &kind.group_kind.group;
-    let mut path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    if let Some(namespace) = namespace {
-        let _ = write!(path, "/namespaces/{}", escape(namespace));
-    }
-    path + "/" + &kind.plural
 }
 
 /// The path of one object, as the kind's first version.
-pub(super) fn object(kind: &Kind, key: &ObjectKey) -> Result<String, Refusal> {
+pub(super) fn object(kind: &Kind, key: &ObjectKey) -> Result<ResourcePath, Refusal> {
     let version = kind.versions.first().map_or("v1", String::as_str);
-    path_of(kind, version, key.namespace.as_deref(), &key.name)
+    path_of(kind, version, key.namespace.as_deref(), &key.name).map(|(_, object)| object)
 }
 
 /// The path of the object that a body describes, in the body's own version.
-pub(super) fn described(kind: &Kind, body: &Value) -> Result<String, Refusal> {
+pub(super) fn described(kind: &Kind, body: &Value) -> Result<ResourcePath, Refusal> {
+    described_in(kind, body).map(|(_, object)| object)
+}
+
+/// The paths of the collection of the object that a body describes, and of itself.
+pub(super) fn described_in(kind: &Kind, body: &Value) -> Result<(ResourcePath, ResourcePath), Refusal> {
     let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
-    let api_version = text("/apiVersion").unwrap_or_default();
-    path_of(
-        kind,
-        split_api_version(api_version).1,
-        text("/metadata/namespace"),
-        text("/metadata/name").unwrap_or_default(),
-    )
-}
-
-/// A path that cannot name anything but one object: without a name it would be the whole collection.
-fn path_of(kind: &Kind, version: &str, namespace: Option<&str>, name: &str) -> Result<String, Refusal> {
-    let namespace = if kind.namespaced { Some(namespace.unwrap_or_default()) } else { None };
-    for (what, text) in [("apiVersion", Some(version)), ("namespace", namespace), ("name", Some(name))] {
-        if text.is_some_and(|text| text.is_empty() || text == "." || text == "..") {
-            return Err(Refusal::Invalid(format!("{} without a usable {what}", kind.group_kind)));
-        }
+    let (group, version) = split_api_version(text("/apiVersion").unwrap_or_default());
+    if group != kind.group_kind.group {
+        return Err(Refusal::Invalid(format!("{} is not of the group {group:?}", kind.group_kind)));
     }
-    Ok(collection(kind, version, namespace) + "/" + &escape(name))
+    path_of(kind, version, text("/metadata/namespace"), text("/metadata/name").unwrap_or_default())
 }
 
-/// Percent-encodes what may not stand in a path segment or a query value as it is.
-pub(super) fn escape(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-        escaped
-    })
+/// Paths that cannot name anything but one object and its siblings.
+fn path_of(
+    kind: &Kind,
+    version: &str,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<(ResourcePath, ResourcePath), Refusal> {
+    let namespace = if kind.namespaced { Some(namespace.unwrap_or_default()) } else { None };
+    let collection = ResourcePath::collection(kind, version, namespace);
+    let object = collection.named(name).checked();
+    let object = object.map_err(|why| Refusal::Invalid(format!("{}: {why}", kind.group_kind)))?;
+    Ok((collection, object))
 }
 
 /// Makes JSON mean the same when it is read as YAML, which is how the server reads an apply.
@@ -201,19 +189,30 @@ mod tests {
     }
 
     #[test]
-    fn a_path_names_one_object_or_is_refused() {
+    fn x3_a_path_names_one_object_or_is_refused() {
         let configmap = kind("", "ConfigMap");
-        assert_eq!(object(&configmap, &key(Some("shop"), "x")).unwrap(), "/api/v1/namespaces/shop/configmaps/x");
-        for (namespace, name) in
-            [(None, "x"), (Some(""), "x"), (Some("shop"), ""), (Some("shop"), ".."), (Some("."), "x")]
-        {
+        let text = |path: ResourcePath| path.target().text().unwrap().to_owned();
+        assert_eq!(text(object(&configmap, &key(Some("shop"), "x")).unwrap()), "/api/v1/namespaces/shop/configmaps/x");
+        for (namespace, name) in [
+            (None, "x"),
+            (Some(""), "x"),
+            (Some("shop"), ""),
+            (Some("shop"), ".."),
+            (Some("."), "x"),
+            (Some("shop"), "kube-dns:53/proxy/admin/shutdown"),
+            (Some("a/b"), "x"),
+        ] {
             assert!(object(&configmap, &key(namespace, name)).is_err(), "{namespace:?} {name:?}");
         }
         let role = kind("rbac.authorization.k8s.io", "ClusterRole");
         assert_eq!(
-            object(&role, &key(Some("dropped"), "system:a/../b?x#y")).unwrap(),
-            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Aa%2F..%2Fb%3Fx%23y"
+            text(object(&role, &key(Some("dropped"), "system:a?x#y")).unwrap()),
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Aa%3Fx%23y"
         );
+        for api_version in ["v1%2Fnodes", "v1/x", "", "v1?watch=true", ".."] {
+            let body = json!({"apiVersion": api_version, "metadata": {"name": "x", "namespace": "shop"}});
+            assert!(described(&configmap, &body).is_err(), "{api_version:?}");
+        }
     }
 
     #[test]
@@ -226,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_dry_delete_says_so_in_its_body() {
-        let call = Call::delete("/x".into(), "u", "1", Mode::DryRun);
+        let call = Call::delete(ResourcePath::namespaces().named("x"), "u", "1", Mode::DryRun);
         assert_eq!(serde_json::from_slice::<Value>(&call.body).unwrap()["dryRun"], json!(["All"]));
-        assert!(!call.target.contains("dryRun"));
+        assert_eq!(call.target.text(), Ok("/api/v1/namespaces/x"));
     }
 }

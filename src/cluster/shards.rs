@@ -12,8 +12,9 @@ use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
 use super::observe::ReadError;
-use super::request::{Call, Mode, escape};
-use super::store::{StateWriteError, annotations, secrets};
+use super::path::ResourcePath;
+use super::request::{Call, Mode};
+use super::store::{StateWriteError, annotations};
 use super::transport::{Answer, SendError};
 use crate::object::live::Live;
 
@@ -73,7 +74,7 @@ pub enum Created {
 impl Cluster {
     /// Reads a shard; nothing where the Secret or its namespace does not exist.
     pub async fn read_shard(&self, namespace: &str, name: &str) -> Result<Option<StoredShard>, ReadError> {
-        let call = Call::get(format!("{}/{}", secrets(namespace), escape(name)));
+        let call = Call::get(ResourcePath::secrets(namespace).named(name));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
         if answer.is_missing_object() {
             return Ok(None);
@@ -105,7 +106,7 @@ impl Cluster {
             "immutable": true,
             "data": {KEY: BASE64.encode(data)},
         });
-        let answer = self.change_shard(lock, Call::post(secrets(namespace), &secret)).await?;
+        let answer = self.change_shard(lock, Call::post(ResourcePath::secrets(namespace), &secret)).await?;
         match answer.status {
             status if status.is_success() => Ok(Created::New),
             StatusCode::CONFLICT => Ok(Created::Existed),
@@ -126,7 +127,7 @@ impl Cluster {
         let mut secret = shard.live.body.clone();
         secret["metadata"]["annotations"][USED] = json!(format!("{run} after {}", shard.live.resource_version()));
         let name = secret.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let target = format!("{}/{}", secrets(namespace), escape(name));
+        let target = ResourcePath::secrets(namespace).named(name);
         let answer = self.change_shard(lock, Call::put(target, &secret)).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
@@ -137,10 +138,14 @@ impl Cluster {
 
     /// Lists the Secrets with this label.
     pub async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<ListedShard>, ReadError> {
-        let selector = escape(&format!("{}={}", label.0, label.1));
+        let selector = format!("{}={}", label.0, label.1);
         let (mut found, mut next) = (Vec::new(), String::new());
         loop {
-            let target = format!("{}?limit=500&labelSelector={selector}{next}", secrets(namespace));
+            let mut query = vec![("limit", "500"), ("labelSelector", selector.as_str())];
+            if !next.is_empty() {
+                query.push(("continue", next.as_str()));
+            }
+            let target = ResourcePath::secrets(namespace).with(&query);
             let answer = self.wire.send(&Call::get(target).accepting(METADATA)).await;
             let answer = answer.map_err(SendError::into_read_error)?;
             if !answer.status.is_success() {
@@ -152,7 +157,7 @@ impl Cluster {
                 Some(ListedShard { name: text("name")?, uid: text("uid")?, resource_version: text("resourceVersion")? })
             }));
             match page["metadata"]["continue"].as_str() {
-                Some(from) if !from.is_empty() => next = format!("&continue={}", escape(from)),
+                Some(from) if !from.is_empty() => from.clone_into(&mut next),
                 _ => return Ok(found),
             }
         }
@@ -165,7 +170,7 @@ impl Cluster {
         namespace: &str,
         shard: &ListedShard,
     ) -> Result<(), StateWriteError> {
-        let target = format!("{}/{}", secrets(namespace), escape(&shard.name));
+        let target = ResourcePath::secrets(namespace).named(&shard.name);
         let call = Call::delete(target, &shard.uid, &shard.resource_version, Mode::Real);
         let answer = self.change_shard(lock, call).await?;
         if answer.status.is_success() || answer.is_missing_object() { Ok(()) } else { Err(refused(&answer)) }

@@ -11,7 +11,8 @@ use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
 use super::observe::ReadError;
-use super::request::{Call, escape};
+use super::path::ResourcePath;
+use super::request::Call;
 use super::transport::{Answer, SendError};
 use crate::object::live::Live;
 use crate::object::mark::Root;
@@ -69,7 +70,7 @@ pub enum StateWriteError {
 impl Cluster {
     /// Reads a root's state; nothing where the Secret or its namespace does not exist.
     pub async fn read_state(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
-        let call = Call::get(format!("{}/{}", secrets(namespace), root.state_name()));
+        let call = Call::get(ResourcePath::secrets(namespace).named(&root.state_name()));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
         if answer.is_missing_object() {
             return Ok(None);
@@ -98,13 +99,13 @@ impl Cluster {
             "data": {KEY: BASE64.encode(data)},
         });
         let call = match previous {
-            None => Call::post(secrets(namespace), &secret),
+            None => Call::post(ResourcePath::secrets(namespace), &secret),
             Some(previous) => {
                 secret["metadata"]["uid"] = json!(previous.uid);
                 secret["metadata"]["resourceVersion"] = json!(previous.resource_version);
                 // A Secret's type cannot be changed; another one there is for the reader to refuse.
                 secret["type"] = json!(previous.secret_type);
-                Call::put(format!("{}/{}", secrets(namespace), root.state_name()), &secret)
+                Call::put(ResourcePath::secrets(namespace).named(&root.state_name()), &secret)
             }
         };
         // Sending it again is safe: the compare-and-swap lets only one of the copies in.
@@ -150,10 +151,6 @@ impl Cluster {
             Err(error) => Err(StateWriteError::Unanswered(error.to_string())),
         }
     }
-}
-
-pub(super) fn secrets(namespace: &str) -> String {
-    format!("/api/v1/namespaces/{}/secrets", escape(namespace))
 }
 
 fn stored(answer: &Answer) -> Result<StoredState, ReadError> {

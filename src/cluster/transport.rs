@@ -148,13 +148,14 @@ impl Wire {
 
     /// Sends a request once, outside the limit on parallel requests.
     pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<Answer, SendError> {
+        let target = call.target.text().map_err(|why| SendError::NotPermitted(why.to_owned()))?;
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(&call.target)
+            .uri(target)
             .header(ACCEPT, call.accept)
             .header(CONTENT_TYPE, call.content_type)
             .body(Body::from(call.body.clone()))
-            .map_err(|error| SendError::NotPermitted(format!("{} is no address: {error}", call.target)))?;
+            .map_err(|error| SendError::NotPermitted(format!("{target} is no address: {error}")))?;
         if let Some(permit) = &call.permit {
             request.extensions_mut().insert::<Permit>(permit.clone());
         }
@@ -231,7 +232,7 @@ fn translate(error: kube::Error) -> SendError {
     };
     if let Some(gate) = chain(&*error).find_map(|error| error.downcast_ref::<GateError>()) {
         return match gate {
-            GateError::NotPermitted(_) => SendError::NotPermitted(gate.to_string()),
+            GateError::NotPermitted(_) | GateError::Elsewhere(_) => SendError::NotPermitted(gate.to_string()),
             GateError::Fenced => SendError::Fenced,
             GateError::TooLate => SendError::NoAnswer(Failure::TimedOut),
         };
@@ -287,6 +288,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Fake, Fault, message};
+    use super::super::path::Target;
     use super::*;
     use http::Method;
     use serde_json::json;
@@ -305,7 +307,7 @@ mod tests {
             let fake = fake();
             fake.fail(Method::GET, PATH, Fault::RetryAfter(429, seconds));
             let started = Instant::now();
-            let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+            let answer = fake.cluster().wire.send(&Call::get(Target::raw(PATH))).await.unwrap();
             assert_eq!(answer.status, StatusCode::OK);
             let waited = started.elapsed();
             assert!(
@@ -319,7 +321,7 @@ mod tests {
     async fn who_asks_for_an_hour_is_not_waited_for() {
         let fake = fake();
         fake.fail(Method::GET, PATH, Fault::RetryAfter(503, 3600));
-        let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+        let answer = fake.cluster().wire.send(&Call::get(Target::raw(PATH))).await.unwrap();
         assert_eq!((answer.status, fake.journal().len()), (StatusCode::SERVICE_UNAVAILABLE, 1));
     }
 
@@ -346,7 +348,7 @@ mod tests {
             let fake = fake();
             let before_arrival = matches!(fault, Fault::Reset | Fault::Hang);
             fake.fail(Method::GET, PATH, fault);
-            let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+            let answer = fake.cluster().wire.send(&Call::get(Target::raw(PATH))).await.unwrap();
             let arrived = fake.journal().len() + usize::from(before_arrival);
             assert_eq!((arrived, answer.after_unknown), (attempts, after_unknown), "{answer:?}");
         }
@@ -358,7 +360,7 @@ mod tests {
         for _ in 0..50 {
             fake.fail(Method::GET, PATH, Fault::Reset);
         }
-        let answer = fake.cluster().wire.send(&Call::get(PATH.to_owned())).await;
+        let answer = fake.cluster().wire.send(&Call::get(Target::raw(PATH))).await;
         assert!(matches!(answer, Err(SendError::NoAnswer(Failure::Connection(_)))), "{answer:?}");
         assert_eq!(fake.faults_left(), 50 - 1 - PAUSES.len());
     }
@@ -371,7 +373,7 @@ mod tests {
             fake.fail(Method::GET, PATH, Fault::Late(Duration::from_secs(1)));
         }
         let started = Instant::now();
-        let call = Call::get(PATH.to_owned());
+        let call = Call::get(Target::raw(PATH));
         futures::future::join_all((0..17).map(|_| cluster.wire.send(&call))).await;
         // Seventeen of a second each, eight at once.
         assert_eq!(started.elapsed().as_secs(), 3);
@@ -382,7 +384,7 @@ mod tests {
         let fake = fake();
         let cluster = fake.cluster();
         assert_eq!(cluster.wire.server_time(), None);
-        cluster.wire.send(&Call::get(PATH.to_owned())).await.unwrap();
+        cluster.wire.send(&Call::get(Target::raw(PATH))).await.unwrap();
         sleep(Duration::from_millis(2500)).await;
         assert_eq!(cluster.wire.server_time().unwrap().to_string(), "2031-05-06T07:08:11.5Z");
     }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::name::Rule;
+
 /// What makes an object the same object to a reader: group, kind, namespace and name. The version is not part of it.
 ///
 /// Ordered by kind group, kind, namespace (cluster-scoped first) and name, so that output is stable.
@@ -150,11 +152,7 @@ impl Ident {
 
     /// Whether some server could have such an object: each part is one segment of a path.
     pub fn is_possible(&self) -> bool {
-        const LONGEST: usize = 1024;
-        let is_segment = |text: &str| {
-            let is_inert = |c: char| c != '/' && c != '%' && !c.is_control();
-            !matches!(text, "" | "." | "..") && text.len() <= LONGEST && text.chars().all(is_inert)
-        };
+        let is_segment = |text: &str| Rule::Segment.allows(text);
         let ObjectKey { group, kind, namespace, name } = &self.key;
         (group.is_empty() || is_segment(group))
             && namespace.as_deref().is_none_or(is_segment)

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ident::{GroupKind, ObjectKey};
 use super::live::Live;
+use super::name;
 
 /// One kind as an API server serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Kind {
         ObjectKey {
             group: self.group_kind.group.clone(),
             kind: self.group_kind.kind.clone(),
-            namespace: text("namespace").map(str::to_owned),
+            namespace: text("namespace").filter(|namespace| !namespace.is_empty()).map(str::to_owned),
             name: text("name").unwrap_or_default().to_owned(),
         }
     }
@@ -113,8 +114,9 @@ impl Kinds {
     }
 }
 
-/// The kind that a CustomResourceDefinition defines; nothing where its body is incomplete.
+/// The kind that a CustomResourceDefinition defines; nothing where its body is incomplete, or names what no path can.
 pub fn defined_kind(definition: &Value) -> Option<Kind> {
+    name::check_definition(definition).ok()?;
     let spec = definition.get("spec")?;
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
     let versions: Vec<String> = spec

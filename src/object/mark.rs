@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
 use super::live::Live;
+use super::reserved;
 use crate::project::path::{ProjectPath, Segment};
 
 /// Annotation that names the owning project.
@@ -99,7 +100,12 @@ pub fn stamp(body: &mut Value, project: &ProjectPath, root: &Root) {
 }
 
 /// Decides whose a live object is: by its live mark and by who wrote that mark, never by any record of it.
+///
+/// What roots keep their own books in is nobody's to manage, whatever mark it carries.
 pub fn ownership(live: &Live, root: &Root) -> Ownership {
+    if let Some(what) = reserved::described_live(&live.body) {
+        return Ownership::Other(what.to_owned());
+    }
     let Some(annotation) = live.annotation(PROJECT) else {
         return match live.label(ROOT) {
             // Half a mark is nobody's word that the object is ours.

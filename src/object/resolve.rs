@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::ident::{Ident, ObjectKey, split_api_version};
 use super::kinds::Kinds;
 use super::manifest::{Document, Manifest};
+use super::{name, reserved};
 use crate::project::snapshot::{Place, SourceError};
 use crate::project::tree::Tree;
 
@@ -60,7 +61,10 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
         Some(Value::Null) | None => None,
         Some(_) => Some(text("/metadata/namespace", "metadata.namespace")?),
     };
-    let mut key = ObjectKey { group: group.to_owned(), kind, namespace: stated, name };
+    let key = ObjectKey { group: group.to_owned(), kind, namespace: stated, name };
+    let mut ident = Ident { version: version.to_owned(), key };
+    check(&ident, &body).map_err(|message| SourceError::new(place.clone(), message))?;
+    let key = &mut ident.key;
     let known = kinds.get(&key.group_kind());
     match known {
         Some(known) if !known.namespaced => key.namespace = None,
@@ -84,9 +88,22 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
         }
         drop_server_fields(metadata);
     }
-    encode_string_data(&key, &place, &mut body)?;
+    encode_string_data(key, &place, &mut body)?;
     let project = tree.project_of(&place.path).clone();
-    Ok(Manifest { ident: Ident { version: version.to_owned(), key }, project, place, body })
+    Ok(Manifest { ident, project, place, body })
+}
+
+/// Says why no manifest may name this: no server accepts it, or it belongs to the books of a root.
+fn check(ident: &Ident, body: &Value) -> Result<(), String> {
+    name::check(ident).map_err(|error| error.to_string())?;
+    let key = &ident.key;
+    if key.is_crd() {
+        name::check_definition(body).map_err(|error| error.to_string())?;
+    }
+    match reserved::described(&key.group, &key.kind, &key.name, body) {
+        Some(what) => Err(format!("{key} is {what}, and no manifest may hold it: remove it from the tree")),
+        None => Ok(()),
+    }
 }
 
 fn missing(place: &Place, field: &str) -> SourceError {

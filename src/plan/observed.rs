@@ -70,6 +70,10 @@ impl Observed {
             let Ownership::Ours(project) = ownership(live, root) else { return None };
             let version = self.kinds.get(&key.group_kind())?.versions.first()?.clone();
             let ident = Ident { key: key.clone(), version };
+            // Nothing of ours has such a name, and the record could not be read with it.
+            if !ident.is_possible() {
+                return None;
+            }
             (live.uid().is_empty() || seen.insert(live.uid().to_owned())).then_some((project, ident))
         };
         first.into_iter().filter_map(ours).collect()

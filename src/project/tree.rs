@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::dns::{LABEL_ADVICE, is_label};
 use super::path::{ProjectPath, Segment};
 use super::snapshot::{Place, Snapshot, SourceError};
 
@@ -14,6 +15,9 @@ use super::snapshot::{Place, Snapshot, SourceError};
 pub const SETTINGS_FILE: &str = ".ktor.yaml";
 /// Where the state and the lock live unless the root says otherwise.
 pub const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
+
+/// A root's name is part of its field manager's, and a server takes no field manager of more than 128 characters.
+const LONGEST_ROOT: usize = 120;
 
 const DEFAULT_INCLUDES: [&str; 3] = ["*.yaml", "*.yml", "*.json"];
 
@@ -115,6 +119,12 @@ impl Tree {
             )]);
         };
         let root = root_name(root_path, root_settings).map_err(|error| vec![error])?;
+        for (path, settings) in parsed.values() {
+            errors.extend(wrong_namespaces(path, settings));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let settings = RootSettings {
             cleanup: match root_settings.cleanup {
                 Some(Spanned { value: true, .. }) => Cleanup::On,
@@ -281,12 +291,29 @@ fn message_of(error: &serde_saphyr::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
+/// Refuses namespaces that no server can have: they become parts of paths.
+fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
+    let set = [("namespace", &settings.namespace), ("stateNamespace", &settings.state_namespace)];
+    let set = set.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    set.filter(|(_, value)| !is_label(&value.value))
+        .map(|(key, value)| {
+            let message =
+                format!("`{key}` cannot be {:?}: {LABEL_ADVICE}", value.value.chars().take(80).collect::<String>());
+            SourceError::new(place_of(path, value), message)
+        })
+        .collect()
+}
+
 fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceError> {
     let Some(name) = &settings.project else {
         let message =
             "the root's .ktor.yaml has no `project: NAME`: name the root project, or name its directory with -p";
         return Err(SourceError::new(Place::whole(path), message));
     };
+    if name.value.len() > LONGEST_ROOT {
+        let message = format!("the root's name is longer than {LONGEST_ROOT} characters: shorten it");
+        return Err(SourceError::new(place_of(path, name), message));
+    }
     Ok(ProjectPath::root_of(&segment(path, name)?))
 }
 
@@ -401,6 +428,12 @@ mod tests {
         check(&[(".ktor.yaml", "project: demo\nclean: true\n")], &[".ktor.yaml:2:1: unknown field `clean`"]);
         check(&[(".ktor.yaml", "project: demo\ncleanup: 3\n")], &[".ktor.yaml:2:10: "]);
         check(&[(".ktor.yaml", "project: demo\nproject: demo\n")], &[".ktor.yaml:2:1: duplicate"]);
+        check(
+            &[(".ktor.yaml", "project: demo\nnamespace: a/b\nstateNamespace: ..\n")],
+            &[".ktor.yaml:2:12: `namespace` cannot be \"a/b\": write", ".ktor.yaml:3:17: `stateNamespace` cannot"],
+        );
+        let long = format!("project: {}\n", "r".repeat(121));
+        check(&[(".ktor.yaml", &long)], &[".ktor.yaml:1:10: the root's name is longer than 120 characters"]);
         check(&[(".ktor.yaml", "project: a.b\n")], &[".ktor.yaml:1:10: \"a.b\" is not a project name"]);
         check(
             &[(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\ncleanup: true\n")],

@@ -157,7 +157,7 @@ impl Store {
 
     /// Writes what the head is to refer to, then the head.
     async fn write(&mut self, lock: &HeldLock, payload: &Payload, ledger: &Ledger) -> Result<(), RunError> {
-        let (data, mut shards) = codec::encode_all(payload).map_err(RunError::State)?;
+        let (data, mut shards) = codec::encode_all(payload, &self.root).map_err(RunError::State)?;
         let mut notes = annotations(&self.root, &data, &self.run, ledger);
         let referred: BTreeSet<String> = shards.iter().map(|shard| shard.digest.clone()).collect();
         if !shards.is_empty() || self.has_shards() {

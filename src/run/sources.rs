@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::repository::Repository;
-use crate::object::ident::ObjectKey;
+use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
 use crate::object::resolve;
@@ -106,7 +106,9 @@ impl Sources {
     #[must_use]
     pub fn with_defined_kinds(&self, mut known: Kinds) -> Kinds {
         let is_definition = |document: &&Document| {
-            document.body.get("kind").and_then(serde_json::Value::as_str) == Some("CustomResourceDefinition")
+            let text = |field| document.body.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
+            split_api_version(text("apiVersion")).0 == "apiextensions.k8s.io"
+                && text("kind") == "CustomResourceDefinition"
         };
         known.add_definitions(self.documents.iter().filter(is_definition).map(|document| &document.body));
         known

@@ -86,6 +86,9 @@ pub enum StateError {
         "the state records {0:?}, which no server can have: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
     )]
     ImpossibleEntry(String),
+    /// An entry that is to be written could not be read again.
+    #[error("{0:?} cannot be recorded, as no server can have it: nothing was written")]
+    Unrecordable(String),
     /// Marked objects are live, yet there is no state.
     #[error(
         "there is no state for root {root}, yet {count} live objects carry its mark: restore the state, or rebuild it \
@@ -109,8 +112,14 @@ pub fn encode(payload: &Payload) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// More objects than any reader would accept.
-pub fn encode_all(payload: &Payload) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
+/// What no reader would accept: another root's projects, objects that no server can have, too many objects.
+pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
+    for entries in [&payload.resources, &payload.pending] {
+        check_entries(entries, root).map_err(|error| match error {
+            StateError::ImpossibleEntry(shown) => StateError::Unrecordable(shown),
+            other => other,
+        })?;
+    }
     let json = serde_json::to_vec(payload).unwrap_or_default();
     if json.len() as u64 <= LARGEST {
         let whole = gzip(&json);

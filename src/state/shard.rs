@@ -300,13 +300,13 @@ mod tests {
     #[test]
     fn o5_a_small_state_stays_whole_and_a_large_one_is_sharded() {
         let small = Payload { resources: entries(0..10), ..Payload::default() };
-        let (data, shards) = encode_all(&small).unwrap();
+        let (data, shards) = encode_all(&small, &root()).unwrap();
         assert!(shards.is_empty() && matches!(read(&data, &root()), Ok(Recorded::Whole(found)) if found == small));
         let medium = Payload { resources: entries(0..10_000), ..Payload::default() };
-        let (data, shards) = encode_all(&medium).unwrap();
+        let (data, shards) = encode_all(&medium, &root()).unwrap();
         assert!(shards.is_empty() && data.len() > 256 * 1024, "{} bytes", data.len());
         let large = Payload { resources: entries(0..25_000), ..Payload::default() };
-        let (data, shards) = encode_all(&large).unwrap();
+        let (data, shards) = encode_all(&large, &root()).unwrap();
         let Ok(Recorded::Sharded(head)) = read(&data, &root()) else { panic!("not sharded") };
         assert_eq!(joined(&head, &shards).unwrap(), large);
     }

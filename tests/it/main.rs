@@ -8,6 +8,7 @@ mod cluster;
 mod controlplane;
 mod forge;
 mod git;
+mod hostile;
 mod mutants;
 mod packaging;
 mod plan;
