@@ -49,7 +49,17 @@ pub struct Tried {
 impl Cluster {
     /// Lists the objects of one kind that carry the root's label, in every namespace, from the server's latest data.
     pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, None, Some(&root.selector()), WHOLE).await
+        self.list_owned_in(kind, None, root).await
+    }
+
+    /// Lists the objects of one kind that carry the root's label, in a namespace or everywhere.
+    pub(super) async fn list_owned_in(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        root: &Root,
+    ) -> Result<Vec<Live>, ReadError> {
+        self.list(kind, namespace, Some(&root.selector()), WHOLE).await
     }
 
     /// Lists the metadata of every object of one kind, in a namespace or everywhere.

@@ -20,13 +20,19 @@ pub enum Readiness {
 }
 
 /// Whether objects of this kind can be anything but ready at once.
-pub(super) fn is_waited_for(kind: &GroupKind) -> bool {
+pub fn is_waited_for(kind: &GroupKind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")
     ) || kind.group == "apiextensions.k8s.io"
         // Its objects may carry a `Ready` condition.
         || is_custom(&kind.group)
+}
+
+/// Whether an object is deleted by a controller as soon as it is done.
+pub fn removes_itself(live: &Live) -> bool {
+    let object = Object(&live.body);
+    object.text("/kind") == "Job" && object.number("/spec/ttlSecondsAfterFinished").is_some()
 }
 
 /// Judges a live object.

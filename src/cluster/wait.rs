@@ -1,199 +1,257 @@
-//! Waiting: until an applied object is ready, until a deleted one is gone.
+//! Looking at what a run waits for: applied objects until they are ready, deleted ones until they are gone.
+//!
+//! One look covers everything that is waited for, with few requests. Pauses and deadlines are the run's.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::time::{Instant, sleep};
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 
 use super::connect::Cluster;
 use super::observe::ReadError;
-use super::readiness::{Readiness, is_waited_for, readiness};
-use crate::object::ident::ObjectKey;
+use super::readiness::{Readiness, readiness};
+use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
+use crate::object::mark::Root;
 
-/// Why an object is not ready.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct NotReady {
-    /// What it waits for, or what failed. May hold a controller's words: untrusted.
-    pub reason: String,
+/// So many objects of one kind are read one by one; more of them are listed.
+const FEW: usize = 4;
+
+/// A list is worth its bytes where at least one in so many of its objects is waited for.
+const SHARE: usize = 10;
+
+/// An object that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its kind, in the version to read it in.
+    pub kind: Kind,
+    /// The object.
+    pub key: ObjectKey,
+    /// The end of the wait.
+    pub until: Until,
 }
 
-/// An object that is still there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("still there{}{}", held_by(.holders), .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
-pub struct StillThere {
-    /// The finalizers that hold it, and what a namespace or definition says that it waits for: untrusted words.
-    pub holders: Vec<String>,
-    /// What else is known about it.
-    pub reason: Option<String>,
+/// The end of a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The object is ready.
+    Ready,
+    /// The object is ready, or gone: it removes itself when it is done.
+    ReadyOrGone,
+    /// The object of this uid is gone. Another object of its name does not count.
+    Gone {
+        /// The uid.
+        uid: String,
+    },
+    /// The next look, whatever it shows.
+    NextLook,
+}
+
+/// How far a wait is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It is over.
+    Over,
+    /// It goes on, and what for. May hold a controller's words: untrusted.
+    Waiting(String),
+    /// Time does not heal it, and why. May hold a controller's words: untrusted.
+    Failed(String),
 }
 
 impl Cluster {
-    /// Waits until an object is ready, at most for `timeout`. A failure that time does not heal ends it at once.
-    pub async fn ready(&self, kind: &Kind, key: &ObjectKey, timeout: Duration) -> Result<(), NotReady> {
-        if !is_waited_for(&key.group_kind()) {
-            return Ok(());
+    /// Looks once at everything that is waited for.
+    ///
+    /// `owned` says how many objects the root has of a kind: that tells whether a list is cheaper than single reads.
+    pub async fn look_at_awaited(
+        &self,
+        awaited: &[&Awaited],
+        root: &Root,
+        owned: &BTreeMap<GroupKind, usize>,
+    ) -> Vec<Sight> {
+        let mut by_kind: BTreeMap<&GroupKind, Vec<usize>> = BTreeMap::new();
+        for (index, one) in awaited.iter().enumerate().filter(|(_, one)| one.until != Until::NextLook) {
+            by_kind.entry(&one.kind.group_kind).or_default().push(index);
         }
-        let mut polls = Polls::within(timeout);
-        loop {
-            let reason = match self.get(kind, key).await {
-                Ok(Some(live)) => match readiness(&live) {
-                    Readiness::Ready => return Ok(()),
-                    Readiness::Failed(reason) => return Err(NotReady { reason }),
-                    Readiness::Waiting(reason) => reason,
-                },
-                Ok(None) => return Err(NotReady { reason: "it does not exist any more".to_owned() }),
-                Err(error @ (ReadError::Forbidden(_) | ReadError::Gone)) => {
-                    return Err(NotReady { reason: error.to_string() });
+        let looks = join_all(by_kind.into_values().map(|indices| async move {
+            let of: Vec<&Awaited> = indices.iter().map(|index| awaited[*index]).collect();
+            let total = owned.get(&of[0].kind.group_kind).copied().unwrap_or_default();
+            indices.into_iter().zip(self.read_all(&of, root, total).await).collect::<Vec<_>>()
+        }));
+        let looks: Vec<(usize, Read)> = looks.await.into_iter().flatten().collect();
+        let gone_kinds = self.gone_kinds(awaited, &looks).await;
+        let mut sights = vec![Sight::Over; awaited.len()];
+        for (index, read) in looks {
+            sights[index] = sight(awaited[index], read, &gone_kinds);
+        }
+        sights
+    }
+
+    /// Reads objects of one kind. What a list does not show is read by itself: only that proves that it is gone.
+    async fn read_all(&self, awaited: &[&Awaited], root: &Root, total: usize) -> Vec<Read> {
+        let mut listed: BTreeMap<ObjectKey, Live> = BTreeMap::new();
+        if awaited.len() > FEW && awaited.len() * SHARE >= total {
+            let kind = &awaited[0].kind;
+            let mut namespaces = awaited.iter().map(|one| one.key.namespace.as_deref()).collect::<BTreeSet<_>>();
+            let namespace = namespaces.pop_first().flatten().filter(|_| namespaces.is_empty());
+            if let Ok(found) = self.list_owned_in(kind, namespace, root).await {
+                listed.extend(found.into_iter().map(|live| (kind.key_of(&live), live)));
+            }
+        }
+        let reads: Vec<_> = awaited.iter().map(|one| (*one, listed.remove(&one.key))).collect();
+        stream::iter(reads)
+            .map(|(one, listed)| async move {
+                match listed {
+                    Some(live) => Ok(Some(live)),
+                    None => self.get(&one.kind, &one.key).await,
                 }
-                Err(error) => error.to_string(),
-            };
-            if !polls.next().await {
-                return Err(NotReady { reason: format!("not ready after {} s: {reason}", timeout.as_secs()) });
-            }
-        }
-    }
-
-    /// Waits until the object of this uid is gone, at most for `timeout`. Another object of its name does not count.
-    pub async fn gone(&self, kind: &Kind, key: &ObjectKey, uid: &str, timeout: Duration) -> Result<(), StillThere> {
-        let mut polls = Polls::within(timeout);
-        loop {
-            let still = match self.get(kind, key).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(live)) if live.uid() != uid => return Ok(()),
-                Ok(Some(live)) => describe(&live),
-                // A path that is not served proves nothing by itself; a healthy discovery without the kind does.
-                Err(ReadError::Gone) if self.is_kind_gone(kind).await => return Ok(()),
-                Err(error) => StillThere { holders: Vec::new(), reason: Some(error.to_string()) },
-            };
-            if !polls.next().await {
-                return Err(still);
-            }
-        }
-    }
-
-    async fn is_kind_gone(&self, kind: &Kind) -> bool {
-        self.discover()
+            })
+            .buffered(self.settings().concurrency)
+            .collect()
             .await
-            .is_ok_and(|kinds| kinds.is_conclusive_for(&kind.group_kind.group) && kinds.get(&kind.group_kind).is_none())
-    }
-}
-
-/// Pauses that grow, until the time is up.
-struct Polls {
-    end: Instant,
-    pause: Duration,
-}
-
-impl Polls {
-    fn within(timeout: Duration) -> Self {
-        Self { end: Instant::now() + timeout, pause: Duration::from_millis(100) }
     }
 
-    /// Pauses before another look; false when there is no time for one.
-    async fn next(&mut self) -> bool {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return false;
+    /// The kinds that a healthy discovery does not know any more: a path that is not served proves nothing by itself.
+    async fn gone_kinds(&self, awaited: &[&Awaited], looks: &[(usize, Read)]) -> BTreeSet<GroupKind> {
+        let is_unserved = |(index, read): &&(usize, Read)| {
+            matches!((&awaited[*index].until, read), (Until::Gone { .. }, Err(ReadError::Gone)))
+        };
+        let unserved = looks.iter().filter(is_unserved).map(|(index, _)| awaited[*index].kind.group_kind.clone());
+        let mut unserved: BTreeSet<GroupKind> = unserved.collect();
+        if unserved.is_empty() {
+            return unserved;
         }
-        sleep(self.pause.min(left)).await;
-        self.pause = (self.pause * 3 / 2).min(Duration::from_secs(2));
-        true
+        match self.discover().await {
+            Ok(kinds) => unserved.retain(|kind| kinds.is_conclusive_for(&kind.group) && kinds.get(kind).is_none()),
+            Err(_) => unserved.clear(),
+        }
+        unserved
     }
 }
 
-fn describe(live: &Live) -> StillThere {
-    StillThere {
-        holders: live.holders().into_iter().map(str::to_owned).collect(),
-        reason: (!live.is_terminating()).then(|| "it is not being deleted".to_owned()),
+type Read = Result<Option<Live>, ReadError>;
+
+fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> Sight {
+    match (&awaited.until, read) {
+        (Until::NextLook, _) | (Until::Gone { .. } | Until::ReadyOrGone, Ok(None)) => Sight::Over,
+        (Until::Gone { uid }, Ok(Some(live))) if live.uid() != uid => Sight::Over,
+        (Until::Gone { .. }, Ok(Some(live))) => Sight::Waiting(still_there(&live)),
+        (Until::Gone { .. }, Err(ReadError::Gone)) if gone_kinds.contains(&awaited.kind.group_kind) => Sight::Over,
+        (Until::Gone { .. }, Err(error)) => Sight::Waiting(format!("still there: {error}")),
+        (Until::Ready | Until::ReadyOrGone, Ok(Some(live))) => match readiness(&live) {
+            Readiness::Ready => Sight::Over,
+            Readiness::Failed(reason) => Sight::Failed(reason),
+            Readiness::Waiting(reason) => Sight::Waiting(reason),
+        },
+        (Until::Ready, Ok(None)) => Sight::Failed("it does not exist any more".to_owned()),
+        (Until::Ready | Until::ReadyOrGone, Err(error @ (ReadError::Forbidden(_) | ReadError::Gone))) => {
+            Sight::Failed(error.to_string())
+        }
+        (Until::Ready | Until::ReadyOrGone, Err(error)) => Sight::Waiting(error.to_string()),
     }
 }
 
-fn held_by(holders: &[String]) -> String {
-    if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) }
+/// What holds an object: its finalizers, and what a namespace or definition says that it waits for. Untrusted words.
+fn still_there(live: &Live) -> String {
+    let holders = live.holders();
+    let held = if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) };
+    let unasked = if live.is_terminating() { "" } else { ": it is not being deleted" };
+    format!("still there{held}{unasked}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake::{Fake, Fault, root};
     use super::*;
-    use crate::object::ident::GroupKind;
     use crate::object::kinds::Kinds;
     use serde_json::{Value, json};
 
-    const PATH: &str = "/apis/apps/v1/namespaces/a/deployments/x";
-    const MINUTE: Duration = Duration::from_mins(1);
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/a/deployments";
 
-    fn kind() -> Kind {
-        Kinds::builtin().get(&GroupKind::new("apps", "Deployment")).unwrap().clone()
+    fn awaited(name: &str, until: Until) -> Awaited {
+        let kind = Kinds::builtin().get(&GroupKind::new("apps", "Deployment")).unwrap().clone();
+        let key = ObjectKey {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("a".into()),
+            name: name.into(),
+        };
+        Awaited { kind, key, until }
     }
 
-    fn key() -> ObjectKey {
-        ObjectKey { group: "apps".into(), kind: "Deployment".into(), namespace: Some("a".into()), name: "x".into() }
+    fn gone() -> Until {
+        Until::Gone { uid: "u".into() }
     }
 
-    fn body(available: u64) -> Value {
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"uid": "u", "generation": 1},
+    fn body(name: &str, available: u64) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"uid": "u", "generation": 1, "name": name, "namespace": "a"},
             "status": {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": available}})
     }
 
-    /// Sets the object after a while.
-    fn later(fake: &Fake, seconds: u64, object: Option<Value>) {
-        let fake = fake.clone();
-        tokio::spawn(async move {
-            sleep(Duration::from_secs(seconds)).await;
-            fake.set(PATH, object);
-        });
+    async fn look(fake: &Fake, awaited: &[Awaited]) -> Vec<Sight> {
+        let awaited: Vec<&Awaited> = awaited.iter().collect();
+        fake.cluster().look_at_awaited(&awaited, &root(), &BTreeMap::new()).await
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a8_waits_until_ready_and_says_what_for_when_it_gives_up() {
+    async fn a8_a_look_tells_what_is_waited_for() {
         let fake = Fake::new();
-        fake.set(PATH, Some(body(0)));
-        later(&fake, 30, Some(body(1)));
-        let cluster = fake.cluster();
-        let early = cluster.ready(&kind(), &key(), Duration::from_secs(10)).await;
-        assert_eq!(early.unwrap_err().reason, "not ready after 10 s: 0 of 1 replicas are available");
-        let started = Instant::now();
-        cluster.ready(&kind(), &key(), MINUTE).await.unwrap();
-        assert!(started.elapsed() <= Duration::from_secs(22), "{:?}", started.elapsed());
-        // Polls get rarer.
-        assert!(fake.journal().len() < 40, "{}", fake.journal().len());
-        fake.set(PATH, None);
-        assert!(cluster.ready(&kind(), &key(), MINUTE).await.is_err());
+        fake.set(&format!("{DEPLOYMENTS}/x"), Some(body("x", 0)));
+        let waiting = Sight::Waiting("0 of 1 replicas are available".into());
+        assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [waiting]);
+        fake.set(&format!("{DEPLOYMENTS}/x"), Some(body("x", 1)));
+        assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [Sight::Over]);
+        let awaited = [awaited("y", Until::Ready), awaited("y", Until::ReadyOrGone), awaited("y", Until::NextLook)];
+        let lost = Sight::Failed("it does not exist any more".into());
+        assert_eq!(look(&fake, &awaited).await, [lost, Sight::Over, Sight::Over]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn c4_waits_until_gone_and_names_what_holds_it() {
+    async fn c4_a_look_names_what_holds_an_object() {
         let fake = Fake::new();
-        let cluster = fake.cluster();
-        let mut held = body(1);
+        let mut held = body("x", 1);
         held["metadata"]["deletionTimestamp"] = json!("2031-05-06T07:08:09Z");
         held["metadata"]["finalizers"] = json!(["a.dev/hold"]);
-        fake.set(PATH, Some(held));
-        let still = cluster.gone(&kind(), &key(), "u", MINUTE).await.unwrap_err();
-        assert_eq!(still.to_string(), "still there, held by a.dev/hold");
+        fake.set(&format!("{DEPLOYMENTS}/x"), Some(held));
+        let still = Sight::Waiting("still there, held by a.dev/hold".into());
+        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [still]);
         // Someone made a new one: ours is gone.
-        assert_eq!(cluster.gone(&kind(), &key(), "another", MINUTE).await, Ok(()));
-        later(&fake, 5, None);
-        assert_eq!(cluster.gone(&kind(), &key(), "u", MINUTE).await, Ok(()));
+        assert_eq!(look(&fake, &[awaited("x", Until::Gone { uid: "another".into() })]).await, [Sight::Over]);
+        fake.set(&format!("{DEPLOYMENTS}/x"), None);
+        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [Sight::Over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn c3_a_path_that_is_not_served_is_gone_only_when_discovery_agrees() {
         let fake = Fake::new();
-        let cluster = fake.cluster();
-        let unserved = || super::super::fake::Fault::Answer(404, json!("404 page not found"));
-        for _ in 0..9 {
-            fake.fail(http::Method::GET, "/deployments/x", unserved());
-        }
+        let unserved = || Fault::Answer(404, json!("404 page not found"));
+        fake.fail(http::Method::GET, "/deployments/x", unserved());
         // Discovery fails as well.
-        assert!(cluster.gone(&kind(), &key(), "u", Duration::from_millis(300)).await.is_err());
+        assert!(matches!(look(&fake, &[awaited("x", gone())]).await[..], [Sight::Waiting(_)]));
         let list = json!({"kind": "APIGroupDiscoveryList", "items": []});
         fake.set("/api", Some(list.clone()));
         fake.set("/apis", Some(list));
         fake.fail(http::Method::GET, "/deployments/x", unserved());
-        assert_eq!(cluster.gone(&kind(), &key(), "u", MINUTE).await, Ok(()));
+        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [Sight::Over]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r14_many_are_listed_and_what_the_list_lacks_is_read() {
+        let fake = Fake::new();
+        let all: Vec<Awaited> = (0..100).map(|number| awaited(&format!("d{number}"), gone())).collect();
+        let items: Vec<Value> = (0..98).map(|number| body(&format!("d{number}"), 1)).collect();
+        fake.set(DEPLOYMENTS, Some(json!({"metadata": {}, "items": items})));
+        // The list is no proof: this one is there and lost its label.
+        fake.set(&format!("{DEPLOYMENTS}/d98"), Some(body("d98", 1)));
+        let sights = look(&fake, &all).await;
+        let over: Vec<usize> = (0..100).filter(|index| sights[*index] == Sight::Over).collect();
+        assert_eq!(over, [99]);
+        assert_eq!(fake.journal().len(), 3, "{:#?}", fake.journal());
+        // Five of a thousand are read one by one.
+        let few: Vec<&Awaited> = all.iter().take(5).collect();
+        let owned = BTreeMap::from([(GroupKind::new("apps", "Deployment"), 1_000)]);
+        fake.cluster().look_at_awaited(&few, &root(), &owned).await;
+        assert_eq!(fake.journal().len(), 8, "{:#?}", fake.journal());
     }
 }

@@ -5,30 +5,23 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
 
-use crate::cluster::apply::{Applied, ObjectError};
-use crate::cluster::readiness::{Readiness, readiness};
+use crate::cluster::readiness::{Readiness, is_waited_for, readiness, removes_itself};
+use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::{GroupKind, ObjectKey};
-use crate::object::kinds::{Kind, defined_kind};
+use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
-use crate::object::mark::{managed_fields, ownership, stamp};
 use crate::object::order::Wave;
-use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
-use crate::plan::migration::Heir;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
-use crate::plan::retired::restated;
-use crate::run::decide::RunRequest;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
-use crate::run::remove::{Removed, remove};
-use crate::run::vanish::{Vanished, vanished};
-
-/// How often a migration is decided anew because the object changed under it.
-const ATTEMPTS: usize = 5;
+use crate::run::waits::{End, Waits};
+use crate::run::write::{Place, WriteError, Written, Wrote, write};
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///
-/// Independent objects finish although one fails; what needs a failed one is skipped.
+/// A wave is sent as a whole and then waited for as a whole. Independent objects finish although one fails; what needs
+/// a failed one is skipped.
 ///
 /// # Errors
 ///
@@ -36,24 +29,15 @@ const ATTEMPTS: usize = 5;
 pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     let mut outcomes: Vec<ObjectOutcome> = Vec::new();
     for wave in Wave::ALL {
-        let changes = work.plan.changes.iter().filter(|change| Wave::of(&change.ident.key) == wave);
+        let changes = work.plan.changes.iter().filter(|change| Wave::of(&change.ident.key) == wave).collect();
         let failed = Failed::of(&outcomes, work);
-        let answers: Vec<Answer> = stream::iter(changes)
-            .map(|change| one(work, &failed, change))
-            .buffer_unordered(work.cluster.settings().concurrency)
-            .collect()
-            .await;
-        let lost = answers.iter().any(|answer| matches!(answer, Answer::LockLost));
-        let stopped = answers.iter().any(|answer| matches!(answer, Answer::NotStarted));
-        outcomes.extend(answers.into_iter().filter_map(|answer| match answer {
-            Answer::Done(outcome) => Some(outcome),
-            Answer::LockLost | Answer::NotStarted => None,
-        }));
-        if lost {
+        let (found, stop) = carry_out(work, &failed, changes).await;
+        outcomes.extend(found);
+        if stop == Some(Stop::LockLost) {
             let progress = (work.plan.clone(), Outcome { applied: outcomes, cleaned: Vec::new() });
             return Err(RunError::LockLost(Some(Box::new(progress))));
         }
-        if stopped || work.interrupt.is_requested() {
+        if stop.is_some() || work.interrupt.is_requested() {
             let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
             return Err(RunError::Interrupted(Box::new(work.plan.clone()), outcome));
         }
@@ -67,10 +51,111 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
 }
 
-enum Answer {
-    Done(ObjectOutcome),
-    NotStarted,
+/// Why no further object may be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// A signal came.
+    Interrupted,
+    /// The lock is lost.
     LockLost,
+}
+
+/// What is to be sent for one object, the first time or again.
+struct Sending<'a> {
+    change: &'a Change,
+    place: Place,
+}
+
+/// What one sending came to.
+enum Sent<'a> {
+    Done(ObjectOutcome),
+    Waits(Box<(Awaited, Then<'a>)>),
+    Stopped(Stop),
+}
+
+/// What follows when a wait ends well.
+enum Then<'a> {
+    /// The object is done, and this is what happened to it.
+    Done(ObjectOutcome),
+    /// It is sent again, for its place is free now.
+    Send(Sending<'a>),
+}
+
+/// Sends a wave, then waits for it. Waiting holds no request's place: what others of the wave wait for is on its way.
+async fn carry_out(work: Work<'_>, failed: &Failed, changes: Vec<&Change>) -> (Vec<ObjectOutcome>, Option<Stop>) {
+    let mut sending: Vec<Sending<'_>> =
+        changes.into_iter().map(|change| Sending { change, place: Place::AsPlanned }).collect();
+    let mut outcomes = Vec::new();
+    let mut waits = Waits::new(work);
+    let mut stop = None;
+    loop {
+        let sent: Vec<Sent<'_>> = stream::iter(sending)
+            .map(|sending| send(work, failed, sending))
+            .buffer_unordered(work.cluster.settings().concurrency)
+            .collect()
+            .await;
+        for sent in sent {
+            match sent {
+                Sent::Done(outcome) => outcomes.push(outcome),
+                Sent::Waits(waiting) => waits.add(waiting.0, waiting.1),
+                Sent::Stopped(why) => stop = stop.max(Some(why)),
+            }
+        }
+        if stop.is_some() || waits.is_empty() {
+            break;
+        }
+        let Ok(ended) = waits.next().await else {
+            stop = Some(Stop::Interrupted);
+            break;
+        };
+        sending = Vec::new();
+        for (then, end) in ended {
+            match (then, end) {
+                (Then::Done(outcome), End::Over) => outcomes.push(outcome),
+                (Then::Done(outcome), end) => outcomes.push(not_ready(work, outcome, end)),
+                (Then::Send(again), End::Over) => sending.push(again),
+                (Then::Send(again), end) => outcomes.push(held(work, again.change, end)),
+            }
+        }
+    }
+    outcomes.extend(waits.into_rest().filter_map(|then| match then {
+        Then::Done(ObjectOutcome { verdict: Verdict::Unchanged, .. }) | Then::Send(_) => None,
+        Then::Done(outcome) => Some(outcome),
+    }));
+    (outcomes, stop)
+}
+
+/// An object that was sent and is not ready.
+fn not_ready(work: Work<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
+    let why = match end {
+        End::Over => return outcome,
+        End::Failed(reason) => reason,
+        End::TimedOut(reason) => {
+            format!("not ready after {} s: {reason}", work.cluster.settings().readiness_timeout.as_secs())
+        }
+    };
+    let message = redacted(work, &outcome.key, &format!("it did not become ready: {why}"));
+    ObjectOutcome { verdict: Verdict::Failed, message: Some(message), ..outcome }
+}
+
+/// An object that cannot be sent, as something that is being deleted keeps its place.
+fn held(work: Work<'_>, change: &Change, end: End) -> ObjectOutcome {
+    let why = match end {
+        End::Over => String::new(),
+        End::Failed(reason) | End::TimedOut(reason) => reason,
+    };
+    let why = match change.action {
+        Action::Replace => format!("it cannot be replaced: it is being deleted and {why}"),
+        _ => format!("it is being deleted and {why}: run again when it is gone"),
+    };
+    outcome(work, change, Verdict::Failed, Some(&why))
+}
+
+/// What became of one object; the message without any of its secrets.
+pub fn outcome(work: Work<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
+    let key = change.ident.key.clone();
+    let message = message.map(|message| redacted(work, &key, message));
+    ObjectOutcome { key, project: change.project.clone(), verdict, message }
 }
 
 /// Namespaces and kinds that later objects need and that failed.
@@ -105,223 +190,57 @@ impl Failed {
     }
 }
 
-async fn one(work: Work<'_>, failed: &Failed, change: &Change) -> Answer {
+async fn send<'a>(work: Work<'_>, failed: &Failed, sending: Sending<'a>) -> Sent<'a> {
+    let Sending { change, place } = sending;
     let key = &change.ident.key;
-    let done = |verdict, message: Option<String>| {
-        let message = message.map(|message| redacted(work, key, &message));
-        Answer::Done(ObjectOutcome { key: key.clone(), project: change.project.clone(), verdict, message })
-    };
+    let done = |verdict, message: Option<&str>| Sent::Done(outcome(work, change, verdict, message));
     if work.interrupt.is_requested() {
-        return Answer::NotStarted;
+        return Sent::Stopped(Stop::Interrupted);
     }
     if let Some(why) = failed.needed_by(key) {
-        return done(Verdict::Skipped, Some(why));
+        return done(Verdict::Skipped, Some(&why));
     }
     match change.action {
-        Action::Blocked => return done(Verdict::Failed, Some(change.reason.to_string())),
+        Action::Blocked => return done(Verdict::Failed, Some(&change.reason.to_string())),
         Action::Unchanged => {
-            let waiting = work.observed.live(key).filter(|live| !matches!(readiness(live), Readiness::Ready));
-            return match waiting {
-                Some(_) => match ready(work, key).await {
-                    Ok(()) => done(Verdict::Unchanged, None),
-                    Err(Some(why)) => done(Verdict::Failed, Some(why)),
-                    Err(None) => Answer::NotStarted,
-                },
-                None => done(Verdict::Unchanged, None),
-            };
+            let outcome = outcome(work, change, Verdict::Unchanged, None);
+            return until_ready(work, work.observed.live(key), outcome);
         }
         _ => {}
     }
-    match write(work, change).await {
-        Ok(written) => match ready(work, key).await {
-            Ok(()) => done(written.verdict, written.message),
-            Err(Some(why)) => done(Verdict::Failed, Some(why)),
-            Err(None) => Answer::NotStarted,
-        },
-        Err(WriteError::LockLost) => Answer::LockLost,
-        Err(WriteError::Stopped) => Answer::NotStarted,
-        Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(why)),
+    match write(work, change, place).await {
+        Ok(Wrote::Written(Written { verdict, message, live })) => {
+            until_ready(work, Some(&live), outcome(work, change, verdict, message.as_deref()))
+        }
+        Ok(Wrote::Occupied { kind, uid, then }) => {
+            let awaited = Awaited { kind, key: key.clone(), until: Until::Gone { uid } };
+            Sent::Waits(Box::new((awaited, Then::Send(Sending { change, place: then }))))
+        }
+        Err(WriteError::LockLost) => Sent::Stopped(Stop::LockLost),
+        Err(WriteError::Stopped) => Sent::Stopped(Stop::Interrupted),
+        Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(&why)),
     }
 }
 
-struct Written {
-    verdict: Verdict,
-    message: Option<String>,
-}
-
-enum WriteError {
-    LockLost,
-    Stopped,
-    Failed(String),
-}
-
-async fn write(work: Work<'_>, change: &Change) -> Result<Written, WriteError> {
-    let key = &change.ident.key;
-    let failed = |why: &str| WriteError::Failed(why.to_owned());
-    let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
-    let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
-    let kind = &redefined(work, kind);
-    let mut body = manifest.body.clone();
-    stamp(&mut body, &manifest.project, &work.request.root);
-    let migrated = match change.action {
-        Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
-        _ => Migrated::NotDue,
+/// What is left to do for an object that is as desired: to wait, where it is not ready yet.
+fn until_ready<'a>(work: Work<'_>, live: Option<&Live>, outcome: ObjectOutcome) -> Sent<'a> {
+    let key = &outcome.key;
+    let Some(live) = live.filter(|live| is_waited_for(&key.group_kind()) && !is_known_ready(&outcome, live)) else {
+        return Sent::Done(outcome);
     };
-    let is_pinned = migrated == Migrated::Done || matches!(change.action, Action::Update | Action::Move);
-    if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
-        body["metadata"]["uid"] = uid.into();
-    }
-    if change.action == Action::Replace {
-        removed(work, change).await?;
-    }
-    if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
-        vacated(work, kind, key, live.uid()).await?;
-    }
-    let written = kind.at_version(&manifest.ident.version);
-    let mut applied = apply(work, &written, &body).await?;
-    if applied.live.is_terminating() {
-        // Applied, and about to vanish all the same: what counts is the one that comes after it.
-        vacated(work, kind, key, applied.live.uid()).await?;
-        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("uid");
-        }
-        applied = apply(work, &written, &body).await?;
-    }
-    if applied.live.is_terminating() {
-        return Err(failed("it is being deleted: run again when it is gone"));
-    }
-    Ok(match (applied.created, change.action) {
-        (true, Action::Replace) => Written { verdict: Verdict::Replaced, message: None },
-        (true, _) => Written { verdict: Verdict::Created, message: None },
-        (false, Action::Create | Action::Replace) => {
-            let message = Some("it appeared after the plan was made, and was adopted".to_owned());
-            Written { verdict: Verdict::Configured, message }
-        }
-        (false, _) => Written { verdict: Verdict::Configured, message: None },
-    })
+    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else { return Sent::Done(outcome) };
+    let until = if removes_itself(live) { Until::ReadyOrGone } else { Until::Ready };
+    let awaited = Awaited { kind: kind.clone(), key: key.clone(), until };
+    Sent::Waits(Box::new((awaited, Then::Done(outcome))))
 }
 
-/// The kind without the versions that the tree's own definition of it takes away.
-fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
-    let definition = ObjectKey {
-        group: "apiextensions.k8s.io".to_owned(),
-        kind: "CustomResourceDefinition".to_owned(),
-        namespace: None,
-        name: format!("{}.{}", kind.plural, kind.group_kind.group),
-    };
-    let mut kind = kind.clone();
-    if let Some(defined) = work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body))
-        && kind.versions.iter().any(|version| defined.versions.contains(version))
-    {
-        kind.versions.retain(|version| defined.versions.contains(version));
-    }
-    kind
-}
-
-async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
-    work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
-        ObjectError::LockLost => WriteError::LockLost,
-        ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
-    })
-}
-
-/// Deletes what cannot be changed in place. A run that dies before it is created anew has recorded it: the next creates it.
-async fn removed(work: Work<'_>, change: &Change) -> Result<(), WriteError> {
-    match remove(work, change).await {
-        Removed::Gone => Ok(()),
-        Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
-        Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
-        Removed::NotStarted => Err(WriteError::Stopped),
-        Removed::LockLost => Err(WriteError::LockLost),
-    }
-}
-
-/// Waits until an object that is being deleted has made place for the desired one.
-async fn vacated(work: Work<'_>, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WriteError> {
-    match vanished(work, kind, key, uid).await {
-        Vanished::Gone => Ok(()),
-        Vanished::Held(why) => Err(WriteError::Failed(format!("{why}: run again when it is gone"))),
-        Vanished::Stopped => Err(WriteError::Stopped),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Migrated {
-    NotDue,
-    Done,
-}
-
-/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
-///
-/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
-async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
-    let key = &change.ident.key;
-    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
-    let RunRequest { root, policy, .. } = work.request;
-    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
-    let extent = work.observed.extent(key);
-    let mut live = planned.clone();
-    for _ in 0..ATTEMPTS {
-        let restated = restated(&live, kind, &change.ident.api_version());
-        let fields = match (heir.managed_fields(restated.as_ref().unwrap_or(&live), extent), &restated) {
-            (Some(fields), _) => fields,
-            (None, Some(restated)) => managed_fields(restated).cloned().collect(),
-            (None, None) => return Ok(Migrated::NotDue),
-        };
-        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
-            Ok(_) => return Ok(Migrated::Done),
-            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
-            // Another version of it, or our own lost attempt: look again, and never send the same again.
-            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Invalid(_))) => {
-                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
-                    inherited @ Some(_) => inherited == heir.inherited(planned, extent),
-                    None => true,
-                })
-                .await?;
-            }
-            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
-        }
-    }
-    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
-}
-
-/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
-async fn reread(
-    work: Work<'_>,
-    kind: &Kind,
-    key: &ObjectKey,
-    planned: &Live,
-    is_expected: impl Fn(&Live) -> bool,
-) -> Result<Live, WriteError> {
-    let root = &work.request.root;
-    match work.cluster.get(kind, key).await {
-        Ok(Some(now))
-            if now.uid() == planned.uid()
-                && std::mem::discriminant(&ownership(&now, root))
-                    == std::mem::discriminant(&ownership(planned, root))
-                && is_expected(&now) =>
-        {
-            Ok(now)
-        }
-        Ok(_) => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
-        Err(error) => Err(WriteError::Failed(error.to_string())),
-    }
-}
-
-/// Waits until an object is ready; an error without a reason means that the run was interrupted.
-async fn ready(work: Work<'_>, key: &ObjectKey) -> Result<(), Option<String>> {
-    let Some(kind) = work.observed.kinds.get(&key.group_kind()) else { return Ok(()) };
-    let mut interrupt = work.interrupt.clone();
-    tokio::select! {
-        ready = work.cluster.ready(kind, key, work.cluster.settings().readiness_timeout) => {
-            ready.map_err(|waiting| Some(format!("it did not become ready: {}", waiting.reason)))
-        }
-        () = interrupt.requested() => Err(None),
-    }
+/// Whether an object needs no further look. The answer to a change may come before its controller has seen the change.
+fn is_known_ready(outcome: &ObjectOutcome, live: &Live) -> bool {
+    outcome.verdict == Verdict::Unchanged && readiness(live) == Readiness::Ready
 }
 
 /// A message about an object without any of its secrets.
-pub fn redacted(work: Work<'_>, key: &ObjectKey, message: &str) -> String {
+fn redacted(work: Work<'_>, key: &ObjectKey, message: &str) -> String {
     let live = work.observed.live(key).map(|live| &live.body);
     let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();
     work.request.redactor.message(&bodies, message)

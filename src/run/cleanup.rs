@@ -1,22 +1,31 @@
 //! The second half of carrying out a plan: what is no longer desired is deleted, and waited for until it is gone.
 
+use std::collections::BTreeMap;
+
 use futures::stream::{self, StreamExt};
 
+use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kinds;
+use crate::object::live::Live;
 use crate::object::order::CleanupStep;
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
+use crate::plan::content::Content;
 use crate::plan::observed::Look;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::policy::Gate;
-use crate::run::apply::redacted;
-use crate::run::content::look_into;
+use crate::run::apply::{Stop, outcome};
+use crate::run::content::look_into_all;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
 use crate::run::remove::{Removed, remove};
+use crate::run::waits::{End, Waits};
 use crate::state::transition::{Ledger, Settlement};
+
+/// So many namespaces and definitions are looked into together, right before they are deleted.
+const HOLDERS: usize = 50;
 
 /// What cleanup did.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +55,16 @@ impl Cleaned {
         }
     }
 
+    fn is_gone(&mut self, change: &Change) {
+        self.gone.push(change.ident.key.clone());
+        let (key, project) = (change.ident.key.clone(), change.project.clone());
+        self.outcomes.push(ObjectOutcome { key, project, verdict: Verdict::Deleted, message: None });
+    }
+
+    fn note(&mut self, work: Work<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
+        self.outcomes.push(outcome(work, change, verdict, message));
+    }
+
     /// The ledger that may be written: none where something failed or may still happen.
     pub fn ledger(&self, ledger: Ledger, settlement: &Settlement) -> Ledger {
         let failed = self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed);
@@ -61,6 +80,8 @@ enum Answer {
 /// Deletes the plan's cleanup set, step by step. What fails or is refused stays recorded, and blocks nothing but its
 /// own namespace and the definition of its kind.
 ///
+/// A step is sent as a whole and then waited for as a whole.
+///
 /// # Errors
 ///
 /// An interrupt or a lost lock; phase two must not happen then.
@@ -69,14 +90,33 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
     let mut cleaned = Cleaned { outcomes: refused(work.plan), ..Cleaned::default() };
     for step in CleanupStep::ALL {
-        let deletions = work.plan.deletions().filter(|change| step_of(&change.ident.key) == step);
-        let answers: Vec<(&Change, Answer)> = stream::iter(deletions)
+        let deletions = work.plan.deletions().filter(|change| step_of(&change.ident.key) == step).collect();
+        let stop = carry_out(work, &mut cleaned, deletions).await;
+        let progress = || Outcome { applied: applied.to_vec(), cleaned: cleaned.outcomes.clone() };
+        if stop == Some(Stop::LockLost) {
+            return Err(RunError::LockLost(Some(Box::new((work.plan.clone(), progress())))));
+        }
+        if stop.is_some() || work.interrupt.is_requested() {
+            return Err(RunError::Interrupted(Box::new(work.plan.clone()), progress()));
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Sends the deletions of a step, then waits until all of it is gone.
+async fn carry_out(work: Work<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change>) -> Option<Stop> {
+    let mut answers = Vec::new();
+    let is_holding = deletions.iter().any(|change| is_holder(&change.ident.key));
+    for some in deletions.chunks(if is_holding { HOLDERS } else { deletions.len().max(1) }) {
+        let Some(contents) = look_into_these(work, some).await else { return Some(Stop::Interrupted) };
+        let (contents, earlier) = (&contents, &cleaned.outcomes);
+        let some: Vec<(&Change, Answer)> = stream::iter(some.iter().copied())
             .map(|change| {
-                let left = held(work, &cleaned.outcomes, &change.ident.key).cloned();
+                let left = held(work, earlier, &change.ident.key).cloned();
                 async move {
                     let answer = match left {
                         Some(left) => Answer::Waits(format!("it still holds {left}: it waits for that one")),
-                        None => Answer::Tried(one(work, change).await),
+                        None => Answer::Tried(one(work, change, contents).await),
                     };
                     (change, answer)
                 }
@@ -84,61 +124,68 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
             .buffer_unordered(work.cluster.settings().concurrency)
             .collect()
             .await;
-        let (mut lost, mut stopped) = (false, false);
-        for (change, answer) in answers {
-            let key = &change.ident.key;
-            let (verdict, message) = match answer {
-                Answer::Tried(Removed::Gone) => {
-                    cleaned.gone.push(key.clone());
-                    (Verdict::Deleted, None)
-                }
-                Answer::Tried(Removed::Released) => {
-                    cleaned.released.push(key.clone());
-                    (Verdict::Unchanged, Some("it belongs to someone else now and was let go".to_owned()))
-                }
-                Answer::Tried(Removed::Failed(why)) => (Verdict::Failed, Some(redacted(work, key, &why))),
-                Answer::Waits(why) => (Verdict::Skipped, Some(why)),
-                Answer::Tried(Removed::NotStarted) => {
-                    stopped = true;
-                    continue;
-                }
-                Answer::Tried(Removed::LockLost) => {
-                    lost = true;
-                    continue;
-                }
-            };
-            let project = change.project.clone();
-            cleaned.outcomes.push(ObjectOutcome { key: key.clone(), project, verdict, message });
-        }
-        let progress = || Outcome { applied: applied.to_vec(), cleaned: cleaned.outcomes.clone() };
-        if lost {
-            return Err(RunError::LockLost(Some(Box::new((work.plan.clone(), progress())))));
-        }
-        if stopped || work.interrupt.is_requested() {
-            return Err(RunError::Interrupted(Box::new(work.plan.clone()), progress()));
+        answers.extend(some);
+    }
+    let mut waits = Waits::new(work);
+    let mut stop = None;
+    for (change, answer) in answers {
+        match answer {
+            Answer::Tried(Removed::Gone) => cleaned.is_gone(change),
+            Answer::Tried(Removed::Leaving { kind, uid }) => {
+                let awaited = Awaited { kind, key: change.ident.key.clone(), until: Until::Gone { uid } };
+                waits.add(awaited, change);
+            }
+            Answer::Tried(Removed::Released) => {
+                cleaned.released.push(change.ident.key.clone());
+                let why = "it belongs to someone else now and was let go";
+                cleaned.note(work, change, Verdict::Unchanged, Some(why));
+            }
+            Answer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
+            Answer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
+            Answer::Tried(Removed::NotStarted) => stop = stop.max(Some(Stop::Interrupted)),
+            Answer::Tried(Removed::LockLost) => stop = stop.max(Some(Stop::LockLost)),
         }
     }
-    Ok(cleaned)
+    // What cannot be started any more keeps the run from ending well: nothing is waited for either.
+    while stop.is_none() && !waits.is_empty() {
+        let Ok(ended) = waits.next().await else { return Some(Stop::Interrupted) };
+        for (change, end) in ended {
+            match end {
+                End::Over => cleaned.is_gone(change),
+                End::Failed(why) | End::TimedOut(why) => {
+                    let why = format!("it is being deleted and {why}");
+                    cleaned.note(work, change, Verdict::Failed, Some(&why));
+                }
+            }
+        }
+    }
+    stop
 }
 
-/// Deletes one object, unless what others have would go with it: that may have come since the plan was made.
-async fn one(work: Work<'_>, change: &Change) -> Removed {
-    let key = &change.ident.key;
-    if is_holder(key)
-        && work.request.policy.allow_foreign_deletion == Gate::Closed
-        && let Some(live) = work.observed.live(key).filter(|live| !live.is_terminating())
-    {
-        let mut interrupt = work.interrupt.clone();
-        let content = tokio::select! {
-            content = look_into(work.cluster, &work.observed.kinds, key, live) => content,
-            () = interrupt.requested() => return Removed::NotStarted,
-        };
-        let deleted: Vec<&Change> = work.plan.deletions().collect();
-        if let Some(told) = content.told(key, &deleted) {
-            return Removed::Failed(format!("it stays, because by now {told}"));
-        }
+/// Looks once more into the holders that are about to be deleted: content may have come since the plan was made.
+/// Nothing where a signal came first.
+async fn look_into_these(work: Work<'_>, deletions: &[&Change]) -> Option<BTreeMap<ObjectKey, Content>> {
+    if work.request.policy.allow_foreign_deletion != Gate::Closed {
+        return Some(BTreeMap::new());
     }
-    remove(work, change).await
+    let holders = deletions.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
+    let live = |key| work.observed.live(key).filter(|live| !live.is_terminating());
+    let holders: Vec<(&ObjectKey, &Live)> = holders.filter_map(|key| Some((key, live(key)?))).collect();
+    let mut interrupt = work.interrupt.clone();
+    tokio::select! {
+        contents = look_into_all(work.cluster, &work.observed.kinds, &holders) => Some(contents),
+        () = interrupt.requested() => None,
+    }
+}
+
+/// Deletes one object, unless what others have would go with it.
+async fn one(work: Work<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Content>) -> Removed {
+    let key = &change.ident.key;
+    let deleted = || work.plan.deletions().collect::<Vec<_>>();
+    match contents.get(key).and_then(|content| content.told(key, &deleted())) {
+        Some(told) => Removed::Failed(format!("it stays, because by now {told}")),
+        None => remove(work, change).await,
+    }
 }
 
 /// What the plan says cannot be deleted: nothing is tried, and the run does not succeed.

@@ -1,5 +1,7 @@
 //! Looking into namespaces and definitions before they are deleted: what they hold goes with them.
 
+use std::collections::BTreeMap;
+
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
@@ -9,6 +11,76 @@ use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
 use crate::plan::content::{Content, counts};
+
+/// So many namespaces are looked into one by one; for more of them, each kind is listed once everywhere.
+const FEW: usize = 8;
+
+/// Looks into holders, as [`look_into`] does into one.
+pub async fn look_into_all(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    holders: &[(&ObjectKey, &Live)],
+) -> BTreeMap<ObjectKey, Content> {
+    let namespaces: BTreeMap<&str, &ObjectKey> =
+        holders.iter().filter(|(key, _)| key.is_namespace()).map(|(key, _)| (key.name.as_str(), *key)).collect();
+    let together = if namespaces.len() > FEW { namespaces } else { BTreeMap::new() };
+    let mut contents = look_into_together(cluster, kinds, &together).await;
+    for (key, live) in holders {
+        if !contents.contains_key(*key) {
+            contents.insert((*key).clone(), look_into(cluster, kinds, key, live).await);
+        }
+    }
+    contents
+}
+
+async fn look_into_together(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    namespaces: &BTreeMap<&str, &ObjectKey>,
+) -> BTreeMap<ObjectKey, Content> {
+    let mut contents: BTreeMap<ObjectKey, Content> =
+        namespaces.values().map(|key| ((*key).clone(), Content::default())).collect();
+    if namespaces.is_empty() {
+        return contents;
+    }
+    let held = kinds.iter().filter(|kind| kind.namespaced && kind.manageable && counts(&kind.group_kind));
+    let answers: Vec<_> = stream::iter(held)
+        .map(|kind| async move { (kind, cluster.list_metadata(kind, None).await) })
+        .buffer_unordered(cluster.settings().concurrency)
+        .collect()
+        .await;
+    for (kind, answer) in answers {
+        match answer {
+            Ok(found) => {
+                for live in found {
+                    let key = kind.key_of(&live);
+                    let holder = key.namespace.as_deref().and_then(|namespace| namespaces.get(namespace));
+                    if let Some(content) = holder.and_then(|holder| contents.get_mut(*holder)) {
+                        content.found.insert(key, live);
+                    }
+                }
+                for content in contents.values_mut() {
+                    content.listed.insert(kind.group_kind.clone());
+                }
+            }
+            Err(ReadError::Gone) => {}
+            // Who may not list it everywhere may do so in each namespace.
+            Err(_) => {
+                for content in &mut contents {
+                    let more = look_for(cluster, vec![kind], Some(&content.0.name)).await;
+                    content.1.found.extend(more.found);
+                    content.1.listed.extend(more.listed);
+                    content.1.unseen.extend(more.unseen);
+                }
+            }
+        }
+    }
+    for content in contents.values_mut() {
+        content.unseen.extend(kinds.unavailable().map(|group| format!("the server of {group} does not answer")));
+        content.unseen.sort();
+    }
+    contents
+}
 
 /// Looks for everything that lies in a namespace, or is of the kind that a definition defines.
 ///

@@ -19,6 +19,7 @@ pub mod release;
 pub mod remove;
 pub mod rename;
 pub mod sources;
-pub mod vanish;
+pub mod waits;
+pub mod write;
 
 mod shards;

@@ -21,7 +21,7 @@ use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::retired::{self, restated};
 use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
-use crate::run::content::look_into;
+use crate::run::content::look_into_all;
 
 /// Which kinds a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -420,10 +420,9 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
 /// Looks at what would go with the namespaces and definitions that would be deleted.
 async fn look_into_holders(cluster: &Cluster, cleanup: CleanupRequest<'_>, observed: &mut Observed) {
     let deletions = decide(cleanup, observed).into_iter().filter(|change| change.action == Action::Delete);
-    for holder in deletions.map(|change| change.ident.key).filter(is_holder) {
-        if let Some(live) = observed.live(&holder).filter(|live| !live.is_terminating()) {
-            let content = look_into(cluster, &observed.kinds, &holder, live).await;
-            observed.contents.insert(holder, content);
-        }
-    }
+    let holders: Vec<ObjectKey> = deletions.map(|change| change.ident.key).filter(is_holder).collect();
+    let view = &*observed;
+    let living = holders.iter().filter_map(|key| Some((key, view.live(key).filter(|live| !live.is_terminating())?)));
+    let contents = look_into_all(cluster, &view.kinds, &living.collect::<Vec<_>>()).await;
+    observed.contents.extend(contents);
 }

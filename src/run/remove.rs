@@ -1,13 +1,13 @@
-//! Deleting one object of ours, for good or to make place for its successor, and waiting until it is gone.
+//! Deleting one object of ours, for good or to make place for its successor.
 
 use crate::cluster::apply::ObjectError;
 use crate::cluster::delete::Deleted;
+use crate::object::kinds::Kind;
 use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::cleanup::kept;
 use crate::run::reconcile::Work;
-use crate::run::vanish::{Vanished, vanished};
 
 /// How often a deletion is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
@@ -17,6 +17,13 @@ const ATTEMPTS: usize = 5;
 pub enum Removed {
     /// It is gone.
     Gone,
+    /// It is being deleted: gone is what it has to be waited for.
+    Leaving {
+        /// Its kind.
+        kind: Kind,
+        /// Its uid.
+        uid: String,
+    },
     /// It belongs to someone else now, or another object has its name.
     Released,
     /// It is still there, and why.
@@ -44,11 +51,7 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
         match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
             Ok(Deleted::Gone) => return Removed::Gone,
             Ok(Deleted::Terminating) => {
-                return match vanished(work, kind, key, &uid).await {
-                    Vanished::Gone => Removed::Gone,
-                    Vanished::Held(why) => Removed::Failed(why),
-                    Vanished::Stopped => Removed::NotStarted,
-                };
+                return Removed::Leaving { kind: kind.clone(), uid };
             }
             Err(ObjectError::LockLost) => return Removed::LockLost,
             Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {

@@ -25,3 +25,4 @@ mod shards;
 mod skip;
 mod terminating;
 mod twins;
+mod waiting;

@@ -1,0 +1,132 @@
+//! Waiting for many objects at once: until applied ones are ready, until deleted ones are gone.
+//!
+//! Waiting holds no request's place. Whoever waits looks at everything together, under one deadline.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::wait::{Awaited, Sight, Until};
+use crate::object::ident::GroupKind;
+use crate::run::reconcile::Work;
+
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What is waited for, each with what follows from its end.
+pub struct Waits<'a, T> {
+    work: Work<'a>,
+    owned: BTreeMap<GroupKind, usize>,
+    waiting: Vec<(Awaited, T)>,
+    pause: Duration,
+    /// Whether something was added since the last look.
+    is_fresh: bool,
+    ready_by: Instant,
+    /// As long as objects vanish, the others have time: a server deletes many one after another.
+    gone_by: Instant,
+}
+
+/// How a wait for one object ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As wished.
+    Over,
+    /// Time does not heal it, and why.
+    Failed(String),
+    /// The time is up, and what it still waited for.
+    TimedOut(String),
+}
+
+/// The wait was ended by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl<'a, T> Waits<'a, T> {
+    /// Nothing yet.
+    pub fn new(work: Work<'a>) -> Self {
+        let mut owned = BTreeMap::new();
+        let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
+        let unseen = unseen.filter(|key| work.observed.live(key).is_none());
+        let seen = work.observed.looks.keys().filter(|key| work.observed.live(key).is_some());
+        for key in unseen.chain(seen) {
+            *owned.entry(key.group_kind()).or_default() += 1;
+        }
+        let now = Instant::now();
+        let waiting = Vec::new();
+        Self { work, owned, waiting, pause: SHORTEST, is_fresh: false, ready_by: now, gone_by: now }
+    }
+
+    /// Waits for one more.
+    pub fn add(&mut self, awaited: Awaited, then: T) {
+        let settings = self.work.cluster.settings();
+        match awaited.until {
+            Until::Ready | Until::ReadyOrGone => self.ready_by = Instant::now() + settings.readiness_timeout,
+            Until::Gone { .. } => self.gone_by = Instant::now() + settings.vanishing_timeout,
+            Until::NextLook => {}
+        }
+        self.is_fresh |= awaited.until != Until::NextLook;
+        self.waiting.push((awaited, then));
+    }
+
+    /// Whether nothing is waited for.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What was waited for, given up.
+    pub fn into_rest(self) -> impl Iterator<Item = T> {
+        self.waiting.into_iter().map(|(_, then)| then)
+    }
+
+    /// Waits until at least one wait ends.
+    ///
+    /// # Errors
+    ///
+    /// A signal.
+    pub async fn next(&mut self) -> Result<Vec<(T, End)>, Interrupted> {
+        let mut interrupt = self.work.interrupt.clone();
+        tokio::select! {
+            ended = self.ended() => Ok(ended),
+            () = interrupt.requested() => Err(Interrupted),
+        }
+    }
+
+    async fn ended(&mut self) -> Vec<(T, End)> {
+        while !self.waiting.is_empty() {
+            if self.is_fresh {
+                (self.is_fresh, self.pause) = (false, SHORTEST);
+            } else {
+                sleep(self.pause).await;
+                self.pause = (self.pause * 3 / 2).min(LONGEST);
+            }
+            let awaited: Vec<&Awaited> = self.waiting.iter().map(|(awaited, _)| awaited).collect();
+            let sights = self.work.cluster.look_at_awaited(&awaited, &self.work.request.root, &self.owned).await;
+            let ended = self.take_ended(sights);
+            if !ended.is_empty() {
+                return ended;
+            }
+        }
+        Vec::new()
+    }
+
+    fn take_ended(&mut self, sights: Vec<Sight>) -> Vec<(T, End)> {
+        let now = Instant::now();
+        let vanishes = |until: &Until| matches!(until, Until::Gone { .. });
+        let mut pairs = self.waiting.iter().zip(&sights);
+        if pairs.any(|((awaited, _), sight)| vanishes(&awaited.until) && *sight == Sight::Over) {
+            self.gone_by = now + self.work.cluster.settings().vanishing_timeout;
+        }
+        let mut ended = Vec::new();
+        for ((awaited, then), sight) in std::mem::take(&mut self.waiting).into_iter().zip(sights) {
+            let end = if vanishes(&awaited.until) { self.gone_by } else { self.ready_by };
+            match sight {
+                Sight::Over => ended.push((then, End::Over)),
+                Sight::Failed(reason) => ended.push((then, End::Failed(reason))),
+                Sight::Waiting(reason) if now >= end => ended.push((then, End::TimedOut(reason))),
+                Sight::Waiting(_) => self.waiting.push((awaited, then)),
+            }
+        }
+        ended
+    }
+}

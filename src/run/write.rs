@@ -1,0 +1,220 @@
+//! Writing one desired object: whatever has to come before the apply, and the apply.
+
+use serde_json::Value;
+
+use crate::cluster::apply::{Applied, ObjectError};
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::{Kind, defined_kind};
+use crate::object::live::Live;
+use crate::object::mark::{managed_fields, ownership, stamp};
+use crate::object::refusal::Refusal;
+use crate::plan::change::{Action, Change};
+use crate::plan::migration::Heir;
+use crate::plan::outcome::Verdict;
+use crate::plan::retired::restated;
+use crate::run::decide::RunRequest;
+use crate::run::reconcile::Work;
+use crate::run::remove::{Removed, remove};
+
+/// How often a migration is decided anew because the object changed under it.
+const ATTEMPTS: usize = 5;
+
+/// How often one that is being deleted may stand where the object is to be.
+const OCCUPANTS: u8 = 2;
+
+/// What stands where the object is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// What the plan saw.
+    AsPlanned,
+    /// Nothing: so many objects that were being deleted made place.
+    Vacated(u8),
+}
+
+/// What a write came to.
+pub enum Wrote {
+    /// The object is as desired.
+    Written(Written),
+    /// An object that is being deleted is in its place: when it is gone, the write goes on.
+    Occupied {
+        /// Its kind.
+        kind: Kind,
+        /// The uid of the one that is being deleted.
+        uid: String,
+        /// How to go on.
+        then: Place,
+    },
+}
+
+/// A written object.
+pub struct Written {
+    /// What happened to it.
+    pub verdict: Verdict,
+    /// What is worth a word.
+    pub message: Option<String>,
+    /// The object as it is now.
+    pub live: Live,
+}
+
+/// Why an object was not written.
+pub enum WriteError {
+    /// The lock is lost.
+    LockLost,
+    /// A signal came first.
+    Stopped,
+    /// The server's words, or ours.
+    Failed(String),
+}
+
+/// Writes one object, or says what has to be gone first.
+///
+/// # Errors
+///
+/// Whatever keeps it from being written.
+pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrote, WriteError> {
+    let key = &change.ident.key;
+    let failed = |why: &str| WriteError::Failed(why.to_owned());
+    let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
+    let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
+    let kind = &redefined(work, kind);
+    let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
+    let mut body = manifest.body.clone();
+    stamp(&mut body, &manifest.project, &work.request.root);
+    if place == Place::AsPlanned {
+        let migrated = match change.action {
+            Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
+            _ => Migrated::NotDue,
+        };
+        let is_pinned = migrated == Migrated::Done || matches!(change.action, Action::Update | Action::Move);
+        if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
+            body["metadata"]["uid"] = uid.into();
+        }
+        if change.action == Action::Replace
+            && let Some(uid) = removed(work, change).await?
+        {
+            return Ok(occupied(&uid, Place::Vacated(0)));
+        }
+        if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
+            return Ok(occupied(live.uid(), Place::Vacated(1)));
+        }
+    }
+    let written = kind.at_version(&manifest.ident.version);
+    let Applied { created, live } = apply(work, &written, &body).await?;
+    if live.is_terminating() {
+        // Applied, and about to vanish all the same: what counts is the one that comes after it.
+        return match place {
+            Place::AsPlanned => Ok(occupied(live.uid(), Place::Vacated(1))),
+            Place::Vacated(count) if count < OCCUPANTS => Ok(occupied(live.uid(), Place::Vacated(count + 1))),
+            Place::Vacated(_) => Err(failed("it is being deleted: run again when it is gone")),
+        };
+    }
+    let (verdict, message) = match (created, change.action) {
+        (true, Action::Replace) => (Verdict::Replaced, None),
+        (true, _) => (Verdict::Created, None),
+        (false, Action::Create | Action::Replace) => {
+            (Verdict::Configured, Some("it appeared after the plan was made, and was adopted".to_owned()))
+        }
+        (false, _) => (Verdict::Configured, None),
+    };
+    Ok(Wrote::Written(Written { verdict, message, live }))
+}
+
+/// The kind without the versions that the tree's own definition of it takes away.
+fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
+    let definition = ObjectKey {
+        group: "apiextensions.k8s.io".to_owned(),
+        kind: "CustomResourceDefinition".to_owned(),
+        namespace: None,
+        name: format!("{}.{}", kind.plural, kind.group_kind.group),
+    };
+    let mut kind = kind.clone();
+    if let Some(defined) = work.desired.get(&definition).and_then(|manifest| defined_kind(&manifest.body))
+        && kind.versions.iter().any(|version| defined.versions.contains(version))
+    {
+        kind.versions.retain(|version| defined.versions.contains(version));
+    }
+    kind
+}
+
+async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
+    work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
+        ObjectError::LockLost => WriteError::LockLost,
+        ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
+    })
+}
+
+/// Deletes what cannot be changed in place; its uid where it takes its time. A run that dies before it is created anew
+/// has recorded it: the next creates it.
+async fn removed(work: Work<'_>, change: &Change) -> Result<Option<String>, WriteError> {
+    match remove(work, change).await {
+        Removed::Gone => Ok(None),
+        Removed::Leaving { uid, .. } => Ok(Some(uid)),
+        Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
+        Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
+        Removed::NotStarted => Err(WriteError::Stopped),
+        Removed::LockLost => Err(WriteError::LockLost),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Migrated {
+    NotDue,
+    Done,
+}
+
+/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
+///
+/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
+async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
+    let key = &change.ident.key;
+    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
+    let RunRequest { root, policy, .. } = work.request;
+    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
+    let extent = work.observed.extent(key);
+    let mut live = planned.clone();
+    for _ in 0..ATTEMPTS {
+        let restated = restated(&live, kind, &change.ident.api_version());
+        let fields = match (heir.managed_fields(restated.as_ref().unwrap_or(&live), extent), &restated) {
+            (Some(fields), _) => fields,
+            (None, Some(restated)) => managed_fields(restated).cloned().collect(),
+            (None, None) => return Ok(Migrated::NotDue),
+        };
+        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
+            Ok(_) => return Ok(Migrated::Done),
+            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
+            // Another version of it, or our own lost attempt: look again, and never send the same again.
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Invalid(_))) => {
+                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
+                    inherited @ Some(_) => inherited == heir.inherited(planned, extent),
+                    None => true,
+                })
+                .await?;
+            }
+            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+        }
+    }
+    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
+}
+
+/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
+async fn reread(
+    work: Work<'_>,
+    kind: &Kind,
+    key: &ObjectKey,
+    planned: &Live,
+    is_expected: impl Fn(&Live) -> bool,
+) -> Result<Live, WriteError> {
+    let root = &work.request.root;
+    match work.cluster.get(kind, key).await {
+        Ok(Some(now))
+            if now.uid() == planned.uid()
+                && std::mem::discriminant(&ownership(&now, root))
+                    == std::mem::discriminant(&ownership(planned, root))
+                && is_expected(&now) =>
+        {
+            Ok(now)
+        }
+        Ok(_) => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
+        Err(error) => Err(WriteError::Failed(error.to_string())),
+    }
+}
