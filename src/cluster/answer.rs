@@ -134,7 +134,7 @@ impl Answer {
                 if status.is_some_and(|status| status.text("/details/kind") == "namespaces") {
                     Refusal::NoNamespace(words)
                 } else {
-                    Refusal::Changed(words)
+                    Refusal::Absent(words)
                 }
             }
             StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE => Refusal::NoKind(words),

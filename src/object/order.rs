@@ -9,7 +9,13 @@ pub enum Wave {
     Namespaces,
     /// CustomResourceDefinitions, until they are established.
     Definitions,
-    /// What workloads refer to: accounts, rights, configuration, storage.
+    /// Roles: a binding to a role that does not exist may be refused.
+    Roles,
+    /// Bindings: they may give this very identity the rights that it needs for the rest.
+    Bindings,
+    /// Quotas, limits, network policies and classes, by which a server judges and fills in what comes later.
+    Limits,
+    /// What workloads refer to: accounts, configuration, storage.
     Foundations,
     /// Everything else, custom resources among it.
     Workloads,
@@ -19,8 +25,16 @@ pub enum Wave {
 
 impl Wave {
     /// Every wave, first to last.
-    pub const ALL: [Self; 5] =
-        [Self::Namespaces, Self::Definitions, Self::Foundations, Self::Workloads, Self::Webhooks];
+    pub const ALL: [Self; 8] = [
+        Self::Namespaces,
+        Self::Definitions,
+        Self::Roles,
+        Self::Bindings,
+        Self::Limits,
+        Self::Foundations,
+        Self::Workloads,
+        Self::Webhooks,
+    ];
 
     /// The wave of an object.
     pub fn of(key: &ObjectKey) -> Self {
@@ -28,19 +42,16 @@ impl Wave {
             ("", "Namespace") => Self::Namespaces,
             ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
             ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => Self::Webhooks,
-            ("rbac.authorization.k8s.io" | "storage.k8s.io" | "scheduling.k8s.io", _)
-            | (
-                "",
-                "ConfigMap"
-                | "Secret"
-                | "ServiceAccount"
-                | "PersistentVolume"
-                | "PersistentVolumeClaim"
-                | "LimitRange"
-                | "ResourceQuota",
-            )
+            ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => Self::Roles,
+            ("rbac.authorization.k8s.io", _) => Self::Bindings,
+            ("storage.k8s.io" | "scheduling.k8s.io", _)
+            | ("", "LimitRange" | "ResourceQuota")
             | ("networking.k8s.io", "NetworkPolicy" | "IngressClass")
-            | ("node.k8s.io", "RuntimeClass") => Self::Foundations,
+            | ("node.k8s.io", "RuntimeClass")
+            | ("resource.k8s.io", "DeviceClass") => Self::Limits,
+            ("", "ConfigMap" | "Secret" | "ServiceAccount" | "PersistentVolume" | "PersistentVolumeClaim") => {
+                Self::Foundations
+            }
             _ => Self::Workloads,
         }
     }
@@ -79,7 +90,7 @@ impl CleanupStep {
         match Wave::of(key) {
             Wave::Namespaces => Self::Namespaces,
             Wave::Definitions => Self::Definitions,
-            Wave::Foundations => Self::Foundations,
+            Wave::Roles | Wave::Bindings | Wave::Limits | Wave::Foundations => Self::Foundations,
             Wave::Webhooks => Self::Webhooks,
             Wave::Workloads if builtin(key) => Self::Workloads,
             Wave::Workloads => Self::CustomResources,

@@ -26,8 +26,12 @@ pub enum Refusal {
     Forbidden(String),
     /// Its namespace does not exist.
     NoNamespace(String),
+    /// Something that it refers to does not exist.
+    Absent(String),
     /// The server does not know its kind.
     NoKind(String),
+    /// The server knows its kind and does not serve its version.
+    NoVersion(String),
     /// It, or its namespace, is being deleted.
     Terminating(String),
     /// An admission webhook or policy refused it.
@@ -62,7 +66,9 @@ impl fmt::Display for Refusal {
             | Self::Invalid(text)
             | Self::Forbidden(text)
             | Self::NoNamespace(text)
+            | Self::Absent(text)
             | Self::NoKind(text)
+            | Self::NoVersion(text)
             | Self::Terminating(text)
             | Self::Denied(text) => f.write_str(text),
         }

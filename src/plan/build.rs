@@ -141,7 +141,15 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let held = observed.held.iter().map(|key| {
         format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
     });
-    let notices = held.chain(told).collect();
+    let unchecked = all.iter().filter(|change| matches!(change.reason, Reason::Unverified(_))).count();
+    let unchecked = match unchecked {
+        0 => None,
+        1 => Some("1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()),
+        count => Some(format!(
+            "{count} objects are not yet checked by the server: what they need comes first in the same run."
+        )),
+    };
+    let notices = held.chain(told).chain(unchecked).collect();
     Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
 }
 
@@ -189,7 +197,8 @@ fn change(
             Some(Trial::Proved) => {}
             Some(Trial::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
             Some(Trial::Unverified(by)) => {
-                (change.action, change.reason) = (Action::Create, Reason::Unverified(by.clone()));
+                change.action = unverified(&manifest.project, owner, &mut change.from);
+                change.reason = Reason::Unverified(by.clone());
             }
             Some(Trial::Refused(refusal)) => {
                 (change.action, change.reason) = (Action::Blocked, reason_of(refusal));
@@ -212,6 +221,19 @@ fn change(
     }
     redact_reason(&mut change, observed, Some(&manifest.body), request.redactor);
     change
+}
+
+/// What the run tries with an object that the server cannot check yet.
+fn unverified(project: &ProjectPath, owner: Option<Ownership>, from: &mut Option<ProjectPath>) -> Action {
+    match owner {
+        None => Action::Create,
+        Some(Ownership::Ours(before)) if before != *project => {
+            *from = Some(before);
+            Action::Move
+        }
+        Some(Ownership::Ours(_)) => Action::Update,
+        Some(_) => Action::Adopt,
+    }
 }
 
 /// What holds an object that is being deleted, unless the server would not create it anew.
@@ -297,6 +319,8 @@ fn reason_of(refusal: &Refusal) -> Reason {
     match refusal {
         Refusal::Conflict(_) => Reason::Conflict(refusal.to_string()),
         Refusal::NoNamespace(text) => Reason::Missing(format!("{text}, and no manifest creates it")),
+        Refusal::Absent(text) => Reason::Missing(format!("something that it refers to does not exist: {text}")),
+        Refusal::NoVersion(text) => Reason::Missing(text.clone()),
         Refusal::NoKind(text) => {
             Reason::Missing(format!("{text}: the server does not know this kind, and no manifest defines it"))
         }
@@ -427,7 +451,7 @@ mod tests {
         let contested = vec![Contested { field: ".data".into(), manager: "kubectl-edit".into() }];
         for (trial, action, why) in [
             (Some(Trial::Created), Action::Create, "new"),
-            (Some(Trial::Unverified("Namespace x".into())), Action::Create, "Namespace x is created in the same run"),
+            (Some(Trial::Unverified("Namespace x".into())), Action::Create, "Namespace x comes first in the same run"),
             (refused(Refusal::Conflict(contested)), Action::Blocked, "conflict: .data is held by kubectl-edit"),
             (refused(Refusal::NoNamespace(text())), Action::Blocked, "words, and no manifest creates it"),
             (refused(Refusal::NoKind(text())), Action::Blocked, "no manifest defines it"),

@@ -71,8 +71,8 @@ pub enum Reason {
     /// Create: no such object is live.
     #[error("new")]
     New,
-    /// Create: its CRD or namespace is created in the same run, so the server could not check it.
-    #[error("new, not checked by the server: {0} is created in the same run")]
+    /// Create, update, move or adopt: the same run first brings what it needs, so the server could not check it.
+    #[error("not yet checked by the server: {0} comes first in the same run")]
     Unverified(String),
     /// Update or replace: fields differ.
     #[error("differs")]

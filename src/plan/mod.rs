@@ -13,5 +13,7 @@ pub mod offline;
 pub mod outcome;
 pub mod policy;
 pub mod retired;
+pub mod schema;
 pub mod twins;
 pub mod unchanged;
+pub mod unchecked;

@@ -35,7 +35,7 @@ pub enum Trial {
     Refused(Refusal),
     /// The server would refuse to change it so, and would accept the same object as a new one: a field is immutable.
     Immutable(Refusal),
-    /// The server cannot tell yet: the namespace or kind of the given name is created in the same run.
+    /// The server cannot tell yet: the same run first brings the object of the given name.
     Unverified(String),
 }
 

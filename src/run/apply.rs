@@ -1,22 +1,29 @@
 //! The first half of carrying out a plan: desired objects, wave by wave, until they are ready.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::cluster::readiness::{Readiness, is_waited_for, readiness, removes_itself};
 use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::{GroupKind, ObjectKey};
-use crate::object::kinds::defined_kind;
+use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
-use crate::plan::change::{Action, Change};
+use crate::object::refusal::Refusal;
+use crate::plan::change::{Action, Change, Reason};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::unchecked::{Brought, awaited};
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
 use crate::run::waits::{End, Waits};
 use crate::run::write::{Place, WriteError, Written, Wrote, write};
+
+/// How long a server may take to notice what the run wrote before it takes what waits for that.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///
@@ -28,8 +35,10 @@ use crate::run::write::{Place, WriteError, Written, Wrote, write};
 /// Any failed or skipped object ([`RunError::Incomplete`]), an interrupt, or a lost lock: cleanup must not run then.
 pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     let mut outcomes: Vec<ObjectOutcome> = Vec::new();
+    let early = awaited_webhooks(work);
+    let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
     for wave in Wave::ALL {
-        let changes = work.plan.changes.iter().filter(|change| Wave::of(&change.ident.key) == wave).collect();
+        let changes = work.plan.changes.iter().filter(|change| wave_of(&change.ident.key) == wave).collect();
         let failed = Failed::of(&outcomes, work);
         let (found, stop) = carry_out(work, &failed, changes).await;
         outcomes.extend(found);
@@ -51,6 +60,17 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
 }
 
+/// Webhooks and policies that have to change before they let others of the same run through.
+fn awaited_webhooks(work: Work<'_>) -> BTreeSet<ObjectKey> {
+    let awaited = work.plan.changes.iter().filter_map(|change| match &change.reason {
+        Reason::Unverified(by) => Some(by.as_str()),
+        _ => None,
+    });
+    let awaited: BTreeSet<&str> = awaited.collect();
+    let late = work.plan.changes.iter().map(|change| &change.ident.key).filter(|key| Wave::of(key) == Wave::Webhooks);
+    late.filter(|key| awaited.contains(key.to_string().as_str())).cloned().collect()
+}
+
 /// Why no further object may be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
@@ -64,6 +84,8 @@ pub enum Stop {
 struct Sending<'a> {
     change: &'a Change,
     place: Place,
+    /// When the server first refused it for something that this run brought.
+    refused: Option<Instant>,
 }
 
 /// What one sending came to.
@@ -84,13 +106,14 @@ enum Then<'a> {
 /// Sends a wave, then waits for it. Waiting holds no request's place: what others of the wave wait for is on its way.
 async fn carry_out(work: Work<'_>, failed: &Failed, changes: Vec<&Change>) -> (Vec<ObjectOutcome>, Option<Stop>) {
     let mut sending: Vec<Sending<'_>> =
-        changes.into_iter().map(|change| Sending { change, place: Place::AsPlanned }).collect();
+        changes.into_iter().map(|change| Sending { change, place: Place::AsPlanned, refused: None }).collect();
+    let brought = &failed.spared(work);
     let mut outcomes = Vec::new();
     let mut waits = Waits::new(work);
     let mut stop = None;
     loop {
         let sent: Vec<Sent<'_>> = stream::iter(sending)
-            .map(|sending| send(work, failed, sending))
+            .map(|sending| send(work, failed, brought, sending))
             .buffer_unordered(work.cluster.settings().concurrency)
             .collect()
             .await;
@@ -161,6 +184,7 @@ pub fn outcome(work: Work<'_>, change: &Change, verdict: Verdict, message: Optio
 /// Namespaces and kinds that later objects need and that failed.
 #[derive(Default)]
 struct Failed {
+    keys: BTreeSet<ObjectKey>,
     namespaces: BTreeSet<String>,
     kinds: BTreeSet<GroupKind>,
 }
@@ -170,6 +194,7 @@ impl Failed {
         let mut failed = Self::default();
         let failing = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
         for ObjectOutcome { key, .. } in failing {
+            failed.keys.insert(key.clone());
             if key.is_namespace() {
                 failed.namespaces.insert(key.name.clone());
             } else if key.is_crd()
@@ -181,6 +206,13 @@ impl Failed {
         failed
     }
 
+    /// What the run brings, without what failed.
+    fn spared<'a>(&self, work: Work<'a>) -> Brought<'a> {
+        let mut brought = Brought::of(work.desired, work.observed, &work.request.root);
+        self.keys.iter().for_each(|key| brought.forget(key));
+        brought
+    }
+
     /// What the object needs and lacks.
     fn needed_by(&self, key: &ObjectKey) -> Option<String> {
         if let Some(namespace) = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace)) {
@@ -190,8 +222,8 @@ impl Failed {
     }
 }
 
-async fn send<'a>(work: Work<'_>, failed: &Failed, sending: Sending<'a>) -> Sent<'a> {
-    let Sending { change, place } = sending;
+async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sending: Sending<'a>) -> Sent<'a> {
+    let Sending { change, place, refused } = sending;
     let key = &change.ident.key;
     let done = |verdict, message: Option<&str>| Sent::Done(outcome(work, change, verdict, message));
     if work.interrupt.is_requested() {
@@ -214,12 +246,29 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, sending: Sending<'a>) -> Sent
         }
         Ok(Wrote::Occupied { kind, uid, then }) => {
             let awaited = Awaited { kind, key: key.clone(), until: Until::Gone { uid } };
-            Sent::Waits(Box::new((awaited, Then::Send(Sending { change, place: then }))))
+            Sent::Waits(Box::new((awaited, Then::Send(Sending { change, place: then, refused }))))
         }
         Err(WriteError::LockLost) => Sent::Stopped(Stop::LockLost),
         Err(WriteError::Stopped) => Sent::Stopped(Stop::Interrupted),
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(&why)),
+        Err(WriteError::Refused(refusal)) => {
+            let first = refused.unwrap_or_else(Instant::now);
+            match waits_for(work, brought, &refusal, key).filter(|_| first.elapsed() < PATIENCE) {
+                Some(kind) => {
+                    let awaited = Awaited { kind, key: key.clone(), until: Until::NextLook };
+                    Sent::Waits(Box::new((awaited, Then::Send(Sending { change, place, refused: Some(first) }))))
+                }
+                None => done(Verdict::Failed, Some(&refusal.to_string())),
+            }
+        }
     }
+}
+
+/// The object's kind, where the server has yet to take notice of something that this run wrote.
+fn waits_for(work: Work<'_>, brought: &Brought<'_>, refusal: &Refusal, key: &ObjectKey) -> Option<Kind> {
+    let manifest = work.desired.get(key)?;
+    awaited(refusal, key, &manifest.body, brought)?;
+    work.observed.kinds.get(&key.group_kind()).cloned()
 }
 
 /// What is left to do for an object that is as desired: to wait, where it is not ready yet.

@@ -116,7 +116,7 @@ async fn patch(
     match cluster.patch(lock, kind, (key, live), operations, root).await {
         Ok(live) => Ok(Some(live)),
         Err(ObjectError::LockLost) => Err(Answer::LockLost),
-        Err(ObjectError::Refused(Refusal::Changed(_))) => {
+        Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_))) => {
             cluster.get(kind, key).await.map_err(|error| Answer::Failed(error.to_string()))
         }
         Err(ObjectError::Refused(refusal)) => Err(Answer::Failed(refusal.to_string())),

@@ -21,6 +21,7 @@ use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::retired::{self, restated};
 use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
+use crate::plan::unchecked::{Brought, seen_anew};
 use crate::run::content::look_into_all;
 
 /// Which kinds a run lists.
@@ -112,6 +113,7 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
     try_applies(cluster, served, request, observed, rest).await;
     look_at_met(cluster, observed).await;
     look_in_desired_version(cluster, served, request, observed).await;
+    believe(request, observed);
     try_deletions(cluster, request, observed).await;
 }
 
@@ -158,12 +160,14 @@ async fn try_applies(
     manifests: Vec<&Manifest>,
 ) {
     let view = &*observed;
-    let created = &Created::of(request, view);
+    let leaving = &Leaving::of(request, view);
     let trials: Vec<(ObjectKey, Tested)> = stream::iter(manifests)
         .map(|manifest| async move {
-            let tested = match created.needed_by(&manifest.ident.key) {
-                Some(creator) => Trial::Unverified(creator).into(),
-                None => {
+            let tested = match leaving.needed_by(&manifest.ident.key) {
+                Some(creator) if served.get(&manifest.ident.key.group_kind()).is_some() => {
+                    Trial::Unverified(creator).into()
+                }
+                _ => {
                     let tested = try_apply(cluster, served, request, view, manifest).await;
                     try_anew(cluster, served, request, view, manifest, tested).await
                 }
@@ -215,6 +219,12 @@ async fn try_apply(
             Refusal::Unavailable(format!("the server of {group} does not answer discovery")).into()
         };
     };
+    if !kind.versions.contains(&manifest.ident.version) {
+        let (group_kind, served) = (key.group_kind(), kind.versions.join(", "));
+        let words =
+            format!("{}: {group_kind} is served in {served} and not in {}", manifest.place, manifest.ident.version);
+        return Refusal::NoVersion(words).into();
+    }
     if let Some(leaving) = key.namespace_key().filter(|namespace| is_leaving(observed, namespace)) {
         return Refusal::Terminating(format!("its namespace {} is being deleted", leaving.name)).into();
     }
@@ -274,7 +284,9 @@ async fn try_anew(
     }
     match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
         // It moved on since it was looked at (a status, say): the run looks again before it deletes.
-        Ok(()) | Err(Refusal::Changed(_)) => Trial::Immutable(Refusal::Invalid(words.clone())).into(),
+        Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
+            Trial::Immutable(Refusal::Invalid(words.clone())).into()
+        }
         Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
     }
 }
@@ -349,20 +361,17 @@ async fn without_legacy(trying: Trying<'_>, heir: &Heir, applied: Live) -> Teste
     Tested { trial: Trial::Applied(applied), extent: Extent::Metadata }
 }
 
-/// What this run creates and the server needs before it can check other objects.
-struct Created {
+/// What is desired and being deleted: until it is gone and made anew, the server cannot check what needs it.
+struct Leaving {
     namespaces: BTreeSet<String>,
     /// The definition of each kind.
     kinds: BTreeMap<GroupKind, ObjectKey>,
 }
 
-impl Created {
+impl Leaving {
     fn of(request: PlanRequest<'_>, observed: &Observed) -> Self {
-        // What is being deleted is waited for and created.
-        let is_created = |(key, trial): &(&ObjectKey, &Trial)| **trial == Trial::Created || is_leaving(observed, key);
-        let created = observed.trials.iter().filter(is_created).map(|(key, _)| key);
         let (mut namespaces, mut kinds) = (BTreeSet::new(), BTreeMap::new());
-        for key in created {
+        for key in observed.trials.keys().filter(|key| is_leaving(observed, key)) {
             if key.is_namespace() {
                 namespaces.insert(key.name.clone());
             } else if key.is_crd()
@@ -374,11 +383,28 @@ impl Created {
         Self { namespaces, kinds }
     }
 
-    /// The object's namespace or its kind's definition, where this run creates it.
+    /// The object's namespace or its kind's definition, where it is being deleted and made anew.
     fn needed_by(&self, key: &ObjectKey) -> Option<String> {
         let namespace = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace));
         let definition = || self.kinds.get(&key.group_kind()).map(ToString::to_string);
         namespace.map(|namespace| format!("Namespace {namespace}")).or_else(definition)
+    }
+}
+
+/// Looks at the trials again, in the light of what the run itself brings before it comes to each object.
+fn believe(request: PlanRequest<'_>, observed: &mut Observed) {
+    loop {
+        let view = &*observed;
+        let brought = Brought::of(request.desired, view, request.root);
+        let anew = request.in_scope().filter_map(|manifest| {
+            let key = &manifest.ident.key;
+            Some((key.clone(), seen_anew(view.trials.get(key)?, manifest, &brought)?))
+        });
+        let anew: Vec<(ObjectKey, Trial)> = anew.collect();
+        if anew.is_empty() {
+            return;
+        }
+        observed.trials.extend(anew);
     }
 }
 
@@ -408,7 +434,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     for (key, refusal) in refused {
         match refusal {
             // It moved on since it was looked at (a status, say): the run looks again before it deletes.
-            Refusal::Changed(_) => {}
+            Refusal::Changed(_) | Refusal::Absent(_) => {}
             refusal => drop(observed.undeletable.insert(key, refusal)),
         }
     }

@@ -54,22 +54,26 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
                 return Removed::Leaving { kind: kind.clone(), uid };
             }
             Err(ObjectError::LockLost) => return Removed::LockLost,
-            Err(ObjectError::Refused(Refusal::Changed(_))) => match work.cluster.get(kind, key).await {
-                Ok(None) => return Removed::Gone,
-                Ok(Some(live)) if live.uid() != uid => return Removed::Released,
-                Ok(Some(live)) => match ownership(&live, &work.request.root) {
-                    Ownership::Ours(project) if project == *marked => {
-                        if let Some(why) = kept(&work.request.policy, key, &live) {
-                            return Removed::Failed(format!("it stays, because by now {why}"));
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_))) => {
+                match work.cluster.get(kind, key).await {
+                    Ok(None) => return Removed::Gone,
+                    Ok(Some(live)) if live.uid() != uid => return Removed::Released,
+                    Ok(Some(live)) => match ownership(&live, &work.request.root) {
+                        Ownership::Ours(project) if project == *marked => {
+                            if let Some(why) = kept(&work.request.policy, key, &live) {
+                                return Removed::Failed(format!("it stays, because by now {why}"));
+                            }
+                            live.resource_version().clone_into(&mut version);
                         }
-                        live.resource_version().clone_into(&mut version);
-                    }
-                    // It was moved meanwhile: the next run knows more.
-                    Ownership::Ours(_) => return Removed::Failed("its mark changed meanwhile: run again".to_owned()),
-                    _ => return Removed::Released,
-                },
-                Err(error) => return Removed::Failed(error.to_string()),
-            },
+                        // It was moved meanwhile: the next run knows more.
+                        Ownership::Ours(_) => {
+                            return Removed::Failed("its mark changed meanwhile: run again".to_owned());
+                        }
+                        _ => return Removed::Released,
+                    },
+                    Err(error) => return Removed::Failed(error.to_string()),
+                }
+            }
             Err(ObjectError::Refused(refusal)) => return Removed::Failed(refusal.to_string()),
         }
     }

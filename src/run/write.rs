@@ -62,6 +62,8 @@ pub enum WriteError {
     LockLost,
     /// A signal came first.
     Stopped,
+    /// The server refused the apply itself.
+    Refused(Refusal),
     /// The server's words, or ours.
     Failed(String),
 }
@@ -139,7 +141,7 @@ fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
 async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
     work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
         ObjectError::LockLost => WriteError::LockLost,
-        ObjectError::Refused(refusal) => WriteError::Failed(refusal.to_string()),
+        ObjectError::Refused(refusal) => WriteError::Refused(refusal),
     })
 }
 
@@ -183,7 +185,7 @@ async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrate
             Ok(_) => return Ok(Migrated::Done),
             Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
             // Another version of it, or our own lost attempt: look again, and never send the same again.
-            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Invalid(_))) => {
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
                 live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
                     inherited @ Some(_) => inherited == heir.inherited(planned, extent),
                     None => true,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bench;
+mod brought;
 mod chaos;
 mod cleanup;
 mod consent;

@@ -1,0 +1,645 @@
+//! Refusals that a run believes itself about: what it brings first takes away their cause.
+//!
+//! The rules are narrow. Each needs a refusal of one form **and** an object among those that the run creates or changes
+//! that this very refusal is about. Whatever fits no rule is a real refusal and stays one.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::observed::{Observed, Trial};
+use super::schema;
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::defined_kind;
+use crate::object::live::Live;
+use crate::object::manifest::Manifest;
+use crate::object::mark::{Ownership, Root, ownership};
+use crate::object::refusal::Refusal;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// An object that the run creates or changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// The object as it is; nothing where it is created.
+    pub before: Option<&'a Value>,
+    /// The object as it will be.
+    pub after: &'a Value,
+}
+
+impl Write<'_> {
+    fn is_created(&self) -> bool {
+        self.before.is_none()
+    }
+}
+
+/// What a run writes, by what was found out; and every other object of the tree that may connect the two ends of a rule.
+#[derive(Clone, Debug, Default)]
+pub struct Brought<'a> {
+    writes: BTreeMap<&'a ObjectKey, Write<'a>>,
+    desired: BTreeMap<&'a ObjectKey, &'a Value>,
+}
+
+impl<'a> Brought<'a> {
+    /// What the run writes of a tree.
+    pub fn of(desired: &'a BTreeMap<ObjectKey, Manifest>, observed: &'a Observed, root: &Root) -> Self {
+        let is_others = |live: &Live| matches!(ownership(live, root), Ownership::Other(_));
+        let write = |(key, trial): (&'a ObjectKey, &'a Trial)| {
+            let (key, manifest) = desired.get_key_value(key)?;
+            let live = observed.live(key);
+            if live.is_some_and(is_others) {
+                return None;
+            }
+            // What is being deleted is waited for and created.
+            let before = live.filter(|live| !live.is_terminating()).map(|live| &live.body);
+            let write = match (trial, before) {
+                (Trial::Applied(after), Some(before)) if differs(before, &after.body) => {
+                    Write { before: Some(before), after: &after.body }
+                }
+                (Trial::Unverified(_), before) => Write { before, after: &manifest.body },
+                (Trial::Created, _) | (Trial::Immutable(_) | Trial::Applied(_) | Trial::Proved, None) => {
+                    Write { before: None, after: &manifest.body }
+                }
+                (Trial::Immutable(_), Some(before)) => Write { before: Some(before), after: &manifest.body },
+                (Trial::Applied(_) | Trial::Proved, Some(_)) | (Trial::Refused(_), _) => return None,
+            };
+            Some((key, write))
+        };
+        Self {
+            writes: observed.trials.iter().filter_map(write).collect(),
+            desired: desired.iter().map(|(key, manifest)| (key, &manifest.body)).collect(),
+        }
+    }
+
+    /// The same without one that was not written after all.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        self.writes.remove(key);
+    }
+
+    /// Whether an object is among what is written.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.writes.contains_key(key)
+    }
+
+    /// The CRD that is written and defines the object's kind.
+    pub fn definition(&self, key: &ObjectKey) -> Option<(&'a ObjectKey, Write<'a>)> {
+        let defines = |body: &Value| defined_kind(body).is_some_and(|kind| kind.group_kind == key.group_kind());
+        let mut found = self.writes.iter().filter(|(by, _)| by.is_crd());
+        found.find(|(_, write)| defines(write.after)).map(|(by, write)| (*by, *write))
+    }
+
+    fn changed(&self, group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<&'a ObjectKey> {
+        self.get(group, kind, namespace, name).filter(|(_, write)| !write.is_created()).map(|(by, _)| by)
+    }
+
+    fn get(&self, group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<(&'a ObjectKey, Write<'a>)> {
+        let key = ObjectKey {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        self.writes.get_key_value(&key).map(|(by, write)| (*by, *write))
+    }
+
+    fn created(&self, group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<&'a ObjectKey> {
+        self.get(group, kind, namespace, name).filter(|(_, write)| write.is_created()).map(|(by, _)| by)
+    }
+
+    fn of_kind(&self, group: &str, kinds: &[&str]) -> impl Iterator<Item = (&'a ObjectKey, Write<'a>)> {
+        let is_meant = move |by: &ObjectKey| by.group == group && kinds.contains(&by.kind.as_str());
+        self.writes.iter().filter(move |(by, _)| is_meant(by)).map(|(by, write)| (*by, *write))
+    }
+}
+
+/// The object that the run brings first and that the refusal of another object is about; nothing where the refusal is
+/// real.
+pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let namespace = key.namespace.as_deref();
+    let by = match refusal {
+        Refusal::NoNamespace(_) => brought.created("", "Namespace", None, namespace?),
+        Refusal::Denied(words) => denied(words, key, namespace, body, brought),
+        Refusal::Invalid(words) if is_policys(words) => policy(words, brought),
+        Refusal::Invalid(_) | Refusal::Malformed(_) | Refusal::NoKind(_) | Refusal::NoVersion(_) => {
+            defined_anew(refusal, key, body, brought)
+        }
+        Refusal::Forbidden(words) => entitled(words, namespace, brought),
+        Refusal::Absent(_) => role_of(key, body, brought),
+        Refusal::Unavailable(words) => webhook(words, brought),
+        Refusal::Conflict(_) | Refusal::Changed(_) | Refusal::Terminating(_) => None,
+    };
+    by.filter(|by| *by != key)
+}
+
+/// What a trial means in the light of what the run brings; nothing where it means what it says.
+///
+/// A custom resource is checked against the schema that its CRD will have, also where the present one takes it.
+pub fn seen_anew(trial: &Trial, manifest: &Manifest, brought: &Brought<'_>) -> Option<Trial> {
+    let key = &manifest.ident.key;
+    let misfit = || {
+        let (by, write) = brought.definition(key)?;
+        let misfit = schema::check(write.after, &manifest.body).err()?;
+        Some(Trial::Refused(Refusal::Malformed(format!("{by} does not take it: {misfit}"))))
+    };
+    let anew = match trial {
+        Trial::Refused(refusal) => match awaited(refusal, key, &manifest.body, brought) {
+            Some(by) => Some(Trial::Unverified(by.to_string())),
+            None => misfit(),
+        },
+        Trial::Created => misfit(),
+        Trial::Applied(_) if brought.contains(key) => misfit(),
+        Trial::Applied(_) | Trial::Proved | Trial::Immutable(_) | Trial::Unverified(_) => None,
+    };
+    anew.filter(|anew| anew != trial)
+}
+
+/// A definition that changes and whose new schema takes the object.
+fn defined_anew<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let (by, write) = brought.definition(key)?;
+    // What the present schema takes is refused for another reason: for a rule that stays as it is, say.
+    let is_real = |before| schema::check(before, body).is_ok() && schema::has_same_rules(before, write.after, body);
+    let is_invalid = matches!(refusal, Refusal::Invalid(_));
+    (schema::check(write.after, body).is_ok() && !(is_invalid && write.before.is_some_and(is_real))).then_some(by)
+}
+
+/// What admission said no for.
+fn denied<'a>(
+    words: &str,
+    key: &ObjectKey,
+    namespace: Option<&str>,
+    body: &Value,
+    brought: &Brought<'a>,
+) -> Option<&'a ObjectKey> {
+    let limit_ranges = || {
+        let all = brought.of_kind("", &["LimitRange"]);
+        all.filter(|(by, _)| by.namespace.as_deref() == namespace)
+    };
+    if let Some(name) = named(words, &["status unknown for quota: "]) {
+        return brought.get("", "ResourceQuota", namespace, name).map(|(by, _)| by);
+    }
+    if let Some(name) = named(words, &["exceeded quota: ", "failed quota: "]) {
+        let quota = brought.changed("", "ResourceQuota", namespace, name);
+        // A LimitRange fills in the limits that a quota asks for.
+        let filled = words.contains(": must specify ").then(|| limit_ranges().next().map(|(by, _)| by)).flatten();
+        return quota.or(filled);
+    }
+    if is_limit(words) {
+        return limit_ranges().find(|(_, write)| !write.is_created()).map(|(by, _)| by);
+    }
+    if words.contains("violates PodSecurity \"") {
+        let (by, write) = brought.get("", "Namespace", None, namespace?)?;
+        return changes_label(write, "pod-security.kubernetes.io/").then_some(by);
+    }
+    if words.contains("error looking up service account ") {
+        let name = between(words, "serviceaccount \"", "\" not found")?;
+        return brought.created("", "ServiceAccount", namespace, name);
+    }
+    if let Some(name) = between(words, "no PriorityClass with name ", " was found") {
+        return brought.created("scheduling.k8s.io", "PriorityClass", None, name);
+    }
+    if let Some(name) = between(words, "RuntimeClass \"", "\" not found") {
+        return brought.created("node.k8s.io", "RuntimeClass", None, name);
+    }
+    if words.contains("the storageclass that provisions the pvc must support resize") {
+        let class = body.pointer("/spec/storageClassName").and_then(Value::as_str)?;
+        return brought.get("storage.k8s.io", "StorageClass", None, class).map(|(by, _)| by);
+    }
+    if words.contains("is attempting to grant RBAC permissions not currently held") {
+        // A role that changes in the same run may grant less by then.
+        return role_of(key, body, brought).filter(|by| !brought.writes[by].is_created());
+    }
+    webhook(words, brought).or_else(|| policy(words, brought))
+}
+
+/// `maximum cpu usage per Container is 1, but limit is 2`, and its likes: the words do not name the LimitRange.
+fn is_limit(words: &str) -> bool {
+    let is_usage = |bound: &str| {
+        words.split(bound).skip(1).any(|rest| {
+            let rest = rest.split(',').next().unwrap_or_default();
+            [" usage per Container ", " usage per Pod ", " usage per PersistentVolumeClaim "]
+                .iter()
+                .any(|unit| rest.contains(unit))
+        })
+    };
+    is_usage("minimum ") || is_usage("maximum ") || words.contains(" max limit to request ratio per ")
+}
+
+/// Whether a write sets, changes or removes a label that begins so.
+fn changes_label(write: Write<'_>, begins: &str) -> bool {
+    let labels = |body: &Value| -> BTreeMap<String, Value> {
+        let labels = body.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+        labels.filter(|(name, _)| name.starts_with(begins)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    write.before.is_some_and(|before| labels(before) != labels(write.after))
+}
+
+/// A changed configuration that has the webhook of this name.
+fn webhook<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let name = between(words, "admission webhook \"", "\" denied the request")
+        .or_else(|| between(words, "failed calling webhook \"", "\""))?;
+    let kinds = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
+    let has = |body: &Value| {
+        let hooks = body.get("webhooks").and_then(Value::as_array).into_iter().flatten();
+        hooks.into_iter().any(|hook| hook.get("name").and_then(Value::as_str) == Some(name))
+    };
+    // One that the run creates refuses nothing yet.
+    let mut changed = brought.of_kind(ADMISSION, &kinds).filter(|(_, write)| !write.is_created());
+    changed.find(|(_, write)| write.before.is_some_and(has)).map(|(by, _)| by)
+}
+
+fn is_policys(words: &str) -> bool {
+    words.contains("AdmissionPolicy '")
+}
+
+/// A changed policy, or its changed binding.
+fn policy<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let (name, binding) = (between(words, "AdmissionPolicy '", "'")?, between(words, "with binding '", "'"));
+    let policies = ["ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"];
+    let bindings = ["ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"];
+    let is_meant = |by: &ObjectKey| {
+        policies.contains(&by.kind.as_str()) && by.name == name
+            || bindings.contains(&by.kind.as_str()) && Some(by.name.as_str()) == binding
+    };
+    let kinds = [policies, bindings].concat();
+    let mut changed = brought.of_kind(ADMISSION, &kinds).filter(|(_, write)| !write.is_created());
+    changed.find(|(by, _)| is_meant(by)).map(|(by, _)| by)
+}
+
+/// The role that a binding refers to, where the run writes it.
+fn role_of<'a>(key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    if key.group != RBAC || !matches!(key.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
+        return None;
+    }
+    let text = |field: &str| body.pointer(field).and_then(Value::as_str);
+    let (kind, name) = (text("/roleRef/kind")?, text("/roleRef/name")?);
+    let namespace = key.namespace.as_deref().filter(|_| kind == "Role");
+    brought.get(RBAC, kind, namespace, name).map(|(by, _)| by)
+}
+
+/// `User "dora" cannot patch resource "secrets" in API group "" in the namespace "w"`.
+struct Lacks<'w> {
+    user: &'w str,
+    verb: &'w str,
+    resource: &'w str,
+    group: &'w str,
+}
+
+/// A role or binding that gives this identity the right that it lacks.
+fn entitled<'a>(words: &str, namespace: Option<&str>, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let lacks = Lacks {
+        user: between(words, "User \"", "\"")?,
+        verb: between(words, "\" cannot ", " resource ")?,
+        resource: between(words, " resource \"", "\"")?,
+        group: between(words, " in API group \"", "\"")?,
+    };
+    for (binding, body) in &brought.desired {
+        let reaches = binding.kind == "ClusterRoleBinding"
+            || binding.kind == "RoleBinding" && namespace.is_some() && binding.namespace.as_deref() == namespace;
+        if binding.group != RBAC || !reaches || !names(body, lacks.user) {
+            continue;
+        }
+        let text = |field: &str| body.pointer(field).and_then(Value::as_str).unwrap_or_default();
+        let role = ObjectKey {
+            group: RBAC.to_owned(),
+            kind: text("/roleRef/kind").to_owned(),
+            namespace: binding.namespace.clone().filter(|_| text("/roleRef/kind") == "Role"),
+            name: text("/roleRef/name").to_owned(),
+        };
+        let Some((role, rules)) = brought.desired.get_key_value(&role) else { continue };
+        if !grants(rules, &lacks) {
+            continue;
+        }
+        let written = [binding, role].into_iter().find(|key| brought.contains(key));
+        if let Some(by) = written {
+            return Some(by);
+        }
+    }
+    None
+}
+
+/// Whether a binding names this user, or the service account that this user is.
+fn names(binding: &Value, user: &str) -> bool {
+    let subjects = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
+    subjects.into_iter().any(|subject| {
+        let text = |field: &str| subject.get(field).and_then(Value::as_str).unwrap_or_default();
+        match text("kind") {
+            "User" => text("name") == user,
+            "ServiceAccount" => format!("system:serviceaccount:{}:{}", text("namespace"), text("name")) == user,
+            _ => false,
+        }
+    })
+}
+
+fn grants(role: &Value, lacks: &Lacks<'_>) -> bool {
+    let rules = role.get("rules").and_then(Value::as_array).into_iter().flatten();
+    rules.into_iter().any(|rule| {
+        let has = |field: &str, wanted: &str| {
+            let listed = rule.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            listed.into_iter().any(|one| one == "*" || one == wanted)
+        };
+        // A right to some names alone may not be to this one.
+        let is_limited = rule.get("resourceNames").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+        !is_limited && has("verbs", lacks.verb) && has("resources", lacks.resource) && has("apiGroups", lacks.group)
+    })
+}
+
+fn between<'w>(words: &'w str, begins: &str, ends: &str) -> Option<&'w str> {
+    let (_, rest) = words.split_once(begins)?;
+    rest.split_once(ends).map(|(found, _)| found)
+}
+
+/// The name that follows one of the beginnings.
+fn named<'w>(words: &'w str, begins: &[&str]) -> Option<&'w str> {
+    let (_, rest) = begins.iter().find_map(|begins| words.split_once(begins))?;
+    rest.split([',', ':']).next().map(str::trim)
+}
+
+/// Whether two states of an object differ in more than what a server writes by itself.
+fn differs(before: &Value, after: &Value) -> bool {
+    let content = |body: &Value| {
+        let mut body = body.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("status");
+        }
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.retain(|name, _| name == "labels" || name == "annotations");
+        }
+        body
+    };
+    content(before) != content(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn key(word: &str) -> ObjectKey {
+        word.parse().unwrap()
+    }
+
+    /// A written object: its key as a word, the object before (null: created), and after.
+    type Written = (&'static str, Value, Value);
+
+    struct World {
+        written: Vec<(ObjectKey, Value, Value)>,
+    }
+
+    impl World {
+        fn of(written: &[Written]) -> Self {
+            let one = |(word, before, after): &Written| (key(word), before.clone(), after.clone());
+            Self { written: written.iter().map(one).collect() }
+        }
+
+        fn brought(&self) -> Brought<'_> {
+            let write = |(key, before, after)| {
+                (key, Write { before: Some(before).filter(|one: &&Value| !one.is_null()), after })
+            };
+            let all = || self.written.iter().map(|(key, before, after)| (key, before, after));
+            Brought { writes: all().map(write).collect(), desired: all().map(|(key, _, after)| (key, after)).collect() }
+        }
+    }
+
+    fn denied(words: &str) -> Refusal {
+        Refusal::Denied(words.to_owned())
+    }
+
+    type Case = (Refusal, &'static str, Value, Written);
+
+    /// Refusals in the words of Kubernetes 1.37.2, the object that they are about, and what the run brings.
+    fn cases() -> Vec<Case> {
+        let mut cases = admission();
+        cases.extend(others());
+        cases
+    }
+
+    fn admission() -> Vec<Case> {
+        let labels = |value: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": value}}});
+        let hook = |rules: u64| json!({"webhooks": [{"name": "hook.w.dev", "rules": rules}]});
+        let pod = "Pod/w/p";
+        vec![
+            (
+                denied(
+                    "pods \"p\" is forbidden: error looking up service account w/nosa: serviceaccount \"nosa\" not found",
+                ),
+                pod,
+                json!({}),
+                ("ServiceAccount/w/nosa", Value::Null, json!({})),
+            ),
+            (
+                denied("pods \"p\" is forbidden: no PriorityClass with name high was found"),
+                pod,
+                json!({}),
+                ("PriorityClass.scheduling.k8s.io/high", Value::Null, json!({})),
+            ),
+            (
+                denied("pods \"p\" is forbidden: pod rejected: RuntimeClass \"gv\" not found"),
+                pod,
+                json!({}),
+                ("RuntimeClass.node.k8s.io/gv", Value::Null, json!({})),
+            ),
+            (
+                denied(
+                    "persistentvolumeclaims \"p\" is forbidden: only dynamically provisioned pvc can be resized and the \
+                storageclass that provisions the pvc must support resize",
+                ),
+                "PersistentVolumeClaim/w/p",
+                json!({"spec": {"storageClassName": "fast"}}),
+                ("StorageClass.storage.k8s.io/fast", json!({"allowVolumeExpansion": false}), json!({})),
+            ),
+            (
+                denied(
+                    "configmaps \"c1\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1",
+                ),
+                "ConfigMap/w/c1",
+                json!({}),
+                ("ResourceQuota/w/q", json!({"spec": 1}), json!({"spec": 2})),
+            ),
+            (
+                denied("pods \"p\" is forbidden: failed quota: q: must specify limits.cpu for: c"),
+                pod,
+                json!({}),
+                ("LimitRange/w/lr", Value::Null, json!({})),
+            ),
+            (
+                denied(
+                    "pods \"p\" is forbidden: [minimum memory usage per Container is 10Mi, but request is 1Mi, maximum cpu usage per Container is 1, but limit is 2]",
+                ),
+                pod,
+                json!({}),
+                ("LimitRange/w/lr", json!({"spec": 1}), json!({"spec": 2})),
+            ),
+            (
+                denied(
+                    "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false",
+                ),
+                pod,
+                json!({}),
+                ("Namespace/w", labels("restricted"), labels("baseline")),
+            ),
+            (
+                denied(
+                    "The configmaps \"bad\" is invalid: : ValidatingAdmissionPolicy 'nocm' with binding 'nocmb' denied request: no bad",
+                ),
+                "ConfigMap/w/bad",
+                json!({}),
+                ("ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io/nocmb", json!({"spec": 1}), json!({})),
+            ),
+            (
+                denied("admission webhook \"hook.w.dev\" denied the request: no"),
+                "Secret/w/s",
+                json!({}),
+                ("ValidatingWebhookConfiguration.admissionregistration.k8s.io/hooky", hook(1), hook(2)),
+            ),
+            (
+                Refusal::Unavailable(
+                    "Internal error occurred: failed calling webhook \"hook.w.dev\": failed to call webhook".into(),
+                ),
+                "Secret/w/s",
+                json!({}),
+                ("MutatingWebhookConfiguration.admissionregistration.k8s.io/hooky", hook(1), json!({})),
+            ),
+        ]
+    }
+
+    fn others() -> Vec<Case> {
+        let binding = json!({"roleRef": {"kind": "Role", "name": "norole"}});
+        let crd = |field: &str| {
+            json!({"spec": {"group": "w.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
+                "properties": {field: {"type": "string"}}}}}}}]}})
+        };
+        let till = json!({"apiVersion": "w.dev/v1", "spec": {"new": "x"}});
+        vec![
+            (
+                Refusal::Absent("rolebindings.rbac.authorization.k8s.io \"norole\" not found".into()),
+                "RoleBinding.rbac.authorization.k8s.io/w/rb",
+                binding,
+                ("Role.rbac.authorization.k8s.io/w/norole", Value::Null, json!({})),
+            ),
+            (
+                Refusal::NoNamespace("namespaces \"w\" not found".into()),
+                "ConfigMap/w/c",
+                json!({}),
+                ("Namespace/w", Value::Null, json!({})),
+            ),
+            (
+                Refusal::Malformed(
+                    "failed to create typed patch object (w/t): .spec.new: field not declared in schema".into(),
+                ),
+                "Till.w.dev/w/t",
+                till.clone(),
+                ("CustomResourceDefinition.apiextensions.k8s.io/tills.w.dev", crd("old"), crd("new")),
+            ),
+            (
+                Refusal::NoKind("404 page not found".into()),
+                "Till.w.dev/w/t",
+                till,
+                ("CustomResourceDefinition.apiextensions.k8s.io/tills.w.dev", Value::Null, crd("new")),
+            ),
+        ]
+    }
+
+    #[test]
+    fn r2_a_refusal_waits_for_what_the_run_brings_and_it_is_about() {
+        for (refusal, word, body, written) in cases() {
+            let world = World::of(std::slice::from_ref(&written));
+            let by = awaited(&refusal, &key(word), &body, &world.brought()).map(ToString::to_string);
+            assert_eq!(by, Some(key(written.0).to_string()), "{refusal:?}");
+            // Nothing is brought: it is real.
+            assert_eq!(awaited(&refusal, &key(word), &body, &World::of(&[]).brought()), None, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn r2_the_rights_that_a_run_brings_to_its_own_identity_are_waited_for_and_no_others() {
+        let words = "configmaps \"c\" is forbidden: User \"system:serviceaccount:ci:dora\" cannot patch resource \
+            \"configmaps\" in API group \"\" in the namespace \"w\"";
+        let role = |verb: &str, resource: &str| json!({"rules": [{"apiGroups": [""], "resources": [resource], "verbs": [verb]}]});
+        let binding = |name: &str, role: &str| {
+            json!({"roleRef": {"kind": "Role", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "namespace": "ci", "name": name}]})
+        };
+        let by = |role: Value, binding: Value, place: &'static str| {
+            let world =
+                World::of(&[("Role.rbac.authorization.k8s.io/w/r", Value::Null, role), (place, Value::Null, binding)]);
+            let found = awaited(&Refusal::Forbidden(words.into()), &key("ConfigMap/w/c"), &json!({}), &world.brought());
+            found.map(|by| by.kind.clone())
+        };
+        let here = "RoleBinding.rbac.authorization.k8s.io/w/b";
+        assert_eq!(by(role("patch", "configmaps"), binding("dora", "r"), here).as_deref(), Some("RoleBinding"));
+        assert_eq!(by(role("*", "*"), binding("dora", "r"), here).as_deref(), Some("RoleBinding"));
+        assert_eq!(by(role("get", "configmaps"), binding("dora", "r"), here), None);
+        assert_eq!(by(role("patch", "secrets"), binding("dora", "r"), here), None);
+        assert_eq!(by(role("patch", "configmaps"), binding("nora", "r"), here), None);
+        assert_eq!(by(role("patch", "configmaps"), binding("dora", "s"), here), None);
+        let there = "RoleBinding.rbac.authorization.k8s.io/v/b";
+        assert_eq!(by(role("patch", "configmaps"), binding("dora", "r"), there), None);
+    }
+
+    #[test]
+    fn r2_what_a_changed_crd_does_not_take_either_is_a_real_refusal_and_so_is_a_rule_that_stays() {
+        let crd = |fields: Value, rule: &str| {
+            json!({"spec": {"group": "w.dev", "scope": "Namespaced",
+            "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
+                "x-kubernetes-validations": [{"rule": rule}], "properties": fields}}}}}]}})
+        };
+        let (old, both) = (json!({"a": {"type": "string"}}), json!({"a": {"type": "string"}, "b": {"type": "string"}}));
+        let place = "CustomResourceDefinition.apiextensions.k8s.io/tills.w.dev";
+        let by = |refusal: Refusal, before: Value, after: Value, spec: Value| {
+            let world = World::of(&[(place, before, after)]);
+            let body = json!({"apiVersion": "w.dev/v1", "spec": spec});
+            awaited(&refusal, &key("Till.w.dev/w/t"), &body, &world.brought()).is_some()
+        };
+        let invalid = || Refusal::Invalid("Till \"t\" is invalid".into());
+        let unknown = || Refusal::Malformed(".spec.b: field not declared in schema".into());
+        assert!(by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"b": "x"})));
+        assert!(!by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"c": "x"})));
+        assert!(!by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"b": 1})));
+        // The present schema takes it: what refused it was the rule, and that stays.
+        assert!(!by(invalid(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"a": "x"})));
+        assert!(by(invalid(), crd(old, "r"), crd(both, "s"), json!({"a": "x"})));
+    }
+
+    proptest! {
+        /// Whatever else a run brings, of other kinds, in other namespaces or under other names: a refusal stays real.
+        #[test]
+        fn r2_what_the_refusal_is_not_about_excuses_nothing(
+            pick in 0..15_usize,
+            others in proptest::collection::vec((0..15_usize, 0..3_u8), 0..6),
+        ) {
+            let all = cases();
+            let (refusal, word, body, about) = &all[pick];
+            let mut written = Vec::new();
+            for (index, how) in others {
+                let (word, before, after) = &all[index].3;
+                let mut key = key(word);
+                let after = match how {
+                    0 => {
+                        key.name.push_str("-other");
+                        // A definition and a webhook are found by what they hold.
+                        json!({})
+                    }
+                    1 if key.namespace.is_some() => {
+                        key.namespace = Some("elsewhere".into());
+                        after.clone()
+                    }
+                    _ if key.kind == self::key(about.0).kind || key.group == ADMISSION => continue,
+                    // A LimitRange fills in what a quota asks for, and the other way round a quota may go.
+                    _ if ["LimitRange", "ResourceQuota"].contains(&key.kind.as_str()) => continue,
+                    _ => after.clone(),
+                };
+                let before = if how == 0 && !before.is_null() { json!({}) } else { before.clone() };
+                written.push((key, before, after));
+            }
+            let world = World { written };
+            let is_about = |by: &ObjectKey| ["LimitRange"].contains(&by.kind.as_str()) && by.namespace.as_deref() == Some("w");
+            let by = awaited(refusal, &key(word), body, &world.brought()).filter(|by| !is_about(by));
+            prop_assert_eq!(by, None, "{:?}", refusal);
+        }
+    }
+}
