@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod error;
 pub mod lock;
 pub mod observe;
+pub mod pods;
 pub mod shards;
 pub mod store;
 pub mod wait;

@@ -18,7 +18,7 @@ use crate::object::refusal::Refusal;
 const PAGE: usize = 500;
 
 /// Objects as they are.
-const WHOLE: &str = "application/json";
+pub(super) const WHOLE: &str = "application/json";
 
 /// Objects without anything but their metadata; whole where a server knows no such thing.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -67,7 +67,7 @@ impl Cluster {
         self.list(kind, namespace, None, METADATA).await
     }
 
-    async fn list(
+    pub(super) async fn list(
         &self,
         kind: &Kind,
         namespace: Option<&str>,

@@ -37,7 +37,7 @@ pub fn removes_itself(live: &Live) -> bool {
 
 /// Judges a live object.
 pub fn readiness(live: &Live) -> Readiness {
-    if live.annotation(WAIT) == Some("false") {
+    if live.annotation(WAIT) == Some("false") || is_held_back(live) {
         return Readiness::Ready;
     }
     let text = |field| live.body.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -54,6 +54,24 @@ pub fn readiness(live: &Live) -> Readiness {
     }
 }
 
+/// Whether somebody told the object's controller to leave it alone: it is not ready, and on purpose.
+fn is_held_back(live: &Live) -> bool {
+    let object = Object(&live.body);
+    let fields = ["/spec/suspend", "/spec/suspended", "/spec/paused", "/spec/pause"];
+    let annotations = live.body.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
+    let is_told = |(name, value): (&String, &Value)| {
+        let (name, value) = (name.rsplit('/').next().unwrap_or_default(), value.as_str().unwrap_or_default());
+        match name {
+            "paused" => value != "false",
+            "reconcile" => value == "disabled",
+            "skip-reconcile" => value == "true",
+            _ => false,
+        }
+    };
+    let is_failed_job = object.text("/kind") == "Job" && matches!(object.condition("Failed"), Some(("True", ..)));
+    !is_failed_job && (fields.iter().any(|field| object.flag(field)) || annotations.into_iter().any(is_told))
+}
+
 /// A workload's controller has to have seen the last change before its numbers mean anything.
 fn deployment(object: &Object<'_>) -> Readiness {
     if let Some(waiting) = object.unobserved() {
@@ -66,8 +84,10 @@ fn deployment(object: &Object<'_>) -> Readiness {
     let updated = object.count("/status/updatedReplicas");
     let all = object.count("/status/replicas");
     let available = object.count("/status/availableReplicas");
-    if object.flag("/spec/paused") {
-        Readiness::Ready
+    if let Some(("True", _, message)) = object.condition("ReplicaFailure")
+        && is_refused_for_good(message)
+    {
+        Readiness::Failed(message.to_owned())
     } else if updated < wanted {
         Readiness::Waiting(format!("{updated} of {wanted} replicas are updated"))
     } else if all > updated {
@@ -77,6 +97,13 @@ fn deployment(object: &Object<'_>) -> Readiness {
     } else {
         Readiness::Ready
     }
+}
+
+/// Whether a pod is refused for what its template says: no time heals that. A full quota may empty.
+pub fn is_refused_for_good(message: &str) -> bool {
+    let is_limit =
+        ["minimum ", "maximum "].iter().any(|bound| message.contains(bound)) && message.contains(" usage per ");
+    message.contains("violates PodSecurity \"") || is_limit || message.contains(" is invalid: ")
 }
 
 fn stateful_set(object: &Object<'_>) -> Readiness {
@@ -121,7 +148,6 @@ fn job(object: &Object<'_>) -> Readiness {
     match (object.condition("Failed"), object.condition("Complete")) {
         (Some(("True", reason, message)), _) => Readiness::Failed(format!("{reason}: {message}")),
         (_, Some(("True", ..))) => Readiness::Ready,
-        _ if object.flag("/spec/suspend") => Readiness::Ready,
         _ => {
             let done = object.count("/status/succeeded");
             let wanted = object.number("/spec/completions").unwrap_or(1);

@@ -162,8 +162,36 @@ impl Ident {
 
 /// Whether a group is outside of Kubernetes itself: its kinds are most likely defined by CRDs.
 pub fn is_custom(group: &str) -> bool {
-    group.contains('.') && !group.ends_with(".k8s.io")
+    !BUILTIN_GROUPS.contains(&group)
 }
+
+/// The groups that an API server serves by itself, in this or an older release. `k8s.io` in a name is no mark of them.
+const BUILTIN_GROUPS: [&str; 24] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+    "storagemigration.k8s.io",
+];
 
 /// Splits an `apiVersion` into group and version.
 pub fn split_api_version(api_version: &str) -> (&str, &str) {

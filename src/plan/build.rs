@@ -194,6 +194,7 @@ fn change(
         (change.action, change.reason) = (Action::Create, Reason::Terminating(held));
     } else {
         match observed.trials.get(key) {
+            Some(Trial::Proved) if live.is_none() => change.reason = Reason::Done,
             Some(Trial::Proved) => {}
             Some(Trial::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
             Some(Trial::Unverified(by)) => {

@@ -86,6 +86,9 @@ pub enum Reason {
     /// Unchanged.
     #[error("as desired")]
     AsDesired,
+    /// Unchanged: a Job that ran as it is desired and removed itself.
+    #[error("has run and removed itself")]
+    Done,
     /// Delete: no manifest wants it any more.
     #[error("no longer desired")]
     Undesired,

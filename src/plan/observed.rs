@@ -50,6 +50,8 @@ pub struct Observed {
     pub trials: BTreeMap<ObjectKey, Trial>,
     /// Objects of which the server does not let go all that older tools left: only their metadata is migrated.
     pub held: BTreeSet<ObjectKey>,
+    /// Jobs that ran as they are desired and removed themselves.
+    pub done: BTreeSet<ObjectKey>,
     /// Dry runs of deletions that were refused.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
     /// What the namespaces and definitions that would be deleted hold.

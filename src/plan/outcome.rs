@@ -67,6 +67,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The desired objects that are as they are to be.
+    pub fn carried_out(&self) -> impl Iterator<Item = &ObjectKey> {
+        let is_done = |outcome: &&ObjectOutcome| !matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped);
+        self.applied.iter().filter(is_done).map(|outcome| &outcome.key)
+    }
+
     /// Every object's outcome.
     pub fn all(&self) -> impl Iterator<Item = &ObjectOutcome> {
         self.applied.iter().chain(&self.cleaned)

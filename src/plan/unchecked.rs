@@ -48,7 +48,7 @@ impl<'a> Brought<'a> {
         let write = |(key, trial): (&'a ObjectKey, &'a Trial)| {
             let (key, manifest) = desired.get_key_value(key)?;
             let live = observed.live(key);
-            if live.is_some_and(is_others) {
+            if live.is_some_and(is_others) || live.is_none() && *trial == Trial::Proved {
                 return None;
             }
             // What is being deleted is waited for and created.

@@ -123,7 +123,7 @@ pub fn remark(change: &Change) -> Option<String> {
         (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
         (Reason::Immutable(_), _) => Some(format!("deleted and created anew: it {}", change.reason)),
         (_, Some(from)) => Some(format!("from {from}")),
-        (Reason::Unverified(by), None) => Some(format!("not checked by the server: {by} is created in this run")),
+        (Reason::Unverified(by), None) => Some(format!("not yet checked by the server: {by} comes first in this run")),
         (reason, None) => Some(reason.to_string()),
     }
 }

@@ -115,7 +115,8 @@ pub async fn decide_from(
     notices.extend(
         silent.map(|group| format!("The server of {group} does not answer: nothing is known about what it has.")),
     );
-    let mut observed = Observed { kinds, looks, ..Observed::default() };
+    let done = store.done.of(&desired.manifests);
+    let mut observed = Observed { kinds, looks, done, ..Observed::default() };
     let recorded = prior.entries.keys();
     let owned = observed.owned(root, |key| desired.manifests.contains_key(key) || recorded.contains(key));
     prior.sweep(&owned, root).map_err(RunError::State)?;
@@ -126,6 +127,9 @@ pub async fn decide_from(
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     observe::look(cluster, &mut observed, recorded_and_desired).await;
+    let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
+        "The last run did not finish, or another tool wrote the record since: everything is looked at again.".to_owned()
+    });
     let pending = prior.begin(intent(&desired.manifests, &scope));
     let entries = pending.entries();
     let manifests = &desired.manifests;
@@ -134,6 +138,8 @@ pub async fn decide_from(
 
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(notices);
+    plan.notices.extend(observe::unready(&plan, &observed));
+    plan.notices.extend(unfinished);
     let ledger = ledger(request, prior.start, &scope, entries, sources);
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
 }

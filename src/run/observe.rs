@@ -6,6 +6,7 @@ use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::observe::{ReadError, Tried};
+use crate::cluster::readiness::{Readiness, is_waited_for, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
@@ -13,7 +14,7 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, ownership};
 use crate::object::order::Wave;
 use crate::object::refusal::{Contested, Refusal};
-use crate::plan::build::PlanRequest;
+use crate::plan::build::{Plan, PlanRequest};
 use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
 use crate::plan::migration::{Extent, Heir};
@@ -23,6 +24,9 @@ use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
 use crate::plan::unchecked::{Brought, seen_anew};
 use crate::run::content::look_into_all;
+
+/// How many objects a notice names before it counts.
+const NAMED: usize = 5;
 
 /// Which kinds a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +236,9 @@ async fn try_apply(
     if is_leaving(observed, key) {
         return Trial::Created.into();
     }
+    if observed.done.contains(key) && observed.looks.get(key) == Some(&Look::Absent) {
+        return Trial::Proved.into();
+    }
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
         if is_proved(&body, live, request.root) {
@@ -406,6 +413,17 @@ fn believe(request: PlanRequest<'_>, observed: &mut Observed) {
         }
         observed.trials.extend(anew);
     }
+}
+
+/// A notice that names what is live, desired and not ready now. Without its numbers: they change by the second.
+pub fn unready(plan: &Plan, observed: &Observed) -> Option<String> {
+    let live = plan.changes.iter().filter_map(|change| Some((&change.ident.key, observed.live(&change.ident.key)?)));
+    let waiting = live.filter(|(key, live)| is_waited_for(&key.group_kind()) && readiness(live) != Readiness::Ready);
+    let names: Vec<String> = waiting.map(|(key, _)| key.to_string()).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| format!("Not ready now: {first}{more}."))
 }
 
 async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {

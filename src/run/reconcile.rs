@@ -8,7 +8,7 @@ use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 use crate::plan::build::Plan;
 use crate::plan::observed::Observed;
-use crate::plan::outcome::Outcome;
+use crate::plan::outcome::{ObjectOutcome, Outcome};
 use crate::run::decide::{Decided, RunRequest, decide_from};
 use crate::run::error::RunError;
 use crate::run::hold::{GRACE, hold, overdue};
@@ -16,6 +16,7 @@ use crate::run::interrupt::Interrupt;
 use crate::run::record::Store;
 use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
+use crate::state::transition::Pending;
 
 /// A run that came to its end: what was planned and what was done.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ async fn reconcile_locked(
     let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 
     store.record(lock, &pending).await?; // Phase one.
-    let applied = apply::all(work).await?; // Any failure ends the run here, resumable.
+    let applied = applied(work, &mut store, &pending).await?; // Any failure ends the run here, resumable.
     let cleaned = cleanup::all(work, &applied).await?;
     let settlement = cleaned.settlement(work);
     let ledger = cleaned.ledger(ledger, &settlement);
@@ -86,6 +87,19 @@ async fn reconcile_locked(
         Ok(()) if outcome.is_complete() => Ok(Reconciled { plan, outcome }),
         Ok(()) => Err(RunError::Incomplete(Box::new(plan), outcome)),
     }
+}
+
+/// Applies, and notes which Jobs ran and remove themselves, also where the run ends here.
+async fn applied(work: Work<'_>, store: &mut Store, pending: &Pending) -> Result<Vec<ObjectOutcome>, RunError> {
+    let applied = apply::all(work).await;
+    match &applied {
+        Ok(outcomes) => store.done = store.done.after(work.desired, outcomes.iter().map(|outcome| &outcome.key)),
+        Err(RunError::Incomplete(_, outcome)) => {
+            store.remember(work.lock, pending, store.done.after(work.desired, outcome.carried_out())).await;
+        }
+        Err(_) => {}
+    }
+    applied
 }
 
 /// What the two halves of a run work with.

@@ -9,6 +9,7 @@ use crate::object::mark::Root;
 use crate::run::error::RunError;
 use crate::run::shards::{Place, unwritten};
 use crate::state::codec::{self, RUN_ANNOTATION, Recorded, StateError};
+use crate::state::done::{DONE_ANNOTATION, Done};
 use crate::state::payload::Payload;
 use crate::state::shard::SHARDS_ANNOTATION;
 use crate::state::transition::{Ledger, Pending, Prior, annotations};
@@ -25,6 +26,8 @@ pub struct Store {
     stored: Option<StoredState>,
     /// What the stored head refers to.
     referred: BTreeSet<String>,
+    /// The Jobs that ran and removed themselves.
+    pub done: Done,
 }
 
 impl Store {
@@ -118,6 +121,15 @@ impl Store {
         self.write(lock, &pending.payload(), &Ledger::Stale).await
     }
 
+    /// Records which Jobs ran in a run that ends early: they are not to run again. What fails is made up for by the
+    /// next run, which runs them once more.
+    pub async fn remember(&mut self, lock: &HeldLock, pending: &Pending, done: Done) {
+        if done != self.done {
+            self.done = done;
+            drop(self.record(lock, pending).await);
+        }
+    }
+
     /// Phase two: records what the run left behind, as finalized. Shards that are not needed any more are deleted.
     ///
     /// # Errors
@@ -152,7 +164,8 @@ impl Store {
         };
         let Place { cluster, namespace, root, run } = place;
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
-        Ok((Self { cluster, namespace, root: root.clone(), run, stored, referred }, prior, damage))
+        let done = stored.as_ref().map(|stored| Done::parse(&stored.annotations)).unwrap_or_default();
+        Ok((Self { cluster, namespace, root: root.clone(), run, stored, referred, done }, prior, damage))
     }
 
     /// Writes what the head is to refer to, then the head.
@@ -164,6 +177,7 @@ impl Store {
             // It stays, so that every later run looks for what this one may leave behind.
             notes.insert(SHARDS_ANNOTATION.to_owned(), "true".to_owned());
         }
+        notes.extend(self.done.annotation().map(|note| (DONE_ANNOTATION.to_owned(), note)));
         shards.retain(|shard| !self.referred.contains(&shard.digest));
         self.place().write(lock, &shards).await?;
         let previous = self.stored.as_ref();

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::wait::{Awaited, Sight, Until};
@@ -13,6 +14,10 @@ use crate::run::reconcile::Work;
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
+
+/// How often pods are asked what is wrong, and how many workloads at once.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_MOST: usize = 20;
 
 /// What is waited for, each with what follows from its end.
 pub struct Waits<'a, T> {
@@ -23,8 +28,17 @@ pub struct Waits<'a, T> {
     /// Whether something was added since the last look.
     is_fresh: bool,
     ready_by: Instant,
+    pods_at: Instant,
     /// As long as objects vanish, the others have time: a server deletes many one after another.
     gone_by: Instant,
+}
+
+/// Whether objects of a kind are ready by their pods.
+fn has_pods(kind: &GroupKind) -> bool {
+    matches!(
+        (kind.group.as_str(), kind.kind.as_str()),
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")
+    )
 }
 
 /// How a wait for one object ended.
@@ -54,7 +68,16 @@ impl<'a, T> Waits<'a, T> {
         }
         let now = Instant::now();
         let waiting = Vec::new();
-        Self { work, owned, waiting, pause: SHORTEST, is_fresh: false, ready_by: now, gone_by: now }
+        Self {
+            work,
+            owned,
+            waiting,
+            pause: SHORTEST,
+            is_fresh: false,
+            ready_by: now,
+            pods_at: now + ASK_EVERY / 2,
+            gone_by: now,
+        }
     }
 
     /// Waits for one more.
@@ -101,13 +124,44 @@ impl<'a, T> Waits<'a, T> {
                 self.pause = (self.pause * 3 / 2).min(LONGEST);
             }
             let awaited: Vec<&Awaited> = self.waiting.iter().map(|(awaited, _)| awaited).collect();
-            let sights = self.work.cluster.look_at_awaited(&awaited, &self.work.request.root, &self.owned).await;
+            let mut sights = self.work.cluster.look_at_awaited(&awaited, &self.work.request.root, &self.owned).await;
+            if self.is_asking_pods() {
+                self.ask_pods(&mut sights).await;
+            }
             let ended = self.take_ended(sights);
             if !ended.is_empty() {
                 return ended;
             }
         }
         Vec::new()
+    }
+
+    /// Whether it is time to ask pods: now and then, and before the wait ends.
+    fn is_asking_pods(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.pods_at && now < self.ready_by {
+            return false;
+        }
+        self.pods_at = now + ASK_EVERY;
+        true
+    }
+
+    /// Adds what the newest pods say to what is waited for.
+    async fn ask_pods(&self, sights: &mut [Sight]) {
+        let pairs = self.waiting.iter().zip(sights.iter_mut());
+        let waiting = pairs.filter(|((awaited, _), sight)| {
+            matches!(awaited.until, Until::Ready | Until::ReadyOrGone)
+                && has_pods(&awaited.kind.group_kind)
+                && matches!(sight, Sight::Waiting(_))
+        });
+        let asked = waiting.take(ASK_MOST).map(|((awaited, _), sight)| async move {
+            let trouble = self.work.cluster.trouble(&awaited.kind, &awaited.key).await;
+            if let (Some(trouble), Sight::Waiting(reason)) = (trouble, &*sight) {
+                let told = format!("{reason}; {}", trouble.reason);
+                *sight = if trouble.is_final { Sight::Failed(told) } else { Sight::Waiting(told) };
+            }
+        });
+        join_all(asked).await;
     }
 
     fn take_ended(&mut self, sights: Vec<Sight>) -> Vec<(T, End)> {

@@ -17,6 +17,7 @@ mod lock;
 mod migration;
 mod ownership;
 mod plan;
+mod ready;
 mod record;
 mod rename;
 mod replace;
