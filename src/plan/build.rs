@@ -10,7 +10,7 @@ use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::twins::Twins;
-use super::{diff, digest, guard};
+use super::{diff, digest, guard, obstacle};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -124,7 +124,7 @@ impl<'a> PlanRequest<'a> {
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let mut refusals = Vec::new();
     let twins = Twins::of(request.desired.keys(), observed);
-    let changes: Vec<Change> =
+    let mut changes: Vec<Change> =
         request.in_scope().map(|manifest| change(request, observed, &twins, manifest, &mut refusals)).collect();
     let keys: BTreeSet<&ObjectKey> = request.desired.keys().collect();
     let PlanRequest { root, scope, entries, policy, redactor, desired } = request;
@@ -132,6 +132,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     for change in &mut cleanup {
         redact_reason(change, observed, None, redactor);
     }
+    name_obstacles(&mut changes, &cleanup, desired, observed);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     refusals.extend(guard::check(&all, desired.len(), entries.keys().len(), policy));
     let (refused, told) = guard::check_contents(&all, observed, policy);
@@ -202,7 +203,7 @@ fn change(
                 change.reason = Reason::Unverified(by.clone());
             }
             Some(Trial::Refused(refusal)) => {
-                (change.action, change.reason) = (Action::Blocked, reason_of(refusal));
+                (change.action, change.reason) = (Action::Blocked, with_null(reason_of(refusal), &manifest.body));
             }
             Some(Trial::Immutable(refusal)) => {
                 immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
@@ -332,6 +333,54 @@ fn reason_of(refusal: &Refusal) -> Reason {
         | Refusal::Invalid(_)
         | Refusal::Forbidden(_)
         | Refusal::Denied(_) => Reason::Refused(refusal.to_string()),
+    }
+}
+
+/// The reason with the place of a null that server-side apply takes for a value, where that may be what is refused.
+fn with_null(reason: Reason, body: &Value) -> Reason {
+    match reason {
+        Reason::Refused(words) if words.contains("null") => Reason::Refused(match null_in(body, String::new()) {
+            Some(place) => format!("{words}; the manifest has a null at {place}: take it out"),
+            None => words,
+        }),
+        reason => reason,
+    }
+}
+
+/// The first null of a value, as a path.
+fn null_in(value: &Value, path: String) -> Option<String> {
+    match value {
+        Value::Null => Some(path),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| null_in(value, format!("{path}.{name}"))),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, value)| null_in(value, format!("{path}[{index}]")))
+        }
+        _ => None,
+    }
+}
+
+/// Names beside each refused object what the same run deletes and still holds what the object needs.
+fn name_obstacles(
+    changes: &mut [Change],
+    cleanup: &[Change],
+    desired: &BTreeMap<ObjectKey, Manifest>,
+    observed: &Observed,
+) {
+    let deleted = cleanup.iter().filter(|change| change.action == Action::Delete);
+    let deleted: Vec<(&ObjectKey, &Value)> =
+        deleted.filter_map(|change| Some((&change.ident.key, &observed.live(&change.ident.key)?.body))).collect();
+    for change in changes.iter_mut().filter(|change| change.action == Action::Blocked) {
+        let key = &change.ident.key;
+        if let Some(Trial::Refused(refusal)) = observed.trials.get(key)
+            && let Some(body) = desired.get(key).map(|manifest| &manifest.body)
+            && let Some(by) = obstacle::obstacle(refusal, key, body, &deleted)
+            && let Reason::Refused(words) | Reason::Unknown(words) = &mut change.reason
+        {
+            words.push_str(&format!(
+                "; {by} stands in the way, and what a run deletes goes only after what it applies is ready: delete that \
+                 one in a commit of its own first, or give it a project of its own"
+            ));
+        }
     }
 }
 

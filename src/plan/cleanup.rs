@@ -169,7 +169,11 @@ impl Judge<'_> {
         }
         match observed.undeletable.get(&ident.key) {
             Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
-            None => change(Action::Delete, Reason::Undesired, Some(live), &project),
+            None => {
+                let lifted = observed.lifted.get(&ident.key);
+                let reason = lifted.map_or(Reason::Undesired, |by| Reason::Unverified(by.to_string()));
+                change(Action::Delete, reason, Some(live), &project)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod guard;
 pub mod migration;
 pub mod observed;
+pub mod obstacle;
 pub mod offline;
 pub mod outcome;
 pub mod policy;

@@ -54,6 +54,8 @@ pub struct Observed {
     pub done: BTreeSet<ObjectKey>,
     /// Dry runs of deletions that were refused.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
+    /// Deletions that a webhook or policy refuses which the same run deletes first.
+    pub lifted: BTreeMap<ObjectKey, ObjectKey>,
     /// What the namespaces and definitions that would be deleted hold.
     pub contents: BTreeMap<ObjectKey, Content>,
 }

@@ -344,13 +344,14 @@ fn grants(role: &Value, lacks: &Lacks<'_>) -> bool {
     })
 }
 
-fn between<'w>(words: &'w str, begins: &str, ends: &str) -> Option<&'w str> {
+/// What stands between two texts.
+pub(super) fn between<'w>(words: &'w str, begins: &str, ends: &str) -> Option<&'w str> {
     let (_, rest) = words.split_once(begins)?;
     rest.split_once(ends).map(|(found, _)| found)
 }
 
 /// The name that follows one of the beginnings.
-fn named<'w>(words: &'w str, begins: &[&str]) -> Option<&'w str> {
+pub(super) fn named<'w>(words: &'w str, begins: &[&str]) -> Option<&'w str> {
     let (_, rest) = begins.iter().find_map(|begins| words.split_once(begins))?;
     rest.split([',', ':']).next().map(str::trim)
 }

@@ -23,7 +23,7 @@ use crate::run::waits::{End, Waits};
 use crate::run::write::{Place, WriteError, Written, Wrote, write};
 
 /// How long a server may take to notice what the run wrote before it takes what waits for that.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
 
 use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::order::CleanupStep;
+use crate::object::refusal::Refusal;
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::content::Content;
 use crate::plan::observed::Look;
+use crate::plan::obstacle::lifted;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::policy::Gate;
-use crate::run::apply::{Stop, outcome};
+use crate::run::apply::{PATIENCE, Stop, outcome};
 use crate::run::content::look_into_all;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
@@ -53,6 +56,12 @@ impl Cleaned {
             placed: work.plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
             in_flight: work.lock.has_unanswered(),
         }
+    }
+
+    /// Whether a refusal is by a webhook or policy that this run has deleted.
+    fn has_lifted(&self, work: Work<'_>, refusal: &Refusal) -> bool {
+        let gone = self.gone.iter().filter_map(|key| Some((key, &work.observed.live(key)?.body)));
+        lifted(refusal, &gone.collect::<Vec<_>>()).is_some()
     }
 
     fn is_gone(&mut self, change: &Change) {
@@ -103,63 +112,108 @@ pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, R
     Ok(cleaned)
 }
 
+/// A deletion to be sent, and when it was first refused by what this run has deleted.
+type Sending<'a> = (&'a Change, Option<Instant>);
+
+/// What follows when a wait ends.
+enum Then<'a> {
+    Gone(&'a Change),
+    Send(Sending<'a>),
+}
+
 /// Sends the deletions of a step, then waits until all of it is gone.
 async fn carry_out(work: Work<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change>) -> Option<Stop> {
-    let mut answers = Vec::new();
-    let is_holding = deletions.iter().any(|change| is_holder(&change.ident.key));
-    for some in deletions.chunks(if is_holding { HOLDERS } else { deletions.len().max(1) }) {
-        let Some(contents) = look_into_these(work, some).await else { return Some(Stop::Interrupted) };
-        let (contents, earlier) = (&contents, &cleaned.outcomes);
-        let some: Vec<(&Change, Answer)> = stream::iter(some.iter().copied())
-            .map(|change| {
-                let left = held(work, earlier, &change.ident.key).cloned();
-                async move {
-                    let answer = match left {
-                        Some(left) => Answer::Waits(format!("it still holds {left}: it waits for that one")),
-                        None => Answer::Tried(one(work, change, contents).await),
-                    };
-                    (change, answer)
-                }
-            })
-            .buffer_unordered(work.cluster.settings().concurrency)
-            .collect()
-            .await;
-        answers.extend(some);
-    }
+    let size = if deletions.iter().any(|change| is_holder(&change.ident.key)) { HOLDERS } else { deletions.len() };
     let mut waits = Waits::new(work);
-    let mut stop = None;
-    for (change, answer) in answers {
-        match answer {
-            Answer::Tried(Removed::Gone) => cleaned.is_gone(change),
-            Answer::Tried(Removed::Leaving { kind, uid }) => {
-                let awaited = Awaited { kind, key: change.ident.key.clone(), until: Until::Gone { uid } };
-                waits.add(awaited, change);
+    let mut sending: Vec<Sending<'_>> = deletions.into_iter().map(|change| (change, None)).collect();
+    loop {
+        for some in sending.chunks(size.max(1)) {
+            let Some(answers) = send(work, cleaned, some).await else { return Some(Stop::Interrupted) };
+            let mut stop = None;
+            for (sent, answer) in answers {
+                stop = stop.max(take(work, cleaned, &mut waits, sent, answer));
             }
-            Answer::Tried(Removed::Released) => {
-                cleaned.released.push(change.ident.key.clone());
-                let why = "it belongs to someone else now and was let go";
-                cleaned.note(work, change, Verdict::Unchanged, Some(why));
+            // What cannot be started any more keeps the run from ending well: nothing is waited for either.
+            if stop.is_some() {
+                return stop;
             }
-            Answer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
-            Answer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
-            Answer::Tried(Removed::NotStarted) => stop = stop.max(Some(Stop::Interrupted)),
-            Answer::Tried(Removed::LockLost) => stop = stop.max(Some(Stop::LockLost)),
         }
-    }
-    // What cannot be started any more keeps the run from ending well: nothing is waited for either.
-    while stop.is_none() && !waits.is_empty() {
+        if waits.is_empty() {
+            return None;
+        }
         let Ok(ended) = waits.next().await else { return Some(Stop::Interrupted) };
-        for (change, end) in ended {
-            match end {
-                End::Over => cleaned.is_gone(change),
-                End::Failed(why) | End::TimedOut(why) => {
+        sending = Vec::new();
+        for (then, end) in ended {
+            match (then, end) {
+                (Then::Gone(change), End::Over) => cleaned.is_gone(change),
+                (Then::Send(again), _) => sending.push(again),
+                (Then::Gone(change), End::Failed(why) | End::TimedOut(why)) => {
                     let why = format!("it is being deleted and {why}");
                     cleaned.note(work, change, Verdict::Failed, Some(&why));
                 }
             }
         }
     }
-    stop
+}
+
+/// Sends some deletions; nothing where a signal came first.
+async fn send<'a>(work: Work<'_>, cleaned: &Cleaned, some: &[Sending<'a>]) -> Option<Vec<(Sending<'a>, Answer)>> {
+    let changes: Vec<&Change> = some.iter().map(|(change, _)| *change).collect();
+    let contents = &look_into_these(work, &changes).await?;
+    let answers = stream::iter(some.iter().copied())
+        .map(|sent| {
+            let left = held(work, &cleaned.outcomes, &sent.0.ident.key).cloned();
+            async move {
+                let answer = match left {
+                    Some(left) => Answer::Waits(format!("it still holds {left}: it waits for that one")),
+                    None => Answer::Tried(one(work, sent.0, contents).await),
+                };
+                (sent, answer)
+            }
+        })
+        .buffer_unordered(work.cluster.settings().concurrency)
+        .collect()
+        .await;
+    Some(answers)
+}
+
+/// Notes what one deletion came to, or what has to be waited for.
+fn take<'a>(
+    work: Work<'_>,
+    cleaned: &mut Cleaned,
+    waits: &mut Waits<'_, Then<'a>>,
+    (change, refused): Sending<'a>,
+    answer: Answer,
+) -> Option<Stop> {
+    let key = &change.ident.key;
+    match answer {
+        Answer::Tried(Removed::Gone) => cleaned.is_gone(change),
+        Answer::Tried(Removed::Leaving { kind, uid }) => {
+            waits.add(Awaited { kind, key: key.clone(), until: Until::Gone { uid } }, Then::Gone(change));
+        }
+        Answer::Tried(Removed::Released) => {
+            cleaned.released.push(key.clone());
+            let why = "it belongs to someone else now and was let go";
+            cleaned.note(work, change, Verdict::Unchanged, Some(why));
+        }
+        Answer::Tried(Removed::Refused(refusal)) => {
+            let first = refused.unwrap_or_else(Instant::now);
+            let kind = work.observed.kinds.get(&key.group_kind());
+            match kind.filter(|_| cleaned.has_lifted(work, &refusal) && first.elapsed() < PATIENCE) {
+                // The server has yet to take notice that the webhook is gone.
+                Some(kind) => {
+                    let awaited = Awaited { kind: kind.clone(), key: key.clone(), until: Until::NextLook };
+                    waits.add(awaited, Then::Send((change, Some(first))));
+                }
+                None => cleaned.note(work, change, Verdict::Failed, Some(&refusal.to_string())),
+            }
+        }
+        Answer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
+        Answer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
+        Answer::Tried(Removed::NotStarted) => return Some(Stop::Interrupted),
+        Answer::Tried(Removed::LockLost) => return Some(Stop::LockLost),
+    }
+    None
 }
 
 /// Looks once more into the holders that are about to be deleted: content may have come since the plan was made.

@@ -19,6 +19,7 @@ use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
 use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
+use crate::plan::obstacle::lifted;
 use crate::plan::retired::{self, restated};
 use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved;
@@ -449,7 +450,17 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
         .filter_map(std::future::ready)
         .collect()
         .await;
-    for (key, refusal) in refused {
+    let deleted = decide(cleanup, view).into_iter().filter(|change| change.action == Action::Delete);
+    let deleted: Vec<ObjectKey> = deleted.map(|change| change.ident.key).collect();
+    let bodies = deleted.iter().filter_map(|key| Some((key, &view.live(key)?.body)));
+    let bodies: Vec<(&ObjectKey, &serde_json::Value)> = bodies.collect();
+    let by: Vec<Option<ObjectKey>> =
+        refused.iter().map(|(key, refusal)| lifted(refusal, &bodies).filter(|by| *by != key).cloned()).collect();
+    for ((key, refusal), by) in refused.into_iter().zip(by) {
+        if let Some(by) = by {
+            observed.lifted.insert(key, by);
+            continue;
+        }
         match refusal {
             // It moved on since it was looked at (a status, say): the run looks again before it deletes.
             Refusal::Changed(_) | Refusal::Absent(_) => {}

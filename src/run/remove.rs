@@ -26,6 +26,8 @@ pub enum Removed {
     },
     /// It belongs to someone else now, or another object has its name.
     Released,
+    /// The server refused.
+    Refused(Refusal),
     /// It is still there, and why.
     Failed(String),
     /// A signal came first.
@@ -74,7 +76,7 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
                     Err(error) => return Removed::Failed(error.to_string()),
                 }
             }
-            Err(ObjectError::Refused(refusal)) => return Removed::Failed(refusal.to_string()),
+            Err(ObjectError::Refused(refusal)) => return Removed::Refused(refusal),
         }
     }
     Removed::Failed("it changes faster than it can be deleted: run again".to_owned())

@@ -152,6 +152,7 @@ async fn removed(work: Work<'_>, change: &Change) -> Result<Option<String>, Writ
         Removed::Gone => Ok(None),
         Removed::Leaving { uid, .. } => Ok(Some(uid)),
         Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
+        Removed::Refused(refusal) => Err(WriteError::Failed(format!("it cannot be replaced: {refusal}"))),
         Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
         Removed::NotStarted => Err(WriteError::Stopped),
         Removed::LockLost => Err(WriteError::LockLost),

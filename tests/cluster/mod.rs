@@ -15,6 +15,7 @@ mod kinds;
 mod kubernator;
 mod lock;
 mod migration;
+mod obstacles;
 mod ownership;
 mod plan;
 mod ready;
