@@ -15,6 +15,9 @@ use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
 
+/// A resourceVersion that no object has: a store counts its own beginning as the first.
+const NO_VERSION: &str = "1";
+
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
@@ -55,6 +58,15 @@ impl Cluster {
         let created = answer.status == http::StatusCode::CREATED
             || answer.after_unknown && !is_update && has_no_other_manager(&live, root);
         Ok(Applied { created, live })
+    }
+
+    /// Applies an object that does not exist yet. One that does stays as it is: the answer is a conflict then.
+    ///
+    /// A server creates what is not there whatever resourceVersion is named, and changes nothing that has another.
+    pub async fn create(&self, lock: &HeldLock, kind: &Kind, body: &Value, root: &Root) -> Result<Live, ObjectError> {
+        let mut body = body.clone();
+        body["metadata"]["resourceVersion"] = json!(NO_VERSION);
+        self.apply(lock, kind, &body, root).await.map(|applied| applied.live)
     }
 
     /// Replaces an object's managed fields and nothing else, provided it is as it was looked at.
@@ -173,6 +185,19 @@ mod tests {
         let journal = fake.journal();
         assert_eq!(journal[0], format!("PATCH {PATH}&{query}&dryRun=All"));
         assert_eq!(*journal.last().unwrap(), format!("PATCH {PATH}&{query}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn x9_a_create_leaves_what_exists_as_it_is() {
+        let fake = Fake::new();
+        let cluster = fake.cluster();
+        let lock = hold(&cluster, "us").await;
+        let live = cluster.create(&lock, &kind(), &body(), &root()).await.unwrap();
+        assert!(!live.uid().is_empty());
+        let before = fake.object(PATH);
+        let again = cluster.create(&lock, &kind(), &body(), &root()).await;
+        assert!(matches!(again, Err(ObjectError::Refused(Refusal::Changed(_)))), "{again:?}");
+        assert_eq!(fake.object(PATH), before);
     }
 
     #[tokio::test(start_paused = true)]

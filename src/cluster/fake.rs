@@ -197,8 +197,10 @@ impl World {
             ("PUT" | "PATCH", known) => {
                 let live = known.clone().unwrap_or(json!({"metadata": {}}));
                 let meta = &body["metadata"];
+                // An apply of what is not there creates it, whatever version it names.
                 let same = agrees(&meta["uid"], &live["metadata"]["uid"])
-                    && agrees(&meta["resourceVersion"], &live["metadata"]["resourceVersion"]);
+                    && (known.is_none() && method == Method::PATCH
+                        || agrees(&meta["resourceVersion"], &live["metadata"]["resourceVersion"]));
                 let mut next = body.clone();
                 next["metadata"]["uid"] = live["metadata"]["uid"].clone();
                 match (same, known) {

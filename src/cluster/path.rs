@@ -6,10 +6,8 @@
 use std::fmt::Write as _;
 
 use crate::object::kinds::Kind;
-use crate::object::name::Rule;
+use crate::object::name::{RESERVED_PLURALS, Rule};
 
-/// Words that mean something else to a server where a resource's name stands.
-const RESERVED_PLURALS: [&str; 2] = ["proxy", "watch"];
 /// A namespace's own subresources: they stand where a kind in it would.
 const NAMESPACE_SUBRESOURCES: [&str; 2] = ["finalize", "status"];
 

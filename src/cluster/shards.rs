@@ -14,7 +14,7 @@ use super::lock::HeldLock;
 use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::{Call, Mode};
-use super::store::{StateWriteError, annotations};
+use super::store::{StateWriteError, texts};
 use super::transport::{Answer, SendError};
 use crate::object::live::Live;
 
@@ -48,18 +48,11 @@ pub struct StoredShard {
     pub data: Vec<u8>,
     /// The Secret's annotations.
     pub annotations: BTreeMap<String, String>,
+    /// The Secret's labels.
+    pub labels: BTreeMap<String, String>,
     /// The Secret's type.
     pub secret_type: String,
     live: Live,
-}
-
-/// Where a listed shard stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedShard {
-    /// The Secret's name.
-    pub name: String,
-    uid: String,
-    resource_version: String,
 }
 
 /// Whether a shard was created.
@@ -87,7 +80,8 @@ impl Cluster {
         // What is no base64 is no shard's content either, and is refused as such.
         let data = BASE64.decode(encoded.unwrap_or_default()).unwrap_or_default();
         let secret_type = live.body.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Some(StoredShard { data, annotations: annotations(&live), secret_type, live }))
+        let (annotations, labels) = (texts(&live, "annotations"), texts(&live, "labels"));
+        Ok(Some(StoredShard { data, annotations, labels, secret_type, live }))
     }
 
     /// Creates a shard, unless there is a Secret of its name.
@@ -136,8 +130,8 @@ impl Cluster {
         }
     }
 
-    /// Lists the Secrets with this label.
-    pub async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<ListedShard>, ReadError> {
+    /// Lists the names of the Secrets with this label, whatever they are.
+    pub async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<String>, ReadError> {
         let selector = format!("{}={}", label.0, label.1);
         let (mut found, mut next) = (Vec::new(), String::new());
         loop {
@@ -152,10 +146,8 @@ impl Cluster {
                 return Err(answer.read_error());
             }
             let page = answer.json().unwrap_or_default();
-            found.extend(page["items"].as_array().into_iter().flatten().filter_map(|item| {
-                let text = |field: &str| item["metadata"][field].as_str().map(str::to_owned);
-                Some(ListedShard { name: text("name")?, uid: text("uid")?, resource_version: text("resourceVersion")? })
-            }));
+            let items = page["items"].as_array().into_iter().flatten();
+            found.extend(items.filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)));
             match page["metadata"]["continue"].as_str() {
                 Some(from) if !from.is_empty() => from.clone_into(&mut next),
                 _ => return Ok(found),
@@ -163,15 +155,16 @@ impl Cluster {
         }
     }
 
-    /// Deletes a shard, provided that it is the one that was listed and that nobody used it since.
+    /// Deletes a shard, provided that it is the one that was read and that nobody used it since.
     pub async fn delete_shard(
         &self,
         lock: &HeldLock,
         namespace: &str,
-        shard: &ListedShard,
+        name: &str,
+        shard: &StoredShard,
     ) -> Result<(), StateWriteError> {
-        let target = ResourcePath::secrets(namespace).named(&shard.name);
-        let call = Call::delete(target, &shard.uid, &shard.resource_version, Mode::Real);
+        let target = ResourcePath::secrets(namespace).named(name);
+        let call = Call::delete(target, shard.live.uid(), shard.live.resource_version(), Mode::Real);
         let answer = self.change_shard(lock, call).await?;
         if answer.status.is_success() || answer.is_missing_object() { Ok(()) } else { Err(refused(&answer)) }
     }
@@ -212,7 +205,7 @@ mod tests {
         let lock = hold(&cluster, "us").await;
         assert_eq!(cluster.create_shard(&lock, "kube-state", &shard()).await, Ok(Created::New));
         assert_eq!(cluster.create_shard(&lock, "kube-state", &shard()).await, Ok(Created::Existed));
-        let stale = cluster.list_shards("kube-state", LABEL).await.unwrap();
+        assert_eq!(cluster.list_shards("kube-state", LABEL).await, Ok(vec!["s-1".to_owned()]));
         assert_eq!(cluster.list_shards("kube-state", (LABEL.0, "another")).await, Ok(Vec::new()));
         let stored = cluster.read_shard("kube-state", "s-1").await.unwrap().unwrap();
         assert_eq!(stored.data, b"content");
@@ -223,10 +216,9 @@ mod tests {
             Err(StateWriteError::Conflict),
             "it was looked at before the change"
         );
-        assert!(cluster.delete_shard(&lock, "kube-state", &stale[0]).await.is_err());
-        let fresh = cluster.list_shards("kube-state", LABEL).await.unwrap();
-        assert_ne!(fresh, stale);
-        cluster.delete_shard(&lock, "kube-state", &fresh[0]).await.unwrap();
+        assert!(cluster.delete_shard(&lock, "kube-state", "s-1", &stored).await.is_err());
+        let fresh = cluster.read_shard("kube-state", "s-1").await.unwrap().unwrap();
+        cluster.delete_shard(&lock, "kube-state", "s-1", &fresh).await.unwrap();
         assert!(cluster.read_shard("kube-state", "s-1").await.unwrap().is_none());
     }
 }

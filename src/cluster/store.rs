@@ -161,20 +161,17 @@ fn stored(answer: &Answer) -> Result<StoredState, ReadError> {
         .map_err(|_| ReadError::Unavailable("the state's Secret does not hold base64".to_owned()))?;
     Ok(StoredState {
         data,
-        annotations: annotations(&live),
+        annotations: texts(&live, "annotations"),
         secret_type: live.body.get("type").and_then(Value::as_str).unwrap_or_default().to_owned(),
         uid: live.uid().to_owned(),
         resource_version: live.resource_version().to_owned(),
     })
 }
 
-pub(super) fn annotations(live: &Live) -> BTreeMap<String, String> {
-    let annotations = live.body.pointer("/metadata/annotations").and_then(Value::as_object);
-    annotations
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect()
+/// The texts in a mapping of the metadata.
+pub(super) fn texts(live: &Live, field: &str) -> BTreeMap<String, String> {
+    let texts = live.body.get("metadata").and_then(|metadata| metadata.get(field)?.as_object());
+    texts.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 #[cfg(test)]

@@ -201,6 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn x9_a_roots_books_are_nobodys_whatever_mark_they_carry() {
+        let hash = root().hash().to_owned();
+        let mut books = live(Some("demo.a"), Some(&hash), "ktor-demo");
+        for (api_version, kind, name, secret_type, is_books) in [
+            ("v1", "Secret", "kubernator-project-0123456789ab", "Opaque", true),
+            ("v1", "Secret", "web", "kubernator.io/project-state", true),
+            ("v1", "Secret", "web", "Opaque", false),
+            ("coordination.k8s.io/v1", "Lease", "kubernator-project-89e495e7941c-lock", "", true),
+            ("v1", "ConfigMap", "kubernator-project-89e495e7941c", "", false),
+        ] {
+            books.body["apiVersion"] = json!(api_version);
+            books.body["kind"] = json!(kind);
+            books.body["metadata"]["name"] = json!(name);
+            books.body["type"] = json!(secret_type);
+            let found = ownership(&books, &root());
+            assert_eq!(matches!(found, Ownership::Other(_)), is_books, "{kind} {name} {secret_type}: {found:?}");
+            assert_eq!(matches!(found, Ownership::Ours(_)), !is_books, "{kind} {name} {secret_type}: {found:?}");
+        }
+    }
+
+    #[test]
     fn a_mark_nobody_manages_is_not_ours() {
         let mut unmanaged = live(Some("demo.a"), None, "ktor-demo");
         unmanaged.body["metadata"]["managedFields"] = json!([]);

@@ -14,6 +14,9 @@ use crate::project::dns;
 /// The longest name that is recorded. The server's own kinds stop at 253.
 const LONGEST_SEGMENT: usize = 1024;
 
+/// Words that mean something else to a server where a resource's name stands.
+pub const RESERVED_PLURALS: [&str; 2] = ["proxy", "watch"];
+
 /// The form that a text has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -25,6 +28,8 @@ pub enum Rule {
     Label,
     /// A DNS label that begins with a letter.
     LetteredLabel,
+    /// A DNS label that begins with a letter, and no word that a server reads as something else in a path.
+    Plural,
     /// A kind: a letter, then letters, digits, `-` and `_`.
     Kind,
 }
@@ -40,6 +45,7 @@ impl Rule {
             Self::Subdomain => dns::is_subdomain(text),
             Self::Label => dns::is_label(text),
             Self::LetteredLabel => dns::is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()),
+            Self::Plural => Self::LetteredLabel.allows(text) && !RESERVED_PLURALS.contains(&text),
             Self::Kind => {
                 let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
                 text.len() <= dns::LONGEST_SUBDOMAIN
@@ -58,7 +64,7 @@ impl Rule {
                  (at most 253 characters)"
             }
             Self::Label => dns::LABEL_ADVICE,
-            Self::LetteredLabel => {
+            Self::LetteredLabel | Self::Plural => {
                 "write lower-case letters, digits and `-`, a letter first and no `-` last (at most 63 characters)"
             }
             Self::Kind => "write a letter, then letters, digits, `-` and `_`",
@@ -149,7 +155,7 @@ pub fn check(ident: &Ident) -> Result<(), InvalidText> {
 pub fn check_definition(definition: &Value) -> Result<(), InvalidText> {
     for (pointer, field, rule) in [
         ("/spec/group", "spec.group", Rule::Subdomain),
-        ("/spec/names/plural", "spec.names.plural", Rule::LetteredLabel),
+        ("/spec/names/plural", "spec.names.plural", Rule::Plural),
         ("/spec/names/kind", "spec.names.kind", Rule::Kind),
     ] {
         if let Some(text) = definition.pointer(pointer).and_then(Value::as_str) {
@@ -204,6 +210,10 @@ mod tests {
 
     #[test]
     fn x2_a_name_is_judged_by_its_kind() {
+        for (plural, expected) in [("tills", true), ("status", true), ("watch", false), ("proxy", false), ("1s", false)]
+        {
+            assert_eq!(Rule::Plural.allows(plural), expected, "{plural}");
+        }
         assert_eq!(rule_of("", "ConfigMap"), Rule::Subdomain);
         assert_eq!(rule_of("", "Namespace"), Rule::Label);
         assert_eq!(rule_of("rbac.authorization.k8s.io", "ClusterRole"), Rule::Segment);

@@ -193,6 +193,23 @@ mod tests {
     }
 
     #[test]
+    fn x9_what_roots_keep_their_books_in_is_refused_in_its_place() {
+        let refused = |api_version: &str, kind: &str, name: &str, secret_type: Value| {
+            let metadata = json!({"name": name, "namespace": "anywhere"});
+            let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "type": secret_type});
+            let errors = resolve(&[("a/x.yaml", 3, object)]).err().unwrap_or_default();
+            assert!(errors.iter().all(|error| error.starts_with("a/x.yaml:3:1: ")), "{errors:?}");
+            errors.iter().any(|error| error.contains("no manifest may hold it: remove it from the tree"))
+        };
+        let state = "kubernator-project-89e495e7941c";
+        assert!(refused("v1", "Secret", state, Value::Null));
+        assert!(refused("v1", "Secret", &format!("{state}-anything"), json!("Opaque")));
+        assert!(refused("v1", "Secret", "innocent", json!("kubernator.io/project-state")));
+        assert!(refused("coordination.k8s.io/v1", "Lease", &format!("{state}-lock"), Value::Null));
+        assert!(!refused("v1", "Secret", "web", json!("Opaque")) && !refused("v1", "ConfigMap", state, Value::Null));
+    }
+
+    #[test]
     fn b2_the_same_object_twice_names_both_places() {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
         let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();

@@ -14,13 +14,13 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::cluster::observe::ReadError;
-use crate::cluster::shards::{Created, NewShard};
+use crate::cluster::shards::{Created, NewShard, StoredShard};
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
 use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
 use crate::state::payload::Payload;
-use crate::state::shard::{Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, shard_name, verified};
+use crate::state::shard::{Candidate, Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, is_own, shard_name};
 
 /// How often a shard that comes and goes is tried to be kept.
 const TRIES: usize = 5;
@@ -49,8 +49,8 @@ impl Place<'_> {
         while let Some(read) = reads.next().await {
             let (digest, shard) = read.map_err(|(name, source)| self.unread(&name, source))?;
             let Some(shard) = shard else { continue };
-            let ours = shard.secret_type == SHARD_TYPE && codec::check_root(&shard.annotations, self.root).is_ok();
-            if !ours {
+            let is_typed = shard.secret_type == SHARD_TYPE;
+            if !is_typed || codec::check_root(&shard.annotations, self.root).is_err() {
                 return Err(RunError::State(StateError::OtherContent(shard_name(self.root, &digest))));
             }
             joining.add(&digest, &shard.data).map_err(RunError::State)?;
@@ -81,8 +81,9 @@ impl Place<'_> {
             }
             let found = self.cluster.read_shard(self.namespace, &name).await;
             let Some(found) = found.map_err(|source| self.unread(&name, source))? else { continue };
-            verified(&shard.digest, &found.data)
-                .map_err(|_| RunError::State(StateError::OtherContent(name.clone())))?;
+            if !self.is_own(&name, &found) {
+                return Err(RunError::State(StateError::OtherContent(name.clone())));
+            }
             match self.cluster.keep_shard(lock, self.namespace, &found, self.run).await {
                 Ok(()) => return Ok(()),
                 Err(StateWriteError::Conflict) => {}
@@ -92,22 +93,38 @@ impl Place<'_> {
         Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
-    /// Deletes the shards that the head does not refer to, provided that the head still is the one of this version.
+    /// Deletes this root's shards that the head does not refer to, provided that the head still is the one of this
+    /// version. The label alone makes no shard: whatever else carries it stays.
     pub(super) async fn collect(self, lock: &HeldLock, head: &StoredState, referred: &BTreeSet<String>) {
         let Ok(listed) = self.cluster.list_shards(self.namespace, (SHARD_LABEL, self.root.hash())).await else {
             return;
         };
         let names: BTreeSet<String> = referred.iter().map(|digest| shard_name(self.root, digest)).collect();
-        let unused: Vec<_> = listed.into_iter().filter(|shard| !names.contains(&shard.name)).collect();
-        // After the list: whoever replaced the head since then may refer to what was listed.
+        let unused: Vec<String> = listed.into_iter().filter(|name| !names.contains(name)).collect();
+        let unused: Vec<(String, StoredShard)> = stream::iter(unused)
+            .map(|name| async move {
+                let shard = self.cluster.read_shard(self.namespace, &name).await.ok().flatten()?;
+                self.is_own(&name, &shard).then_some((name, shard))
+            })
+            .buffer_unordered(self.cluster.settings().concurrency)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        // After the reads: whoever replaced the head since then may refer to what was read.
         match self.cluster.read_state(self.namespace, self.root).await {
             Ok(Some(now)) if now == *head => {}
             _ => return,
         }
-        let deletions = unused.iter().map(|shard| self.cluster.delete_shard(lock, self.namespace, shard));
+        let deletions = unused.iter().map(|(name, shard)| self.cluster.delete_shard(lock, self.namespace, name, shard));
         let deletions: Vec<_> = deletions.collect();
         // One that was used again since, or cannot be deleted now, is looked at again by the next run.
         stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).for_each(|_| async {}).await;
+    }
+
+    /// Says whether a stored Secret of this name is a shard of this root.
+    fn is_own(self, name: &str, stored: &StoredShard) -> bool {
+        let StoredShard { annotations, labels, secret_type, data, .. } = stored;
+        is_own(Candidate { name, secret_type, annotations, labels, data }, self.root)
     }
 
     pub(super) fn unread(self, name: &str, source: ReadError) -> RunError {

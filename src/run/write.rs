@@ -6,11 +6,12 @@ use crate::cluster::apply::{Applied, ObjectError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{managed_fields, ownership, stamp};
+use crate::object::mark::{Ownership, managed_fields, ownership, stamp};
 use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
 use crate::plan::migration::Heir;
 use crate::plan::outcome::Verdict;
+use crate::plan::policy::Adoption;
 use crate::plan::retired::restated;
 use crate::run::decide::RunRequest;
 use crate::run::reconcile::Work;
@@ -87,7 +88,8 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
             Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
             _ => Migrated::NotDue,
         };
-        let is_pinned = migrated == Migrated::Done || matches!(change.action, Action::Update | Action::Move);
+        let is_pinned =
+            migrated == Migrated::Done || matches!(change.action, Action::Adopt | Action::Update | Action::Move);
         if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
             body["metadata"]["uid"] = uid.into();
         }
@@ -101,24 +103,69 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
         }
     }
     let written = kind.at_version(&manifest.ident.version);
-    let Applied { created, live } = apply(work, &written, &body).await?;
+    let is_empty = place != Place::AsPlanned || matches!(change.action, Action::Create | Action::Replace);
+    let Put { live, verdict, message } = if is_empty {
+        create(work, change, &written, body).await?
+    } else {
+        let Applied { created, live } = apply(work, &written, &body).await?;
+        Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None }
+    };
     if live.is_terminating() {
-        // Applied, and about to vanish all the same: what counts is the one that comes after it.
+        // About to vanish, applied or not: what counts is the one that comes after it.
         return match place {
             Place::AsPlanned => Ok(occupied(live.uid(), Place::Vacated(1))),
             Place::Vacated(count) if count < OCCUPANTS => Ok(occupied(live.uid(), Place::Vacated(count + 1))),
             Place::Vacated(_) => Err(failed("it is being deleted: run again when it is gone")),
         };
     }
-    let (verdict, message) = match (created, change.action) {
-        (true, Action::Replace) => (Verdict::Replaced, None),
-        (true, _) => (Verdict::Created, None),
-        (false, Action::Create | Action::Replace) => {
-            (Verdict::Configured, Some("it appeared after the plan was made, and was adopted".to_owned()))
-        }
-        (false, _) => (Verdict::Configured, None),
-    };
     Ok(Wrote::Written(Written { verdict, message, live }))
+}
+
+/// The object in its place after a request about it.
+struct Put {
+    live: Live,
+    verdict: Verdict,
+    message: Option<String>,
+}
+
+/// Creates an object where the plan saw none, or none is left.
+///
+/// Whatever appeared there meanwhile stays as it is, unless it is ours or may be adopted. One that is being deleted is
+/// given back for the caller to wait for.
+async fn create(work: Work<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
+    let key = &change.ident.key;
+    let RunRequest { root, policy, .. } = work.request;
+    let verdict = if change.action == Action::Replace { Verdict::Replaced } else { Verdict::Created };
+    let conflict = match work.cluster.create(work.lock, kind, &body, root).await {
+        Ok(live) => return Ok(Put { live, verdict, message: None }),
+        Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
+        Err(ObjectError::Refused(refusal @ (Refusal::Changed(_) | Refusal::Conflict(_)))) => refusal,
+        Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+    };
+    let found = work.cluster.get(kind, key).await.map_err(|error| WriteError::Failed(error.to_string()))?;
+    let Some(found) = found else { return Err(WriteError::Failed(conflict.to_string())) };
+    if found.is_terminating() {
+        return Ok(Put { live: found, verdict, message: None });
+    }
+    let (verdict, message) = match ownership(&found, root) {
+        // Our own request, whose answer was lost, or that of a run before this one.
+        Ownership::Ours(_) => (verdict, None),
+        Ownership::Other(owner) if !policy.takes_over(key, &found) => {
+            let why = format!("it appeared after the plan was made, and belongs to {owner}: it stays as it is");
+            return Err(WriteError::Failed(why));
+        }
+        Ownership::Unmarked | Ownership::Copied(_) if policy.adoption == Adoption::Refused => {
+            let why = "it appeared after the plan was made, and adoption is off: it stays as it is";
+            return Err(WriteError::Failed(why.to_owned()));
+        }
+        _ => {
+            let message = "it appeared after the plan was made, and was adopted".to_owned();
+            (Verdict::Configured, Some(message))
+        }
+    };
+    body["metadata"]["uid"] = found.uid().into();
+    let Applied { live, .. } = apply(work, kind, &body).await?;
+    Ok(Put { live, verdict, message })
 }
 
 /// The kind without the versions that the tree's own definition of it takes away.

@@ -219,6 +219,31 @@ impl<'a> Joining<'a> {
     }
 }
 
+/// A Secret, as far as it may be a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type.
+    pub secret_type: &'a str,
+    /// Its annotations.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Its content.
+    pub data: &'a [u8],
+}
+
+/// Says whether a Secret is a shard of this root and nothing else: by its type, its root, its label, and its name, which
+/// is that of its own content.
+pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
+    let Candidate { name, secret_type, annotations, labels, data } = candidate;
+    secret_type == SHARD_TYPE
+        && annotations.get(codec::ROOT_ANNOTATION).is_some_and(|found| found == root.segment().as_str())
+        && labels.get(SHARD_LABEL).is_some_and(|found| found == root.hash())
+        && codec::gunzip(data, LARGEST_SHARD).is_ok_and(|json| shard_name(root, &digest(&json)) == name)
+}
+
 /// The JSON of a shard, provided that it is the one of this digest.
 ///
 /// # Errors
@@ -369,6 +394,41 @@ mod tests {
             sum += verified(&shard.digest, &shard.data).unwrap().len();
         }
         assert!(shards.len() > 1 && joining.sum == sum, "{} of {sum}", joining.sum);
+    }
+
+    #[test]
+    fn x9_a_shard_is_known_by_type_root_label_and_content() {
+        let (_, shards) = split(&Payload { resources: entries(0..50), ..Payload::default() }).unwrap();
+        let shard = &shards[0];
+        let name = shard_name(&root(), &shard.digest);
+        let annotations: BTreeMap<String, String> = [(codec::ROOT_ANNOTATION.to_owned(), "demo".to_owned())].into();
+        let labels: BTreeMap<String, String> = [(SHARD_LABEL.to_owned(), root().hash().to_owned())].into();
+        let own = Candidate {
+            name: &name,
+            secret_type: SHARD_TYPE,
+            annotations: &annotations,
+            labels: &labels,
+            data: &shard.data,
+        };
+        assert!(is_own(own, &root()));
+        let other = Root::new(Segment::new("other").unwrap());
+        assert!(!is_own(own, &other));
+        let others: BTreeMap<String, String> = [(codec::ROOT_ANNOTATION.to_owned(), "other".to_owned())].into();
+        let changed = codec::gzip(b"{}");
+        for stranger in [
+            Candidate { name: "database-password", ..own },
+            Candidate { name: &name[..name.len() - 1], ..own },
+            Candidate { secret_type: "Opaque", ..own },
+            Candidate { secret_type: codec::SECRET_TYPE, ..own },
+            Candidate { annotations: &others, ..own },
+            Candidate { annotations: &BTreeMap::new(), ..own },
+            Candidate { labels: &BTreeMap::new(), ..own },
+            Candidate { data: b"", ..own },
+            Candidate { data: b"no gzip", ..own },
+            Candidate { data: &changed, ..own },
+        ] {
+            assert!(!is_own(stranger, &root()), "{stranger:?}");
+        }
     }
 
     #[test]

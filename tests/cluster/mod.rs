@@ -11,6 +11,7 @@ mod crash;
 mod denied;
 mod errors;
 mod gone;
+mod hostile;
 mod kinds;
 mod kubernator;
 mod lock;

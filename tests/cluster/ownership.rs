@@ -17,7 +17,7 @@ fn project(begins: &str) -> (Bench, String) {
 }
 
 /// Writes a state by hand, as someone who may edit Secrets could.
-fn forge_state(bench: &Bench, state: &Value) {
+pub fn forge_state(bench: &Bench, state: &Value) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(state.to_string().as_bytes()).unwrap();
     let data = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());

@@ -343,6 +343,12 @@ impl World {
             }
             _ => {}
         }
+        let version = &body["metadata"]["resourceVersion"];
+        if let Some(known) =
+            known.as_ref().filter(|known| !version.is_null() && known["metadata"]["resourceVersion"] != *version)
+        {
+            return status(409, "Conflict", &format!("{} has been modified", known["metadata"]["name"]));
+        }
         let next = match apply::apply(known.as_deref(), &body, manager, force, now) {
             Ok(next) => next,
             Err(conflict) => return conflict,
