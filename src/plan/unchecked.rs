@@ -184,6 +184,10 @@ fn denied<'a>(
         let filled = words.contains(": must specify ").then(|| limit_ranges().next().map(|(by, _)| by)).flatten();
         return quota.or(filled);
     }
+    if words.contains("insufficient quota to match these scopes") {
+        let mut quotas = brought.of_kind("", &["ResourceQuota"]);
+        return quotas.find(|(by, _)| by.namespace.as_deref() == namespace).map(|(by, _)| by);
+    }
     if is_limit(words) {
         return limit_ranges().find(|(_, write)| !write.is_created()).map(|(by, _)| by);
     }
@@ -193,7 +197,9 @@ fn denied<'a>(
     }
     if words.contains("error looking up service account ") {
         let name = between(words, "serviceaccount \"", "\" not found")?;
-        return brought.created("", "ServiceAccount", namespace, name);
+        // A controller makes the default one in each new namespace.
+        let made = (name == "default").then(|| brought.created("", "Namespace", None, namespace?)).flatten();
+        return brought.created("", "ServiceAccount", namespace, name).or(made);
     }
     if let Some(name) = between(words, "no PriorityClass with name ", " was found") {
         return brought.created("scheduling.k8s.io", "PriorityClass", None, name);
@@ -263,7 +269,23 @@ fn policy<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     };
     let kinds = [policies, bindings].concat();
     let mut changed = brought.of_kind(ADMISSION, &kinds).filter(|(_, write)| !write.is_created());
-    changed.find(|(by, _)| is_meant(by)).map(|(by, _)| by)
+    changed.find(|(by, _)| is_meant(by)).map(|(by, _)| by).or_else(|| parameter(name, binding?, brought))
+}
+
+/// A changed object that a policy takes its parameters from, where the tree has the policy and its binding.
+fn parameter<'a>(policy: &str, binding: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+    let find = |ends: &str, name: &str| {
+        let is_it = |key: &ObjectKey| key.group == ADMISSION && key.kind.ends_with(ends) && key.name == name;
+        brought.desired.iter().find(|(key, _)| is_it(key)).map(|(_, body)| *body)
+    };
+    let text = |body: &Value, field: &str| body.pointer(field).and_then(Value::as_str).map(str::to_owned);
+    let (policy, binding) = (find("AdmissionPolicy", policy)?, find("AdmissionPolicyBinding", binding)?);
+    let (kind, name) = (text(policy, "/spec/paramKind/kind")?, text(binding, "/spec/paramRef/name")?);
+    let namespace = text(binding, "/spec/paramRef/namespace");
+    let is_it =
+        |key: &ObjectKey| key.kind == kind && key.name == name && (namespace.is_none() || key.namespace == namespace);
+    let mut changed = brought.writes.iter().filter(|(key, write)| is_it(key) && !write.is_created());
+    changed.next().map(|(key, _)| *key)
 }
 
 /// The role that a binding refers to, where the run writes it.
@@ -553,6 +575,37 @@ mod tests {
             // Nothing is brought: it is real.
             assert_eq!(awaited(&refusal, &key(word), &body, &World::of(&[]).brought()), None, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn r2_what_a_refusal_is_about_without_naming_it_is_waited_for() {
+        let binding = json!({"spec": {"policyName": "p", "paramRef": {"name": "allowed", "namespace": "w"}}});
+        let policy = json!({"spec": {"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}});
+        let place = |kind: &'static str| match kind {
+            "policy" => "ValidatingAdmissionPolicy.admissionregistration.k8s.io/p",
+            _ => "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io/b",
+        };
+        let by = |words: &str, written: &[Written], unchanged: &[Written]| {
+            let (world, rest) = (World::of(written), World::of(unchanged));
+            let mut brought = world.brought();
+            brought.desired.extend(rest.written.iter().map(|(key, _, after)| (key, after)));
+            awaited(&denied(words), &key("Pod/w/p"), &json!({}), &brought).map(ToString::to_string)
+        };
+        let account = "error looking up service account w/default: serviceaccount \"default\" not found";
+        let named = |word: &str| Some(key(word).to_string());
+        assert_eq!(by(account, &[("Namespace/w", Value::Null, json!({}))], &[]), named("Namespace/w"));
+        assert_eq!(by(account, &[("Namespace/v", Value::Null, json!({}))], &[]), None);
+        assert_eq!(by(account, &[("Namespace/w", json!({}), json!({"a": 1}))], &[]), None);
+        let scopes = "pods \"p\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [high]}]";
+        assert_eq!(by(scopes, &[("ResourceQuota/w/q", Value::Null, json!({}))], &[]), named("ResourceQuota/w/q"));
+        assert_eq!(by(scopes, &[("ResourceQuota/v/q", Value::Null, json!({}))], &[]), None);
+        let refused = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        let connected = [(place("policy"), Value::Null, policy.clone()), (place("binding"), Value::Null, binding)];
+        let changed = |word: &'static str| [(word, json!({"data": 1}), json!({"data": 2}))];
+        assert_eq!(by(refused, &changed("ConfigMap/w/allowed"), &connected), named("ConfigMap/w/allowed"));
+        assert_eq!(by(refused, &changed("ConfigMap/w/other"), &connected), None);
+        assert_eq!(by(refused, &changed("ConfigMap/v/allowed"), &connected), None);
+        assert_eq!(by(refused, &changed("ConfigMap/w/allowed"), &[(place("policy"), Value::Null, policy)]), None);
     }
 
     #[test]

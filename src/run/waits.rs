@@ -33,6 +33,12 @@ pub struct Waits<'a, T> {
     gone_by: Instant,
 }
 
+/// A moment in so much time; a far one where the clock does not go so far.
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now + Duration::from_hours(24 * 365))
+}
+
 /// Whether objects of a kind are ready by their pods.
 fn has_pods(kind: &GroupKind) -> bool {
     matches!(
@@ -84,8 +90,8 @@ impl<'a, T> Waits<'a, T> {
     pub fn add(&mut self, awaited: Awaited, then: T) {
         let settings = self.work.cluster.settings();
         match awaited.until {
-            Until::Ready | Until::ReadyOrGone => self.ready_by = Instant::now() + settings.readiness_timeout,
-            Until::Gone { .. } => self.gone_by = Instant::now() + settings.vanishing_timeout,
+            Until::Ready | Until::ReadyOrGone => self.ready_by = after(settings.readiness_timeout),
+            Until::Gone { .. } => self.gone_by = after(settings.vanishing_timeout),
             Until::NextLook => {}
         }
         self.is_fresh |= awaited.until != Until::NextLook;
@@ -169,7 +175,7 @@ impl<'a, T> Waits<'a, T> {
         let vanishes = |until: &Until| matches!(until, Until::Gone { .. });
         let mut pairs = self.waiting.iter().zip(&sights);
         if pairs.any(|((awaited, _), sight)| vanishes(&awaited.until) && *sight == Sight::Over) {
-            self.gone_by = now + self.work.cluster.settings().vanishing_timeout;
+            self.gone_by = after(self.work.cluster.settings().vanishing_timeout);
         }
         let mut ended = Vec::new();
         for ((awaited, then), sight) in std::mem::take(&mut self.waiting).into_iter().zip(sights) {

@@ -26,6 +26,7 @@ mod replace;
 mod scenario;
 mod served;
 mod shards;
+mod shop;
 mod skip;
 mod terminating;
 mod twins;
