@@ -13,8 +13,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
 use crate::cluster::connect::Settings;
+use crate::object::redact::Adopted;
 use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
+use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
@@ -133,6 +135,20 @@ pub struct PolicyArgs {
     /// Allow deleting a namespace or a custom resource definition together with what others have in it.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_foreign_deletion: Gate,
+    /// What a report may show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// What a report may show.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ShowArgs {
+    /// Hide these fields beside those that the .ktor.yaml of base and head name, as /spec/password, separated by commas.
+    #[arg(long, value_name = "POINTER", value_delimiter = ',')]
+    pub redact: Vec<Pointer>,
+    /// Show the live values of objects that are being adopted, which anybody who can propose a manifest then reads.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = adopted())]
+    pub show_adopted: Adopted,
 }
 
 /// How long an apply waits.
@@ -344,6 +360,10 @@ fn gate() -> impl TypedValueParser<Value = Gate> {
 
 fn adoption() -> impl TypedValueParser<Value = Adoption> {
     BoolValueParser::new().map(|refused| if refused { Adoption::Refused } else { Adoption::Allowed })
+}
+
+fn adopted() -> impl TypedValueParser<Value = Adopted> {
+    BoolValueParser::new().map(|shown| if shown { Adopted::Shown } else { Adopted::Hidden })
 }
 
 fn cleanup() -> impl TypedValueParser<Value = Cleanup> {

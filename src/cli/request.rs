@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args::{ClusterArgs, PolicyArgs, ProjectArgs, WaitArgs};
+use super::args::{ClusterArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
 use super::diagnostic::CliError;
 use super::env::{self, Variables};
 use crate::cluster::connect::Cluster;
@@ -144,7 +144,6 @@ impl Project {
 
     /// What is asked of a run of this project.
     pub fn request(&self, args: &ProjectArgs, policy: &PolicyArgs, base: Option<&Base>, run: String) -> RunRequest {
-        let settings = self.sources.tree.settings();
         RunRequest {
             root: self.root.clone(),
             scope: ScopeRequest {
@@ -153,13 +152,20 @@ impl Project {
                 touched: base.map(|base| base.touched.clone()),
             },
             policy: lowered(policy, &self.sources.tree),
-            redactor: Redactor::new(env::seed(), &settings.redact),
+            redactor: self.redactor(&policy.show, base),
             run,
             commit: None,
             known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
             approved: None,
             since: Since::Unasked,
         }
+    }
+
+    /// What may be shown: the fields that the base hides stay hidden, whatever the head says.
+    fn redactor(&self, show: &ShowArgs, base: Option<&Base>) -> Redactor {
+        let base = base.and_then(|base| base.sources.as_ref());
+        let hidden = [&self.sources].into_iter().chain(base).flat_map(|sources| &sources.tree.settings().redact);
+        Redactor::new(hidden.chain(&show.redact).cloned(), show.show_adopted)
     }
 
     /// What is asked of the lock.

@@ -7,6 +7,7 @@ use super::observe::ReadError;
 use super::transport::{Answer, SendError};
 use crate::object::live::Live;
 use crate::object::refusal::{Contested, Refusal};
+use crate::object::words::complaints;
 
 /// An answer's body, where it is a `Status`.
 #[derive(Debug)]
@@ -112,12 +113,16 @@ impl Answer {
 
     /// Why a request about one object was refused.
     pub(super) fn refusal(&self) -> Refusal {
-        let words = self.words();
         let status = self.status_body();
+        let causes = || status.iter().flat_map(Status::causes).map(|(_, field, message)| (field, message));
+        let mut words = self.words();
         let cause =
             |wanted: &str| status.as_ref().is_some_and(|status| status.causes().any(|(reason, _, _)| reason == wanted));
         if is_denial(&words) {
             return Refusal::Denied(words);
+        }
+        if self.status == StatusCode::UNPROCESSABLE_ENTITY {
+            words = complaints(causes()).unwrap_or(words);
         }
         match self.status {
             StatusCode::UNAUTHORIZED => {

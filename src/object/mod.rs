@@ -2,10 +2,12 @@
 
 pub mod fields;
 pub mod ident;
+pub mod items;
 pub mod kinds;
 pub mod live;
 pub mod manifest;
 pub mod mark;
+pub mod mask;
 pub mod name;
 pub mod order;
 pub mod redact;
@@ -13,3 +15,4 @@ pub mod refusal;
 pub mod remark;
 pub mod reserved;
 pub mod resolve;
+pub mod words;

@@ -1,109 +1,143 @@
 //! What may be shown of an object: the one place that keeps secret values out of every output.
+//!
+//! **Invariant:** what is shown of two live objects that differ from the desired one in nothing but their secrets is the
+//! same: one bit tells that some secret differs, and no name, length, order or message tells which.
 
 use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use super::mask::{Mask, Masks, Veiled, masks};
+use crate::project::pointer::{Pointer, Step};
 
 /// What stands for a secret in a message.
 const REDACTED: &str = "(redacted)";
 /// Shorter values are not searched for in messages: they would blot out ordinary words and hide nothing.
 const SHORTEST: usize = 4;
+/// Annotations in which tools keep a copy of the whole object, secrets included.
+const COPIES: [&str; 4] = [
+    "kapp.k14s.io/original",
+    "kapp.k14s.io/original-diff",
+    "objectset.rio.cattle.io/applied",
+    "banzaicloud.com/last-applied",
+];
+
+/// How much is shown of live objects that are about to become ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adopted {
+    /// The manifest's own values: who may propose a change may not read the cluster through its plan.
+    #[default]
+    Hidden,
+    /// The live values too.
+    Shown,
+}
 
 /// Decides which fields are secret and how they are shown.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub struct Redactor {
-    /// Known to this run alone, so that a hash cannot be looked up or compared across runs.
-    seed: [u8; 16],
-    pointers: Vec<Vec<String>>,
+    pointers: BTreeSet<Pointer>,
+    adopted: Adopted,
+}
+
+/// What is secret in two versions of an object.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    masks: Masks,
+    /// The secret places as they are called, whether anything differs there or not.
+    pub places: Vec<String>,
+}
+
+impl Secrets {
+    /// The earlier version without its secrets.
+    pub fn before<'a>(&'a self, value: &'a Value) -> Veiled<'a> {
+        Veiled::new(value, self.masks.before.as_ref())
+    }
+
+    /// The later version without its secrets.
+    pub fn after<'a>(&'a self, value: &'a Value) -> Veiled<'a> {
+        Veiled::new(value, self.masks.after.as_ref())
+    }
 }
 
 impl Redactor {
-    /// A redactor with the run's seed and further secret fields as JSON pointers.
-    pub fn new(seed: [u8; 16], pointers: &[String]) -> Self {
-        let split = |pointer: &String| pointer.trim_start_matches('/').split('/').map(unescaped).collect();
-        Self { seed, pointers: pointers.iter().map(split).collect() }
+    /// A redactor with further secret fields.
+    pub fn new(pointers: impl IntoIterator<Item = Pointer>, adopted: Adopted) -> Self {
+        Self { pointers: pointers.into_iter().collect(), adopted }
     }
 
-    /// A field's value as it may be shown: compact JSON, or a keyed hash where the field is secret.
-    pub fn shown(&self, kind: &str, path: &[String], value: &Value) -> String {
-        if self.is_secret(kind, path) { self.hashed(value) } else { self.cut(kind, path, value) }
+    /// How much is shown of what is about to become ours.
+    pub fn adopted(&self) -> Adopted {
+        self.adopted
     }
 
-    /// A message about an object, without any of the object's secret values.
+    /// Finds what is secret in two versions of an object of a kind.
+    pub fn secrets(&self, kind: &str, before: Option<&Value>, after: Option<&Value>) -> Secrets {
+        let mut rules: Vec<Vec<Step>> = self.pointers.iter().map(|pointer| pointer.steps().to_vec()).collect();
+        let mut places: Vec<String> = self.pointers.iter().map(Pointer::shown).collect();
+        let mut add = |names: &[&str]| {
+            rules.push(names.iter().map(|name| Step::Name((*name).to_owned())).collect());
+            places.push(names.join("."));
+        };
+        if kind == "Secret" {
+            add(&["data"]);
+            add(&["stringData"]);
+        }
+        let annotations =
+            [before, after].into_iter().flatten().filter_map(|body| body.get("metadata")?.get("annotations"));
+        let names = annotations.filter_map(Value::as_object).flat_map(serde_json::Map::keys);
+        for name in names.filter(|name| is_copy(name)).collect::<BTreeSet<_>>() {
+            add(&["metadata", "annotations", name]);
+        }
+        let masks = masks(&rules, before, after);
+        let places: BTreeSet<String> = masks.rules.iter().filter_map(|number| places.get(*number).cloned()).collect();
+        Secrets { masks, places: places.into_iter().collect() }
+    }
+
+    /// Whether an object has secrets in any of the given versions.
+    pub fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
+        kind == "Secret" || bodies.iter().any(|body| self.secrets(kind, Some(body), None).masks.before.is_some())
+    }
+
+    /// A message about an object that a run sent a request for, without any of the object's secret values.
+    ///
+    /// Not for plans: what is missing from the message would tell whether a guess in the manifest is right.
     pub fn message(&self, bodies: &[&Value], text: &str) -> String {
         let mut secrets = BTreeSet::new();
         for body in bodies {
             let kind = body.get("kind").and_then(Value::as_str).unwrap_or_default();
-            self.collect(kind, &mut Vec::new(), body, &mut secrets);
+            let found = self.secrets(kind, Some(body), None);
+            if let Some(mask) = &found.masks.before {
+                collect(body, mask, &mut secrets);
+            }
         }
         // Longest first: a secret may contain another.
         let mut secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), REDACTED))
     }
-
-    fn is_secret(&self, kind: &str, path: &[String]) -> bool {
-        let starts = |prefix: &[&str]| path.len() >= prefix.len() && prefix.iter().zip(path).all(|(a, b)| a == b);
-        (kind == "Secret" && (starts(&["data"]) || starts(&["stringData"])))
-            || (starts(&["metadata", "annotations"])
-                && path.get(2).is_some_and(|name| name.ends_with("last-applied-configuration")))
-            || self
-                .pointers
-                .iter()
-                .any(|pointer| path.len() >= pointer.len() && pointer.iter().zip(path).all(|(a, b)| a == "*" || a == b))
-    }
-
-    /// Shows a value, hashing what is secret inside of it.
-    fn cut(&self, kind: &str, path: &[String], value: &Value) -> String {
-        let mut shown = value.clone();
-        self.hash_below(kind, &mut path.to_vec(), &mut shown);
-        shown.to_string()
-    }
-
-    fn hash_below(&self, kind: &str, path: &mut Vec<String>, value: &mut Value) {
-        if self.is_secret(kind, path) {
-            *value = Value::String(self.hashed(value));
-            return;
-        }
-        for_each_child(value, |name, child| {
-            path.push(name);
-            self.hash_below(kind, path, child);
-            path.pop();
-        });
-    }
-
-    fn hashed(&self, value: &Value) -> String {
-        let digest = Sha256::new().chain_update(self.seed).chain_update(value.to_string()).finalize();
-        let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("(secret {short})")
-    }
-
-    fn collect(&self, kind: &str, path: &mut Vec<String>, value: &Value, secrets: &mut BTreeSet<String>) {
-        if self.is_secret(kind, path) {
-            collect_texts(value, secrets);
-            return;
-        }
-        let children: Box<dyn Iterator<Item = (String, &Value)>> = match value {
-            Value::Object(map) => Box::new(map.iter().map(|(name, child)| (name.clone(), child))),
-            Value::Array(items) => Box::new(items.iter().enumerate().map(|(index, child)| (index.to_string(), child))),
-            _ => return,
-        };
-        for (name, child) in children {
-            path.push(name);
-            self.collect(kind, path, child, secrets);
-            path.pop();
-        }
-    }
 }
 
-fn for_each_child(value: &mut Value, mut act: impl FnMut(String, &mut Value)) {
-    match value {
-        Value::Object(map) => map.iter_mut().for_each(|(name, child)| act(name.clone(), child)),
-        Value::Array(items) => items.iter_mut().enumerate().for_each(|(index, child)| act(index.to_string(), child)),
-        _ => {}
+/// Whether an annotation holds a copy of the object.
+pub fn is_copy(annotation: &str) -> bool {
+    annotation.ends_with("last-applied-configuration") || COPIES.contains(&annotation)
+}
+
+fn collect(value: &Value, mask: &Mask, secrets: &mut BTreeSet<String>) {
+    match mask {
+        Mask::Secret => collect_texts(value, secrets),
+        Mask::Below(below) => {
+            for (name, mask) in below {
+                let child = match value {
+                    Value::Array(items) => name.parse::<usize>().ok().and_then(|at| items.get(at)),
+                    value => value.get(name),
+                };
+                if let Some(child) = child {
+                    collect(child, mask, secrets);
+                }
+            }
+        }
     }
 }
 
@@ -127,56 +161,79 @@ fn collect_texts(value: &Value, secrets: &mut BTreeSet<String>) {
     }
 }
 
-fn unescaped(token: &str) -> String {
-    token.replace("~1", "/").replace("~0", "~")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn path(text: &str) -> Vec<String> {
-        text.split('.').map(str::to_owned).collect()
+    fn redactor(pointers: &[&str]) -> Redactor {
+        Redactor::new(pointers.iter().map(|pointer| pointer.parse().unwrap()), Adopted::Hidden)
+    }
+
+    fn check(pointers: &[&str], kind: &str, body: Value, shown: Value, places: &[&str]) {
+        let secrets = redactor(pointers).secrets(kind, Some(&body), None);
+        assert_eq!(secrets.before(&body).shown(), shown.to_string());
+        assert_eq!(secrets.places, places);
+        assert_eq!(redactor(pointers).has_secrets(kind, &[&body]), !places.is_empty());
     }
 
     #[test]
-    fn secret_fields_show_a_hash_that_changes_with_the_value_and_the_run() {
-        let redactor = Redactor::new([1; 16], &["/spec/auth/password".to_owned(), "/spec/users/*/token".to_owned()]);
-        for (kind, field) in [
-            ("Secret", "data.password"),
-            ("Secret", "stringData.password"),
-            ("Till", "spec.auth.password"),
-            ("Till", "spec.users.0.token"),
-        ] {
-            let shown = redactor.shown(kind, &path(field), &json!("canary"));
-            assert!(shown.starts_with("(secret ") && !shown.contains("canary"), "{shown}");
-            assert_ne!(shown, redactor.shown(kind, &path(field), &json!("other")));
-            assert_ne!(
-                shown,
-                Redactor::new([2; 16], &["/spec".to_owned()]).shown(kind, &path(field), &json!("canary"))
+    fn x5_secret_places_show_neither_value_nor_name_nor_number() {
+        let secret = json!({"data": {"a": "x", "b": "y"}, "stringData": {"c": "z"}, "type": "Opaque"});
+        let shown = json!({"data": "(secret)", "stringData": "(secret)", "type": "Opaque"});
+        check(&[], "Secret", secret, shown, &["data", "stringData"]);
+        check(&[], "ConfigMap", json!({"data": {"a": "x"}}), json!({"data": {"a": "x"}}), &[]);
+        for annotation in ["kubectl.kubernetes.io/last-applied-configuration", "kapp.k14s.io/original"] {
+            let place = format!("metadata.annotations.{annotation}");
+            let body = json!({"metadata": {"annotations": {annotation: "x", "b": "y"}}});
+            check(
+                &[],
+                "Pod",
+                body,
+                json!({"metadata": {"annotations": {annotation: "(secret)", "b": "y"}}}),
+                &[&place],
             );
         }
-        assert_eq!(redactor.shown("ConfigMap", &path("data.password"), &json!("plain")), "\"plain\"");
+        let users = json!({"users": [{"name": "a", "token": 1}, {"name": "b", "token": [2, 3]}]});
+        let hidden = json!({"users": [{"name": "a", "token": "(secret)"}, {"name": "b", "token": "(secret)"}]});
+        check(&["/users/*/token"], "X", users.clone(), hidden, &["users[*].token"]);
+        check(&["/users/*"], "X", users.clone(), json!({"users": "(secret)"}), &["users[*]"]);
+        check(
+            &["/users/1/token/*"],
+            "X",
+            users.clone(),
+            json!({"users": [{"name": "a", "token": 1},
+            {"name": "b", "token": "(secret)"}]}),
+            &["users[1].token[*]"],
+        );
+        check(&["/users/7/token", "/absent"], "X", users.clone(), users, &[]);
     }
 
     #[test]
-    fn a_secret_below_a_shown_value_is_hashed() {
-        let redactor = Redactor::new([1; 16], &[]);
-        let name = "kubectl.kubernetes.io/last-applied-configuration";
-        let shown = redactor.shown("Pod", &path("metadata"), &json!({"annotations": {name: "canary", "a": "b"}}));
-        assert!(shown.contains("\"a\":\"b\"") && !shown.contains("canary"), "{shown}");
-        let shown = redactor.shown("Secret", &[], &json!({"kind": "Secret", "data": {"k": "canary"}}));
-        assert!(!shown.contains("canary"), "{shown}");
+    fn x6_a_number_is_every_item_once_items_moved() {
+        let env = |names: &[&str]| {
+            let item = |name: &&str| json!({"name": name, "value": format!("of {name}")});
+            json!({"env": names.iter().map(item).collect::<Vec<_>>()})
+        };
+        let shown = |before: &[&str], after: &[&str]| {
+            let (before, after) = (env(before), env(after));
+            let secrets = redactor(&["/env/0/value"]).secrets("X", Some(&before), Some(&after));
+            [secrets.before(&before).shown(), secrets.after(&after).shown()]
+        };
+        let still = shown(&["A", "B"], &["A", "B"]);
+        assert!(still.iter().all(|text| !text.contains("of A") && text.contains("of B")), "{still:?}");
+        for after in [&["N", "A", "B"][..], &["B", "A"], &["B"], &["A"], &["A", "A", "B"], &[]] {
+            let moved = shown(&["A", "B"], after);
+            assert!(moved.iter().all(|text| !text.contains("of ")), "{moved:?}");
+        }
     }
 
     #[test]
     fn messages_lose_secrets_in_every_spelling() {
-        let redactor = Redactor::new([1; 16], &[]);
         let body =
             json!({"kind": "Secret", "data": {"k": "Y2FuYXJ5LXZhbHVl"}, "stringData": {"s": "say \"two\"\nlines"}});
-        let text =
-            redactor.message(&[&body], "invalid \"canary-value\" (Y2FuYXJ5LXZhbHVl), say \\\"two\\\"\\nlines, lines");
+        let text = redactor(&[])
+            .message(&[&body], "invalid \"canary-value\" (Y2FuYXJ5LXZhbHVl), say \\\"two\\\"\\nlines, lines");
         assert!(!text.contains("canary") && !text.contains("Y2Fu") && !text.contains("two"), "{text}");
     }
 }

@@ -10,12 +10,12 @@ use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::twins::Twins;
-use super::{diff, digest, guard, obstacle};
+use super::{diff, digest, guard, obstacle, telling};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, ROOT, Root, ownership, stamp};
-use crate::object::redact::Redactor;
+use crate::object::redact::{Adopted, Redactor};
 use crate::object::refusal::Refusal;
 use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
@@ -130,7 +130,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let PlanRequest { root, scope, entries, policy, redactor, desired } = request;
     let mut cleanup = cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, policy }, observed);
     for change in &mut cleanup {
-        redact_reason(change, observed, None, redactor);
+        telling::put(change, observed, None, root, redactor);
     }
     name_obstacles(&mut changes, &cleanup, desired, observed);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
@@ -203,7 +203,8 @@ fn change(
                 change.reason = Reason::Unverified(by.clone());
             }
             Some(Trial::Refused(refusal)) => {
-                (change.action, change.reason) = (Action::Blocked, with_null(reason_of(refusal), &manifest.body));
+                let told = telling::folded(refusal, live, manifest, request.redactor);
+                (change.action, change.reason) = (Action::Blocked, reason_of(&told));
             }
             Some(Trial::Immutable(refusal)) => {
                 immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
@@ -221,7 +222,11 @@ fn change(
             format!("{key} exists without a mark, and adoption is off: leave out --no-adopt, or take the object away");
         refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: None });
     }
-    redact_reason(&mut change, observed, Some(&manifest.body), request.redactor);
+    let is_about_null = matches!(&change.reason, Reason::Refused(words) if words.contains("null"));
+    telling::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
+    if is_about_null {
+        change.reason = with_null(change.reason, &manifest.body);
+    }
     change
 }
 
@@ -279,6 +284,10 @@ fn existing(
         Some(Ownership::Other(owner)) => (Action::Adopt, Reason::TakenFrom(owner)),
         Some(Ownership::Unmarked) | None => (Action::Adopt, Reason::Unmarked),
     };
+    // What is not ours yet may be anybody's: who can name it in a manifest must not read it in a plan.
+    if change.action == Action::Adopt && request.redactor.adopted() == Adopted::Hidden {
+        change.diff = diff::stated(&manifest.body, request.redactor);
+    }
 }
 
 /// Decides about an object that would have to be deleted and created anew: only what is ours by its live mark is.
@@ -295,7 +304,7 @@ fn immutable(
             change.from = (from != *project).then_some(from);
             let kept = cleanup::kept(policy, key, live);
             if let Some(why) = kept {
-                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}; it is not replaced, because {why}")))
+                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
             } else if policy.reviewed.shows_replacement(key) {
                 (Action::Replace, Reason::Immutable(refusal.to_string()))
             } else {
@@ -339,7 +348,7 @@ fn reason_of(refusal: &Refusal) -> Reason {
 /// The reason with the place of a null that server-side apply takes for a value, where that may be what is refused.
 fn with_null(reason: Reason, body: &Value) -> Reason {
     match reason {
-        Reason::Refused(words) if words.contains("null") => Reason::Refused(match null_in(body, String::new()) {
+        Reason::Refused(words) => Reason::Refused(match null_in(body, String::new()) {
             Some(place) => format!("{words}; the manifest has a null at {place}: take it out"),
             None => words,
         }),
@@ -384,23 +393,6 @@ fn name_obstacles(
     }
 }
 
-/// Takes the object's secrets out of the server's words.
-fn redact_reason(change: &mut Change, observed: &Observed, desired: Option<&Value>, redactor: &Redactor) {
-    let (Reason::Refused(text)
-    | Reason::Conflict(text)
-    | Reason::Missing(text)
-    | Reason::Unknown(text)
-    | Reason::Immutable(text)
-    | Reason::Irreplaceable(text)
-    | Reason::Terminating(text)) = &mut change.reason
-    else {
-        return;
-    };
-    let live = observed.live(&change.ident.key).map(|live| &live.body);
-    let bodies: Vec<&Value> = live.into_iter().chain(desired).collect();
-    *text = redactor.message(&bodies, text);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,7 +418,7 @@ mod tests {
     }
 
     fn web() -> ObjectKey {
-        key("Secret", "web")
+        key("ConfigMap", "web")
     }
 
     fn manifest(key: &ObjectKey, project: &str) -> Manifest {
@@ -471,7 +463,7 @@ mod tests {
     fn planned(policy: &Policy, desired: &[Manifest], entries: &Entries, observed: &Observed) -> Plan {
         let scope = Scope::resolve(&ScopeRequest::default(), &[root().project()].into(), &BTreeSet::new()).unwrap();
         let desired = desired.iter().map(|manifest| (manifest.ident.key.clone(), manifest.clone())).collect();
-        let redactor = Redactor::new([7; 16], &[]);
+        let redactor = Redactor::default();
         let request =
             PlanRequest { root: &root(), scope: &scope, desired: &desired, entries, policy, redactor: &redactor };
         build(request, observed)
@@ -665,7 +657,7 @@ mod tests {
         assert_eq!(plan.changes[0].action, Action::Blocked);
         let [refusal] = &plan.refusals[..] else { panic!("{plan:?}") };
         assert!(refusal.flag == Some("--take-over") && refusal.message.contains("root other"), "{refusal:?}");
-        for taken in ["other", "Secret x/web"] {
+        for taken in ["other", "ConfigMap x/web"] {
             let take_over = vec![taken.parse::<TakeOver>().unwrap()];
             // Who asks for it by name has not to allow adoption too.
             let policy = Policy { take_over, adoption: Adoption::Refused, ..policy() };
@@ -674,7 +666,7 @@ mod tests {
             assert_eq!(plan.changes[0].action, Action::Adopt, "{taken}");
             assert!(plan.changes[0].reason.to_string().starts_with("taken over from "), "{taken}");
         }
-        for taken in ["another", "Secret x/other"] {
+        for taken in ["another", "ConfigMap x/other"] {
             let policy = Policy { take_over: vec![taken.parse().unwrap()], ..policy() };
             assert_eq!(one(&policy, look(), applied()).changes[0].action, Action::Blocked, "{taken}");
         }
@@ -712,14 +704,6 @@ mod tests {
     }
 
     #[test]
-    fn p3_the_servers_words_are_shown_without_the_objects_secrets() {
-        let refused = Some(Trial::Refused(Refusal::Invalid(format!("data.word: bad value {SECRET:?}"))));
-        let (_, reason) = decided(Some(Look::Live(ours("demo"))), refused.clone());
-        assert!(reason.contains("bad value") && !reason.contains(SECRET), "{reason}");
-        assert!(!decided(None, refused).1.contains(SECRET), "the manifest's own");
-    }
-
-    #[test]
     fn the_summary_counts_and_only_writes_are_changes() {
         let mut entries = Entries::default();
         let mut observed = Observed::default();
@@ -745,7 +729,7 @@ mod tests {
     fn what_is_sent_carries_the_mark() {
         let scope = Scope::resolve(&ScopeRequest::default(), &[root().project()].into(), &BTreeSet::new()).unwrap();
         let (desired, entries, policy) = (BTreeMap::new(), Entries::default(), policy());
-        let redactor = Redactor::new([7; 16], &[]);
+        let redactor = Redactor::default();
         let request = PlanRequest {
             root: &root(),
             scope: &scope,

@@ -133,14 +133,22 @@ pub enum Reason {
     Terminating(String),
 }
 
+impl Reason {
+    /// The reason's kind without its subject, as in JSON output.
+    pub fn kind(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
 /// One line of a difference: a field and its two values, redacted where they are secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FieldChange {
     /// The field's path, as `spec.template.spec.containers[name=web].image`.
     pub path: String,
-    /// The value before, as compact JSON; absent where the field is new.
+    /// The value before, as compact JSON; absent where the field is new. Of an order, the items as they stood.
     pub before: Option<String>,
-    /// The value after, as compact JSON; absent where the field goes away.
+    /// The value after, as compact JSON; absent where the field goes away. Of a secret, as before: that it changed.
     pub after: Option<String>,
 }
 

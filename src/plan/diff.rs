@@ -1,144 +1,467 @@
 //! The difference of two objects, field by field and redacted.
+//!
+//! Lists are compared by content: items with a key by their key, others by what they are, so that an item put first is
+//! one addition. Texts that hold JSON or YAML are compared as such.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
+use super::align::{Pairs, moved, rising, unchanged};
 use super::change::FieldChange;
+use super::embedded::documents;
+use crate::object::items::{Keyed, keyed};
 use crate::object::mark::{PROJECT, ROOT};
+use crate::object::mask::{SECRET, Veiled};
 use crate::object::redact::Redactor;
 
 /// Names under `metadata` that only a server writes.
 const SERVER_METADATA: [&str; 7] =
     ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
 
+/// What stands on both sides where some secret of an object differs: that it does, and nothing else.
+pub const SECRET_CHANGED: &str = "(secret, changed)";
+
+/// Up to this many items, an order is shown as a whole; of longer lists only what moved.
+const SHORT_ORDER: usize = 12;
+
+/// The most characters of an item that moved.
+const SHORT_ITEM: usize = 60;
+
+/// Up to this many pairs of items, the likest are looked for; beyond, items are paired in order.
+const MOST_PAIRS: usize = 40_000;
+
 /// Compares two objects: what a reviewer should see, in the order of the fields.
 ///
-/// The status, what only a server writes, and the mark are passed over.
+/// The status, what only a server writes, and the mark are passed over. All secrets of the object are one line: more would
+/// answer more than one question about them.
 pub fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let kind = after.get("kind").or_else(|| before.get("kind")).and_then(Value::as_str).unwrap_or_default();
-    let mut walk = Walk { kind, redactor, shown: Vec::new(), path: Vec::new(), changes: Vec::new() };
+    let secrets = redactor.secrets(kind, Some(before), Some(after));
+    let (before, after) = (secrets.before(before), secrets.after(after));
+    let mut changes: Vec<FieldChange> = edits(before, after).into_iter().map(Edit::shown).collect();
+    if secrets_differ(&mut Vec::new(), Some(before), Some(after)) {
+        let told = || Some(SECRET_CHANGED.to_owned());
+        changes.push(FieldChange { path: secrets.places.join(", "), before: told(), after: told() });
+    }
+    changes
+}
+
+/// What a manifest states, as far as it may be shown: for an object of which nothing live may be.
+pub fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
+    let part = |value: &Value, names: &[&str]| {
+        let named = names.iter().filter_map(|name| Some(((*name).to_owned(), value.get(name)?.clone())));
+        Value::Object(named.collect())
+    };
+    let mut identity = part(manifest, &["apiVersion", "kind"]);
+    identity["metadata"] = part(manifest.get("metadata").unwrap_or(&Value::Null), &["name", "namespace"]);
+    let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let secrets = redactor.secrets(kind, None, Some(manifest));
+    let edits = edits(Veiled::new(&identity, None), secrets.after(manifest));
+    let mut changes: Vec<FieldChange> = edits.into_iter().map(Edit::shown).collect();
+    let is_named = |place: &String| changes.iter().any(|change| change.path == *place);
+    let unnamed: Vec<String> = secrets.places.into_iter().filter(|place| !is_named(place)).collect();
+    if !unnamed.is_empty() {
+        changes.push(FieldChange { path: unnamed.join(", "), before: None, after: Some(SECRET.to_owned()) });
+    }
+    changes
+}
+
+/// One step of an edit's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Field(String),
+    /// A list's item: its places before and after, and its key where it has one.
+    Item {
+        before: Option<usize>,
+        after: Option<usize>,
+        key: Option<String>,
+    },
+    /// Into the document that a text holds.
+    Document,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    path: Vec<Part>,
+    /// The value before, as it may be shown.
+    before: Option<String>,
+    after: Option<String>,
+    /// The items of a list that stand elsewhere now. The values are the orders then.
+    moves: Pairs,
+}
+
+impl Edit {
+    fn shown(self) -> FieldChange {
+        let mut path = String::new();
+        for part in &self.path {
+            match part {
+                Part::Field(name) => {
+                    if !path.is_empty() && !path.ends_with("> ") {
+                        path.push('.');
+                    }
+                    path.push_str(name);
+                }
+                Part::Item { key: Some(key), .. } => path.push_str(&format!("[{key}]")),
+                Part::Item { before, after, .. } => {
+                    path.push_str(&format!("[{}]", after.or(*before).unwrap_or_default()));
+                }
+                Part::Document => path.push_str(" > "),
+            }
+        }
+        if !self.moves.is_empty() {
+            path.push_str(" (order)");
+        }
+        FieldChange { path, before: self.before, after: self.after }
+    }
+}
+
+fn edits(before: Veiled<'_>, after: Veiled<'_>) -> Vec<Edit> {
+    let mut walk = Walk { path: Vec::new(), edits: Vec::new() };
     walk.values(Some(before), Some(after));
-    walk.changes
+    walk.edits
 }
 
-struct Walk<'a> {
-    kind: &'a str,
-    redactor: &'a Redactor,
-    /// The path as it is shown: list items by name where they have one.
-    shown: Vec<String>,
-    /// The path as JSON pointers say it, for redaction.
-    path: Vec<String>,
-    changes: Vec<FieldChange>,
+struct Walk {
+    path: Vec<Part>,
+    edits: Vec<Edit>,
 }
 
-impl Walk<'_> {
-    fn values(&mut self, before: Option<&Value>, after: Option<&Value>) {
+impl Walk {
+    fn values(&mut self, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
         // No labels at all, and none but the mark, are the same to a reader.
         let none = json!({});
+        let nothing = Some(Veiled::new(&none, None));
+        let is_absent = |side: &Option<Veiled<'_>>| side.is_none_or(|side| side.value().is_null());
         let (before, after) = match (before, after) {
-            (None, Some(after)) if self.may_hold_the_mark() => (Some(&none), Some(after)),
-            (Some(before), None) if self.may_hold_the_mark() => (Some(before), Some(&none)),
+            (before, Some(after)) if is_absent(&before) && self.may_hold_the_mark() => (nothing, Some(after)),
+            (Some(before), after) if is_absent(&after) && self.may_hold_the_mark() => (Some(before), nothing),
             sides => sides,
         };
-        match (before, after) {
-            (Some(Value::Object(before)), Some(Value::Object(after))) => {
-                let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-                for name in names {
-                    if !self.is_passed_over(name) {
-                        self.below(name, format!(".{name}"), before.get(name), after.get(name));
+        let is_secret = |side: Option<Veiled<'_>>| side.is_some_and(Veiled::is_secret);
+        if is_secret(before) || is_secret(after) {
+            // Whether a copy of the object is kept at all is no secret.
+            if before.is_some() != after.is_some() && is_annotation(&self.path) {
+                self.changed(before, after);
+            }
+            return;
+        }
+        if let (Some(before), Some(after)) = (before, after) {
+            match (before.value(), after.value()) {
+                (Value::Object(old), Value::Object(new)) => {
+                    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+                    for name in names {
+                        if !is_passed_over(&self.path, name) {
+                            self.below(Part::Field(name.clone()), before.field(name), after.field(name));
+                        }
+                    }
+                    return;
+                }
+                _ if before.is_like(after) => return,
+                (Value::Array(_), Value::Array(_)) => return self.lists(&before.items(), &after.items()),
+                (Value::String(old), Value::String(new)) => {
+                    if let Some((old, new)) = documents(old, new) {
+                        return self.below(
+                            Part::Document,
+                            Some(Veiled::new(&old, None)),
+                            Some(Veiled::new(&new, None)),
+                        );
                     }
                 }
+                _ => {}
             }
-            (Some(Value::Array(before)), Some(Value::Array(after))) => self.lists(before, after),
-            (before, after) if before != after => self.changed(before, after),
-            _ => {}
+        }
+        if before.is_some() || after.is_some() {
+            self.changed(before, after);
         }
     }
 
-    fn lists(&mut self, before: &[Value], after: &[Value]) {
-        if before == after {
+    fn lists(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>]) {
+        match keys(before, after) {
+            Some(keyed) => self.keyed(before, after, keyed),
+            None => self.sequences(before, after),
+        }
+    }
+
+    fn keyed(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>], keyed: Keyed) {
+        let places: HashMap<&String, usize> = keyed.before.iter().enumerate().map(|(at, key)| (key, at)).collect();
+        let pairs: Pairs =
+            keyed.after.iter().enumerate().filter_map(|(at, key)| Some((*places.get(key)?, at))).collect();
+        let item = |before, after, key: &String| Part::Item { before, after, key: Some(key.clone()) };
+        let mut stays = vec![false; before.len()];
+        for (at, key) in keyed.after.iter().enumerate() {
+            let was = places.get(key).copied();
+            if let Some(was) = was {
+                stays[was] = true;
+            }
+            self.below(item(was, Some(at), key), was.map(|was| before[was]), Some(after[at]));
+        }
+        for (at, key) in keyed.before.iter().enumerate().filter(|(at, _)| !stays[*at]) {
+            self.below(item(Some(at), None, key), Some(before[at]), None);
+        }
+        let kept: BTreeSet<usize> = rising(pairs.clone()).into_iter().map(|(_, at)| at).collect();
+        let moves: Pairs = pairs.iter().copied().filter(|(_, at)| !kept.contains(at)).collect();
+        if moves.is_empty() {
             return;
         }
-        let (Some(old), Some(new)) = (by_name(before), by_name(after)) else {
-            for index in 0..before.len().max(after.len()) {
-                self.below(&index.to_string(), format!("[{index}]"), before.get(index), after.get(index));
-            }
-            return;
+        let name = |key: &String| key.strip_prefix("name=").unwrap_or(key).to_owned();
+        let (old, new): (Vec<String>, Vec<String>) = if pairs.len() <= SHORT_ORDER {
+            let mut by_place = pairs.clone();
+            by_place.sort_unstable();
+            let order = |(_, at): &(usize, usize)| name(&keyed.after[*at]);
+            (by_place.iter().map(order).collect(), pairs.iter().map(order).collect())
+        } else {
+            let at = |key: &String, at: usize| format!("{} at [{at}]", name(key));
+            let told = moves.iter().map(|(was, is)| (at(&keyed.before[*was], *was), at(&keyed.after[*is], *is)));
+            told.unzip()
         };
-        let position = |name: &str| new.iter().chain(&old).position(|(other, _)| *other == name);
-        let mut names: Vec<&str> =
-            new.iter().chain(&old).map(|(name, _)| *name).collect::<BTreeSet<_>>().into_iter().collect();
-        names.sort_by_key(|name| position(name));
-        let find =
-            |items: &[(&str, usize)], name: &str| items.iter().find(|(other, _)| *other == name).map(|(_, at)| *at);
-        let changes = self.changes.len();
-        for name in names {
-            let (was, is) = (find(&old, name), find(&new, name));
-            let at = is.or(was).unwrap_or_default().to_string();
-            self.below(&at, format!("[name={name}]"), was.map(|at| &before[at]), is.map(|at| &after[at]));
+        self.ordered(&old, &new, moves);
+    }
+
+    fn sequences(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>]) {
+        let prints = |items: &[Veiled<'_>]| -> Vec<String> { items.iter().map(|item| item.fingerprint()).collect() };
+        let (old, new) = (prints(before), prints(after));
+        let mut pairs = unchanged(&old, &new);
+        let moves = moved(&old, &new, &pairs);
+        let (mut left, mut came): (BTreeSet<usize>, BTreeSet<usize>) = moves.iter().copied().unzip();
+        // Between what stays, what went and what came may be one item that changed.
+        let mut changed = Vec::new();
+        let (mut was, mut is) = (0, 0);
+        for (a, b) in pairs.iter().copied().chain([(before.len(), after.len())]) {
+            let gone: Vec<usize> = (was..a).filter(|at| !left.contains(at)).collect();
+            let new: Vec<usize> = (is..b).filter(|at| !came.contains(at)).collect();
+            changed.extend(likest(before, after, &gone, &new));
+            (was, is) = (a + 1, b + 1);
         }
-        if self.changes.len() == changes {
-            // The same items in another order: the order counts to the server.
-            let order =
-                |items: &[(&str, usize)]| Some(items.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
-            let path = format!("{} (order)", self.shown.concat().trim_start_matches('.'));
-            self.changes.push(FieldChange { path, before: order(&old), after: order(&new) });
+        pairs.extend(&changed);
+        pairs.sort_unstable();
+        left.extend(pairs.iter().map(|(was, _)| *was));
+        came.extend(pairs.iter().map(|(_, is)| *is));
+        let item = |before, after| Part::Item { before, after, key: None };
+        let (mut was, mut is) = (0, 0);
+        let changed: BTreeSet<(usize, usize)> = changed.into_iter().collect();
+        for (a, b) in pairs.into_iter().chain([(before.len(), after.len())]) {
+            for at in (was..a).filter(|at| !left.contains(at)) {
+                self.below(item(Some(at), None), Some(before[at]), None);
+            }
+            for at in (is..b).filter(|at| !came.contains(at)) {
+                self.below(item(None, Some(at)), None, Some(after[at]));
+            }
+            if changed.contains(&(a, b)) {
+                self.below(item(Some(a), Some(b)), Some(before[a]), Some(after[b]));
+            }
+            (was, is) = (a + 1, b + 1);
+        }
+        if !moves.is_empty() {
+            let told = |value: Veiled<'_>, at: usize| format!("{} at [{at}]", short(&value.shown()));
+            let (old, new): (Vec<String>, Vec<String>) =
+                moves.iter().map(|(was, is)| (told(before[*was], *was), told(after[*is], *is))).unzip();
+            self.ordered(&old, &new, moves);
         }
     }
 
-    fn below(&mut self, name: &str, shown: String, before: Option<&Value>, after: Option<&Value>) {
-        self.path.push(name.to_owned());
-        self.shown.push(shown);
+    fn ordered(&mut self, before: &[String], after: &[String], moves: Pairs) {
+        let (before, after) = (Some(before.join(", ")), Some(after.join(", ")));
+        self.edits.push(Edit { path: self.path.clone(), before, after, moves });
+    }
+
+    fn below(&mut self, part: Part, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
+        self.path.push(part);
         self.values(before, after);
-        self.shown.pop();
         self.path.pop();
     }
 
-    fn changed(&mut self, before: Option<&Value>, after: Option<&Value>) {
-        let show = |value: &Value| self.redactor.shown(self.kind, &self.path, value);
-        let path = self.shown.concat().trim_start_matches('.').to_owned();
-        let change = FieldChange { path, before: before.map(show), after: after.map(show) };
-        self.changes.push(change);
+    fn changed(&mut self, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
+        let (before, after) = (before.map(Veiled::shown), after.map(Veiled::shown));
+        self.edits.push(Edit { path: self.path.clone(), before, after, moves: Pairs::new() });
     }
 
     fn may_hold_the_mark(&self) -> bool {
-        matches!(self.path.as_slice(), [metadata, map] if metadata == "metadata" && (map == "annotations" || map == "labels"))
-    }
-
-    fn is_passed_over(&self, name: &str) -> bool {
-        match self.path.as_slice() {
-            [] => name == "status",
-            [metadata] if metadata == "metadata" => SERVER_METADATA.contains(&name),
-            [metadata, map] if metadata == "metadata" => {
-                (map == "annotations" && name == PROJECT) || (map == "labels" && name == ROOT)
-            }
-            _ => false,
-        }
+        matches!(names(&self.path).as_slice(), ["metadata", "annotations" | "labels"])
     }
 }
 
-/// The items' names and places, where every item is an object with a name of its own.
-fn by_name(items: &[Value]) -> Option<Vec<(&str, usize)>> {
-    let names: Option<Vec<_>> =
-        items.iter().enumerate().map(|(at, item)| Some((item.get("name")?.as_str()?, at))).collect();
-    names.filter(|names| names.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len() == items.len())
+/// The path's fields as far as it leads through fields alone.
+fn names(path: &[Part]) -> Vec<&str> {
+    let names = path.iter().map_while(|part| match part {
+        Part::Field(name) => Some(name.as_str()),
+        Part::Item { .. } | Part::Document => None,
+    });
+    let names: Vec<&str> = names.collect();
+    if names.len() == path.len() { names } else { Vec::new() }
+}
+
+fn is_annotation(path: &[Part]) -> bool {
+    matches!(names(path).as_slice(), ["metadata", "annotations", _])
+}
+
+fn is_passed_over(path: &[Part], name: &str) -> bool {
+    if path.is_empty() {
+        return name == "status";
+    }
+    match names(path).as_slice() {
+        ["metadata"] => SERVER_METADATA.contains(&name),
+        ["metadata", map] => (*map == "annotations" && name == PROJECT) || (*map == "labels" && name == ROOT),
+        _ => false,
+    }
+}
+
+/// The keys of two versions of a list's items, where none of the keys is secret.
+fn keys(before: &[Veiled<'_>], after: &[Veiled<'_>]) -> Option<Keyed> {
+    let values = |items: &[Veiled<'_>]| -> Vec<Value> { items.iter().map(|item| item.value().clone()).collect() };
+    let is_secret =
+        |field: &str| before.iter().chain(after).any(|item| item.field(field).is_some_and(Veiled::is_secret));
+    keyed(&values(before), &values(after), is_secret)
+}
+
+/// Pairs items that went with such that came, in order, the likest with the likest; what nothing is like stays alone.
+fn likest(before: &[Veiled<'_>], after: &[Veiled<'_>], gone: &[usize], new: &[usize]) -> Pairs {
+    if gone.is_empty() || new.is_empty() {
+        return Pairs::new();
+    }
+    let likeness = |a: usize, b: usize| likeness(before[a], after[b]);
+    if gone.len().saturating_mul(new.len()) > MOST_PAIRS {
+        let pairs = gone.iter().copied().zip(new.iter().copied());
+        return pairs.filter(|(a, b)| likeness(*a, *b).is_some()).collect();
+    }
+    // best[a][b]: the most that the pairs among gone[a..] and new[b..] are worth.
+    let worth: Vec<Vec<Option<u32>>> =
+        gone.iter().map(|a| new.iter().map(|b| likeness(*a, *b).map(|likeness| 1_000 + likeness)).collect()).collect();
+    let mut best = vec![vec![0; new.len() + 1]; gone.len() + 1];
+    for a in (0..gone.len()).rev() {
+        for b in (0..new.len()).rev() {
+            let paired = worth[a][b].map_or(0, |worth| worth + best[a + 1][b + 1]);
+            best[a][b] = paired.max(best[a + 1][b]).max(best[a][b + 1]);
+        }
+    }
+    let (mut a, mut b) = (0, 0);
+    let mut pairs = Pairs::new();
+    while a < gone.len() && b < new.len() {
+        if worth[a][b].is_some_and(|worth| worth + best[a + 1][b + 1] == best[a][b]) {
+            pairs.push((gone[a], new[b]));
+            (a, b) = (a + 1, b + 1);
+        } else if best[a + 1][b] >= best[a][b + 1] {
+            a += 1;
+        } else {
+            b += 1;
+        }
+    }
+    pairs
+}
+
+/// How much one item is like another, in percent; none where they are better shown as one that went and one that came.
+fn likeness(before: Veiled<'_>, after: Veiled<'_>) -> Option<u32> {
+    let percent = |part: usize, whole: usize| u32::try_from(part * 100 / whole.max(1)).unwrap_or(100);
+    match (before.value(), after.value()) {
+        (Value::Object(old), Value::Object(new)) => {
+            let shared = old.keys().filter(|name| new.contains_key(*name));
+            let alike = |name: &&String| {
+                before.field(name).zip(after.field(name)).is_some_and(|(before, after)| before.is_like(after))
+            };
+            let (names, values) = (shared.clone().count(), shared.filter(alike).count());
+            let whole = old.len().max(new.len());
+            let likeness = u32::midpoint(percent(names, whole), percent(values, whole));
+            (likeness > 40).then_some(likeness)
+        }
+        (Value::Array(_), Value::Array(_)) => Some(50),
+        (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_)) => None,
+        (Value::String(old), Value::String(new)) => {
+            let (old, new) = (old.as_bytes(), new.as_bytes());
+            let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+            let end = old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(a, b)| a == b).count();
+            Some(percent(start + end, old.len().max(new.len())))
+        }
+        _ => Some(0),
+    }
+}
+
+/// Whether any secret of an object differs.
+fn secrets_differ(path: &mut Vec<Part>, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) -> bool {
+    let is_open = |side: Option<Veiled<'_>>| side.is_none_or(Veiled::is_open);
+    if is_open(before) && is_open(after) {
+        return false;
+    }
+    if before.is_some_and(Veiled::is_secret) || after.is_some_and(Veiled::is_secret) {
+        let is_shown = before.is_some() != after.is_some() && is_annotation(path);
+        let content = |side: Option<Veiled<'_>>| side.map(|side| side.value().clone()).filter(|value| !is_empty(value));
+        return !is_shown && content(before) != content(after);
+    }
+    parts(before, after).into_iter().any(|(part, before, after)| {
+        if matches!(&part, Part::Field(name) if is_passed_over(path, name)) {
+            return false;
+        }
+        path.push(part);
+        let differ = secrets_differ(path, before, after);
+        path.pop();
+        differ
+    })
+}
+
+/// What two values consist of, side by side: fields by name, items by their keys, or else by their places.
+fn parts<'a>(
+    before: Option<Veiled<'a>>,
+    after: Option<Veiled<'a>>,
+) -> Vec<(Part, Option<Veiled<'a>>, Option<Veiled<'a>>)> {
+    let items = |side: Option<Veiled<'a>>| side.map(Veiled::items).unwrap_or_default();
+    let (old, new) = (items(before), items(after));
+    let item = |was: Option<usize>, is: Option<usize>| {
+        let part = Part::Item { before: was, after: is, key: None };
+        (part, was.and_then(|at| old.get(at).copied()), is.and_then(|at| new.get(at).copied()))
+    };
+    let mut parts = match keys(&old, &new) {
+        Some(keyed) => {
+            let places = |keys: &'_ [String]| -> HashMap<String, usize> {
+                keys.iter().enumerate().map(|(at, key)| (key.clone(), at)).collect()
+            };
+            let (was, is) = (places(&keyed.before), places(&keyed.after));
+            let all: BTreeSet<&String> = keyed.before.iter().chain(&keyed.after).collect();
+            all.into_iter().map(|key| item(was.get(key).copied(), is.get(key).copied())).collect()
+        }
+        None => (0..old.len().max(new.len())).map(|at| item(Some(at), Some(at))).collect::<Vec<_>>(),
+    };
+    let fields = |side: Option<Veiled<'a>>| side.and_then(|side| side.value().as_object()).into_iter().flatten();
+    let names: BTreeSet<&String> = fields(before).chain(fields(after)).map(|(name, _)| name).collect();
+    parts.extend(names.into_iter().map(|name| {
+        let field = |side: Option<Veiled<'a>>| side.and_then(|side| side.field(name));
+        (Part::Field(name.clone()), field(before), field(after))
+    }));
+    parts
+}
+
+/// Whether a secret place holds nothing, which is the same as not being there.
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// A value on part of a line.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(SHORT_ITEM) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::redact::Adopted;
+    use proptest::prelude::*;
+
+    fn redactor(pointers: &[&str]) -> Redactor {
+        Redactor::new(pointers.iter().map(|pointer| pointer.parse().unwrap()), Adopted::Hidden)
+    }
+
+    fn lines(changes: Vec<FieldChange>) -> Vec<String> {
+        let line = |change: FieldChange| {
+            let side = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+            format!("{}: {} -> {}", change.path, side(change.before), side(change.after))
+        };
+        changes.into_iter().map(line).collect()
+    }
 
     fn check(before: &Value, after: &Value, expected: &[&str]) {
-        let redactor = Redactor::new([0; 16], &[]);
-        let lines: Vec<String> = fields(before, after, &redactor)
-            .into_iter()
-            .map(|change| {
-                let side = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-                format!("{}: {} -> {}", change.path, side(change.before), side(change.after))
-            })
-            .collect();
-        assert_eq!(lines, expected);
+        assert_eq!(lines(fields(before, after, &redactor(&[]))), expected);
     }
 
     #[test]
@@ -146,7 +469,13 @@ mod tests {
         check(
             &json!({"spec": {"a": 1, "c": [{"name": "x", "v": 1}, {"name": "y"}], "l": [1, 2]}}),
             &json!({"spec": {"b": 2, "c": [{"name": "y"}, {"name": "x", "v": 2}], "l": [1, 3]}}),
-            &["spec.a: 1 -> -", "spec.b: - -> 2", "spec.c[name=x].v: 1 -> 2", "spec.l[1]: 2 -> 3"],
+            &[
+                "spec.a: 1 -> -",
+                "spec.b: - -> 2",
+                "spec.c[name=x].v: 1 -> 2",
+                "spec.c (order): x, y -> y, x",
+                "spec.l[1]: 2 -> 3",
+            ],
         );
         check(
             &json!({"c": [{"name": "x"}, {"name": "y"}]}),
@@ -186,5 +515,202 @@ mod tests {
             &json!({"metadata": {"labels": {"kubernator.io/root": "0", "l": "1"}}}),
             &["metadata.annotations.k: \"v\" -> -", "metadata.labels.l: - -> \"1\""],
         );
+    }
+
+    #[test]
+    fn x5_all_secrets_of_an_object_are_one_line() {
+        let secret = |data: Value| json!({"kind": "Secret", "data": data, "type": "Opaque"});
+        let changed = ["data: (secret, changed) -> (secret, changed)"];
+        check(&secret(json!({"a": "1", "b": "2"})), &secret(json!({"a": "3", "c": "4"})), &changed);
+        check(&secret(json!({"a": "1"})), &secret(json!({"b": "1"})), &changed);
+        check(&secret(json!({"a": "1"})), &secret(json!({"a": "1"})), &[]);
+        check(&json!({"kind": "Secret"}), &secret(json!({})), &["type: - -> \"Opaque\""]);
+        let copy = |text: &str| json!({"metadata": {"annotations": {"kapp.k14s.io/original": text, "k": "v"}}});
+        let place = "metadata.annotations.kapp.k14s.io/original";
+        check(&copy("a"), &copy("b"), &[&format!("{place}: (secret, changed) -> (secret, changed)")]);
+        check(&copy("a"), &json!({"metadata": {"annotations": {"k": "v"}}}), &[&format!("{place}: (secret) -> -")]);
+        let both = redactor(&["/spec/a", "/spec/l/*/v"]);
+        let spec = |a: u8, v: u8, o: u8| json!({"spec": {"a": a, "l": [{"name": "x", "v": v}], "o": o}});
+        for (after, expected) in [
+            (spec(2, 1, 1), vec!["spec.a, spec.l[*].v: (secret, changed) -> (secret, changed)"]),
+            (spec(1, 2, 1), vec!["spec.a, spec.l[*].v: (secret, changed) -> (secret, changed)"]),
+            (spec(1, 1, 2), vec!["spec.o: 1 -> 2"]),
+        ] {
+            assert_eq!(lines(fields(&spec(1, 1, 1), &after, &both)), expected);
+        }
+    }
+
+    #[test]
+    fn x6_what_is_stated_shows_no_secret_and_no_identity() {
+        let manifest = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "1"}, "type": "Opaque",
+            "metadata": {"name": "s", "namespace": "x", "labels": {"l": "1"}}});
+        assert_eq!(
+            lines(stated(&manifest, &redactor(&[]))),
+            ["metadata.labels.l: - -> \"1\"", "type: - -> \"Opaque\"", "data: - -> (secret)"]
+        );
+    }
+
+    #[test]
+    fn r9_an_item_put_first_is_one_addition_and_a_document_is_compared_as_one() {
+        let rules = |names: &[&str]| json!({"rules": names.iter().map(|name| json!({"apiGroups": [""], "resources": [name], "verbs": ["get"]})).collect::<Vec<_>>()});
+        check(
+            &rules(&["pods", "nodes"]),
+            &rules(&["secrets", "pods", "nodes"]),
+            &["rules[0]: - -> {\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"verbs\":[\"get\"]}"],
+        );
+        check(&rules(&["pods", "nodes"]), &rules(&["pods", "jobs"]), &["rules[1].resources[0]: \"nodes\" -> \"jobs\""]);
+        check(
+            &json!({"args": ["--a", "--b=1"]}),
+            &json!({"args": ["--c", "--a", "--b=2"]}),
+            &["args[0]: - -> \"--c\"", "args[2]: \"--b=1\" -> \"--b=2\""],
+        );
+        check(
+            &json!({"l": ["x", "y", "z"]}),
+            &json!({"l": ["z", "x", "y"]}),
+            &["l (order): \"z\" at [2] -> \"z\" at [0]"],
+        );
+        check(
+            &json!({"ports": [{"port": 80}, {"port": 443}]}),
+            &json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 80, "targetPort": 8080}, {"port": 443}]}),
+            &[
+                "ports[port=53,protocol=UDP]: - -> {\"port\":53,\"protocol\":\"UDP\"}",
+                "ports[port=80].targetPort: - -> 8080",
+            ],
+        );
+        check(
+            &json!({"data": {"a.json": "{\"x\": 1, \"l\": [\"p\", \"q\"]}", "b.yaml": "a: 1\nb: [1]\n"}}),
+            &json!({"data": {"a.json": "{\"l\":[\"o\",\"p\",\"q\"],\"x\":1}", "b.yaml": "a: 2\nb: [1]\n"}}),
+            &["data.a.json > l[0]: - -> \"o\"", "data.b.yaml > a: 1 -> 2"],
+        );
+    }
+
+    #[test]
+    fn x12_lists_of_fifty_thousand_items_are_compared() {
+        let list = |items: Vec<Value>| json!({"l": items});
+        let count = |before: &Value, after: &Value| fields(before, after, &redactor(&[])).len();
+        let number = 50_000_u32;
+        let texts: Vec<Value> = (0..number).map(|at| json!(format!("item {at}"))).collect();
+        let first: Vec<Value> = [json!("first")].into_iter().chain(texts.iter().cloned()).collect();
+        assert_eq!(count(&list(texts.clone()), &list(first)), 1);
+        let others: Vec<Value> = (0..number).map(|at| json!(format!("other {at}"))).collect();
+        assert_eq!(count(&list(texts.clone()), &list(others)), 50_000);
+        let reversed: Vec<Value> = texts.iter().rev().cloned().collect();
+        assert_eq!(count(&list(texts), &list(reversed)), 1);
+        let named = |value: u32| (0..number).map(|at| json!({"name": at.to_string(), "v": value})).collect();
+        assert_eq!(count(&list(named(1)), &list(named(2))), 50_000);
+    }
+
+    /// An edit and what is left of its path.
+    type Left<'a> = (&'a [Part], &'a Edit);
+
+    /// An applier of its own: what an edit says is done to the earlier version.
+    fn patched(before: Option<&Value>, edits: &[Left<'_>]) -> Option<Value> {
+        let parse = |text: &String| serde_json::from_str(text).unwrap();
+        if let Some((_, edit)) = edits.iter().find(|(path, edit)| path.is_empty() && edit.moves.is_empty()) {
+            return edit.after.as_ref().map(parse);
+        }
+        let moves: HashMap<usize, usize> =
+            edits.iter().filter(|(path, _)| path.is_empty()).flat_map(|(_, edit)| edit.moves.clone()).collect();
+        let mut below: Vec<(&Part, Vec<Left<'_>>)> = Vec::new();
+        for (path, edit) in edits.iter().filter(|(path, _)| !path.is_empty()) {
+            match below.iter_mut().find(|(part, _)| **part == path[0]) {
+                Some((_, edits)) => edits.push((&path[1..], edit)),
+                None => below.push((&path[0], vec![(&path[1..], edit)])),
+            }
+        }
+        match before {
+            Some(Value::Array(items)) => {
+                let mut now: Vec<Option<Value>> = items.iter().cloned().map(Some).collect();
+                let mut added = Vec::new();
+                for (part, edits) in &below {
+                    let Part::Item { before, after, .. } = part else { panic!("{part:?} in a list") };
+                    match (before, after) {
+                        (Some(was), _) => now[*was] = patched(Some(&items[*was]), edits),
+                        (None, Some(is)) => added.push((*is, patched(None, edits).unwrap())),
+                        (None, None) => panic!("an item of nowhere"),
+                    }
+                }
+                let length = now.iter().flatten().count() + added.len();
+                let mut slots: Vec<Option<Value>> = vec![None; length];
+                for (at, value) in added {
+                    slots[at] = Some(value);
+                }
+                for (was, is) in &moves {
+                    slots[*is] = now[*was].take();
+                }
+                let mut rest = now.into_iter().flatten();
+                let filled = slots.into_iter().map(|slot| slot.or_else(|| rest.next()).unwrap()).collect();
+                assert!(rest.next().is_none());
+                Some(Value::Array(filled))
+            }
+            Some(Value::Object(map)) => {
+                let mut map = map.clone();
+                for (part, edits) in &below {
+                    let Part::Field(name) = part else { panic!("{part:?} in an object") };
+                    match patched(map.get(name), edits) {
+                        Some(value) => drop(map.insert(name.clone(), value)),
+                        None => drop(map.remove(name)),
+                    }
+                }
+                Some(Value::Object(map))
+            }
+            other => {
+                assert!(below.is_empty() && moves.is_empty());
+                other.cloned()
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            (0u8..3).prop_map(Value::from),
+            prop::sample::select(vec!["x", "y"]).prop_map(Value::from),
+            Just(Value::Null)
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            let names = prop::sample::select(vec!["name", "port", "a", "b"]);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::btree_map(names, inner, 0..4).prop_map(|map| Value::Object(
+                    map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+                )),
+            ]
+        })
+    }
+
+    fn item() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            (0u16..500).prop_map(|at| json!({"name": at.to_string(), "v": at % 3})),
+            (0u16..500).prop_map(|at| json!({"verbs": [at, at % 3]})),
+            (0u16..9).prop_map(|at| json!(at.to_string())),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn r9_the_difference_applied_to_the_earlier_version_gives_the_later(before in value(), after in value()) {
+            let (before, after) = (json!({"spec": before}), json!({"spec": after}));
+            let edits = edits(Veiled::new(&before, None), Veiled::new(&after, None));
+            let told: Vec<Left<'_>> = edits.iter().map(|edit| (edit.path.as_slice(), edit)).collect();
+            prop_assert_eq!(patched(Some(&before), &told), Some(after), "{:?}", edits);
+        }
+
+        #[test]
+        fn r9_one_item_more_less_or_elsewhere_is_one_line(
+            items in prop::collection::vec(item(), 0..9), more in item(), at in 0usize..9, to in 0usize..9,
+        ) {
+            let list = |items: &[Value]| json!({"l": items});
+            let count = |before: &[Value], after: &[Value]| fields(&list(before), &list(after), &redactor(&[])).len();
+            let mut longer = items.clone();
+            longer.insert(at.min(items.len()), more);
+            prop_assert_eq!(count(&items, &longer), 1);
+            prop_assert_eq!(count(&longer, &items), 1);
+            let mut elsewhere = longer.clone();
+            let moved = elsewhere.remove(at.min(items.len()));
+            elsewhere.insert(to.min(items.len()), moved);
+            prop_assert_eq!(count(&longer, &elsewhere), usize::from(longer != elsewhere));
+        }
     }
 }

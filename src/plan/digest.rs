@@ -3,10 +3,10 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::change::{Action, Change, Reason};
+use super::change::{Action, Change};
 use crate::object::ident::ObjectKey;
 
-/// SHA-256 over the sorted actions: reason, key, uid where something is deleted or replaced, and the hash of the
+/// SHA-256 over the sorted actions: kind of the reason, key, uid where something is deleted or replaced, and the hash of the
 /// desired object as it is in git. No live value and no key of a run is in it.
 pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a Value>) -> String {
     let mut lines: Vec<String> = changes
@@ -22,14 +22,8 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
             let from = change.from.as_ref().map(ToString::to_string).unwrap_or_default();
             // JSON keeps the parts apart whatever they contain.
             let Change { action, reason, ident, project, .. } = change;
-            // What holds an object that is being deleted is the cluster's to say, and changes by the second; so are the
-            // words in which it refuses a change, which may quote what is there.
-            let reason = match reason {
-                Reason::Terminating(_) => &Reason::Terminating(String::new()),
-                Reason::Immutable(_) => &Reason::Immutable(String::new()),
-                reason => reason,
-            };
-            serde_json::json!([action.word(), reason, ident, project, from, uid, body]).to_string()
+            // Words of the server quote what is there and change by the second: the kind of the reason is what counts.
+            serde_json::json!([action.word(), reason.kind(), ident, project, from, uid, body]).to_string()
         })
         .collect();
     lines.sort();
@@ -42,6 +36,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::Reason;
     use super::*;
 
     fn change(action: Action, reason: Reason, uid: &str) -> Change {

@@ -1,11 +1,13 @@
 //! The plan: one pure function decides everything that a run does.
 
+pub mod align;
 pub mod build;
 pub mod change;
 pub mod cleanup;
 pub mod content;
 pub mod diff;
 pub mod digest;
+pub mod embedded;
 pub mod guard;
 pub mod migration;
 pub mod observed;
@@ -15,6 +17,7 @@ pub mod outcome;
 pub mod policy;
 pub mod retired;
 pub mod schema;
+pub mod telling;
 pub mod twins;
 pub mod unchanged;
 pub mod unchecked;

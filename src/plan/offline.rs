@@ -124,7 +124,7 @@ mod tests {
         let known = base.iter().chain(head).map(|manifest| manifest.project.clone()).collect();
         let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
         let root = Root::new(Segment::new("demo").unwrap());
-        let plan = build(&root, &scope, &tree(base), &tree(head), policy, &Redactor::new([7; 16], &[]));
+        let plan = build(&root, &scope, &tree(base), &tree(head), policy, &Redactor::default());
         let told = |change: &Change| (change.ident.key.name.clone(), (change.action, change.reason.to_string()));
         plan.all().map(told).collect()
     }

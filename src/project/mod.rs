@@ -4,6 +4,7 @@
 
 pub mod dns;
 pub mod path;
+pub mod pointer;
 pub mod scope;
 pub mod snapshot;
 pub mod tree;

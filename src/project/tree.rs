@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 
 use super::dns::{LABEL_ADVICE, is_label};
 use super::path::{ProjectPath, Segment};
+use super::pointer::Pointer;
 use super::snapshot::{Place, Snapshot, SourceError};
 
 /// The name of a directory's settings file.
@@ -28,7 +29,7 @@ struct Settings {
     project: Option<Spanned<String>>,
     cleanup: Option<Spanned<bool>>,
     state_namespace: Option<Spanned<String>>,
-    redact: Option<Spanned<Vec<String>>>,
+    redact: Option<Spanned<Vec<Spanned<String>>>>,
     namespace: Option<Spanned<String>>,
     include: Option<Vec<Spanned<String>>>,
     exclude: Option<Vec<Spanned<String>>>,
@@ -42,8 +43,8 @@ pub struct RootSettings {
     pub cleanup: Cleanup,
     /// Where the state and the lock live.
     pub state_namespace: String,
-    /// JSON pointers of further secret fields, as `/spec/password`.
-    pub redact: Vec<String>,
+    /// Further secret fields, as `/spec/password`.
+    pub redact: Vec<Pointer>,
 }
 
 /// Whether a root's undesired objects are deleted or only remembered.
@@ -132,7 +133,7 @@ impl Tree {
             },
             state_namespace: value_of(root_settings.state_namespace.as_ref())
                 .unwrap_or_else(|| DEFAULT_STATE_NAMESPACE.to_owned()),
-            redact: root_settings.redact.as_ref().map(|redact| redact.value.clone()).unwrap_or_default(),
+            redact: pointers(root_path, root_settings)?,
         };
         let mut tree = Self { settings, root, directories: BTreeMap::new() };
         let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
@@ -317,6 +318,17 @@ fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceErro
     Ok(ProjectPath::root_of(&segment(path, name)?))
 }
 
+fn pointers(path: &Path, settings: &Settings) -> Result<Vec<Pointer>, Vec<SourceError>> {
+    let (mut pointers, mut errors) = (Vec::new(), Vec::new());
+    for stated in settings.redact.iter().flat_map(|redact| &redact.value) {
+        match stated.value.parse::<Pointer>() {
+            Ok(pointer) => pointers.push(pointer),
+            Err(error) => errors.push(SourceError::new(place_of(path, stated), error.to_string())),
+        }
+    }
+    if errors.is_empty() { Ok(pointers) } else { Err(errors) }
+}
+
 fn segment(path: &Path, name: &Spanned<String>) -> Result<Segment, SourceError> {
     Segment::new(&name.value).map_err(|error| SourceError::new(place_of(path, name), error.to_string()))
 }
@@ -434,6 +446,13 @@ mod tests {
         );
         let long = format!("project: {}\n", "r".repeat(121));
         check(&[(".ktor.yaml", &long)], &[".ktor.yaml:1:10: the root's name is longer than 120 characters"]);
+        check(
+            &[(".ktor.yaml", "project: demo\nredact:\n  - /spec/password\n  - data.password\n  - spec/x\n")],
+            &[
+                ".ktor.yaml:4:5: \"data.password\" is not a JSON pointer: write it as /data/password",
+                ".ktor.yaml:5:5: \"spec/x\" is not a JSON pointer",
+            ],
+        );
         check(&[(".ktor.yaml", "project: a.b\n")], &[".ktor.yaml:1:10: \"a.b\" is not a project name"]);
         check(
             &[(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\ncleanup: true\n")],

@@ -17,6 +17,8 @@ pub enum Sign {
     Removed,
     /// It is new.
     Added,
+    /// It is another now, and may not be shown.
+    Changed,
     /// It stays; shown for orientation.
     Same,
     /// It names what the following lines are about.
@@ -36,6 +38,12 @@ pub struct Line {
 pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
     let mut lines = Vec::new();
     for FieldChange { path, before, after } in diff {
+        if let (Some(before), Some(after)) = (before, after)
+            && before == after
+        {
+            lines.push(line(Sign::Changed, &format!("{path}: {after}")));
+            continue;
+        }
         match (before.as_deref().and_then(text), after.as_deref().and_then(text)) {
             (Some(before), Some(after)) if before.contains('\n') || after.contains('\n') => {
                 lines.push(line(Sign::Title, path));
@@ -182,6 +190,7 @@ mod tests {
             .map(|Line { sign, text }| match sign {
                 Sign::Removed => format!("-{text}"),
                 Sign::Added => format!("+{text}"),
+                Sign::Changed => format!("!{text}"),
                 Sign::Same => format!(" {text}"),
                 Sign::Title => format!("@{text}"),
             })
@@ -220,12 +229,13 @@ mod tests {
 
     #[test]
     fn a_redacted_value_stands_as_it_is() {
-        let change = FieldChange {
-            path: "data.k".into(),
-            before: Some("(secret 01)".into()),
-            after: Some("(secret 02)".into()),
-        };
-        let texts: Vec<String> = lines(&[change]).into_iter().map(|line| line.text).collect();
-        assert_eq!(texts, ["data.k: (secret 01)", "data.k: (secret 02)"]);
+        let side = |text: &str| Some(text.to_owned());
+        let changed =
+            FieldChange { path: "data".into(), before: side("(secret, changed)"), after: side("(secret, changed)") };
+        let added = FieldChange { path: "data".into(), before: None, after: side("(secret)") };
+        let shown: Vec<(Sign, String)> =
+            lines(&[changed, added]).into_iter().map(|line| (line.sign, line.text)).collect();
+        let expected = [(Sign::Changed, "data: (secret, changed)"), (Sign::Added, "data: (secret)")];
+        assert_eq!(shown, expected.map(|(sign, text)| (sign, text.to_owned())));
     }
 }

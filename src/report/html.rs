@@ -103,6 +103,7 @@ fn table(page: &mut String, title: &str, class: &str, changes: &[Change]) -> fmt
             let (sign, class) = match sign {
                 Sign::Removed => ('-', "gone"),
                 Sign::Added => ('+', "new"),
+                Sign::Changed => ('!', "changed"),
                 Sign::Same => (' ', "faint"),
                 Sign::Title => ('@', "faint"),
             };

@@ -171,6 +171,7 @@ impl Page {
             let (sign, tone) = match sign {
                 Sign::Removed => ('-', Tone::Gone),
                 Sign::Added => ('+', Tone::New),
+                Sign::Changed => ('~', Tone::Changed),
                 Sign::Same => ('|', Tone::Faint),
                 Sign::Title => ('@', Tone::Faint),
             };

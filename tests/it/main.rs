@@ -13,6 +13,7 @@ mod mutants;
 mod packaging;
 mod plan;
 mod report;
+mod secrecy;
 mod sim;
 mod support;
 mod workflow;

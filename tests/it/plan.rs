@@ -112,7 +112,7 @@ fn intent(world: &World) -> Entries {
 
 fn planned(world: &World, entries: &Entries) -> Plan {
     let policy = Policy::new(Cleanup::On, "kubernator-system");
-    let redactor = Redactor::new([7; 16], &[]);
+    let redactor = Redactor::default();
     let (root, World { desired, scope, observed, .. }) = (root(), world);
     build(PlanRequest { root: &root, scope, desired, entries, policy: &policy, redactor: &redactor }, observed)
 }

@@ -211,6 +211,7 @@ fn block(change: &Change) -> String {
         .map(|Line { sign, text }| match sign {
             Sign::Removed => format!("- {text}"),
             Sign::Added => format!("+ {text}"),
+            Sign::Changed => format!("! {text}"),
             Sign::Same => format!("  {text}"),
             Sign::Title => format!("@@ {text} @@"),
         })

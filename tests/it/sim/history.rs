@@ -54,7 +54,7 @@ fn request(run: &Run) -> RunRequest {
         root: root(),
         scope: run.choice.scope(),
         policy,
-        redactor: Redactor::new([7; 16], &[]),
+        redactor: Redactor::default(),
         run: run.name.clone(),
         commit: Some(format!("{:040x}", run.choice.tree as usize + 1)),
         known: BTreeSet::new(),

@@ -1,0 +1,98 @@
+//! Lists of objects whose items have keys: by what the items of two versions of a list are told apart.
+//!
+//! No schema is asked. A field counts as the key where every item of both versions has it and no two share its value.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+/// Fields that are keys somewhere in Kubernetes, the likeliest first. The first of several has to be there, the others
+/// may be left to their defaults.
+const KEYS: [&[&str]; 12] = [
+    &["name"],
+    &["containerPort", "protocol"],
+    &["port", "protocol"],
+    &["mountPath"],
+    &["devicePath"],
+    &["topologyKey", "whenUnsatisfiable"],
+    &["uid"],
+    &["key"],
+    &["id"],
+    &["host"],
+    &["ip"],
+    &["type"],
+];
+
+/// The items of two versions of a list, each by its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// The fields that make the key.
+    pub fields: &'static [&'static str],
+    /// The keys before, in order: `name=web`.
+    pub before: Vec<String>,
+    /// The keys after, in order.
+    pub after: Vec<String>,
+}
+
+/// Finds the key of a list's items; none where they have none, or where `is_hidden` says that it must not be read.
+pub fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) -> bool) -> Option<Keyed> {
+    if before.is_empty() && after.is_empty() {
+        return None;
+    }
+    KEYS.iter()
+        .filter(|fields| !fields.iter().any(|field| is_hidden(field)))
+        .find_map(|fields| Some(Keyed { fields, before: labels(before, fields)?, after: labels(after, fields)? }))
+}
+
+/// Each item's key, where all have one and no two have the same.
+fn labels(items: &[Value], fields: &[&str]) -> Option<Vec<String>> {
+    let labels: Option<Vec<String>> = items.iter().map(|item| label(item, fields)).collect();
+    labels.filter(|labels| labels.iter().collect::<HashSet<_>>().len() == labels.len())
+}
+
+fn label(item: &Value, fields: &[&str]) -> Option<String> {
+    let (first, others) = fields.split_first()?;
+    let stated = |field: &str| match item.get(field)? {
+        Value::String(text) => Some(format!("{field}={text}")),
+        Value::Number(number) => Some(format!("{field}={number}")),
+        _ => None,
+    };
+    let mut label = stated(first)?;
+    for other in others.iter().filter_map(|field| stated(field)) {
+        label.push(',');
+        label.push_str(&other);
+    }
+    Some(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(before: Value, after: Value, expected: Option<(&[&str], &[&str])>) {
+        let keyed = keyed(before.as_array().unwrap(), after.as_array().unwrap(), |field| field == "type");
+        let found = keyed.map(|keyed| (keyed.before, keyed.after));
+        let owned = |labels: &[&str]| labels.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found, expected.map(|(before, after)| (owned(before), owned(after))), "{before} {after}");
+    }
+
+    #[test]
+    fn a_key_is_what_all_items_have_and_no_two_share() {
+        check(
+            json!([{"name": "a"}]),
+            json!([{"name": "b"}, {"name": "a"}]),
+            Some((&["name=a"], &["name=b", "name=a"])),
+        );
+        check(json!([{"name": "a"}, {"name": "a"}]), json!([{"name": "a"}]), None);
+        check(json!([{"name": "a"}]), json!([{"v": 1}]), None);
+        check(
+            json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}, {"port": 80}]),
+            json!([{"name": "x", "port": 53}]),
+            Some((&["port=53,protocol=UDP", "port=53,protocol=TCP", "port=80"], &["port=53"])),
+        );
+        check(json!([1, 2]), json!([1]), None);
+        check(json!([]), json!([]), None);
+        check(json!([{"type": "A"}]), json!([{"type": "B"}]), None);
+    }
+}

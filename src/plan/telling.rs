@@ -1,0 +1,104 @@
+//! What a plan repeats of the server's words: the few that matter, and of some objects nothing that was quoted.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::change::{Change, Reason};
+use super::observed::{Look, Observed};
+use crate::object::live::Live;
+use crate::object::manifest::Manifest;
+use crate::object::mark::{Ownership, Root, managed_fields, ownership};
+use crate::object::redact::{Adopted, Redactor};
+use crate::object::refusal::{Contested, Refusal};
+use crate::object::words::{bare, readable};
+
+/// Separates the server's words from why an object is not replaced.
+pub const BUT: &str = "; it is not replaced, because ";
+
+/// Puts the server's words in a change's reason as they may be shown.
+///
+/// Nothing that the server quotes is repeated of an object that has secrets, or that is not this root's: taking the
+/// secret ones out would tell which they are.
+pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
+    let key = &change.ident.key;
+    let live = observed.live(key);
+    let is_ours = match (observed.looks.get(key), live) {
+        (_, Some(live)) => matches!(ownership(live, root), Ownership::Ours(_)),
+        (Some(Look::Unknown(_)), _) => false,
+        _ => true,
+    };
+    let bodies: Vec<&Value> = live.map(|live| &live.body).into_iter().chain(desired).collect();
+    let is_guarded = redactor.has_secrets(&key.kind, &bodies) || !(is_ours || redactor.adopted() == Adopted::Shown);
+    let told = |text: &str| if is_guarded { bare(text) } else { readable(text, &key.name) };
+    match &mut change.reason {
+        Reason::Refused(text) | Reason::Immutable(text) => *text = told(text),
+        Reason::Irreplaceable(text) => {
+            *text = match text.rsplit_once(BUT) {
+                Some((words, why)) => format!("{}{BUT}{why}", told(words)),
+                None => told(text),
+            };
+        }
+        // Of what could not be looked at, the server's words are about the looking.
+        Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
+            *text = readable(text, &key.name);
+        }
+        _ => {}
+    }
+}
+
+/// A conflict with everything secret in it as one field: which of them are held would tell which guesses are wrong.
+pub fn folded(refusal: &Refusal, live: Option<&Live>, manifest: &Manifest, redactor: &Redactor) -> Refusal {
+    let Refusal::Conflict(contested) = refusal else { return refusal.clone() };
+    let places = redactor.secrets(&manifest.ident.key.kind, live.map(|live| &live.body), Some(&manifest.body)).places;
+    let place_of = |contested: &Contested| {
+        let field = general(contested.field.trim_start_matches('.'));
+        places.iter().find(|place| {
+            let below = field.strip_prefix(general(place).as_str());
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    };
+    let mut told: Vec<Contested> = Vec::new();
+    for one in contested {
+        let one = match place_of(one) {
+            Some(place) => Contested { field: format!(".{place}"), manager: managers(place, live) },
+            None => one.clone(),
+        };
+        if !told.contains(&one) {
+            told.push(one);
+        }
+    }
+    Refusal::Conflict(told)
+}
+
+/// A path with `[*]` for each item.
+fn general(path: &str) -> String {
+    let mut general = String::new();
+    let mut depth = 0_usize;
+    for character in path.chars() {
+        match character {
+            '[' => {
+                if depth == 0 {
+                    general.push_str("[*]");
+                }
+                depth += 1;
+            }
+            ']' => depth = depth.saturating_sub(1),
+            character if depth == 0 => general.push(character),
+            _ => {}
+        }
+    }
+    general
+}
+
+/// Everybody who holds something near a place, whatever it is.
+fn managers(place: &str, live: Option<&Live>) -> String {
+    let first = place.split(['.', '[']).next().unwrap_or_default();
+    let field = format!("f:{first}");
+    let holders = live
+        .into_iter()
+        .flat_map(managed_fields)
+        .filter(|entry| entry.pointer("/fieldsV1").is_some_and(|fields| fields.get(&field).is_some()));
+    let holders: BTreeSet<&str> = holders.filter_map(|entry| entry.get("manager")?.as_str()).collect();
+    if holders.is_empty() { "another manager".to_owned() } else { holders.into_iter().collect::<Vec<_>>().join(" or ") }
+}
