@@ -13,6 +13,7 @@ use crate::git::repository::Repository;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::policy::{Policy, Reviewed};
+use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
 use crate::project::snapshot::printable;
@@ -144,6 +145,14 @@ impl Project {
 
     /// What is asked of a run of this project.
     pub fn request(&self, args: &ProjectArgs, policy: &PolicyArgs, base: Option<&Base>, run: String) -> RunRequest {
+        let tree = &self.sources.tree;
+        let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
+        let root_change = earlier.map(|earlier| RootChange::between(earlier, tree)).unwrap_or_default();
+        let mut lowered = lowered(policy, tree);
+        // A plan looks at the state where it is; nothing is applied then.
+        if let Some(earlier) = earlier.filter(|_| root_change.refusal.is_some()) {
+            lowered.state_namespace.clone_from(&earlier.settings().state_namespace);
+        }
         RunRequest {
             root: self.root.clone(),
             scope: ScopeRequest {
@@ -151,13 +160,14 @@ impl Project {
                 exclude: args.exclude_project.clone(),
                 touched: base.map(|base| base.touched.clone()),
             },
-            policy: lowered(policy, &self.sources.tree),
+            policy: lowered,
             redactor: self.redactor(&policy.show, base),
             run,
             commit: None,
             known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
             approved: None,
             since: Since::Unasked,
+            root_change,
         }
     }
 

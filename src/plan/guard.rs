@@ -38,6 +38,8 @@ pub enum Guard {
     Definition,
     /// A persistent volume or a claim would be deleted.
     Volume,
+    /// The state would be looked for in another namespace than where it is.
+    StateNamespace,
     /// A namespace or a CRD would take with it what others have there, or what could not be looked at.
     Foreign,
 }

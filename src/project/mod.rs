@@ -2,6 +2,7 @@
 //!
 //! Pure: it is given files as bytes and never reads one.
 
+pub mod changed;
 pub mod dns;
 pub mod path;
 pub mod pointer;

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::escape::{LONGEST, clipped, visible};
+use crate::plan::align::unchanged;
 use crate::plan::change::FieldChange;
 
-/// Above this many pairs of lines, a text that changed is shown as a whole, before and after.
-const MOST_PAIRS: usize = 1_000_000;
+/// How much of what two long lines have in common is shown before their first difference.
+const LEAD: usize = 60;
 /// Unchanged lines shown around changed ones.
 const CONTEXT: usize = 2;
 
@@ -49,6 +50,13 @@ pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
                 lines.push(line(Sign::Title, path));
                 compared(&before, &after, &mut lines);
             }
+            (Some(before), Some(after)) => {
+                let start = lead(&before, &after);
+                for (sign, value) in [(Sign::Removed, before), (Sign::Added, after)] {
+                    let cut = if start > 0 { "… " } else { "" };
+                    lines.push(line(sign, &format!("{path}: {cut}{}", Value::from(&value[start..]))));
+                }
+            }
             _ => {
                 for (sign, value) in [(Sign::Removed, before), (Sign::Added, after)] {
                     if let Some(value) = value {
@@ -63,6 +71,16 @@ pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
 
 fn line(sign: Sign, text: &str) -> Line {
     Line { sign, text: clipped(&visible(text), LONGEST) }
+}
+
+/// Where two long lines begin to be shown, so that their first difference is: 0 for short ones.
+fn lead(before: &str, after: &str) -> usize {
+    if before.len().max(after.len()) <= LONGEST / 2 {
+        return 0;
+    }
+    let same = before.char_indices().zip(after.chars()).take_while(|((_, a), b)| a == b);
+    let same: Vec<usize> = same.map(|((at, _), _)| at).collect();
+    same.len().checked_sub(LEAD).and_then(|start| same.get(start).copied()).unwrap_or_default()
 }
 
 /// The text that a shown value is the JSON of.
@@ -124,11 +142,20 @@ fn is_composite(value: &Value) -> bool {
 /// Two texts line by line, unchanged lines only near changed ones.
 fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.split('\n').collect(), after.split('\n').collect());
-    let start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let end = old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let mut all: Vec<(Sign, &str)> = old[..start].iter().map(|text| (Sign::Same, *text)).collect();
-    middle(&old[start..old.len() - end], &new[start..new.len() - end], &mut all);
-    all.extend(old[old.len() - end..].iter().map(|text| (Sign::Same, *text)));
+    let mut all: Vec<(Sign, String)> = Vec::new();
+    let (mut was, mut is) = (0, 0);
+    for (a, b) in unchanged(&old, &new).into_iter().chain([(old.len(), new.len())]) {
+        let (gone, came) = (&old[was..a], &new[is..b]);
+        let starts: Vec<usize> = gone.iter().zip(came).map(|(gone, came)| lead(gone, came)).collect();
+        for (sign, texts) in [(Sign::Removed, gone), (Sign::Added, came)] {
+            all.extend(texts.iter().enumerate().map(|(at, text)| match starts.get(at) {
+                Some(start) if *start > 0 => (sign, format!("… {}", &text[*start..])),
+                _ => (sign, (*text).to_owned()),
+            }));
+        }
+        all.extend(old.get(a).map(|text| (Sign::Same, (*text).to_owned())));
+        (was, is) = (a + 1, b + 1);
+    }
     let near = |at: usize| {
         let around = &all[at.saturating_sub(CONTEXT)..(at + CONTEXT + 1).min(all.len())];
         around.iter().any(|(sign, _)| *sign != Sign::Same)
@@ -144,36 +171,6 @@ fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
             hidden = 0;
         }
         lines.push(line(*sign, text));
-    }
-}
-
-/// The shortest way from one list of lines to the other, where it is cheap enough to find.
-fn middle<'a>(old: &[&'a str], new: &[&'a str], all: &mut Vec<(Sign, &'a str)>) {
-    if old.len().saturating_mul(new.len()) > MOST_PAIRS {
-        all.extend(old.iter().map(|text| (Sign::Removed, *text)));
-        all.extend(new.iter().map(|text| (Sign::Added, *text)));
-        return;
-    }
-    // common[a][b]: how many lines old[a..] and new[b..] have in common, in order.
-    let mut common = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
-    for a in (0..old.len()).rev() {
-        for b in (0..new.len()).rev() {
-            common[a][b] =
-                if old[a] == new[b] { common[a + 1][b + 1] + 1 } else { common[a + 1][b].max(common[a][b + 1]) };
-        }
-    }
-    let (mut a, mut b) = (0, 0);
-    while a < old.len() || b < new.len() {
-        if a < old.len() && b < new.len() && old[a] == new[b] {
-            all.push((Sign::Same, old[a]));
-            (a, b) = (a + 1, b + 1);
-        } else if a < old.len() && (b == new.len() || common[a + 1][b] >= common[a][b + 1]) {
-            all.push((Sign::Removed, old[a]));
-            a += 1;
-        } else {
-            all.push((Sign::Added, new[b]));
-            b += 1;
-        }
     }
 }
 
@@ -225,6 +222,23 @@ mod tests {
             Some(json!("0\n1\n2\n3\n4\nfive\n6\n8\n9\n")),
             &["@spec.x", " … 3 lines as they are", " 3", " 4", "-5", "+five", " 6", "-7", " 8", " 9", "+"],
         );
+    }
+
+    #[test]
+    fn r9_a_long_line_is_shown_around_its_first_difference() {
+        let (before, after) = (format!("{}1 tail", "é".repeat(500)), format!("{}2 tail", "é".repeat(500)));
+        let lead = "é".repeat(LEAD);
+        check(
+            Some(json!(before)),
+            Some(json!(after)),
+            &[&format!("-spec.x: … \"{lead}1 tail\""), &format!("+spec.x: … \"{lead}2 tail\"")],
+        );
+        check(
+            Some(json!(format!("a\n{before}\nb"))),
+            Some(json!(format!("a\n{after}\nb"))),
+            &["@spec.x", " a", &format!("-… {lead}1 tail"), &format!("+… {lead}2 tail"), " b"],
+        );
+        check(Some(json!("a")), Some(json!("b")), &["-spec.x: \"a\"", "+spec.x: \"b\""]);
     }
 
     #[test]

@@ -9,9 +9,11 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
+use crate::plan::guard::{Guard, Refusal};
 use crate::plan::observed::Observed;
 use crate::plan::offline;
 use crate::plan::policy::{Policy, Sources as Rendered};
+use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::SourceError;
@@ -58,6 +60,8 @@ pub struct RunRequest {
     pub approved: Option<String>,
     /// Whether the scope follows from the ledger.
     pub since: Since,
+    /// What the tree makes of the root's own settings.
+    pub root_change: RootChange,
 }
 
 /// Everything that a run knows before it acts.
@@ -140,6 +144,7 @@ pub async fn decide_from(
     plan.notices.extend(notices);
     plan.notices.extend(observe::unready(&plan, &observed));
     plan.notices.extend(unfinished);
+    tell_of_root(&mut plan, &request.root_change);
     let ledger = ledger(request, prior.start, &scope, entries, sources);
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
 }
@@ -174,7 +179,15 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     let mut plan =
         offline::build(&request.root, &scope, &before.manifests, &desired.manifests, &policy, &request.redactor);
     plan.notices.extend(notices);
+    tell_of_root(&mut plan, &request.root_change);
     Ok(plan)
+}
+
+/// Puts changes of the root's settings first: they rule everything else.
+fn tell_of_root(plan: &mut Plan, change: &RootChange) {
+    plan.notices.splice(0..0, change.notices.iter().cloned());
+    let refused = change.refusal.iter().cloned();
+    plan.refusals.extend(refused.map(|message| Refusal { guard: Guard::StateNamespace, message, flag: None }));
 }
 
 /// The request with the scope that follows from the ledger.

@@ -9,6 +9,7 @@ use ktor_action::cluster::lock::LockRequest;
 use ktor_action::object::mark::Root;
 use ktor_action::object::redact::Redactor;
 use ktor_action::plan::policy::{Gate, Policy};
+use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
 use ktor_action::run::decide::{RunRequest, Since, decide};
 use ktor_action::run::error::RunError;
@@ -55,6 +56,7 @@ fn request(run: &Run) -> RunRequest {
         scope: run.choice.scope(),
         policy,
         redactor: Redactor::default(),
+        root_change: RootChange::default(),
         run: run.name.clone(),
         commit: Some(format!("{:040x}", run.choice.tree as usize + 1)),
         known: BTreeSet::new(),
