@@ -26,6 +26,7 @@ use crate::run::decide::{RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::run::record::Store;
+use crate::state::transition::Prior;
 
 /// How often an apply begins anew because another run finalized the root meanwhile.
 const ATTEMPTS: usize = 5;
@@ -168,27 +169,27 @@ impl Action<'_> {
             request.since = self.since(project, &cluster, head).await?;
             match decide(&cluster, &request, &project.sources).await {
                 Ok(decided) => return Ok((decided.plan, Some(cluster))),
-                Err(RunError::LedgerMoved) => {}
+                Err(RunError::RecordMoved) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(RunError::LedgerMoved.into())
+        Err(RunError::RecordMoved.into())
     }
 
     /// The ledger, and what changed since.
     async fn since(&self, project: &Project, cluster: &Cluster, head: &Commit) -> Result<Since, CliError> {
         let namespace = &project.sources.tree.settings().state_namespace;
-        let ledger = Store::peek_ledger(cluster, namespace, &project.root).await?;
-        let Some(commit) = ledger.as_deref().and_then(|commit| commit.parse::<Commit>().ok()) else {
-            return Ok(Since::Ledger { commit: ledger, touched: project.sources.tree.projects() });
+        let (_, Prior { commits, .. }) = Store::open(cluster, namespace, &project.root).await?;
+        let Some(commit) = commits.ledger.current().and_then(|commit| commit.parse::<Commit>().ok()) else {
+            return Ok(Since::Ledger { commits, touched: None });
         };
         let repository = project.repository("the ledger")?;
         if !repository.has_commit(&commit).await? && repository.fetch_commit("origin", &commit).await.is_err() {
             self.console.notice("the commit that was last applied is not in this clone and cannot be fetched: every project is in scope");
-            return Ok(Since::Ledger { commit: ledger, touched: project.sources.tree.projects() });
+            return Ok(Since::Ledger { commits, touched: None });
         }
-        let touched = project.base_at(&commit, head).await?.touched;
-        Ok(Since::Ledger { commit: ledger, touched })
+        let touched = Some(project.base_at(&commit, head).await?.touched);
+        Ok(Since::Ledger { commits, touched })
     }
 
     /// A merge queue's group: a plan in the summary alone.
@@ -244,7 +245,7 @@ impl Action<'_> {
             };
             let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
             let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
-            request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+            request.commits = project.commits().await?;
             let comments = self.voice.comments(&pulls, &target).await;
             if self.args.allow_unreviewed_deletions == Gate::Closed {
                 request.policy.reviewed = Reviewed::Only(reviewed_in(comments.values()));
@@ -252,7 +253,7 @@ impl Action<'_> {
             Ok((project, head, target, cluster, request, pulls, comments))
         });
         let (project, head, target, cluster, mut request, pulls, comments) = prepared.await?;
-        let mut result = Err(RunError::LedgerMoved);
+        let mut result = Err(RunError::RecordMoved);
         for _ in 0..ATTEMPTS {
             if !matches!(self.context.event, Event::WorkflowDispatch) {
                 request.since = preparing(&interrupt, self.since(&project, &cluster, &head)).await?;
@@ -264,7 +265,7 @@ impl Action<'_> {
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
             let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
             result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await;
-            if !matches!(result, Err(RunError::LedgerMoved)) {
+            if !matches!(result, Err(RunError::RecordMoved)) {
                 break;
             }
         }
@@ -286,8 +287,8 @@ impl Action<'_> {
         since: &Since,
         head: &Commit,
     ) -> Result<Option<String>, CliError> {
-        let Since::Ledger { commit: Some(ledger), .. } = since else { return Ok(None) };
-        let Ok(ledger) = ledger.parse::<Commit>() else { return Ok(None) };
+        let Since::Ledger { commits, .. } = since else { return Ok(None) };
+        let Some(Ok(ledger)) = commits.ledger.current().map(str::parse::<Commit>) else { return Ok(None) };
         if ledger == *head {
             return Ok(Some(format!("{head} was applied already")));
         }

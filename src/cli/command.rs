@@ -84,7 +84,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
         let run = run_name(&env::whoami(variables));
         let mut request = project.request(&args.project, &args.policy, base.as_ref(), run);
-        request.commit = project.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+        request.commits = project.commits().await?;
         let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
         let heads = Heads::of(&project, base.as_ref()).await;
         if !args.yes {

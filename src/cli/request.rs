@@ -21,6 +21,7 @@ use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
 use crate::run::decide::{RunRequest, Since};
 use crate::run::sources::{Origin, Sources};
+use crate::state::transition::RunCommits;
 
 /// A loaded project, and the tree that it is compared with.
 pub struct Project {
@@ -143,6 +144,20 @@ impl Project {
         }
     }
 
+    /// The commits that an apply of the work tree records.
+    ///
+    /// # Errors
+    ///
+    /// Git fails.
+    pub async fn commits(&self) -> Result<RunCommits, CliError> {
+        let begun = match &self.repository {
+            Some(repository) => repository.head().await.ok().map(|commit| commit.as_str().to_owned()),
+            None => None,
+        };
+        let ledger = self.clean_commit().await?.map(|commit| commit.as_str().to_owned());
+        Ok(RunCommits { begun, ledger, accepted: None })
+    }
+
     /// What is asked of a run of this project.
     pub fn request(&self, args: &ProjectArgs, policy: &PolicyArgs, base: Option<&Base>, run: String) -> RunRequest {
         let tree = &self.sources.tree;
@@ -163,7 +178,7 @@ impl Project {
             policy: lowered,
             redactor: self.redactor(&policy.show, base),
             run,
-            commit: None,
+            commits: RunCommits::default(),
             known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
             approved: None,
             since: Since::Unasked,

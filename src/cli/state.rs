@@ -29,7 +29,7 @@ use crate::run::rebuild::{Damaged, rebuild};
 use crate::run::release::release;
 use crate::run::rename::{RenameRequest, rename_project, rename_root};
 use crate::state::rename::Renaming;
-use crate::state::transition::{Ledger, Start};
+use crate::state::transition::Start;
 
 /// Runs a command of `ktor state`.
 ///
@@ -63,10 +63,7 @@ async fn show(args: &ShowArgs, variables: &Variables, console: &Console) -> Resu
         exists: prior.exists,
         finalized,
         settled: prior.start == Start::Settled,
-        ledger: match &prior.ledger {
-            Ledger::Current(commit) => Some(commit),
-            Ledger::Stale => None,
-        },
+        ledger: prior.commits.ledger.current(),
         run: run.as_deref(),
         digest: integrity,
         projects,

@@ -9,6 +9,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tower::util::option_layer;
 use tower::{BoxError, Layer as _, Service};
 
@@ -29,9 +30,11 @@ pub struct ConnectOptions {
     pub in_cluster: bool,
 }
 
-/// Limits and durations of the work with a cluster.
+/// Limits and durations of the work with a cluster, and the source of the randomness that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The source of new review keys.
+    pub keys: KeySource,
     /// Requests under way at once.
     pub concurrency: usize,
     /// How long a lock outlives its last renewal.
@@ -47,12 +50,34 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            keys: KeySource::System,
             concurrency: 8,
             lease_duration: Duration::from_mins(1),
             readiness_timeout: Duration::from_mins(5),
             request_timeout: Duration::from_secs(30),
             vanishing_timeout: Duration::from_mins(2),
         }
+    }
+}
+
+/// The source of new keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The system's randomness.
+    System,
+    /// This key, always: a simulation has to be repeatable.
+    Given([u8; 32]),
+}
+
+impl KeySource {
+    /// Makes a key; nothing where the system gives no randomness.
+    pub fn key(&self) -> Option<[u8; 32]> {
+        let mut key = [0; 32];
+        match self {
+            Self::System => SystemRandom::new().fill(&mut key).ok()?,
+            Self::Given(given) => key = *given,
+        }
+        Some(key)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The state's Secret as raw data, written by compare-and-swap. What the data means is the domain's.
+//! The Secrets of a root's state and of its review key as raw data, written by compare-and-swap. What the data means is
+//! the domain's.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +19,45 @@ use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
 
-/// The Secret's type.
-const TYPE: &str = "kubernator.io/project-state";
+/// The type of the state's Secret.
+#[cfg(test)]
+const TYPE: &str = Which::State.secret_type();
 
-/// The key of the Secret's data.
-const KEY: &str = "state";
+/// One of the two Secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    State,
+    ReviewKey,
+}
 
-/// A state as it is stored.
+impl Which {
+    fn name(self, root: &Root) -> String {
+        match self {
+            Self::State => root.state_name(),
+            Self::ReviewKey => root.review_key_name(),
+        }
+    }
+
+    const fn secret_type(self) -> &'static str {
+        match self {
+            Self::State => "kubernator.io/project-state",
+            Self::ReviewKey => "kubernator.io/ktor-review-key",
+        }
+    }
+
+    /// The key of the Secret's data.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::ReviewKey => "key",
+        }
+    }
+}
+
+/// One of the Secrets as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredState {
-    /// The content of the key `state`, decoded from base64 and from nothing else; empty where it is missing.
+    /// The content of the one key, decoded from base64 and from nothing else; empty where it is missing.
     pub data: Vec<u8>,
     /// The Secret's annotations.
     pub annotations: BTreeMap<String, String>,
@@ -70,7 +100,16 @@ pub enum StateWriteError {
 impl Cluster {
     /// Reads a root's state; nothing where the Secret or its namespace does not exist.
     pub async fn read_state(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
-        let call = Call::get(ResourcePath::secrets(namespace).named(&root.state_name()));
+        self.read_secret(Which::State, namespace, root).await
+    }
+
+    /// Reads a root's review key; nothing where the Secret or its namespace does not exist.
+    pub async fn read_review_key(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
+        self.read_secret(Which::ReviewKey, namespace, root).await
+    }
+
+    async fn read_secret(&self, which: Which, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
+        let call = Call::get(ResourcePath::secrets(namespace).named(&which.name(root)));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
         if answer.is_missing_object() {
             return Ok(None);
@@ -78,7 +117,7 @@ impl Cluster {
         if !answer.status.is_success() {
             return Err(answer.read_error());
         }
-        stored(&answer).map(Some)
+        stored(which, &answer).map(Some)
     }
 
     /// Writes a root's state over what was read before, and over nothing else.
@@ -91,12 +130,39 @@ impl Cluster {
         annotations: &BTreeMap<String, String>,
         previous: Option<&StoredState>,
     ) -> Result<StoredState, StateWriteError> {
+        let place = (Which::State, namespace, root);
+        self.write_secret(lock, place, data, annotations, previous).await
+    }
+
+    /// Writes a root's review key over what was read before, and over nothing else.
+    pub async fn write_review_key(
+        &self,
+        lock: &HeldLock,
+        namespace: &str,
+        root: &Root,
+        data: &[u8],
+        annotations: &BTreeMap<String, String>,
+        previous: Option<&StoredState>,
+    ) -> Result<StoredState, StateWriteError> {
+        let place = (Which::ReviewKey, namespace, root);
+        self.write_secret(lock, place, data, annotations, previous).await
+    }
+
+    async fn write_secret(
+        &self,
+        lock: &HeldLock,
+        place: (Which, &str, &Root),
+        data: &[u8],
+        annotations: &BTreeMap<String, String>,
+        previous: Option<&StoredState>,
+    ) -> Result<StoredState, StateWriteError> {
+        let (which, namespace, root) = place;
         let mut secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": root.state_name(), "namespace": namespace, "annotations": annotations},
-            "type": TYPE,
-            "data": {KEY: BASE64.encode(data)},
+            "metadata": {"name": which.name(root), "namespace": namespace, "annotations": annotations},
+            "type": which.secret_type(),
+            "data": {which.key(): BASE64.encode(data)},
         });
         let call = match previous {
             None => Call::post(ResourcePath::secrets(namespace), &secret),
@@ -105,7 +171,7 @@ impl Cluster {
                 secret["metadata"]["resourceVersion"] = json!(previous.resource_version);
                 // A Secret's type cannot be changed; another one there is for the reader to refuse.
                 secret["type"] = json!(previous.secret_type);
-                Call::put(ResourcePath::secrets(namespace).named(&root.state_name()), &secret)
+                Call::put(ResourcePath::secrets(namespace).named(&which.name(root)), &secret)
             }
         };
         // Sending it again is safe: the compare-and-swap lets only one of the copies in.
@@ -113,17 +179,17 @@ impl Cluster {
             Ok(answer) => answer,
             Err(ObjectError::LockLost) => return Err(StateWriteError::LockLost),
             Err(ObjectError::Refused(Refusal::Unavailable(failure))) => {
-                return self.settle(namespace, root, data, annotations, failure).await;
+                return self.settle(place, data, annotations, failure).await;
             }
             Err(ObjectError::Refused(refusal)) => return Err(StateWriteError::Refused(refusal)),
         };
         match answer.status {
             status if status.is_success() => {
-                stored(&answer).map_err(|error| StateWriteError::Unanswered(error.to_string()))
+                stored(which, &answer).map_err(|error| StateWriteError::Unanswered(error.to_string()))
             }
             // The copy that was let in may be one of ours.
             StatusCode::CONFLICT if answer.after_unknown => {
-                match self.settle(namespace, root, data, annotations, String::new()).await {
+                match self.settle(place, data, annotations, String::new()).await {
                     Err(StateWriteError::Unanswered(failure)) if failure.is_empty() => Err(StateWriteError::Conflict),
                     settled => settled,
                 }
@@ -131,7 +197,7 @@ impl Cluster {
             StatusCode::CONFLICT => Err(StateWriteError::Conflict),
             // Deleted since it was read.
             StatusCode::NOT_FOUND if previous.is_some() && answer.is_missing_object() => Err(StateWriteError::Conflict),
-            _ if !answer.is_definite() => self.settle(namespace, root, data, annotations, answer.words()).await,
+            _ if !answer.is_definite() => self.settle(place, data, annotations, answer.words()).await,
             _ => Err(StateWriteError::Refused(answer.refusal())),
         }
     }
@@ -139,13 +205,12 @@ impl Cluster {
     /// Looks whether a write without an answer took effect: only if exactly its content is there.
     async fn settle(
         &self,
-        namespace: &str,
-        root: &Root,
+        (which, namespace, root): (Which, &str, &Root),
         data: &[u8],
         annotations: &BTreeMap<String, String>,
         failure: String,
     ) -> Result<StoredState, StateWriteError> {
-        match self.read_state(namespace, root).await {
+        match self.read_secret(which, namespace, root).await {
             Ok(Some(found)) if found.data == data && found.annotations == *annotations => Ok(found),
             Ok(_) => Err(StateWriteError::Unanswered(failure)),
             Err(error) => Err(StateWriteError::Unanswered(error.to_string())),
@@ -153,9 +218,10 @@ impl Cluster {
     }
 }
 
-fn stored(answer: &Answer) -> Result<StoredState, ReadError> {
+fn stored(which: Which, answer: &Answer) -> Result<StoredState, ReadError> {
     let live = answer.object().map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
-    let encoded = live.body.get("data").and_then(|data| data.get(KEY)).and_then(Value::as_str).unwrap_or_default();
+    let encoded =
+        live.body.get("data").and_then(|data| data.get(which.key())).and_then(Value::as_str).unwrap_or_default();
     let data = BASE64
         .decode(encoded)
         .map_err(|_| ReadError::Unavailable("the state's Secret does not hold base64".to_owned()))?;

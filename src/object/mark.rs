@@ -63,6 +63,11 @@ impl Root {
         format!("kubernator-project-{}", self.hash)
     }
 
+    /// The Secret of the key that signs reviews.
+    pub fn review_key_name(&self) -> String {
+        format!("kubernator-project-{}-review", self.hash)
+    }
+
     /// The lock's Lease.
     pub fn lock_name(&self) -> String {
         format!("kubernator-project-{}-lock", self.hash)

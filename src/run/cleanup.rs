@@ -1,6 +1,6 @@
 //! The second half of carrying out a plan: what is no longer desired is deleted, and waited for until it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use crate::run::error::RunError;
 use crate::run::reconcile::Work;
 use crate::run::remove::{Removed, remove};
 use crate::run::waits::{End, Waits};
-use crate::state::transition::{Ledger, Settlement};
+use crate::state::transition::Settlement;
 
 /// So many namespaces and definitions are looked into together, right before they are deleted.
 const HOLDERS: usize = 50;
@@ -40,8 +40,8 @@ pub struct Cleaned {
 }
 
 impl Cleaned {
-    /// What the run settled, for the record.
-    pub fn settlement(&self, work: Work<'_>) -> Settlement {
+    /// What the run settled, for the record. The ledger does not move where something failed.
+    pub fn settlement(&self, work: Work<'_>, ledger: Option<String>) -> Settlement {
         let absent = work.observed.looks.iter().filter(|(_, look)| **look == Look::Absent).map(|(key, _)| key.clone());
         let desired = |key: &ObjectKey| work.desired.contains_key(key);
         let released = work
@@ -54,7 +54,10 @@ impl Cleaned {
             gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
             released: released.chain(self.released.iter().cloned()).collect(),
             placed: work.plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+            open: BTreeSet::new(),
+            awaits_review: false,
             in_flight: work.lock.has_unanswered(),
+            ledger: ledger.filter(|_| !self.has_failed()),
         }
     }
 
@@ -74,10 +77,8 @@ impl Cleaned {
         self.outcomes.push(outcome(work, change, verdict, message));
     }
 
-    /// The ledger that may be written: none where something failed or may still happen.
-    pub fn ledger(&self, ledger: Ledger, settlement: &Settlement) -> Ledger {
-        let failed = self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed);
-        if failed || settlement.in_flight { Ledger::Stale } else { ledger }
+    fn has_failed(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Failed)
     }
 }
 
@@ -261,24 +262,4 @@ fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> O
     }
     let mut left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
     left.find(|left| holds(key, left, work.observed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s5_a_failed_deletion_or_a_request_in_flight_leaves_the_ledger_stale() {
-        let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
-        let outcome =
-            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
-        let ledger = |verdicts: &[Verdict], in_flight| {
-            let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
-            let settlement = Settlement { in_flight, ..Settlement::default() };
-            Cleaned { outcomes, ..Cleaned::default() }.ledger(Ledger::Current("c0".to_owned()), &settlement)
-        };
-        assert_eq!(ledger(&[Verdict::Deleted], false), Ledger::Current("c0".to_owned()));
-        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Failed], false), Ledger::Stale);
-        assert_eq!(ledger(&[Verdict::Deleted], true), Ledger::Stale);
-    }
 }

@@ -21,21 +21,22 @@ use crate::run::error::RunError;
 use crate::run::observe::{self, Sweep};
 use crate::run::record::Store;
 use crate::run::sources::Sources;
+use crate::state::commits::{Commits, Ledger};
 use crate::state::payload::Entries;
-use crate::state::transition::{Ledger, Pending, Prior, Start};
+use crate::state::transition::{Pending, Prior, RunCommits, Start};
 
 /// Whether the scope follows from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Since {
     /// It does not: the request's own scope counts.
     Unasked,
-    /// The ledger was this when the changes since then were computed (absent: stale). Where it is current and still the
-    /// same, `touched` is the scope; where it is stale, the whole root is; where it moved, the run has to begin anew.
+    /// The record said this when the run was judged by it. Where it says something else by now, the run has to begin anew.
     Ledger {
-        /// The commit of the ledger, where it was current.
-        commit: Option<String>,
-        /// The projects that changed since then.
-        touched: BTreeSet<ProjectPath>,
+        /// The commits of the record.
+        commits: Commits,
+        /// The projects that changed since the ledger, where it was current and the changes are known; else the whole root
+        /// is in scope.
+        touched: Option<BTreeSet<ProjectPath>>,
     },
 }
 
@@ -52,8 +53,8 @@ pub struct RunRequest {
     pub redactor: Redactor,
     /// Names the run in the lock and in the state: unique and readable.
     pub run: String,
-    /// The commit that the tree is at, where the work tree is clean.
-    pub commit: Option<String>,
+    /// The commits that the run writes into the record.
+    pub commits: RunCommits,
     /// Projects known from the base tree.
     pub known: BTreeSet<ProjectPath>,
     /// The digest of the plan that was approved, where one was.
@@ -76,8 +77,8 @@ pub struct Decided {
     pub observed: Observed,
     /// The opened state.
     pub store: Store,
-    /// The ledger that a successful run may write.
-    pub ledger: Ledger,
+    /// The commit that the root is brought to as a whole, where the run covers it.
+    pub ledger: Option<String>,
 }
 
 /// Makes the plan from the tree, the state and the cluster.
@@ -107,7 +108,7 @@ pub async fn decide_from(
     let desired = sources.resolve(&kinds);
     prior.entries.drop_namespaces(|key| kinds.get(&key.group_kind()).is_some_and(|kind| !kind.namespaced));
 
-    let sweep = match (&prior.start, &prior.ledger) {
+    let sweep = match (&prior.start, &prior.commits.ledger) {
         (Start::Settled, Ledger::Current(_)) => Sweep::Known,
         _ => Sweep::Everything,
     };
@@ -125,7 +126,7 @@ pub async fn decide_from(
     let owned = observed.owned(root, |key| desired.manifests.contains_key(key) || recorded.contains(key));
     prior.sweep(&owned, root).map_err(RunError::State)?;
 
-    let request = &since(request, &prior.ledger, &mut notices)?;
+    let request = &since(request, &prior.commits, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior.entries, &desired.manifests)?;
     let policy = checked(policy, sources, &desired.failures, &scope, &mut notices)?;
     let recorded_and_desired =
@@ -134,7 +135,7 @@ pub async fn decide_from(
     let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
         "The last run did not finish, or another tool wrote the record since: everything is looked at again.".to_owned()
     });
-    let pending = prior.begin(intent(&desired.manifests, &scope));
+    let pending = prior.begin(intent(&desired.manifests, &scope), &request.commits);
     let entries = pending.entries();
     let manifests = &desired.manifests;
     let plan_request = PlanRequest { root, scope: &scope, desired: manifests, entries, policy: &policy, redactor };
@@ -191,22 +192,17 @@ fn tell_of_root(plan: &mut Plan, change: &RootChange) {
 }
 
 /// The request with the scope that follows from the ledger.
-fn since(request: &RunRequest, ledger: &Ledger, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
+fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
-    let Since::Ledger { commit, touched } = &request.since else { return Ok(request) };
-    let current = match ledger {
-        Ledger::Current(commit) => Some(commit),
-        Ledger::Stale => None,
-    };
-    request.scope.touched = match (current, commit) {
-        (Some(current), Some(commit)) if current == commit => Some(touched.clone()),
-        (Some(_), _) => return Err(RunError::LedgerMoved),
-        (None, _) => {
-            let why = "the record does not say at which commit it was last finalized";
-            notices.push(format!("The whole root is in scope, because {why}."));
-            None
-        }
-    };
+    let Since::Ledger { commits, touched } = &request.since else { return Ok(request) };
+    if commits != found {
+        return Err(RunError::RecordMoved);
+    }
+    request.scope.touched = touched.clone().filter(|_| found.ledger.current().is_some());
+    if found.ledger.current().is_none() {
+        let why = "the record does not say at which commit it was last finalized";
+        notices.push(format!("The whole root is in scope, because {why}."));
+    }
     Ok(request)
 }
 
@@ -262,7 +258,7 @@ fn checked(
 }
 
 /// The commit, where this run covers everything that could have changed since the last one.
-fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Ledger {
+fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Option<String> {
     // Changes that someone named (`--base`) say nothing about what else happened since the last run.
     let untouched = |project: &ProjectPath| match (&request.since, &request.scope.touched) {
         (Since::Ledger { .. }, Some(touched)) => !touched.contains(project),
@@ -270,8 +266,5 @@ fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, 
     };
     let known = sources.tree.projects();
     let covered = known.iter().chain(entries.projects()).all(|project| scope.contains(project) || untouched(project));
-    match (&request.commit, start) {
-        (Some(commit), Start::Settled) if covered => Ledger::Current(commit.clone()),
-        _ => Ledger::Stale,
-    }
+    request.commits.ledger.clone().filter(|_| start == Start::Settled && covered)
 }

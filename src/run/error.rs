@@ -34,9 +34,12 @@ pub enum RunError {
     /// The state was read and cannot be used. Nothing was changed.
     #[error(transparent)]
     State(StateError),
-    /// Another run finalized the root meanwhile. Nothing was changed; begin anew.
-    #[error("another run finalized this root meanwhile: run again")]
-    LedgerMoved,
+    /// Another run wrote the record since it was looked at. Nothing was changed; begin anew.
+    #[error("another run wrote this root's record meanwhile: run again")]
+    RecordMoved,
+    /// The system gives no random bytes for a review key. The state of phase one may have been written.
+    #[error("the system gives no random bytes for the key that signs reviews")]
+    NoRandomness,
     /// What was named does not exist. Nothing was changed.
     #[error("{0}")]
     Unknown(String),

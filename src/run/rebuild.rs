@@ -12,7 +12,6 @@ use crate::run::error::RunError;
 use crate::run::observe::{Sweep, list_owned};
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
-use crate::state::transition::Ledger;
 
 /// Whether a record that cannot be used may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ pub async fn rebuild(
         resources: entries,
         version: Version::One,
     };
-    store.finalize(lock, &payload, &Ledger::Stale).await?;
+    store.finalize(lock, &prior.edited(payload)).await?;
     Ok(Rebuilt { recorded, added, skipped, unlisted })
 }
 

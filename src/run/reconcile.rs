@@ -77,9 +77,7 @@ async fn reconcile_locked(
     store.record(lock, &pending).await?; // Phase one.
     let applied = applied(work, &mut store, &pending).await?; // Any failure ends the run here, resumable.
     let cleaned = cleanup::all(work, &applied).await?;
-    let settlement = cleaned.settlement(work);
-    let ledger = cleaned.ledger(ledger, &settlement);
-    let finalized = store.finalize(lock, &pending.finish(&settlement), &ledger).await; // Phase two.
+    let finalized = store.finalize(lock, &pending.finish(&cleaned.settlement(work, ledger))).await; // Phase two.
 
     let outcome = Outcome { applied, cleaned: cleaned.outcomes };
     match finalized {

@@ -8,11 +8,12 @@ use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
 use crate::run::shards::{Place, unwritten};
-use crate::state::codec::{self, RUN_ANNOTATION, Recorded, StateError};
+use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, Recorded, StateError};
+use crate::state::commits::Commits;
 use crate::state::done::{DONE_ANNOTATION, Done};
 use crate::state::payload::Payload;
 use crate::state::shard::SHARDS_ANNOTATION;
-use crate::state::transition::{Ledger, Pending, Prior, annotations};
+use crate::state::transition::{Pending, Prior, Record, annotations};
 
 /// How often a head that earlier runs still replace is claimed again.
 const TRIES: usize = 5;
@@ -24,6 +25,8 @@ pub struct Store {
     root: Root,
     run: String,
     stored: Option<StoredState>,
+    /// The review key, whose Secret holds the commits once more.
+    review_key: Option<StoredState>,
     /// What the stored head refers to.
     referred: BTreeSet<String>,
     /// The Jobs that ran and removed themselves.
@@ -99,26 +102,13 @@ impl Store {
         Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
-    /// The commit that the root was last finalized at, where the record can be believed. Read without the lock.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::open`].
-    pub async fn peek_ledger(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Option<String>, RunError> {
-        let (_, prior) = Self::open(cluster, namespace, root).await?;
-        Ok(match prior.ledger {
-            Ledger::Current(commit) => Some(commit),
-            Ledger::Stale => None,
-        })
-    }
-
     /// Phase one: records what the run means to own, before anything is changed. Marks the ledger stale.
     ///
     /// # Errors
     ///
     /// Someone else wrote the state, the lock is lost, or the answer is not known.
     pub async fn record(&mut self, lock: &HeldLock, pending: &Pending) -> Result<(), RunError> {
-        self.write(lock, &pending.payload(), &Ledger::Stale).await
+        self.write(lock, &pending.record()).await
     }
 
     /// Records which Jobs ran in a run that ends early: they are not to run again. What fails is made up for by the
@@ -135,8 +125,8 @@ impl Store {
     /// # Errors
     ///
     /// As in phase one; the state of phase one then stands, and the next run goes on from it.
-    pub async fn finalize(mut self, lock: &HeldLock, payload: &Payload, ledger: &Ledger) -> Result<(), RunError> {
-        self.write(lock, payload, ledger).await?;
+    pub async fn finalize(mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
+        self.write(lock, record).await?;
         if let Some(head) = self.stored.as_ref().filter(|_| self.has_shards()) {
             // What stays is collected by a later run: the state is finalized without it.
             self.place().collect(lock, head, &self.referred).await;
@@ -150,28 +140,32 @@ impl Store {
         stored: Option<StoredState>,
     ) -> Result<(Self, Prior, Option<StateError>), RunError> {
         let mut referred = BTreeSet::new();
+        // After the state: it is written first, so what is read here is never older than that.
+        let review_key = place.read_review_key().await?;
+        let kept = review_key.as_ref().and_then(|stored| Commits::of(&stored.annotations));
         let (prior, damage) = match &stored {
-            None => (Prior::absent(), None),
+            None => (Prior::absent(kept), None),
             Some(state) => match place.payload(state).await {
                 Ok((payload, digests)) => {
                     referred = digests;
-                    (Prior::of(payload, &state.data, &state.annotations), None)
+                    (Prior::of(payload, &state.data, &state.annotations, kept), None)
                 }
                 Err(RunError::State(error @ StateError::OtherRoot { .. })) => return Err(RunError::State(error)),
-                Err(RunError::State(damage)) => (Prior::unreadable(), Some(damage)),
+                Err(RunError::State(damage)) => (Prior::unreadable(&state.annotations, kept), Some(damage)),
                 Err(error) => return Err(error),
             },
         };
         let Place { cluster, namespace, root, run } = place;
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
         let done = stored.as_ref().map(|stored| Done::parse(&stored.annotations)).unwrap_or_default();
-        Ok((Self { cluster, namespace, root: root.clone(), run, stored, referred, done }, prior, damage))
+        let root = root.clone();
+        Ok((Self { cluster, namespace, root, run, stored, review_key, referred, done }, prior, damage))
     }
 
-    /// Writes what the head is to refer to, then the head.
-    async fn write(&mut self, lock: &HeldLock, payload: &Payload, ledger: &Ledger) -> Result<(), RunError> {
-        let (data, mut shards) = codec::encode_all(payload, &self.root).map_err(RunError::State)?;
-        let mut notes = annotations(&self.root, &data, &self.run, ledger);
+    /// Writes what the head is to refer to, then the head, then the commits once more beside the review key.
+    async fn write(&mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
+        let (data, mut shards) = codec::encode_all(&record.payload, &self.root).map_err(RunError::State)?;
+        let mut notes = annotations(&self.root, &data, &self.run, record);
         let referred: BTreeSet<String> = shards.iter().map(|shard| shard.digest.clone()).collect();
         if !shards.is_empty() || self.has_shards() {
             // It stays, so that every later run looks for what this one may leave behind.
@@ -184,6 +178,24 @@ impl Store {
         let written = self.cluster.write_state(lock, &self.namespace, &self.root, &data, &notes, previous).await;
         self.stored = Some(written.map_err(unwritten)?);
         self.referred = referred;
+        self.write_commits(lock, &record.commits).await
+    }
+
+    /// Writes the commits into the review key's Secret, and the key where there is none.
+    async fn write_commits(&mut self, lock: &HeldLock, commits: &Commits) -> Result<(), RunError> {
+        let Self { cluster, namespace, root, .. } = &*self;
+        let mut notes = commits.annotations();
+        notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
+        let previous = self.review_key.as_ref();
+        if previous.is_some_and(|stored| stored.annotations == notes) {
+            return Ok(());
+        }
+        let key = match previous {
+            Some(stored) => stored.data.clone(),
+            None => cluster.settings().keys.key().ok_or(RunError::NoRandomness)?.to_vec(),
+        };
+        let written = cluster.write_review_key(lock, namespace, root, &key, &notes, previous).await;
+        self.review_key = Some(written.map_err(unwritten)?);
         Ok(())
     }
 
@@ -202,6 +214,15 @@ impl Place<'_> {
     async fn read_head(self) -> Result<Option<StoredState>, RunError> {
         let stored = self.cluster.read_state(self.namespace, self.root).await;
         stored.map_err(|source| self.unread(&self.root.state_name(), source))
+    }
+
+    async fn read_review_key(self) -> Result<Option<StoredState>, RunError> {
+        let stored = self.cluster.read_review_key(self.namespace, self.root).await;
+        let stored = stored.map_err(|source| self.unread(&self.root.review_key_name(), source))?;
+        if let Some(stored) = &stored {
+            codec::check_root(&stored.annotations, self.root).map_err(RunError::State)?;
+        }
+        Ok(stored)
     }
 
     /// Writes the run's name into a head of shards.

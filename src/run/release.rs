@@ -14,7 +14,7 @@ use crate::run::interrupt::Interrupt;
 use crate::run::observe::look;
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
-use crate::state::transition::{Ledger, Start};
+use crate::state::transition::Start;
 
 /// What became of objects that were to be let go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,6 @@ pub async fn release(
     resources.retain(|_, key| !released.contains(key));
     let finalized = prior.start == Start::Settled;
     let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
-    store.finalize(lock, &payload, &Ledger::Stale).await?;
+    store.finalize(lock, &prior.edited(payload)).await?;
     Ok(Released { released: released.into_iter().collect(), failed })
 }

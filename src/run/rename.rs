@@ -19,7 +19,7 @@ use crate::run::observe::{self, Sweep, list_owned};
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 use crate::state::rename::Renaming;
-use crate::state::transition::{Ledger, Prior};
+use crate::state::transition::{Prior, RunCommits};
 
 /// What a rename did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,13 +63,13 @@ pub async fn rename_project(
         return Err(unknown(renaming));
     }
     checked(renaming, &prior.entries)?;
-    store.record(lock, &prior.begin(renaming.renamed(&prior.entries))).await?; // Both names.
+    store.record(lock, &prior.begin(renaming.renamed(&prior.entries), &RunCommits::default())).await?; // Both names.
 
     let hands = Hands { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
     let failed = change(hands, renaming, root, &prior.entries, observed.looks).await?;
-    let resources = renaming.finished(prior.entries, &failed.keys().cloned().collect());
+    let resources = renaming.finished(prior.entries.clone(), &failed.keys().cloned().collect());
     let renamed = resources.iter().filter(|(project, _)| project.is_within(&renaming.to)).count();
-    store.finalize(lock, &settled(resources), &Ledger::Stale).await?; // The new one.
+    store.finalize(lock, &prior.edited(settled(resources))).await?; // The new one.
     Ok(Renamed { renamed, failed, unlisted })
 }
 
@@ -105,18 +105,18 @@ pub async fn rename_root(
         )));
     }
     target.entries.union(&present);
-    new_store.record(new_lock, &target.begin(moved.clone())).await?; // Both roots' records know everything.
-    old_store.record(old_lock, &prior.begin(Entries::default())).await?;
+    new_store.record(new_lock, &target.begin(moved.clone(), &RunCommits::default())).await?; // Both roots' records know everything.
+    old_store.record(old_lock, &prior.begin(Entries::default(), &RunCommits::default())).await?;
 
     let hands = Hands { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
     let failed = change(hands, renaming, old, &prior.entries, observed.looks).await?;
-    let resources = target.begin(moved).payload().resources;
+    let resources = target.begin(moved, &RunCommits::default()).record().payload.resources;
     let renamed = resources.len() - failed.len();
     // While anything is left, both records go on knowing everything.
     if failed.is_empty() {
-        new_store.finalize(new_lock, &settled(resources), &Ledger::Stale).await?;
+        new_store.finalize(new_lock, &target.edited(settled(resources))).await?;
         if unlisted.is_empty() {
-            old_store.finalize(old_lock, &settled(Entries::default()), &Ledger::Stale).await?;
+            old_store.finalize(old_lock, &prior.edited(settled(Entries::default()))).await?;
         }
     }
     Ok(Renamed { renamed, failed, unlisted })

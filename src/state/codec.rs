@@ -22,8 +22,8 @@ pub const ROOT_ANNOTATION: &str = "kubernator.io/project-root";
 pub const DIGEST_ANNOTATION: &str = "kubernator.io/ktor-digest";
 /// The annotation that names the run which wrote last.
 pub const RUN_ANNOTATION: &str = "kubernator.io/ktor-run";
-/// The annotation with the commit that the root was last finalized at, or `stale`.
-pub const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
+/// The annotation with the open projects: those in which something is blocked or kept.
+pub const OPEN_ANNOTATION: &str = "kubernator.io/ktor-open";
 
 /// Decompressed, a state is never larger: a Secret holds 1 MiB, and idents compress no better than this.
 const LARGEST: u64 = 64 * 1024 * 1024;

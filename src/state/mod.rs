@@ -3,6 +3,7 @@
 //! Pure: reading and writing the Secret is elsewhere.
 
 pub mod codec;
+pub mod commits;
 pub mod done;
 pub mod inspect;
 pub mod payload;

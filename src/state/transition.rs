@@ -8,20 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::codec::{self, DIGEST_ANNOTATION, LEDGER_ANNOTATION, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use super::codec::{self, DIGEST_ANNOTATION, OPEN_ANNOTATION, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use super::commits::{Commits, Ledger};
 use super::payload::{Entries, Payload, Version};
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
-
-/// The commit that a root was last finalized at, as far as the record can be believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ledger {
-    /// Finalized at this commit, and nothing has touched the state since.
-    Current(String),
-    /// Not known: first run, crash, scoped run, or another tool in between.
-    Stale,
-}
 
 /// Whether every earlier run is known to have come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,36 +31,41 @@ pub struct Prior {
     pub entries: Entries,
     /// Whether earlier runs are settled.
     pub start: Start,
-    /// Where the root stands.
-    pub ledger: Ledger,
+    /// The commits of earlier runs. The ledger is current only where the start is settled.
+    pub commits: Commits,
+    /// The projects in which the last run left something blocked or kept.
+    pub open: BTreeSet<ProjectPath>,
     /// Whether there is a state at all.
     pub exists: bool,
 }
 
 impl Prior {
-    /// No state: a first run, unless marked objects are found.
-    pub fn absent() -> Self {
-        Self { entries: Entries::default(), start: Start::Settled, ledger: Ledger::Stale, exists: false }
+    /// No state: a first run, unless marked objects are found. The review key's Secret may be left of an earlier life.
+    pub fn absent(kept: Option<Commits>) -> Self {
+        let start = if kept.is_none() { Start::Settled } else { Start::Unsettled };
+        let commits = Commits::merged(None, kept).0.staled();
+        Self { entries: Entries::default(), start, commits, open: BTreeSet::new(), exists: false }
     }
 
     /// A state that is there and cannot be used: what it recorded is not known.
-    pub fn unreadable() -> Self {
-        Self { entries: Entries::default(), start: Start::Unsettled, ledger: Ledger::Stale, exists: true }
+    pub fn unreadable(annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
+        let commits = Commits::merged(Commits::of(annotations), kept).0.staled();
+        Self { entries: Entries::default(), start: Start::Unsettled, commits, open: BTreeSet::new(), exists: true }
     }
 
     /// What a payload means that was read from this Secret and, where it is sharded, from its shards.
-    pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>) -> Self {
+    ///
+    /// `kept` is what the review key's Secret says of the commits.
+    pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let Payload { finalized, pending, resources, version: Version::One } = payload;
         let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == codec::digest(data));
-        let settled = finalized && ours;
-        let ledger = match annotations.get(LEDGER_ANNOTATION) {
-            Some(commit) if settled && commit != STALE => Ledger::Current(commit.clone()),
-            _ => Ledger::Stale,
-        };
+        let (commits, agree) = Commits::merged(Commits::of(annotations), kept);
+        let settled = finalized && ours && agree;
         let mut entries = resources;
         entries.union(&pending);
-        let start = if settled { Start::Settled } else { Start::Unsettled };
-        Self { entries, start, ledger, exists: true }
+        let open = open_projects(annotations.get(OPEN_ANNOTATION), &entries);
+        let (start, commits) = if settled { (Start::Settled, commits) } else { (Start::Unsettled, commits.staled()) };
+        Self { entries, start, commits, open, exists: true }
     }
 
     /// Adds what a sweep found live with our mark.
@@ -88,11 +85,48 @@ impl Prior {
 
     /// Begins a run that means to own `intent`: the superset that is recorded before anything is changed.
     #[must_use]
-    pub fn begin(&self, intent: Entries) -> Pending {
+    pub fn begin(&self, intent: Entries, run: &RunCommits) -> Pending {
         let mut resources = self.entries.clone();
         resources.union(&intent);
-        Pending { resources, intent, start: self.start }
+        let mut commits = self.commits.clone();
+        if let Some(begun) = &run.begun {
+            commits.begun = [begun.clone()].into();
+        }
+        if let Some(accepted) = &run.accepted {
+            commits.ledger = Ledger::Stale([accepted.clone()].into());
+            commits.reviewed_from = [accepted.clone()].into();
+        }
+        Pending { resources, intent, start: self.start, commits, open: self.open.clone() }
     }
+
+    /// The record of a change to the state itself that leaves these entries behind. The next run covers the whole root.
+    #[must_use]
+    pub fn edited(&self, payload: Payload) -> Record {
+        Record { payload, commits: self.commits.clone().staled(), open: self.open.clone() }
+    }
+}
+
+/// The commits that a run writes into the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunCommits {
+    /// The commit that is being applied, or the last one that it shares with the branch that is applied.
+    pub begun: Option<String>,
+    /// The commit that becomes the ledger where the run covers the whole root. Absent where the work tree is dirty or the
+    /// commit is not on the branch that is applied.
+    pub ledger: Option<String>,
+    /// The commit that a rewritten history still has in common with the record, where the caller accepts that history.
+    pub accepted: Option<String>,
+}
+
+/// Everything that one write of the state says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The entries.
+    pub payload: Payload,
+    /// The three commits.
+    pub commits: Commits,
+    /// The projects in which something is blocked or kept.
+    pub open: BTreeSet<ProjectPath>,
 }
 
 /// What a run records before it acts. Consumed by finishing: phase two cannot happen twice.
@@ -101,6 +135,8 @@ pub struct Pending {
     resources: Entries,
     intent: Entries,
     start: Start,
+    commits: Commits,
+    open: BTreeSet<ProjectPath>,
 }
 
 /// What a successful run observed and did, as far as the record is concerned.
@@ -112,8 +148,14 @@ pub struct Settlement {
     pub released: BTreeSet<ObjectKey>,
     /// Objects that now carry the mark of the given project.
     pub placed: BTreeMap<ObjectKey, ProjectPath>,
+    /// The projects in which something is blocked or kept.
+    pub open: BTreeSet<ProjectPath>,
+    /// Whether the review of something that was kept is still waited for.
+    pub awaits_review: bool,
     /// Whether a request of the run may still take effect: what it would make is then for later runs to look for.
     pub in_flight: bool,
+    /// The commit that the root was brought to as a whole, where it was.
+    pub ledger: Option<String>,
 }
 
 impl Pending {
@@ -122,56 +164,89 @@ impl Pending {
         &self.resources
     }
 
-    /// What phase one writes.
-    pub fn payload(&self) -> Payload {
-        Payload {
+    /// What phase one writes. The ledger is stale until phase two.
+    pub fn record(&self) -> Record {
+        let payload = Payload {
             finalized: false,
             pending: self.intent.clone(),
             resources: self.resources.clone(),
             version: Version::One,
-        }
+        };
+        Record { payload, commits: self.commits.clone().staled(), open: self.open.clone() }
     }
 
     /// What phase two writes. Not finalized where a request is in flight: the next run then begins unsettled, and what
     /// lands during that one or after it is still recorded for the run that follows.
     #[must_use]
-    pub fn finish(self, settlement: &Settlement) -> Payload {
-        let Self { mut resources, intent, start } = self;
-        if start == Start::Settled && !settlement.in_flight {
+    pub fn finish(self, settlement: &Settlement) -> Record {
+        let Self { mut resources, intent, start, mut commits, .. } = self;
+        let settled = start == Start::Settled && !settlement.in_flight;
+        if settled {
             resources.retain(|project, key| {
                 let elsewhere =
                     settlement.placed.get(key).is_some_and(|now| now != project && intent.contains(now, key));
                 !elsewhere && !settlement.gone.contains(key) && !settlement.released.contains(key)
             });
         }
+        let before = commits.ledger.commits();
+        let ledger = settlement.ledger.as_ref().filter(|_| settled);
+        if settlement.awaits_review && commits.reviewed_from.is_empty() {
+            commits.reviewed_from.clone_from(&before);
+        } else if !settlement.awaits_review && ledger.is_some() {
+            commits.reviewed_from.clear();
+        }
+        commits.ledger = ledger.map_or(Ledger::Stale(before), |commit| Ledger::Current(commit.clone()));
         let finalized = !settlement.in_flight;
-        Payload { finalized, pending: Entries::default(), resources, version: Version::One }
+        let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
+        Record { payload, commits, open: settlement.open.clone() }
     }
 }
 
-/// What the ledger's annotation says while it is not known.
-pub const STALE: &str = "stale";
+/// The text in place of the open projects where they are too many for an annotation: all of them.
+const ALL: &str = "*";
+/// The longest list of open projects, in bytes. All annotations of an object may have 256 KiB.
+const LONGEST: usize = 64 * 1024;
+
+/// The open projects that an annotation lists. Where it cannot be understood, every recorded project counts as open.
+fn open_projects(text: Option<&String>, entries: &Entries) -> BTreeSet<ProjectPath> {
+    let Some(text) = text else { return BTreeSet::new() };
+    let listed: Result<BTreeSet<ProjectPath>, _> = text.split_whitespace().map(str::parse).collect();
+    listed.unwrap_or_else(|_| entries.projects().cloned().collect())
+}
 
 /// The annotations to write beside an encoded state.
-pub fn annotations(root: &Root, data: &[u8], run: &str, ledger: &Ledger) -> BTreeMap<String, String> {
-    let ledger = match ledger {
-        Ledger::Current(commit) => commit.as_str(),
-        Ledger::Stale => STALE,
-    };
-    [
+pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTreeMap<String, String> {
+    let mut annotations = record.commits.annotations();
+    let stated = [
         (ROOT_ANNOTATION, root.segment().as_str()),
         (DIGEST_ANNOTATION, codec::digest(data).as_str()),
         (RUN_ANNOTATION, run),
-        (LEDGER_ANNOTATION, ledger),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    annotations.extend(stated);
+    if !record.open.is_empty() {
+        let listed = record.open.iter().map(ProjectPath::as_str).collect::<Vec<_>>().join(" ");
+        let listed = if listed.len() > LONGEST { ALL.to_owned() } else { listed };
+        annotations.insert(OPEN_ANNOTATION.to_owned(), listed);
+    }
+    annotations
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::project::path::Segment;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    const LATER: &str = "f123456789abcdef0123456789abcdef01234567";
+
+    /// What a state's Secret and the review key's say of themselves once a record was written into both.
+    fn written(record: &Record) -> (Vec<u8>, BTreeMap<String, String>, Option<Commits>) {
+        let data = codec::encode(&record.payload);
+        let notes = annotations(&root(), &data, "run", record);
+        let kept = Commits::of(&record.commits.annotations());
+        (data, notes, kept)
+    }
 
     fn ident(name: &str) -> Ident {
         let key = ObjectKey {
@@ -196,13 +271,15 @@ mod tests {
     }
 
     fn prior(start: Start, list: &[(&str, &str)]) -> Prior {
-        Prior { entries: entries(list), start, ledger: Ledger::Stale, exists: true }
+        let (commits, open) = (Commits::default(), BTreeSet::new());
+        Prior { entries: entries(list), start, commits, open, exists: true }
     }
 
     #[test]
     fn phase_one_records_a_superset_and_repeats_the_intent() {
-        let pending = prior(Start::Settled, &[("demo.a", "old")]).begin(entries(&[("demo.b", "new")]));
-        let payload = pending.payload();
+        let pending =
+            prior(Start::Settled, &[("demo.a", "old")]).begin(entries(&[("demo.b", "new")]), &RunCommits::default());
+        let payload = pending.record().payload;
         assert!(!payload.finalized);
         assert_eq!(payload.resources, entries(&[("demo.a", "old"), ("demo.b", "new")]));
         assert_eq!(*pending.entries(), payload.resources);
@@ -216,10 +293,10 @@ mod tests {
             resources: entries(&[("demo.a", "old")]),
             ..Payload::default()
         };
-        let prior = Prior::of(payload.clone(), &codec::encode(&payload), &BTreeMap::new());
+        let prior = Prior::of(payload.clone(), &codec::encode(&payload), &BTreeMap::new(), None);
         assert_eq!(prior.start, Start::Unsettled);
         assert_eq!(
-            prior.begin(Entries::default()).payload().resources,
+            prior.begin(Entries::default(), &RunCommits::default()).record().payload.resources,
             entries(&[("demo.a", "old"), ("demo.b", "new")])
         );
     }
@@ -231,9 +308,14 @@ mod tests {
             gone: [ident("gone").key].into(),
             released: [ident("foreign").key].into(),
             placed: [(ident("moved").key, "demo.b".parse().unwrap())].into(),
-            in_flight: false,
+            ..Settlement::default()
         };
-        let finish = |start| prior(start, &list).begin(entries(&[("demo.b", "moved")])).finish(&settlement);
+        let finish = |start| {
+            prior(start, &list)
+                .begin(entries(&[("demo.b", "moved")]), &RunCommits::default())
+                .finish(&settlement)
+                .payload
+        };
         let settled = finish(Start::Settled);
         assert!(settled.finalized && settled.pending.is_empty());
         assert_eq!(settled.resources, entries(&[("demo.a", "kept"), ("demo.b", "moved")]));
@@ -251,49 +333,127 @@ mod tests {
             in_flight: true,
             ..Settlement::default()
         };
-        let left = prior(Start::Settled, &list).begin(entries(&[("demo.b", "moved")])).finish(&settlement);
+        let pending = prior(Start::Settled, &list).begin(entries(&[("demo.b", "moved")]), &RunCommits::default());
+        let left = pending.finish(&settlement);
+        let (data, notes, kept) = written(&left);
+        let left = left.payload;
         assert!(!left.finalized && left.pending.is_empty());
         assert_eq!(left.resources, entries(&[("demo.a", "gone"), ("demo.a", "moved"), ("demo.b", "moved")]));
-        let data = codec::encode(&left);
-        let notes = annotations(&root(), &data, "run", &Ledger::Stale);
-        assert_eq!(Prior::of(left, &data, &notes).start, Start::Unsettled);
+        assert_eq!(Prior::of(left, &data, &notes, kept).start, Start::Unsettled);
     }
 
     #[test]
     fn o15_a_place_that_the_run_did_not_mean_to_own_drops_nothing() {
         let placed = [(ident("x").key, "demo.b".parse().unwrap())].into();
-        let pending = prior(Start::Settled, &[("demo.a", "x")]).begin(Entries::default());
-        let settled = pending.finish(&Settlement { placed, ..Settlement::default() });
+        let pending = prior(Start::Settled, &[("demo.a", "x")]).begin(Entries::default(), &RunCommits::default());
+        let settled = pending.finish(&Settlement { placed, ..Settlement::default() }).payload;
         assert_eq!(settled.resources, entries(&[("demo.a", "x")]));
+    }
+
+    fn current(commit: &str) -> Commits {
+        let ledger = Ledger::Current(commit.to_owned());
+        Commits { begun: [commit.to_owned()].into(), ledger, ..Commits::default() }
     }
 
     #[test]
     fn only_our_own_finalized_digest_is_settled() {
         let check = |finalized, annotate: bool, tamper: bool| {
             let payload = Payload { finalized, resources: entries(&[("demo", "a")]), ..Payload::default() };
-            let data = codec::encode(&payload);
-            let mut notes = if annotate {
-                annotations(&root(), &data, "run", &Ledger::Current("c0".into()))
-            } else {
-                BTreeMap::new()
-            };
+            let record = Record { payload, commits: current(COMMIT), open: BTreeSet::new() };
+            let (data, mut notes, kept) = written(&record);
+            if !annotate {
+                notes.clear();
+            }
             if tamper {
                 notes.insert(DIGEST_ANNOTATION.into(), "00".into());
             }
-            let prior = Prior::of(payload, &data, &notes);
-            (prior.start, prior.ledger)
+            let prior = Prior::of(record.payload, &data, &notes, kept);
+            (prior.start, prior.commits.ledger)
         };
-        assert_eq!(check(true, true, false), (Start::Settled, Ledger::Current("c0".into())));
+        assert_eq!(check(true, true, false), (Start::Settled, Ledger::Current(COMMIT.into())));
         for (finalized, annotate, tamper) in [(false, true, false), (true, false, false), (true, true, true)] {
-            assert_eq!(check(finalized, annotate, tamper), (Start::Unsettled, Ledger::Stale));
+            let stale = Ledger::Stale([COMMIT.to_owned()].into());
+            assert_eq!(check(finalized, annotate, tamper), (Start::Unsettled, stale));
         }
+    }
+
+    #[test]
+    fn x4_a_crash_between_the_two_places_and_kubernator_lose_no_commit() {
+        let payload = || Payload { finalized: true, resources: entries(&[("demo", "a")]), ..Payload::default() };
+        let [older, newer] = [COMMIT, LATER].map(|commit| Record {
+            payload: payload(),
+            commits: current(commit),
+            open: BTreeSet::new(),
+        });
+        let (data, notes, _) = written(&newer);
+        let (_, _, kept) = written(&older);
+        for (notes, kept, measures) in [
+            (notes.clone(), kept.clone(), vec![COMMIT, LATER]),
+            (notes, None, vec![LATER]),
+            (BTreeMap::new(), kept, vec![COMMIT]),
+        ] {
+            let prior = Prior::of(payload(), &data, &notes, kept);
+            assert_eq!(prior.start, Start::Unsettled);
+            assert_eq!(prior.commits.measures(), measures.into_iter().map(str::to_owned).collect());
+            assert_eq!(prior.commits.ledger.current(), None);
+        }
+    }
+
+    #[test]
+    fn x4_phase_one_says_what_began_and_phase_two_what_is_finalized() {
+        let mut prior = prior(Start::Settled, &[]);
+        prior.commits = current(COMMIT);
+        let later = LATER.to_owned();
+        let run = RunCommits { begun: Some(later.clone()), ledger: Some(later.clone()), accepted: None };
+        let begun = prior.begin(Entries::default(), &run).record().commits;
+        assert_eq!(begun.measures(), [COMMIT, LATER].map(str::to_owned).into());
+        assert_eq!(begun.ledger, Ledger::Stale([COMMIT.to_owned()].into()));
+        let finish = |start: Start, settlement: Settlement| {
+            Prior { start, ..prior.clone() }.begin(Entries::default(), &run).finish(&settlement).commits
+        };
+        let covered = || Settlement { ledger: Some(later.clone()), ..Settlement::default() };
+        assert_eq!(finish(Start::Settled, covered()).ledger, Ledger::Current(later.clone()));
+        let kept = finish(Start::Settled, Settlement { awaits_review: true, ..covered() });
+        assert_eq!(kept.reviewed_from, [COMMIT.to_owned()].into());
+        for (start, settlement) in [
+            (Start::Unsettled, covered()),
+            (Start::Settled, Settlement { in_flight: true, ..covered() }),
+            (Start::Settled, Settlement::default()),
+        ] {
+            let commits = finish(start, settlement);
+            assert_eq!(commits.ledger, Ledger::Stale([COMMIT.to_owned()].into()));
+            assert_eq!(commits.begun, [later.clone()].into());
+        }
+        let accepted = RunCommits { accepted: Some(COMMIT.to_owned()), ..run.clone() };
+        prior.commits = current("a123456789abcdef0123456789abcdef01234567");
+        let moved = prior.begin(Entries::default(), &accepted).record().commits;
+        assert_eq!(moved.measures(), [COMMIT, LATER].map(str::to_owned).into());
+        assert_eq!(moved.reviewed_from, [COMMIT.to_owned()].into());
+    }
+
+    #[test]
+    fn x16_open_projects_are_read_again_and_what_is_not_understood_opens_all() {
+        let [a, b] = ["demo.a", "demo.b"].map(|name| name.parse::<ProjectPath>().unwrap());
+        let payload =
+            Payload { finalized: true, resources: entries(&[("demo.a", "x"), ("demo.b", "y")]), ..Payload::default() };
+        let record = Record { payload, commits: Commits::default(), open: [b.clone()].into() };
+        let (data, mut notes, kept) = written(&record);
+        let open = |notes: &_| Prior::of(record.payload.clone(), &data, notes, kept.clone()).open;
+        assert_eq!(open(&notes), [b.clone()].into());
+        notes.insert(OPEN_ANNOTATION.to_owned(), ALL.to_owned());
+        assert_eq!(open(&notes), [a, b].into());
+        notes.remove(OPEN_ANNOTATION);
+        assert_eq!(open(&notes), BTreeSet::new());
+        let many = (0..20_000).map(|number| format!("demo.p{number}").parse().unwrap()).collect();
+        let notes = annotations(&root(), b"", "run", &Record { open: many, ..record });
+        assert_eq!(notes[OPEN_ANNOTATION], ALL);
     }
 
     #[test]
     fn o6_marked_objects_without_a_state_are_no_first_run() {
         let found = [("demo.a".parse().unwrap(), ident("x"))];
-        assert!(matches!(Prior::absent().sweep(&found, &root()), Err(StateError::Missing { count: 1, .. })));
-        assert!(Prior::absent().sweep(&[], &root()).is_ok());
+        assert!(matches!(Prior::absent(None).sweep(&found, &root()), Err(StateError::Missing { count: 1, .. })));
+        assert!(Prior::absent(None).sweep(&[], &root()).is_ok());
         let mut known = prior(Start::Settled, &[]);
         known.sweep(&found, &root()).unwrap();
         assert_eq!(known.entries, entries(&[("demo.a", "x")]));

@@ -14,7 +14,7 @@ use ktor_action::object::mark::Root;
 use ktor_action::project::path::{ProjectPath, Segment};
 use ktor_action::run::record::Store;
 use ktor_action::state::payload::{Entries, Payload, Version};
-use ktor_action::state::transition::{Ledger, Settlement, Start};
+use ktor_action::state::transition::{RunCommits, Settlement, Start};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
@@ -68,7 +68,7 @@ impl Record {
         let mut resources = self.entries((0..count).map(|number| number.to_string()));
         resources.union(&prior.entries);
         let payload = Payload { finalized: true, resources, ..Payload::default() };
-        store.finalize(&lock, &payload, &Ledger::Stale).await.unwrap();
+        store.finalize(&lock, &prior.edited(payload.clone())).await.unwrap();
         lock.release().await.unwrap();
         payload.resources
     }
@@ -83,12 +83,12 @@ impl Record {
         let run = format!("run-{round}");
         let lock = cluster.acquire(&self.lock(&run), &mut |_| ()).await.unwrap();
         let (mut store, prior) = Store::claim(cluster, &lock, &self.namespace, &self.root, &run).await.unwrap();
-        let pending = prior.begin(self.intent(round));
+        let pending = prior.begin(self.intent(round), &RunCommits::default());
         store.record(&lock, &pending).await.unwrap();
         let gone = self.intent(round - 1).keys().into_iter().cloned().collect();
         let finished = pending.finish(&Settlement { gone, ..Settlement::default() });
-        let payload = Payload { finalized: true, version: Version::One, ..finished };
-        store.finalize(&lock, &payload, &Ledger::Stale).await.unwrap();
+        let payload = Payload { finalized: true, version: Version::One, ..finished.payload };
+        store.finalize(&lock, &prior.edited(payload)).await.unwrap();
         lock.release().await.unwrap();
     }
 
@@ -332,7 +332,7 @@ async fn o13_what_a_dead_run_sends_late_takes_no_shard_and_replaces_no_head() {
     let claimed = Store::claim(&direct, &lock, &record.namespace, &record.root, "next").await.unwrap();
     let (mut store, prior) = claimed;
     assert_eq!(arrived(&recorder, &gate).await, [(record.root.state_name(), 409)]);
-    let pending = prior.begin(record.intent(4));
+    let pending = prior.begin(record.intent(4), &RunCommits::default());
     store.record(&lock, &pending).await.unwrap();
     lock.release().await.unwrap();
     assert_eq!(record.read(&direct).await.0, *pending.entries());

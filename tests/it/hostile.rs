@@ -16,7 +16,7 @@ use ktor_action::project::path::Segment;
 use ktor_action::run::sources::{Origin, Sources};
 use ktor_action::state::codec::{Recorded, encode_all, read};
 use ktor_action::state::payload::Entries;
-use ktor_action::state::transition::Prior;
+use ktor_action::state::transition::{Prior, RunCommits};
 use kube::client::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -153,7 +153,7 @@ proptest! {
             prop_assert!(!is_misread && !namespace.iter().any(|namespace| is_dangerous(namespace)));
             intent.insert(&manifest.project, &manifest.ident);
         }
-        let payload = Prior::absent().begin(intent).payload();
+        let payload = Prior::absent(None).begin(intent, &RunCommits::default()).record().payload;
         let (data, shards) = encode_all(&payload, &root()).unwrap();
         prop_assert!(shards.is_empty());
         match read(&data, &root()) {

@@ -16,8 +16,9 @@ use ktor_action::project::path::{ProjectPath, Segment};
 use ktor_action::project::scope::{Scope, ScopeRequest};
 use ktor_action::project::snapshot::Place;
 use ktor_action::project::tree::Cleanup;
+use ktor_action::state::commits::Commits;
 use ktor_action::state::payload::Entries;
-use ktor_action::state::transition::{Ledger, Prior, Settlement, Start};
+use ktor_action::state::transition::{Prior, RunCommits, Settlement, Start};
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -91,7 +92,13 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
     });
     World {
         desired: after.iter().map(manifest).collect(),
-        prior: Prior { entries, start: Start::Settled, ledger: Ledger::Stale, exists: true },
+        prior: Prior {
+            entries,
+            start: Start::Settled,
+            commits: Commits::default(),
+            open: BTreeSet::new(),
+            exists: true,
+        },
         scope,
         observed: Observed {
             kinds: Kinds::builtin(),
@@ -138,7 +145,7 @@ proptest! {
         before in placement(), after in placement(), scoped in prop::collection::btree_set(0usize..PROJECTS.len(), 0..=4), value in 0u8..2,
     ) {
         let world = world(&before, &after, &scoped, value);
-        let pending = world.prior.begin(intent(&world));
+        let pending = world.prior.begin(intent(&world), &RunCommits::default());
         let plan = planned(&world, pending.entries());
 
         // The oracle: plain sets of numbers.
@@ -161,13 +168,13 @@ proptest! {
         }
 
         // What phase one records contains everything recorded and everything meant.
-        let recorded = pending.payload().resources;
+        let recorded = pending.record().payload.resources;
         for (number, owner) in before.iter().chain(after.iter().filter(|(_, owner)| scoped.contains(owner))) {
             prop_assert!(recorded.contains(&project(*owner), &ident(*number).key));
         }
 
         // What phase two records: in-scope desired objects once, under their project; every other entry as it was.
-        let finished = pending.finish(&carried_out(&plan)).resources;
+        let finished = pending.finish(&carried_out(&plan)).payload.resources;
         let mut expected: BTreeSet<(usize, u8)> = BTreeSet::new();
         expected.extend(after.iter().filter(|(_, owner)| scoped.contains(owner)).map(|(number, owner)| (*owner, *number)));
         expected.extend(before.iter().filter_map(|(number, owner)| {
@@ -188,15 +195,15 @@ proptest! {
     ) {
         let everything = (0..PROJECTS.len()).collect();
         let first = world(&before, &after, &everything, value);
-        let pending = first.prior.begin(intent(&first));
+        let pending = first.prior.begin(intent(&first), &RunCommits::default());
         let plan = planned(&first, pending.entries());
-        let finished = pending.finish(&carried_out(&plan)).resources;
+        let finished = pending.finish(&carried_out(&plan)).payload.resources;
         let mut second = world(&after, &after, &everything, value);
         second.prior.entries = finished;
         for (number, owner) in &after {
             second.observed.looks.insert(ident(*number).key, Look::Live(live(*number, *owner, value)));
         }
-        let pending = second.prior.begin(intent(&second));
+        let pending = second.prior.begin(intent(&second), &RunCommits::default());
         let plan = planned(&second, pending.entries());
         prop_assert!(!plan.has_changes(), "{:?}", plan.all().collect::<Vec<_>>());
     }
@@ -208,7 +215,7 @@ proptest! {
         let everything = (0..PROJECTS.len()).collect();
         let digest = |after: &Placement, value| {
             let world = world(&before, after, &everything, value);
-            let pending = world.prior.begin(intent(&world));
+            let pending = world.prior.begin(intent(&world), &RunCommits::default());
             planned(&world, pending.entries())
         };
         let (one, again, two) = (digest(&after, value), digest(&after, value), digest(&other, value));

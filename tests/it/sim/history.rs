@@ -15,6 +15,7 @@ use ktor_action::run::decide::{RunRequest, Since, decide};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::{Reconciled, reconcile};
+use ktor_action::state::transition::RunCommits;
 
 use super::choice::{Choice, Forest, Tree};
 use super::invariant;
@@ -51,6 +52,7 @@ fn root() -> Root {
 fn request(run: &Run) -> RunRequest {
     let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
     (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, Gate::Open);
+    let commit = format!("{:040x}", run.choice.tree as usize + 1);
     RunRequest {
         root: root(),
         scope: run.choice.scope(),
@@ -58,7 +60,7 @@ fn request(run: &Run) -> RunRequest {
         redactor: Redactor::default(),
         root_change: RootChange::default(),
         run: run.name.clone(),
-        commit: Some(format!("{:040x}", run.choice.tree as usize + 1)),
+        commits: RunCommits { begun: Some(commit.clone()), ledger: Some(commit), accepted: None },
         known: BTreeSet::new(),
         approved: None,
         since: Since::Unasked,

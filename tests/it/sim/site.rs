@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::{Method, Request as Wired, Response};
 use jiff::{SignedDuration, Timestamp};
+use ktor_action::cluster::connect::KeySource;
 use ktor_action::cluster::{Cluster, Settings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
@@ -262,7 +263,8 @@ impl Site {
             let (site, actor) = (site.clone(), Arc::clone(&actor));
             async move { site.handle(actor, wired).await }
         });
-        let settings = Settings { readiness_timeout: Duration::from_secs(20), ..Settings::default() };
+        let keys = KeySource::Given([7; 32]);
+        let settings = Settings { keys, readiness_timeout: Duration::from_secs(20), ..Settings::default() };
         (Cluster::over(service, settings), count)
     }
 
