@@ -57,7 +57,7 @@ impl Cleaned {
             open: BTreeSet::new(),
             awaits_review: false,
             in_flight: work.lock.has_unanswered(),
-            ledger: ledger.filter(|_| !self.has_failed()),
+            ledger: self.ledger(ledger),
         }
     }
 
@@ -75,6 +75,11 @@ impl Cleaned {
 
     fn note(&mut self, work: Work<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
         self.outcomes.push(outcome(work, change, verdict, message));
+    }
+
+    /// The commit that becomes the ledger: none where a deletion failed.
+    fn ledger(&self, ledger: Option<String>) -> Option<String> {
+        ledger.filter(|_| !self.has_failed())
     }
 
     fn has_failed(&self) -> bool {
@@ -262,4 +267,22 @@ fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> O
     }
     let mut left = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).map(|outcome| &outcome.key);
     left.find(|left| holds(key, left, work.observed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_a_failed_deletion_leaves_the_ledger_stale() {
+        let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
+        let outcome =
+            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
+        let ledger = |verdicts: &[Verdict]| {
+            let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
+            Cleaned { outcomes, ..Cleaned::default() }.ledger(Some("c0".to_owned()))
+        };
+        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Skipped]), Some("c0".to_owned()));
+        assert_eq!(ledger(&[Verdict::Deleted, Verdict::Failed]), None);
+    }
 }
