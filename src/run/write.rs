@@ -140,7 +140,7 @@ async fn create(work: Work<'_>, change: &Change, kind: &Kind, mut body: Value) -
         Ok(live) => return Ok(Put { live, verdict, message: None }),
         Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
         Err(ObjectError::Refused(refusal @ (Refusal::Changed(_) | Refusal::Conflict(_)))) => refusal,
-        Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+        Err(ObjectError::Refused(refusal)) => return Err(WriteError::Refused(refusal)),
     };
     let found = work.cluster.get(kind, key).await.map_err(|error| WriteError::Failed(error.to_string()))?;
     let Some(found) = found else { return Err(WriteError::Failed(conflict.to_string())) };

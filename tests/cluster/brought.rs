@@ -356,3 +356,65 @@ fn r2_a_webhook_that_changes_and_what_it_refused() {
     bench.write("hook.json", &hook("another")).write("secret.json", &secret.to_string());
     green(&bench, 1);
 }
+
+#[test]
+fn r2_a_pod_in_a_new_namespace_waits_for_the_account_that_every_namespace_gets() {
+    let (bench, ns) = ready("firstpod");
+    bench.write("pod.json", &pod(&ns, "one", &json!({})).to_string());
+    green(&bench, 1);
+}
+
+#[test]
+fn r2_the_rights_that_a_run_brings_to_its_own_identity_are_used_by_the_same_run() {
+    let (mut bench, ns) = ready("ownrights");
+    bench.apply();
+    bench.remove("ns.yaml").write(".ktor.yaml", &format!("project: {}\n", bench.root));
+    let verbs = json!(["get", "list", "create", "update", "patch", "delete", "bind", "escalate"]);
+    let rules =
+        json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": verbs}]);
+    deployer(&bench, &ns, &rules);
+    as_deployer(&mut bench, &ns);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "own", "namespace": ns},
+        "rules": [{"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create", "patch"]}]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "own", "namespace": ns},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "own"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ns}]});
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": ns},
+        "spec": {"podSelector": {}}});
+    bench.write("role.json", &role.to_string()).write("binding.json", &binding.to_string());
+    bench.write("policy.json", &policy.to_string());
+    red(
+        &bench,
+        "bad",
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bad", "namespace": ns}}),
+        "cannot patch resource",
+    );
+    green(&bench, 1);
+}
+
+#[test]
+fn r2_a_storage_class_that_comes_to_allow_growth_and_the_claim_that_grows() {
+    let (bench, ns) = ready("growth");
+    let class = |grows: bool| {
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": ns},
+            "provisioner": "example.com/none", "allowVolumeExpansion": grows})
+        .to_string()
+    };
+    let claim = |size: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": ns},
+            "spec": {"storageClassName": ns, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}})
+        .to_string()
+    };
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": ns}, "spec": {
+        "storageClassName": ns, "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+        "hostPath": {"path": "/none"}, "claimRef": {"name": "c", "namespace": ns}}});
+    bench.kubectl(&["create", "-f", "-"], &volume.to_string());
+    bench.write("class.json", &class(false)).write("claim.json", &claim("1Gi"));
+    bench.apply();
+    until("bound", || bench.get("pvc/c", Some(&ns)).unwrap()["status"]["phase"] == "Bound");
+    bench.write("claim.json", &claim("2Gi"));
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    assert_eq!(change(&plan, "changes", "c")["action"], "blocked", "{plan:#}");
+    bench.write("class.json", &class(true));
+    green(&bench, 1);
+}
