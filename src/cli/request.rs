@@ -12,6 +12,7 @@ use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
+use crate::plan::field_rules::managers_of;
 use crate::plan::policy::{Policy, Reviewed};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -242,6 +243,8 @@ fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
         allow_crd_deletion: args.allow_crd_deletion,
         allow_volume_deletion: args.allow_volume_deletion,
         allow_foreign_deletion: args.allow_foreign_deletion,
+        fields: settings.fields.clone(),
+        adopt_managers: settings.adopt_managers.iter().flat_map(|name| managers_of(name)).collect(),
         ..Policy::new(args.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
     }
 }

@@ -61,13 +61,10 @@ impl Answer {
         }
     }
 
-    /// Whether it is the manifest's own mistake, which the server answers as its own: 500 without a reason.
-    pub(super) fn is_manifests_error(&self) -> bool {
-        const MESSAGES: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
-        self.status == StatusCode::INTERNAL_SERVER_ERROR
-            && self
-                .status_body()
-                .is_some_and(|status| MESSAGES.iter().any(|message| status.message().starts_with(message)))
+    /// What a 500 says that asking again cannot change.
+    fn finality(&self) -> Option<Final> {
+        let status = self.status_body().filter(|_| self.status == StatusCode::INTERNAL_SERVER_ERROR)?;
+        Final::of(status.message())
     }
 
     /// Whether a webhook was asked and could not answer, so that nothing was persisted.
@@ -79,7 +76,7 @@ impl Answer {
     /// Whether the answer says what became of the request. A server error may hide a write that took, or will take,
     /// effect.
     pub(super) fn is_definite(&self) -> bool {
-        !self.status.is_server_error() || self.is_manifests_error() || self.is_webhooks_failure()
+        !self.status.is_server_error() || self.finality().is_some() || self.is_webhooks_failure()
     }
 
     /// Whether asking again may help.
@@ -89,7 +86,7 @@ impl Answer {
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => true,
-            StatusCode::INTERNAL_SERVER_ERROR => !self.is_manifests_error(),
+            StatusCode::INTERNAL_SERVER_ERROR => self.finality().is_none(),
             _ => false,
         }
     }
@@ -155,8 +152,13 @@ impl Answer {
             }
             StatusCode::TOO_MANY_REQUESTS => Refusal::Unavailable(words),
             StatusCode::UNPROCESSABLE_ENTITY => Refusal::Invalid(words),
-            status if status.is_client_error() || self.is_manifests_error() => Refusal::Malformed(words),
-            _ => Refusal::Unavailable(words),
+            status if status.is_client_error() => Refusal::Malformed(words),
+            _ => match self.finality() {
+                Some(Final::Mistake) => Refusal::Malformed(words),
+                Some(Final::TooLarge) => Refusal::TooLarge(words),
+                Some(Final::Unreadable) => Refusal::Unreadable(words),
+                None => Refusal::Unavailable(words),
+            },
         }
     }
 
@@ -172,6 +174,64 @@ impl Answer {
             _ => ReadError::Unavailable(words),
         }
     }
+}
+
+/// A 500 that is an answer: the server's own trouble is over, and the same request gets the same answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Final {
+    /// The manifest's own mistake, which the server answers as its own.
+    Mistake,
+    /// The object is larger than what the server can store or send on.
+    TooLarge,
+    /// The server cannot read the live object, or its managed fields, in the version that is applied.
+    Unreadable,
+}
+
+impl Final {
+    /// The server's code has these words where it merges fields and where it stores an object.
+    fn of(message: &str) -> Option<Self> {
+        const TOO_LARGE: [&str; 3] = [
+            "etcdserver: request is too large",
+            "trying to send message larger than max",
+            "received message larger than max",
+        ];
+        const MISTAKES: [&str; 3] = [
+            "failed to create typed patch object",
+            "failed to convert new object",
+            "failed to create typed new object",
+        ];
+        const UNREADABLE: [&str; 9] = [
+            "failed to convert live object",
+            "failed to create typed live object",
+            "failed to convert merged object",
+            "failed to convert last applied",
+            "failed to prune fields",
+            "failed to update ManagedFields",
+            "failed to compare objects",
+            "failed to merge config",
+            "failed to decode managed fields",
+        ];
+        let begins = |words: &[&str]| words.iter().any(|words| message.starts_with(words));
+        if TOO_LARGE.iter().any(|words| message.contains(words)) {
+            Some(Self::TooLarge)
+        } else if begins(&MISTAKES) {
+            Some(Self::Mistake)
+        } else if begins(&UNREADABLE) || is_about_fields(message) {
+            Some(Self::Unreadable)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether a message is nothing but fields and what is wrong with each: `.spec.x: field not declared in schema`.
+fn is_about_fields(message: &str) -> bool {
+    let is_about_field = |line: &str| {
+        line.starts_with('.') && line.split_once(": ").is_some_and(|(field, _)| !field.contains(char::is_whitespace))
+    };
+    let lines = message.strip_prefix("errors:").unwrap_or(message);
+    let mut lines = lines.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    lines.peek().is_some() && lines.all(is_about_field)
 }
 
 const CRD_TERMINATING: &str = "custom resource definition is terminating";
@@ -264,6 +324,8 @@ mod tests {
             &json!({"message": "failed to create typed patch object (x): .spec.y: field not declared"}),
             "Malformed",
         );
+        check(500, &json!({"message": ".spec.access: field not declared in schema"}), "Unreadable");
+        check(500, &json!({"message": "etcdserver: request is too large"}), "TooLarge");
         check(500, &json!({"reason": "InternalError", "message": "failed calling webhook \"x\""}), "Unavailable");
         check(500, &json!({"message": "etcdserver: request timed out"}), "Unavailable");
         check(503, &json!({"message": "the server is currently unable to handle the request"}), "Unavailable");

@@ -160,6 +160,7 @@ mod tests {
     use crate::object::ident::GroupKind;
     use crate::object::kinds::Kinds;
     use http::Method;
+    use proptest::prelude::*;
 
     const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
 
@@ -234,6 +235,75 @@ mod tests {
             assert!(refused.to_string().contains(answer["message"].as_str().unwrap()), "{refused}");
             let ObjectError::Refused(refusal) = refused else { panic!("{refused}") };
             assert_eq!(matches!(refusal, Refusal::Malformed(_)), attempts == 1);
+        }
+    }
+
+    /// What a 500 says, and whether asking again may help.
+    fn five_hundreds() -> impl Strategy<Value = (String, bool)> {
+        let field = "(\\.[a-z][a-zA-Z]{0,8}){1,4}(\\[name=\"[a-z]{1,4}\"\\])?";
+        let wrong = prop::sample::select(vec![
+            "field not declared in schema",
+            "expected map, got &{[]}",
+            "element 0: associative list with keys has an element that omits key field \"name\"",
+        ]);
+        let about = (field, wrong).prop_map(|(field, wrong)| format!("{field}: {wrong}"));
+        let several = prop::collection::vec(about.clone(), 2..4);
+        let several = several.prop_map(|lines| format!("errors:\n  {}", lines.join("\n  ")));
+        let framed = prop::sample::select(vec![
+            "failed to create typed patch object",
+            "failed to create typed live object",
+            "failed to convert live object",
+            "failed to convert new object",
+            "failed to convert merged object",
+            "failed to prune fields",
+            "failed to update ManagedFields",
+        ]);
+        let framed = (framed, "[a-z]{1,9}", about.clone())
+            .prop_map(|(frame, name, about)| format!("{frame} (a/{name}; shop.dev/v1, Kind=Till): {about}"));
+        let large = prop::sample::select(vec![
+            "etcdserver: request is too large",
+            "rpc error: code = ResourceExhausted desc = grpc: trying to send message larger than max (3145730 vs. 2097152)",
+        ]);
+        let passing = prop::sample::select(vec![
+            "etcdserver: request timed out",
+            "etcdserver: leader changed",
+            "context deadline exceeded",
+            "rpc error: code = Unavailable desc = transport is closing",
+            "http2: client connection lost",
+            "Internal error occurred: failed calling webhook \"w.x\": connection refused",
+            "",
+        ]);
+        prop_oneof![
+            about.prop_map(|text| (text, true)),
+            several.prop_map(|text| (text, true)),
+            framed.prop_map(|text| (text, true)),
+            large.prop_map(|text| (text.to_owned(), true)),
+            passing.prop_map(|text| (text.to_owned(), false)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn r3_final_answers_are_told_at_once_and_leave_nothing_in_flight((text, is_final) in five_hundreds()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let fake = Fake::new();
+                let cluster = fake.cluster();
+                let lock = hold(&cluster, "us").await;
+                for _ in 0..9 {
+                    fake.fail(Method::PATCH, "/configmaps/", Fault::Answer(500, message("", &text)));
+                }
+                let refused = cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap_err();
+                let sent = fake.journal().iter().filter(|line| line.starts_with("PATCH")).count();
+                assert_eq!(sent, if is_final { 1 } else { 7 }, "{text}");
+                let words = refused.to_string();
+                assert_eq!(words.contains("no answer"), !is_final, "{words}");
+                let first = text.lines().last().unwrap_or_default().trim();
+                assert!(words.contains(first), "{words}");
+                assert!(!is_final || !lock.has_unanswered(), "{text}");
+            });
         }
     }
 

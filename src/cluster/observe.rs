@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Lists the objects of one kind that carry the root's label, in a namespace or everywhere.
-    pub(super) async fn list_owned_in(
+    pub async fn list_owned_in(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
@@ -155,6 +155,14 @@ impl Cluster {
             content.filter(|name| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str())).collect();
         operations.extend(content.into_iter().filter_map(|name| replacing("/", name, from, to)));
         self.ask(&Call::json_patch(&path, &json!(operations), root, Mode::DryRun)).await?.object()
+    }
+
+    /// Asks whether the object could be made exactly this, which has to carry the resourceVersion that was looked at.
+    pub async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
+        let path = request::described(kind, body)?;
+        let manager = root.field_manager();
+        let target = path.with(&[("fieldManager", manager.as_str()), ("dryRun", "All")]);
+        self.ask(&Call::put(target, body)).await?.object()
     }
 
     /// Asks whether the object would be accepted if it were new, under a generated name.

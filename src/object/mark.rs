@@ -85,6 +85,9 @@ impl fmt::Display for Root {
 pub enum Ownership {
     /// Marked by us (or by Kubernator for this root), for the given project.
     Ours(ProjectPath),
+    /// It carries our whole mark, for the given project, and its managed fields were lost or made anew by a backup tool: they
+    /// show no more who wrote the mark.
+    Lost(ProjectPath),
     /// No mark at all.
     Unmarked,
     /// Another root's: its project and, where known, its field manager.
@@ -129,6 +132,10 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
     }
     let manager = root.field_manager();
     let mut writers = writers_of_mark(live).peekable();
+    let is_marked = live.label(ROOT).is_some();
+    if is_marked && has_lost_fields(live) {
+        return Ownership::Lost(project);
+    }
     if writers.peek().is_none() {
         return Ownership::Copied("a mark that no field manager owns".to_owned());
     }
@@ -142,13 +149,32 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
     Ownership::Copied(format!("a mark written by {}", others.join(", ")))
 }
 
+/// Managers under which the server, or a tool that restores backups, states a whole object that others wrote before.
+pub const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
+
+/// Whether managed fields were lost, or are a restored object's, and so tell of nobody who wrote the mark.
+fn has_lost_fields(live: &Live) -> bool {
+    let mut writers = writers_of_mark(live).peekable();
+    match writers.peek() {
+        None => managed_fields(live).all(|entry| !entry.is_object() || entry.get("fieldsV1").is_none()),
+        Some(_) => writers.all(|writer| RESTORERS.contains(&writer)),
+    }
+}
+
+/// Whether this entry of the managed fields is of an object as it was before its managed fields were lost, with a mark.
+pub fn is_restored(entry: &Value) -> bool {
+    let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+    RESTORERS.contains(&manager) && owns_mark(entry)
+}
+
+fn owns_mark(entry: &Value) -> bool {
+    let annotations = entry.get("fieldsV1").and_then(|fields| fields.get("f:metadata")?.get("f:annotations"));
+    annotations.is_some_and(|annotations| annotations.get(format!("f:{PROJECT}")).is_some())
+}
+
 /// The managers whose entries own the project annotation.
 fn writers_of_mark(live: &Live) -> impl Iterator<Item = &str> {
-    managed_fields(live).filter_map(|entry| {
-        let annotations = entry.get("fieldsV1")?.get("f:metadata")?.get("f:annotations")?;
-        annotations.get(format!("f:{PROJECT}"))?;
-        entry.get("manager")?.as_str()
-    })
+    managed_fields(live).filter(|entry| owns_mark(entry)).filter_map(|entry| entry.get("manager")?.as_str())
 }
 
 /// The entries of `metadata.managedFields`.
@@ -231,6 +257,29 @@ mod tests {
         let mut unmanaged = live(Some("demo.a"), None, "ktor-demo");
         unmanaged.body["metadata"]["managedFields"] = json!([]);
         assert!(matches!(ownership(&unmanaged, &root()), Ownership::Copied(_)));
+    }
+
+    #[test]
+    fn r10_a_whole_mark_whose_managed_fields_were_lost_is_neither_ours_nor_anyone_elses() {
+        let hash = root().hash().to_owned();
+        let lost = |label: Option<&str>, fields: &Value| {
+            let mut live = live(Some("demo.a"), label, "ktor-demo");
+            live.body["metadata"]["managedFields"] = fields.clone();
+            ownership(&live, &root())
+        };
+        let is_lost = |verdict: &Ownership| *verdict == Ownership::Lost("demo.a".parse().unwrap());
+        for manager in RESTORERS {
+            let restored = live(Some("demo.a"), Some(&hash), manager);
+            assert!(is_lost(&ownership(&restored, &root())), "{manager}");
+            let elsewhere = live(Some("other.a"), Some(&hash), manager);
+            assert!(matches!(ownership(&elsewhere, &root()), Ownership::Other(_)), "{manager}");
+        }
+        for none in [json!([]), json!(null), json!([{}])] {
+            assert!(is_lost(&lost(Some(&hash), &none)), "{none}");
+            assert!(matches!(lost(None, &none), Ownership::Copied(_)), "half a mark is not enough");
+        }
+        let status = json!([{"manager": "a-controller", "operation": "Update", "fieldsV1": {"f:status": {}}}]);
+        assert!(matches!(lost(Some(&hash), &status), Ownership::Copied(_)), "fields that were never lost");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
+pub mod field_path;
 pub mod fields;
 pub mod ident;
 pub mod items;
@@ -8,6 +9,7 @@ pub mod live;
 pub mod manifest;
 pub mod mark;
 pub mod mask;
+pub mod merge;
 pub mod name;
 pub mod order;
 pub mod redact;

@@ -16,10 +16,16 @@ pub struct Contested {
 pub enum Refusal {
     /// Other field managers hold fields of it.
     Conflict(Vec<Contested>),
+    /// Other field managers hold fields beside those that would change, and both do not go together.
+    Beside(Vec<Contested>),
     /// The object is not the one that was looked at: another uid or resourceVersion, or gone.
     Changed(String),
     /// Not of its kind's form: the manifest's mistake, whatever is there.
     Malformed(String),
+    /// Larger than what the server can store.
+    TooLarge(String),
+    /// The server cannot read the live object's managed fields in the version that is applied.
+    Unreadable(String),
     /// Not valid: the manifest's own mistake, or a change that the server does not allow.
     Invalid(String),
     /// No right to do it.
@@ -60,8 +66,16 @@ impl fmt::Display for Refusal {
                 }
                 Ok(())
             }
+            Self::Beside(contested) => {
+                for Contested { field, manager } in contested {
+                    write!(f, "{field}, which {manager} set, ")?;
+                }
+                f.write_str("is not valid together with this change: remove it from the live object, or state it here")
+            }
             Self::Changed(text) => write!(f, "it changed meanwhile: {text}"),
             Self::Unavailable(text) => write!(f, "no answer: {text}"),
+            Self::TooLarge(text) => write!(f, "the object is larger than what the server can store: {text}"),
+            Self::Unreadable(text) => write!(f, "the server cannot read the live object's managed fields: {text}"),
             Self::Malformed(text)
             | Self::Invalid(text)
             | Self::Forbidden(text)

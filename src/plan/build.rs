@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::change::{Action, Change, Reason};
+use super::change::{Action, Change, FieldChange, Reason};
 use super::cleanup::{self, CleanupRequest};
+use super::field_rules::other_tool;
 use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::twins::Twins;
-use super::{diff, digest, guard, obstacle, telling};
+use super::{diff, digest, guard, leftover, obstacle, remedy, telling};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
-use crate::object::mark::{Ownership, ROOT, Root, ownership, stamp};
+use crate::object::mark::{Ownership, ROOT, Root, ownership};
 use crate::object::redact::{Adopted, Redactor};
-use crate::object::refusal::Refusal;
+use crate::object::refusal::{Contested, Refusal};
 use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
 use crate::state::payload::Entries;
@@ -114,9 +115,7 @@ impl<'a> PlanRequest<'a> {
 
     /// A manifest as it is sent to the server.
     pub fn stamped(&self, manifest: &Manifest) -> Value {
-        let mut body = manifest.body.clone();
-        stamp(&mut body, &manifest.project, self.root);
-        body
+        self.policy.sent(manifest, self.root)
     }
 }
 
@@ -138,6 +137,8 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let (refused, told) = guard::check_contents(&all, observed, policy);
     refusals.extend(refused);
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
+    let rules = policy.told();
+    let digest = digest::with_settings(digest, &rules);
     let scope = scope.projects().clone();
     let held = observed.held.iter().map(|key| {
         format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
@@ -150,7 +151,12 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
             "{count} objects are not yet checked by the server: what they need comes first in the same run."
         )),
     };
-    let notices = held.chain(told).chain(unchecked).collect();
+    let tools = changes.iter().filter(|change| change.action == Action::Adopt).filter_map(|change| {
+        let key = &change.ident.key;
+        let tool = other_tool(&observed.live(key)?.body)?;
+        Some(format!("{key} is managed by {tool}: end that before it is adopted, or both will change it."))
+    });
+    let notices = rules.into_iter().chain(tools).chain(held).chain(told).chain(unchecked).collect();
     Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
 }
 
@@ -205,9 +211,15 @@ fn change(
             Some(Trial::Refused(refusal)) => {
                 let told = telling::folded(refusal, live, manifest, request.redactor);
                 (change.action, change.reason) = (Action::Blocked, reason_of(&told));
+                if let (Some(live), Refusal::Conflict(contested)) = (live, &told) {
+                    change.diff = contested_values(request, manifest, live, contested);
+                }
             }
             Some(Trial::Immutable(refusal)) => {
                 immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
+                if let Some(live) = live.filter(|_| change.action == Action::Replace) {
+                    change.diff = replaced(request, manifest, live);
+                }
             }
             Some(Trial::Applied(after)) => existing(request, manifest, live, owner, after, &mut change),
             None => {
@@ -273,10 +285,11 @@ fn existing(
     let takes_over = heir.is_due(live) || is_taken_over(live, request.root);
     let differs = change.diff.iter().any(|field| !takes_over || !is_bookkeeping(&field.path));
     (change.action, change.reason) = match owner {
-        Some(Ownership::Ours(project)) if project != manifest.project => {
+        Some(Ownership::Ours(project) | Ownership::Lost(project)) if project != manifest.project => {
             change.from = Some(project.clone());
             (Action::Move, Reason::MovedFrom(project.to_string()))
         }
+        Some(Ownership::Lost(_)) => (Action::Update, Reason::TakeOver),
         Some(Ownership::Ours(_)) if differs => (Action::Update, Reason::Differs),
         Some(Ownership::Ours(_)) if takes_over => (Action::Update, Reason::TakeOver),
         Some(Ownership::Ours(_)) => (Action::Unchanged, Reason::AsDesired),
@@ -303,7 +316,10 @@ fn immutable(
         Some((live, Ownership::Ours(from))) => {
             change.from = (from != *project).then_some(from);
             let kept = cleanup::kept(policy, key, live);
-            if let Some(why) = kept {
+            if is_volume(key) {
+                let why = "a volume or its claim is never replaced";
+                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+            } else if let Some(why) = kept {
                 (Action::Blocked, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
             } else if policy.reviewed.shows_replacement(key) {
                 (Action::Replace, Reason::Immutable(refusal.to_string()))
@@ -314,6 +330,38 @@ fn immutable(
         _ => (Action::Blocked, reason_of(refusal)),
     };
     (change.action, change.reason) = (action, reason);
+}
+
+/// Whether it holds data that does not outlive it.
+fn is_volume(key: &ObjectKey) -> bool {
+    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
+}
+
+/// Both values of each contested field: the manifest's, and the live one of an object that is ours.
+fn contested_values(
+    request: PlanRequest<'_>,
+    manifest: &Manifest,
+    live: &Live,
+    contested: &[Contested],
+) -> Vec<FieldChange> {
+    let mut lines = replaced(request, manifest, live);
+    let plain = |field: &str| field.trim_start_matches('.').replace('"', "");
+    let fields: Vec<String> = contested.iter().map(|one| plain(&one.field)).collect();
+    lines.retain(|line| fields.contains(&line.path));
+    let is_shown = request.redactor.adopted() == Adopted::Shown;
+    if !(is_shown || matches!(ownership(live, request.root), Ownership::Ours(_))) {
+        for line in &mut lines {
+            line.before = None;
+        }
+    }
+    lines
+}
+
+/// What a replacement changes of the fields that the manifest states; the server's own words do not show it.
+fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<FieldChange> {
+    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
+    let after = leftover::merged(live, &request.stamped(manifest), &heir, request.root);
+    diff::fields(&live.body, &after, request.redactor)
 }
 
 /// Whether applying would make ours what an older tool marked: its label is missing, or we manage nothing of it yet.
@@ -328,17 +376,20 @@ fn is_taken_over(live: &Live, root: &Root) -> bool {
 
 fn reason_of(refusal: &Refusal) -> Reason {
     match refusal {
-        Refusal::Conflict(_) => Reason::Conflict(refusal.to_string()),
+        Refusal::Conflict(contested) => Reason::Conflict(remedy::words(contested)),
+        Refusal::Beside(_) => Reason::Conflict(refusal.to_string()),
         Refusal::NoNamespace(text) => Reason::Missing(format!("{text}, and no manifest creates it")),
         Refusal::Absent(text) => Reason::Missing(format!("something that it refers to does not exist: {text}")),
-        Refusal::NoVersion(text) => Reason::Missing(text.clone()),
         Refusal::NoKind(text) => {
             Reason::Missing(format!("{text}: the server does not know this kind, and no manifest defines it"))
         }
+        Refusal::NoVersion(text) => Reason::Missing(text.clone()),
         Refusal::Terminating(text) => Reason::Terminating(format!(": {text}")),
         Refusal::Unavailable(text) => Reason::Unknown(text.clone()),
         Refusal::Changed(_)
         | Refusal::Malformed(_)
+        | Refusal::TooLarge(_)
+        | Refusal::Unreadable(_)
         | Refusal::Invalid(_)
         | Refusal::Forbidden(_)
         | Refusal::Denied(_) => Reason::Refused(refusal.to_string()),
@@ -516,8 +567,10 @@ mod tests {
     #[test]
     fn what_exists_is_left_updated_moved_or_adopted_by_its_mark_and_its_managers() {
         let hash = root().hash().to_owned();
-        let foreign = json!([{"manager": "velero", "operation": "Update", "apiVersion": "v1",
-            "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}}]);
+        let written = |manager: &str| {
+            json!([{"manager": manager, "operation": "Update", "apiVersion": "v1",
+            "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}}])
+        };
         let changed = || {
             let mut live = ours("demo");
             live.body["data"]["word"] = json!("b3RoZXI=");
@@ -548,7 +601,20 @@ mod tests {
                 Action::Update,
                 "take-over",
             ),
-            ("copied", with(ours("demo"), "managedFields", foreign), ours("demo"), Action::Adopt, "take-over"),
+            (
+                "copied",
+                with(ours("demo"), "managedFields", written("someone")),
+                ours("demo"),
+                Action::Adopt,
+                "take-over",
+            ),
+            (
+                "restored",
+                with(ours("demo"), "managedFields", written("velero")),
+                ours("demo"),
+                Action::Update,
+                "take-over",
+            ),
             ("unmarked", unmarked(), ours("demo"), Action::Adopt, "exists without a mark"),
         ] {
             let (decided, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(after)));

@@ -138,6 +138,12 @@ impl Judge<'_> {
         }
         let project = match ownership(live, request.root) {
             Ownership::Ours(project) => project,
+            // It may be ours and it may be anyone's: neither deleted nor forgotten.
+            Ownership::Lost(project) => {
+                let why = "its managed fields were lost, so nothing shows that this root applied it: delete it by hand, \
+                           or state it in a manifest for one run";
+                return change(Action::Keep, Reason::Protected(why.to_owned()), Some(live), &project);
+            }
             Ownership::Unmarked => {
                 return change(
                     Action::Release,

@@ -30,6 +30,11 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
     hex(&Sha256::digest(lines.join("\n")))
 }
 
+/// The digest of a plan that settings about fields and managers hold for.
+pub fn with_settings(digest: String, told: &[String]) -> String {
+    if told.is_empty() { digest } else { hex(&Sha256::digest(serde_json::json!([digest, told]).to_string())) }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

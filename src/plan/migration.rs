@@ -5,10 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::object::field_path::FieldPath;
 use crate::object::fields::{Fields, prune, union};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
-use crate::object::mark::{KUBERNATOR, Ownership, Root, managed_fields, ownership};
+use crate::object::mark::{
+    KUBERNATOR, Ownership, PROJECT, RESTORERS, ROOT, Root, is_restored, managed_fields, ownership,
+};
 use crate::object::refusal::Contested;
 use crate::plan::policy::Policy;
 
@@ -60,19 +63,23 @@ pub struct Heir {
     /// The apiVersion of the desired object.
     api_version: String,
     roots: OtherRoots,
+    /// Managers whose whole objects count as ours.
+    adopted: Vec<String>,
 }
 
 impl Heir {
     /// A root that takes over what tools left on its own objects, or on those that become its own.
     pub fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
-        Self { manager: root.field_manager(), api_version: api_version.to_owned(), roots }
+        let adopted = Vec::new();
+        Self { manager: root.field_manager(), api_version: api_version.to_owned(), roots, adopted }
     }
 
     /// The same for a live object, whose owner the policy may say to take it from.
     pub fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
         let is_others = matches!(ownership(live, root), Ownership::Other(_));
         let yields = is_others && policy.takes_over(key, live);
-        Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep })
+        let heir = Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep });
+        Self { adopted: policy.adopt_managers.clone(), ..heir }
     }
 
     /// Whether there is anything to inherit.
@@ -88,6 +95,12 @@ impl Heir {
         let time = ours.and_then(|entry| entry.get("time")?.as_str()).or(latest);
         let is_merged = |entry: &&Value| ours == Some(*entry) || legacy.contains(entry);
         let mut entries: Vec<Value> = managed_fields(live).filter(|entry| !is_merged(entry)).cloned().collect();
+        let is_noted = |entry: &Value| Some(noted(fields(entry)?)).filter(|fields| !fields.is_empty());
+        entries.extend(legacy.iter().filter(|entry| is_restored(entry)).filter_map(|entry| {
+            let mut entry = (*entry).clone();
+            entry["fieldsV1"] = Value::Object(is_noted(&entry)?);
+            Some(entry)
+        }));
         let mut entry = json!({"manager": self.manager, "operation": "Apply", "apiVersion": self.version(live),
             "fieldsType": "FieldsV1", "fieldsV1": inherited});
         if let Some(time) = time {
@@ -102,7 +115,7 @@ impl Heir {
         let ours = self.own(live).and_then(fields).cloned().unwrap_or_default();
         let mut legacy = self.legacy(live).peekable();
         legacy.peek()?;
-        Some(legacy.filter_map(fields).fold(ours, |all, fields| union(&all, &within(fields, extent))))
+        Some(legacy.filter_map(|entry| given(entry, extent)).fold(ours, |all, fields| union(&all, &fields)))
     }
 
     /// The object without the fields that only the older entries hold, given how a dry run of our apply left it; nothing
@@ -112,10 +125,8 @@ impl Heir {
     pub fn remainder(&self, applied: &Live, extent: Extent) -> Option<Value> {
         let legacy: Vec<&Value> =
             self.legacy(applied).filter(|entry| text(entry, "apiVersion") == self.api_version).collect();
-        let mut given = legacy
-            .iter()
-            .filter_map(|entry| fields(entry))
-            .fold(Map::new(), |all, fields| union(&all, &within(fields, extent)));
+        let mut given =
+            legacy.iter().filter_map(|entry| given(entry, extent)).fold(Map::new(), |all, fields| union(&all, &fields));
         given.remove("f:status");
         let kept: Vec<&Fields> =
             managed_fields(applied).filter(|entry| !legacy.contains(entry)).filter_map(fields).collect();
@@ -127,7 +138,14 @@ impl Heir {
     /// The conflicts that a migration does not end: other managers are behind them.
     pub fn contested(&self, live: &Live, contested: &[Contested]) -> Vec<Contested> {
         let legacy: Vec<&Value> = self.legacy(live).collect();
+        // Where the managed fields were lost, the server names the manager that it makes of all that was there.
+        let is_lost = managed_fields(live).all(|entry| fields(entry).is_none())
+            && live.annotation(PROJECT).is_some()
+            && live.label(ROOT).is_some();
         let ends = |manager: &str| {
+            if is_lost && RESTORERS.contains(&manager) {
+                return true;
+            }
             let mut entries = managed_fields(live).filter(|entry| text(entry, "manager") == manager).peekable();
             entries.peek().is_some() && entries.all(|entry| legacy.contains(&entry))
         };
@@ -169,7 +187,8 @@ impl Heir {
         let is_update = text(entry, "operation") == "Update";
         let is_other_root = manager.starts_with(ROOTS) && manager != self.manager;
         text(entry, "subresource").is_empty()
-            && ((is_update && (manager == self.manager || HOLDERS.contains(&manager)))
+            && ((is_update && (manager == self.manager || HOLDERS.contains(&manager) || is_restored(entry)))
+                || self.adopted.iter().any(|adopted| adopted == manager)
                 || (is_other_root && self.roots == OtherRoots::Yield))
     }
 }
@@ -177,6 +196,66 @@ impl Heir {
 /// Whether a difference is no more than what client-side `kubectl apply` left for itself.
 pub fn is_bookkeeping(path: &str) -> bool {
     path == LAST_APPLIED
+}
+
+/// What we inherit of an entry.
+fn given(entry: &Value, extent: Extent) -> Option<Fields> {
+    let fields = fields(entry)?;
+    Some(if is_restored(entry) { within(&stated(fields), extent) } else { within(fields, extent) })
+}
+
+/// Where an object and what it makes have annotations and labels.
+const METADATA: [&str; 2] = ["/f:metadata", "/f:spec/f:template/f:metadata"];
+const MAPS: [&str; 2] = ["f:annotations", "f:labels"];
+
+/// Of an object that was restored, what manifests state: not its scale, nor what controllers and commands note on it.
+fn stated(fields: &Fields) -> Fields {
+    let mut whole = Value::Object(fields.iter().filter(|(name, _)| *name != "f:status").map(owned).collect());
+    if let Some(Value::Object(metadata)) = whole.get_mut("f:metadata") {
+        metadata.retain(|name, _| MAPS.contains(&name.as_str()));
+    }
+    for place in METADATA {
+        for map in MAPS {
+            if let Some(Value::Object(names)) = whole.pointer_mut(&format!("{place}/{map}")) {
+                let count = names.len();
+                names.retain(|name, _| !is_noted(name));
+                if names.len() < count {
+                    names.remove(".");
+                }
+            }
+        }
+    }
+    if let Some(Value::Object(spec)) = whole.get_mut("f:spec") {
+        spec.remove("f:replicas");
+    }
+    whole.as_object().cloned().unwrap_or_default()
+}
+
+/// Of an object that was restored, what controllers and commands noted on it: it stays theirs.
+fn noted(fields: &Fields) -> Fields {
+    let whole = Value::Object(fields.clone());
+    let mut all = Fields::new();
+    for place in METADATA {
+        for map in MAPS {
+            let names = whole.pointer(&format!("{place}/{map}")).and_then(Value::as_object);
+            for name in names.into_iter().flatten().map(|(name, _)| name).filter(|name| is_noted(name)) {
+                let path = place.split('/').skip(1).chain([map, name]).map(str::to_owned);
+                all = union(&all, &FieldPath::new(path).to_fields());
+            }
+        }
+    }
+    all
+}
+
+/// Whether an annotation or label is of those that Kubernetes' controllers, its commands and backup tools write themselves.
+fn is_noted(name: &str) -> bool {
+    let Some(name) = name.strip_prefix("f:") else { return false };
+    const OURS_TO_STATE: [&str; 2] = ["app.kubernetes.io", "kubectl.kubernetes.io/last-applied-configuration"];
+    let domain = name.split('/').next().unwrap_or_default();
+    let is_theirs = ["kubernetes.io", "k8s.io", "velero.io"]
+        .iter()
+        .any(|suffix| domain == *suffix || domain.ends_with(&format!(".{suffix}")));
+    is_theirs && !OURS_TO_STATE.contains(&domain) && !OURS_TO_STATE.contains(&name)
 }
 
 fn within(fields: &Fields, extent: Extent) -> Fields {
@@ -242,6 +321,27 @@ mod tests {
         let mut status = entry("kubernator", "Update", "v1", &data(&["a"]));
         status["subresource"] = json!("status");
         assert!(!heir(OtherRoots::Keep).is_due(&live(&[status])));
+    }
+
+    #[test]
+    fn r10_of_a_restored_object_what_manifests_state_is_inherited() {
+        let annotations =
+            json!({"f:kubernator.io/project": {}, "f:mine": {}, "f:deployment.kubernetes.io/revision": {}});
+        let template = json!({"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}, "f:a": {}}}});
+        let fields = json!({"f:metadata": {"f:annotations": annotations, "f:labels": {"f:app.kubernetes.io/name": {}, "f:velero.io/restore-name": {}},
+            "f:finalizers": {".": {}}}, "f:spec": {"f:replicas": {}, "f:template": template}, "f:status": {}});
+        let restored = live(&[entry("velero-server", "Update", "v1", &fields)]);
+        let inherited = heir(OtherRoots::Keep).inherited(&restored, Extent::Whole).unwrap();
+        let expected = json!({"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}, "f:mine": {}}, "f:labels": {"f:app.kubernetes.io/name": {}}},
+            "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:a": {}}}}}});
+        assert_eq!(Value::Object(inherited), expected);
+        // What others noted stays in its entry, which is no more that of a restored object.
+        let merged = heir(OtherRoots::Keep).managed_fields(&restored, Extent::Whole).unwrap();
+        let noted = json!({"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}, "f:labels": {"f:velero.io/restore-name": {}}},
+            "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}}});
+        assert_eq!((&merged[0]["manager"], &merged[0]["fieldsV1"]), (&json!("velero-server"), &noted));
+        let done = Live { body: json!({"metadata": {"managedFields": merged}}) };
+        assert!(!heir(OtherRoots::Keep).is_due(&done));
     }
 
     #[test]

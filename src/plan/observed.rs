@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::object::fields::Fields;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::Kinds;
 use crate::object::live::Live;
@@ -52,6 +53,10 @@ pub struct Observed {
     pub held: BTreeSet<ObjectKey>,
     /// Jobs that ran as they are desired and removed themselves.
     pub done: BTreeSet<ObjectKey>,
+    /// Fields that nobody owns and that stand in the way of a change: they are claimed before the apply, which drops them.
+    pub claims: BTreeMap<ObjectKey, Fields>,
+    /// Objects of which contested fields are taken from their managers before the apply.
+    pub forced: BTreeSet<ObjectKey>,
     /// Dry runs of deletions that were refused.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
     /// Deletions that a webhook or policy refuses which the same run deletes first.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::mark::PROJECT;
+use crate::project::field_rule::FieldRule;
 use crate::project::path::{InvalidName, ProjectPath, Segment};
 use crate::project::tree::Cleanup;
 
@@ -109,6 +110,10 @@ pub struct Policy {
     pub adoption: Adoption,
     /// Which objects of other roots become ours.
     pub take_over: Vec<TakeOver>,
+    /// Which fields are left to other managers or taken from them.
+    pub fields: Vec<FieldRule>,
+    /// The managers whose whole objects count as ours.
+    pub adopt_managers: Vec<String>,
     /// The namespace of state and lock.
     pub state_namespace: String,
     /// Allows an empty desired set: `--allow-empty`.
@@ -136,6 +141,8 @@ impl Policy {
             reviewed: Reviewed::NotRequired,
             adoption: Adoption::Allowed,
             take_over: Vec::new(),
+            fields: Vec::new(),
+            adopt_managers: Vec::new(),
             state_namespace: state_namespace.to_owned(),
             allow_empty: Gate::Closed,
             allow_mass_deletion: Gate::Closed,

@@ -1,15 +1,17 @@
-//! Managed fields in versions that are no longer served, by which the server refuses every apply of a custom resource.
+//! Managed fields that the server cannot read, by which it refuses every apply of a custom resource.
 //!
-//! A kind that every cluster has loses such entries by itself. For a custom resource the server fails to convert them, so
-//! they are restated in the desired version before the first apply, and the plan is computed without a dry run of it.
+//! Their version is no longer served, or its schema lacks a field that the object has by now. A kind that every cluster has
+//! loses the former by itself. For a custom resource the server fails to convert them, so they are restated in the desired
+//! version before the apply, and the plan is computed without a dry run of it.
 
 use serde_json::{Value, json};
 
-use crate::object::fields::{Fields, prune, union};
+use crate::object::fields::{Fields, union};
 use crate::object::ident::split_api_version;
 use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
+use crate::object::merge;
 
 /// The object with all entries of its managed fields in versions that are served; nothing where they are so already.
 pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
@@ -17,13 +19,31 @@ pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
         let (group, version) = split_api_version(text(entry, "apiVersion"));
         group == kind.group_kind.group && !kind.versions.iter().any(|served| served == version)
     };
-    if !managed_fields(live).any(is_retired) || Kinds::builtin().get(&kind.group_kind).is_some() {
+    if Kinds::builtin().get(&kind.group_kind).is_some() {
+        return None;
+    }
+    restate(live, api_version, is_retired)
+}
+
+/// The object with all entries of its managed fields in this version; nothing where they are so already.
+///
+/// For where the server has said that it cannot read them: any of them may be the one.
+pub fn unified(live: &Live, api_version: &str) -> Option<Live> {
+    let group = split_api_version(api_version).0;
+    restate(live, api_version, |entry| {
+        let version = text(entry, "apiVersion");
+        version != api_version && split_api_version(version).0 == group
+    })
+}
+
+fn restate(live: &Live, api_version: &str, is_due: impl Fn(&Value) -> bool) -> Option<Live> {
+    if !managed_fields(live).any(&is_due) {
         return None;
     }
     let mut entries: Vec<Value> = Vec::new();
     for entry in managed_fields(live) {
         let mut entry = entry.clone();
-        if is_retired(&entry) {
+        if is_due(&entry) {
             entry["apiVersion"] = json!(api_version);
         }
         let same = |other: &&mut Value| {
@@ -41,30 +61,14 @@ pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
     Some(live)
 }
 
-/// What an apply makes of a restated object: our fields are as desired, those that we drop are gone, others stay.
-///
-/// Lists are taken as a whole, as the server takes those of a custom resource that does not say otherwise.
+/// What an apply makes of a restated object.
 pub fn applied(restated: &Live, desired: &Value, root: &Root) -> Value {
     let manager = root.field_manager();
     let is_ours = |entry: &&Value| text(entry, "manager") == manager && text(entry, "operation") == "Apply";
     let (ours, others): (Vec<&Value>, Vec<&Value>) = managed_fields(restated).partition(is_ours);
-    let given = ours.iter().fold(Fields::new(), |all, entry| union(&all, &fields(entry)));
-    let kept: Vec<Fields> = others.iter().map(|entry| fields(entry)).collect();
-    let mut body = restated.body.clone();
-    prune(&mut body, &given, &kept.iter().collect::<Vec<_>>());
-    overlay(&mut body, desired);
-    body
-}
-
-fn overlay(value: &mut Value, desired: &Value) {
-    match (value, desired) {
-        (Value::Object(map), Value::Object(desired)) => {
-            for (name, field) in desired.iter().filter(|(_, field)| !field.is_null()) {
-                overlay(map.entry(name.clone()).or_insert(Value::Null), field);
-            }
-        }
-        (value, desired) => *value = desired.clone(),
-    }
+    let own = ours.iter().fold(Fields::new(), |all, entry| union(&all, &fields(entry)));
+    let others: Vec<Fields> = others.iter().map(|entry| fields(entry)).collect();
+    merge::applied(&restated.body, desired, &own, &others.iter().collect::<Vec<_>>())
 }
 
 fn fields(entry: &Value) -> Fields {
@@ -118,6 +122,16 @@ mod tests {
         let root = Root::new(Segment::new("demo").unwrap());
         let after = applied(&restated, &json!({"spec": {"drawer": 5, "new": [1]}}), &root);
         assert_eq!(after["spec"], json!({"drawer": 5, "theirs": 3, "more": 4, "new": [1]}));
+    }
+
+    #[test]
+    fn r3_entries_in_versions_that_are_served_are_restated_where_the_server_cannot_read_them() {
+        let mut live = till();
+        live.body["metadata"]["managedFields"][2] = entry("foreign", "other.dev/v1", &json!({}));
+        let unified = unified(&live, "shop.dev/v2").unwrap();
+        let versions: Vec<&str> = managed_fields(&unified).map(|entry| text(entry, "apiVersion")).collect();
+        assert_eq!(versions, ["shop.dev/v2", "shop.dev/v2", "other.dev/v1"]);
+        assert_eq!(super::unified(&unified, "shop.dev/v2"), None);
     }
 
     #[test]

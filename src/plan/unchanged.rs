@@ -14,11 +14,17 @@ use crate::plan::migration::{Heir, OtherRoots};
 ///
 /// Where fields are still to be inherited from an older tool, something does change.
 pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
+    let api_version = desired.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    is_proved_for(&Heir::new(root, api_version, OtherRoots::Keep), desired, live, root)
+}
+
+/// The same for an heir that may inherit of more managers.
+pub fn is_proved_for(heir: &Heir, desired: &Value, live: &Live, root: &Root) -> bool {
     let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
     if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
         return false;
     }
-    if Heir::new(root, api_version, OtherRoots::Keep).is_due(live) {
+    if heir.is_due(live) {
         return false;
     }
     // Where a custom resource's field may be null, null is a value that someone can hold.

@@ -127,7 +127,12 @@ pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &B
         Refusal::Forbidden(words) => entitled(words, namespace, brought),
         Refusal::Absent(_) => role_of(key, body, brought),
         Refusal::Unavailable(words) => webhook(words, brought),
-        Refusal::Conflict(_) | Refusal::Changed(_) | Refusal::Terminating(_) => None,
+        Refusal::Conflict(_)
+        | Refusal::Beside(_)
+        | Refusal::Changed(_)
+        | Refusal::Terminating(_)
+        | Refusal::TooLarge(_)
+        | Refusal::Unreadable(_) => None,
     };
     by.filter(|by| *by != key)
 }

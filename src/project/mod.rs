@@ -4,6 +4,7 @@
 
 pub mod changed;
 pub mod dns;
+pub mod field_rule;
 pub mod path;
 pub mod pointer;
 pub mod scope;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::dns::{LABEL_ADVICE, is_label};
+use super::field_rule::{FieldPointer, FieldPolicy, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
 use super::snapshot::{Place, Snapshot, SourceError};
@@ -30,10 +31,21 @@ struct Settings {
     cleanup: Option<Spanned<bool>>,
     state_namespace: Option<Spanned<String>>,
     redact: Option<Spanned<Vec<Spanned<String>>>>,
+    fields: Option<Spanned<Vec<FieldSettings>>>,
+    adopt_managers: Option<Spanned<Vec<String>>>,
     namespace: Option<Spanned<String>>,
     include: Option<Vec<Spanned<String>>>,
     exclude: Option<Vec<Spanned<String>>>,
     inputs: Option<Vec<Spanned<String>>>,
+}
+
+/// One rule about fields as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FieldSettings {
+    kinds: Vec<Spanned<String>>,
+    pointers: Vec<Spanned<String>>,
+    policy: FieldPolicy,
 }
 
 /// What is set at the root and holds for the whole tree.
@@ -45,6 +57,10 @@ pub struct RootSettings {
     pub state_namespace: String,
     /// Further secret fields, as `/spec/password`.
     pub redact: Vec<Pointer>,
+    /// Which fields are left to other managers or taken from them.
+    pub fields: Vec<FieldRule>,
+    /// The managers, or tools by their short names, whose whole objects count as ours.
+    pub adopt_managers: Vec<String>,
 }
 
 /// Whether a root's undesired objects are deleted or only remembered.
@@ -134,6 +150,8 @@ impl Tree {
             state_namespace: value_of(root_settings.state_namespace.as_ref())
                 .unwrap_or_else(|| DEFAULT_STATE_NAMESPACE.to_owned()),
             redact: pointers(root_path, root_settings)?,
+            fields: field_rules(root_path, root_settings).map_err(|error| vec![error])?,
+            adopt_managers: root_settings.adopt_managers.as_ref().map(|names| names.value.clone()).unwrap_or_default(),
         };
         let mut tree = Self { settings, root, directories: BTreeMap::new() };
         let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
@@ -343,10 +361,35 @@ fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError>
     if let Some(namespace) = &settings.state_namespace {
         return refused("stateNamespace", place_of(path, namespace));
     }
+    if let Some(fields) = &settings.fields {
+        return refused("fields", place_of(path, fields));
+    }
+    if let Some(managers) = &settings.adopt_managers {
+        return refused("adoptManagers", place_of(path, managers));
+    }
     if let Some(redact) = &settings.redact {
         return refused("redact", place_of(path, redact));
     }
     Ok(())
+}
+
+fn field_rules(path: &Path, settings: &Settings) -> Result<Vec<FieldRule>, SourceError> {
+    let mut rules = Vec::new();
+    for rule in settings.fields.iter().flat_map(|fields| &fields.value) {
+        let mut kinds = Vec::new();
+        for kind in &rule.kinds {
+            let message = || format!("{:?} is not a kind: write it as Deployment, apps/Deployment or *", kind.value);
+            let pattern = KindPattern::new(&kind.value);
+            kinds.push(pattern.ok_or_else(|| SourceError::new(place_of(path, kind), message()))?);
+        }
+        let mut pointers = Vec::new();
+        for pointer in &rule.pointers {
+            let read = FieldPointer::new(&pointer.value);
+            pointers.push(read.map_err(|message| SourceError::new(place_of(path, pointer), message))?);
+        }
+        rules.push(FieldRule { kinds, pointers, policy: rule.policy });
+    }
+    Ok(rules)
 }
 
 fn globs(path: &Path, base: &Path, patterns: &[Spanned<String>]) -> Result<Globs, SourceError> {

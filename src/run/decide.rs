@@ -113,7 +113,9 @@ pub async fn decide_from(
         _ => Sweep::Everything,
     };
     let known = kinds_of(&desired.manifests, &prior.entries);
-    let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, sweep).await;
+    let keys = desired.manifests.keys().cloned().chain(prior.entries.keys().into_iter().cloned());
+    let namespaces = keys.filter_map(|key| key.namespace).collect();
+    let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, &namespaces, sweep).await;
     let silent = served
         .unavailable()
         .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));

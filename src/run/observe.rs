@@ -7,24 +7,28 @@ use futures::stream::{self, StreamExt};
 use crate::cluster::connect::Cluster;
 use crate::cluster::observe::{ReadError, Tried};
 use crate::cluster::readiness::{Readiness, is_waited_for, readiness};
+use crate::object::fields::Fields;
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
-use crate::object::mark::{Ownership, Root, ownership};
+use crate::object::mark::{Ownership, Root, managed_fields, ownership};
 use crate::object::order::Wave;
 use crate::object::refusal::{Contested, Refusal};
 use crate::plan::build::{Plan, PlanRequest};
 use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
+use crate::plan::field_rules::relinquished;
 use crate::plan::migration::{Extent, Heir};
 use crate::plan::observed::{Look, Observed, Trial};
 use crate::plan::obstacle::lifted;
-use crate::plan::retired::{self, restated};
+use crate::plan::retired::{self, restated, unified};
 use crate::plan::twins::Twins;
-use crate::plan::unchanged::is_proved;
+use crate::plan::unchanged::is_proved_for;
 use crate::plan::unchecked::{Brought, seen_anew};
 use crate::run::content::look_into_all;
+use crate::run::in_place::try_otherwise;
+use crate::run::listing::list_in_namespaces;
 
 /// How many objects a notice names before it counts.
 const NAMED: usize = 5;
@@ -40,7 +44,7 @@ pub enum Sweep {
 
 /// Lists the root's live objects of every kind that matters.
 ///
-/// Nothing is inferred from a list that failed: keys of that kind are looked at one by one later, or stay unknown.
+/// Where the whole cluster may not be listed, the given namespaces are. Nothing is inferred from a list that failed: keys of that kind are looked at one by one later, or stay unknown.
 ///
 /// # Errors
 ///
@@ -50,6 +54,7 @@ pub async fn list_owned(
     root: &Root,
     kinds: &Kinds,
     known: &BTreeSet<GroupKind>,
+    namespaces: &BTreeSet<String>,
     sweep: Sweep,
 ) -> (BTreeMap<ObjectKey, Look>, Vec<String>) {
     let listed: Vec<&Kind> = kinds
@@ -63,8 +68,10 @@ pub async fn list_owned(
         .await;
     let mut looks = BTreeMap::new();
     let mut notices = Vec::new();
+    let mut forbidden = Vec::new();
     for (kind, answer) in answers {
         match answer {
+            Err(ReadError::Forbidden(_)) => forbidden.push(kind),
             Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Look::Live(live)))),
             // Not served: a kind of a CRD that this run creates, or one that went away.
             Err(ReadError::Gone) => {}
@@ -76,6 +83,9 @@ pub async fn list_owned(
         }
     }
     notices.sort();
+    let (found, notice) = list_in_namespaces(cluster, root, &forbidden, namespaces).await;
+    looks.extend(found);
+    notices.extend(notice);
     (looks, notices)
 }
 
@@ -174,7 +184,7 @@ async fn try_applies(
                 }
                 _ => {
                     let tested = try_apply(cluster, served, request, view, manifest).await;
-                    try_anew(cluster, served, request, view, manifest, tested).await
+                    try_otherwise(cluster, served, request, view, manifest, tested).await
                 }
             };
             (manifest.ident.key.clone(), tested)
@@ -182,7 +192,13 @@ async fn try_applies(
         .buffer_unordered(cluster.settings().concurrency)
         .collect()
         .await;
-    for (key, Tested { trial, extent }) in trials {
+    for (key, Tested { trial, extent, claims, is_forced }) in trials {
+        if is_forced {
+            observed.forced.insert(key.clone());
+        }
+        if !claims.is_empty() {
+            observed.claims.insert(key.clone(), claims);
+        }
         if extent == Extent::Metadata {
             observed.held.insert(key.clone());
         }
@@ -190,15 +206,20 @@ async fn try_applies(
     }
 }
 
-/// What a dry run found, and how much of what older tools hold can become ours.
-struct Tested {
-    trial: Trial,
-    extent: Extent,
+/// What a dry run found, and what of an object's fields becomes ours before it is applied.
+pub(super) struct Tested {
+    pub(super) trial: Trial,
+    /// How much of what older tools hold can become ours.
+    pub(super) extent: Extent,
+    /// What nobody owns and stands in the way.
+    pub(super) claims: Fields,
+    /// Whether contested fields are taken from their managers.
+    pub(super) is_forced: bool,
 }
 
 impl From<Trial> for Tested {
     fn from(trial: Trial) -> Self {
-        Self { trial, extent: Extent::Whole }
+        Self { trial, extent: Extent::Whole, claims: Fields::new(), is_forced: false }
     }
 }
 
@@ -242,11 +263,12 @@ async fn try_apply(
     }
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
-        if is_proved(&body, live, request.root) {
+        let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+        if is_proved_for(&heir, &body, live, request.root) {
             return Trial::Proved.into();
         }
         // The uid makes the dry run an update of what was looked at, never of something recreated meanwhile.
-        if matches!(ownership(live, request.root), Ownership::Ours(_)) {
+        if matches!(ownership(live, request.root), Ownership::Ours(_) | Ownership::Lost(_)) {
             body["metadata"]["uid"] = live.uid().into();
         }
     }
@@ -260,43 +282,34 @@ async fn try_apply(
         Ok(Tried { live, .. }) => {
             let before = observed.live(key).unwrap_or(&live);
             let heir = Heir::of(request.root, &api_version, request.policy, key, before);
+            if let Some(freed) = freed(request, manifest, &heir, before) {
+                return try_restated(cluster, trying.kind, &freed, &body, request.root).await.into();
+            }
             without_legacy(trying, &heir, live).await
         }
         Err(Refusal::Conflict(contested)) => {
             try_take_over(trying, observed.live(key), &api_version, body, contested).await
         }
+        Err(refusal @ Refusal::Unreadable(_)) => {
+            match observed.live(key).and_then(|live| unified(live, &api_version)) {
+                Some(unified) => try_restated(cluster, trying.kind, &unified, &body, request.root).await.into(),
+                None => refusal.into(),
+            }
+        }
         Err(refusal) => refusal.into(),
     }
 }
 
-/// Asks whether an object that the server refuses to change could be deleted and created anew. Its words are no key to
-/// that: they differ by kind, and a mistake is answered alike.
-async fn try_anew(
-    cluster: &Cluster,
-    served: &Kinds,
-    request: PlanRequest<'_>,
-    observed: &Observed,
-    manifest: &Manifest,
-    tested: Tested,
-) -> Tested {
-    let key = &manifest.ident.key;
-    let (Trial::Refused(Refusal::Invalid(words)), Some(live)) = (&tested.trial, observed.live(key)) else {
-        return tested;
+/// The object once older tools' fields are ours, and what is left to others is not; nothing where nothing is given up.
+fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &Heir, live: &Live) -> Option<Live> {
+    let fields = match heir.managed_fields(live, Extent::Whole) {
+        Some(serde_json::Value::Array(fields)) => fields,
+        _ => managed_fields(live).cloned().collect(),
     };
-    // A namespace or a definition would take with it what it holds.
-    let is_replaceable = !is_holder(key) && matches!(ownership(live, request.root), Ownership::Ours(_));
-    let Some(kind) = served.get(&key.group_kind()).filter(|_| is_replaceable) else { return tested };
-    let kind = kind.at_version(&manifest.ident.version);
-    if let Err(refusal) = cluster.try_as_new(&kind, &request.stamped(manifest), request.root).await {
-        return Refusal::Invalid(format!("{words}; as a new object it is refused as well: {refusal}")).into();
-    }
-    match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
-        // It moved on since it was looked at (a status, say): the run looks again before it deletes.
-        Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
-            Trial::Immutable(Refusal::Invalid(words.clone())).into()
-        }
-        Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
-    }
+    let fields = relinquished(&fields, request.policy, request.desired, manifest, request.root)?;
+    let mut freed = live.clone();
+    freed.body["metadata"]["managedFields"] = fields.into();
+    Some(freed)
 }
 
 /// Tries what an apply makes of an object whose managed fields the server cannot read before they are restated.
@@ -341,12 +354,15 @@ async fn try_take_over(
     let Some(live) = found else { return Refusal::Conflict(contested).into() };
     let heir = Heir::of(request.root, api_version, request.policy, key, &live);
     let others = heir.contested(&live, &contested);
+    let (forced, others): (Vec<Contested>, Vec<Contested>) =
+        others.into_iter().partition(|one| request.policy.forces(key, &one.field));
     if !others.is_empty() {
         return Refusal::Conflict(others).into();
     }
+    let is_forced = !forced.is_empty();
     body["metadata"]["uid"] = live.uid().into();
     match cluster.try_forced_apply(kind, &body, request.root).await {
-        Ok(tried) => without_legacy(trying, &heir, tried.live).await,
+        Ok(tried) => Tested { is_forced, ..without_legacy(trying, &heir, tried.live).await },
         Err(refusal) => refusal.into(),
     }
 }
@@ -358,15 +374,15 @@ async fn without_legacy(trying: Trying<'_>, heir: &Heir, applied: Live) -> Teste
     let Trying { cluster, request, kind, .. } = trying;
     for extent in [Extent::Whole, Extent::Metadata] {
         let Some(remainder) = heir.remainder(&applied, extent) else {
-            return Tested { trial: Trial::Applied(applied), extent };
+            return Tested { extent, ..Trial::Applied(applied).into() };
         };
         match cluster.try_replace(kind, applied.uid(), &applied.body, &remainder, request.root).await {
-            Ok(live) => return Tested { trial: Trial::Applied(live), extent },
+            Ok(live) => return Tested { extent, ..Trial::Applied(live).into() },
             Err(Refusal::Invalid(_)) if extent == Extent::Whole => {}
             Err(refusal) => return refusal.into(),
         }
     }
-    Tested { trial: Trial::Applied(applied), extent: Extent::Metadata }
+    Tested { extent: Extent::Metadata, ..Trial::Applied(applied).into() }
 }
 
 /// What is desired and being deleted: until it is gone and made anew, the server cannot check what needs it.

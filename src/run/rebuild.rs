@@ -51,7 +51,8 @@ pub async fn rebuild(
         return Err(RunError::State(damage));
     }
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
-    let (looks, mut unlisted) = list_owned(cluster, root, &kinds, &BTreeSet::new(), Sweep::Everything).await;
+    let (looks, mut unlisted) =
+        list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
     unlisted.extend(kinds.unavailable().map(|group| format!("the server of {group} does not answer")));
     let skipped = foreign(&looks, root);
     let observed = Observed { kinds, looks, ..Observed::default() };
@@ -83,6 +84,7 @@ fn foreign(looks: &BTreeMap<ObjectKey, Look>, root: &Root) -> Vec<(ObjectKey, St
     let why = |look: &Look| match look {
         Look::Live(live) => match ownership(live, root) {
             Ownership::Ours(_) => None,
+            Ownership::Lost(_) => Some("its managed fields were lost".to_owned()),
             Ownership::Unmarked => Some("it has no mark".to_owned()),
             Ownership::Other(owner) => Some(format!("it belongs to {owner}")),
             Ownership::Copied(owner) => Some(format!("it carries {owner}")),

@@ -71,6 +71,9 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
                         Ownership::Ours(_) => {
                             return Removed::Failed("its mark changed meanwhile: run again".to_owned());
                         }
+                        Ownership::Lost(_) => {
+                            return Removed::Failed("its managed fields were lost meanwhile: run again".to_owned());
+                        }
                         _ => return Removed::Released,
                     },
                     Err(error) => return Removed::Failed(error.to_string()),

@@ -129,7 +129,8 @@ async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<
     let mut unlisted: Vec<String> =
         kinds.unavailable().map(|group| format!("the server of {group} does not answer")).collect();
     for root in roots {
-        let (looks, notices) = list_owned(cluster, root, &kinds, &BTreeSet::new(), Sweep::Everything).await;
+        let (looks, notices) =
+            list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
         observed.looks.extend(looks);
         unlisted.extend(notices);
     }

@@ -6,19 +6,15 @@ use crate::cluster::apply::{Applied, ObjectError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{Ownership, managed_fields, ownership, stamp};
+use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change};
-use crate::plan::migration::Heir;
 use crate::plan::outcome::Verdict;
 use crate::plan::policy::Adoption;
-use crate::plan::retired::restated;
 use crate::run::decide::RunRequest;
+use crate::run::migrate::{Migrated, migrate, unify};
 use crate::run::reconcile::Work;
 use crate::run::remove::{Removed, remove};
-
-/// How often a migration is decided anew because the object changed under it.
-const ATTEMPTS: usize = 5;
 
 /// How often one that is being deleted may stand where the object is to be.
 const OCCUPANTS: u8 = 2;
@@ -81,8 +77,7 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
     let kind = &redefined(work, kind);
     let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
-    let mut body = manifest.body.clone();
-    stamp(&mut body, &manifest.project, &work.request.root);
+    let mut body = work.request.policy.sent(manifest, &work.request.root);
     if place == Place::AsPlanned {
         let migrated = match change.action {
             Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
@@ -107,7 +102,13 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     let Put { live, verdict, message } = if is_empty {
         create(work, change, &written, body).await?
     } else {
-        let Applied { created, live } = apply(work, &written, &body).await?;
+        let Applied { created, live } = match apply(work, &written, &body).await {
+            Err(WriteError::Refused(Refusal::Unreadable(why))) => {
+                unify(work, change, &written, &why).await?;
+                apply(work, &written, &body).await?
+            }
+            applied => applied?,
+        };
         Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None }
     };
     if live.is_terminating() {
@@ -154,7 +155,7 @@ async fn create(work: Work<'_>, change: &Change, kind: &Kind, mut body: Value) -
             let why = format!("it appeared after the plan was made, and belongs to {owner}: it stays as it is");
             return Err(WriteError::Failed(why));
         }
-        Ownership::Unmarked | Ownership::Copied(_) if policy.adoption == Adoption::Refused => {
+        Ownership::Unmarked | Ownership::Copied(_) | Ownership::Lost(_) if policy.adoption == Adoption::Refused => {
             let why = "it appeared after the plan was made, and adoption is off: it stays as it is";
             return Err(WriteError::Failed(why.to_owned()));
         }
@@ -203,68 +204,5 @@ async fn removed(work: Work<'_>, change: &Change) -> Result<Option<String>, Writ
         Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
         Removed::NotStarted => Err(WriteError::Stopped),
         Removed::LockLost => Err(WriteError::LockLost),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Migrated {
-    NotDue,
-    Done,
-}
-
-/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
-///
-/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
-async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
-    let key = &change.ident.key;
-    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
-    let RunRequest { root, policy, .. } = work.request;
-    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
-    let extent = work.observed.extent(key);
-    let mut live = planned.clone();
-    for _ in 0..ATTEMPTS {
-        let restated = restated(&live, kind, &change.ident.api_version());
-        let fields = match (heir.managed_fields(restated.as_ref().unwrap_or(&live), extent), &restated) {
-            (Some(fields), _) => fields,
-            (None, Some(restated)) => managed_fields(restated).cloned().collect(),
-            (None, None) => return Ok(Migrated::NotDue),
-        };
-        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
-            Ok(_) => return Ok(Migrated::Done),
-            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
-            // Another version of it, or our own lost attempt: look again, and never send the same again.
-            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
-                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
-                    inherited @ Some(_) => inherited == heir.inherited(planned, extent),
-                    None => true,
-                })
-                .await?;
-            }
-            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
-        }
-    }
-    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
-}
-
-/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
-async fn reread(
-    work: Work<'_>,
-    kind: &Kind,
-    key: &ObjectKey,
-    planned: &Live,
-    is_expected: impl Fn(&Live) -> bool,
-) -> Result<Live, WriteError> {
-    let root = &work.request.root;
-    match work.cluster.get(kind, key).await {
-        Ok(Some(now))
-            if now.uid() == planned.uid()
-                && std::mem::discriminant(&ownership(&now, root))
-                    == std::mem::discriminant(&ownership(planned, root))
-                && is_expected(&now) =>
-        {
-            Ok(now)
-        }
-        Ok(_) => Err(WriteError::Failed("it changed after the plan was made: run again".to_owned())),
-        Err(error) => Err(WriteError::Failed(error.to_string())),
     }
 }

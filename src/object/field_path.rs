@@ -1,0 +1,73 @@
+//! The path of one field of an object, in the names that managed fields use.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::fields::Fields;
+
+/// A path from an object's root: `f:spec`, `f:ports`, `k:{"port":80}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct FieldPath(Vec<String>);
+
+impl FieldPath {
+    /// The path of these names.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    /// The names, outermost first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// The set that has this path and no other.
+    #[must_use]
+    pub fn to_fields(&self) -> Fields {
+        let leaf = Value::Object(Map::new());
+        let whole = self.0.iter().rev().fold(leaf, |below, name| {
+            let mut fields = Map::new();
+            fields.insert(name.clone(), below);
+            Value::Object(fields)
+        });
+        match whole {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl fmt::Display for FieldPath {
+    /// As the server writes it in a conflict: `.spec.ports[port=80].name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.0 {
+            match name.split_once(':') {
+                Some(("f", field)) => write!(f, ".{field}")?,
+                Some(("k", keys)) => {
+                    let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+                    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    write!(f, "[{}]", keys.join(","))?;
+                }
+                Some(("v", value)) => write!(f, "[={value}]")?,
+                _ => write!(f, "[{name}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_path_is_a_set_of_one_and_reads_as_the_server_writes_it() {
+        let names = ["f:spec", "f:ports", "k:{\"port\":80,\"protocol\":\"TCP\"}", "f:name"];
+        let path = FieldPath::new(names.map(str::to_owned));
+        let below = json!({"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {"f:name": {}}}});
+        assert_eq!(Value::Object(path.to_fields()), json!({"f:spec": below}));
+        assert_eq!(path.to_string(), ".spec.ports[port=80,protocol=\"TCP\"].name");
+    }
+}

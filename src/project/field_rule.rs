@@ -1,0 +1,145 @@
+//! What the root says about fields that others set: which of them are left to others or taken, and whose objects count as
+//! ours.
+
+use std::fmt;
+
+/// What happens to a field that another manager sets as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldPolicy {
+    /// It is left to the others: neither sent nor compared.
+    Leave,
+    /// It is taken from the others.
+    Force,
+}
+
+/// A rule about fields of some kinds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    /// The kinds that it holds for.
+    pub kinds: Vec<KindPattern>,
+    /// The fields.
+    pub pointers: Vec<FieldPointer>,
+    /// What happens to them.
+    pub policy: FieldPolicy,
+}
+
+/// A kind: `Deployment` of any group, `apps/Deployment`, or `*` for every kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindPattern {
+    group: Option<String>,
+    kind: Option<String>,
+}
+
+impl KindPattern {
+    /// Reads a pattern; nothing where it is none.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '/');
+        match text.rsplit_once('/') {
+            None if text == "*" => Some(Self { group: None, kind: None }),
+            None => is_word(text).then(|| Self { group: None, kind: Some(text.to_owned()) }),
+            Some((group, kind)) if is_word(group) && is_word(kind) => {
+                let kind = (kind != "*").then(|| kind.to_owned());
+                Some(Self { group: Some(group.to_owned()), kind })
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a kind is meant.
+    #[must_use]
+    pub fn matches(&self, group: &str, kind: &str) -> bool {
+        self.group.as_deref().is_none_or(|wanted| wanted == group)
+            && self.kind.as_deref().is_none_or(|wanted| wanted == kind)
+    }
+}
+
+impl fmt::Display for KindPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(group) = &self.group {
+            write!(f, "{group}/")?;
+        }
+        f.write_str(self.kind.as_deref().unwrap_or("*"))
+    }
+}
+
+/// A JSON pointer to a field. `*` stands for every item of a list and every key of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldPointer(Vec<String>);
+
+impl FieldPointer {
+    /// Reads a pointer; an error that says what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// A text that is no pointer, or that points to what every object needs.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
+            return Err(format!("{text:?} is not a JSON pointer: write it as /spec/replicas"));
+        };
+        let tokens: Vec<String> = rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
+        if tokens.iter().any(String::is_empty) {
+            return Err(format!("{text:?} is not a JSON pointer: write it as /spec/replicas"));
+        }
+        let first: Vec<&str> = tokens.iter().map(String::as_str).take(2).collect();
+        if matches!(
+            first.as_slice(),
+            ["apiVersion" | "kind" | "*", ..] | ["metadata"] | ["metadata", "name" | "namespace" | "*"]
+        ) {
+            return Err(format!("{text} is a part of every object: name a field of its own"));
+        }
+        Ok(Self(tokens))
+    }
+
+    /// The names on the way to the field, outermost first.
+    #[must_use]
+    pub fn tokens(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for FieldPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a3_pointers_name_a_field_of_an_object_and_not_the_object() {
+        for text in
+            ["/spec/replicas", "/spec/template/spec/containers/*/image", "/metadata/annotations/a~1b", "/data/*"]
+        {
+            assert_eq!(FieldPointer::new(text).unwrap().to_string(), text);
+        }
+        for text in ["", "/", "spec/replicas", "/spec//x", "/kind", "/metadata", "/metadata/name", "/*", "/metadata/*"]
+        {
+            assert!(FieldPointer::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a3_kinds_are_named_with_or_without_their_group() {
+        for (pattern, deployment, service) in [
+            ("*", true, true),
+            ("Deployment", true, false),
+            ("apps/Deployment", true, false),
+            ("apps/*", true, false),
+            ("batch/Deployment", false, false),
+        ] {
+            let pattern = KindPattern::new(pattern).unwrap();
+            assert_eq!(
+                (pattern.matches("apps", "Deployment"), pattern.matches("", "Service")),
+                (deployment, service),
+                "{pattern}"
+            );
+        }
+        for text in ["", "a b", "/Deployment", "apps/", "a/b/C"] {
+            assert_eq!(KindPattern::new(text), None, "{text}");
+        }
+    }
+}

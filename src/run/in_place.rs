@@ -1,0 +1,187 @@
+//! A change that the server refuses: what stands in its way, and whether the object could be created anew instead.
+//!
+//! The words of a refusal are no key to that. They differ by kind, and a mistake is answered alike. Dry runs tell: a PUT of
+//! the changed object without what is left over, and a POST of the same object as a new one.
+
+use serde_json::Value;
+
+use crate::cluster::connect::Cluster;
+use crate::object::field_path::FieldPath;
+use crate::object::fields::{Fields, union};
+use crate::object::kinds::{Kind, Kinds};
+use crate::object::live::Live;
+use crate::object::manifest::Manifest;
+use crate::object::mark::{Ownership, Root, ownership};
+use crate::object::refusal::{Contested, Refusal};
+use crate::plan::build::PlanRequest;
+use crate::plan::cleanup::is_holder;
+use crate::plan::leftover::{InPlace, in_place};
+use crate::plan::migration::{Extent, Heir};
+use crate::plan::observed::{Observed, Trial};
+use crate::run::observe::Tested;
+
+/// How often a question is asked anew because the object changed under it.
+const ATTEMPTS: usize = 5;
+
+/// What a dry run of the changed object tells.
+enum Verdict {
+    /// It is accepted once these fields, which nobody owns, are gone.
+    Possible(Live, Fields),
+    /// It is accepted once other managers' fields are gone.
+    Held(Vec<Contested>),
+    /// It is refused whatever is left away.
+    Impossible,
+    /// It may not be asked.
+    Unasked(String),
+    /// It cannot be told.
+    Unknown(String),
+}
+
+/// Finds out whether an object that the server refuses to change can be changed all the same, or created anew.
+pub(super) async fn try_otherwise(
+    cluster: &Cluster,
+    served: &Kinds,
+    request: PlanRequest<'_>,
+    observed: &Observed,
+    manifest: &Manifest,
+    tested: Tested,
+) -> Tested {
+    let key = &manifest.ident.key;
+    let (Trial::Refused(Refusal::Invalid(words)), Some(live)) = (&tested.trial, observed.live(key)) else {
+        return tested;
+    };
+    let owner = ownership(live, request.root);
+    let is_foreign = matches!(owner, Ownership::Other(_)) && !request.policy.takes_over(key, live);
+    let Some(kind) = served.get(&key.group_kind()).filter(|_| !is_foreign) else { return tested };
+    let kind = kind.at_version(&manifest.ident.version);
+    let body = request.stamped(manifest);
+    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+    match try_in_place(cluster, &kind, live, &body, &heir, request.root).await {
+        Verdict::Possible(after, claims) => {
+            return Tested { claims, ..Trial::Applied(after).into() };
+        }
+        Verdict::Held(contested) => return Refusal::Beside(contested).into(),
+        Verdict::Unasked(why) => return Refusal::Unavailable(format!("{words}; {why}")).into(),
+        Verdict::Unknown(why) => return Refusal::Invalid(format!("{words}; {why}")).into(),
+        Verdict::Impossible => {}
+    }
+    // A namespace or a definition would take with it what it holds.
+    if is_holder(key) || !matches!(owner, Ownership::Ours(_)) {
+        return tested;
+    }
+    if let Err(refusal) = cluster.try_as_new(&kind, &body, request.root).await {
+        return Refusal::Invalid(format!("{words}; as a new object it is refused as well: {refusal}")).into();
+    }
+    match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
+        // It moved on since it was looked at (a status, say): the run looks again before it deletes.
+        Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
+            Trial::Immutable(Refusal::Invalid(words.clone())).into()
+        }
+        Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
+    }
+}
+
+/// Asks whether the object can be changed where it is.
+async fn try_in_place(
+    cluster: &Cluster,
+    kind: &Kind,
+    planned: &Live,
+    desired: &Value,
+    heir: &Heir,
+    root: &Root,
+) -> Verdict {
+    let mut live = planned.clone();
+    for _ in 0..ATTEMPTS {
+        let Some(place) = in_place(&live, desired, heir, root) else {
+            let why = "its managed fields do not tell whether another field stands in the way";
+            return Verdict::Unknown(why.to_owned());
+        };
+        let trying = Trying { cluster, kind, root, live: &live, place: &place };
+        match trying.verdict(heir).await {
+            Ok(verdict) => return verdict,
+            Err(Refusal::Changed(_) | Refusal::Absent(_)) => {}
+            Err(Refusal::Forbidden(words)) => {
+                return Verdict::Unasked(format!(
+                    "the right to update it is needed to tell whether another field stands in the way: {words}"
+                ));
+            }
+            Err(refusal) => return Verdict::Unknown(refusal.to_string()),
+        }
+        let key = kind.key_of(&live);
+        match cluster.get(kind, &key).await {
+            Ok(Some(now)) if now.uid() == planned.uid() => live = now,
+            Ok(_) => return Verdict::Unknown("it was deleted while the plan was made".to_owned()),
+            Err(error) => return Verdict::Unknown(error.to_string()),
+        }
+    }
+    Verdict::Unknown("it changes faster than it can be looked at".to_owned())
+}
+
+#[derive(Clone, Copy)]
+struct Trying<'a> {
+    cluster: &'a Cluster,
+    kind: &'a Kind,
+    root: &'a Root,
+    live: &'a Live,
+    place: &'a InPlace,
+}
+
+impl Trying<'_> {
+    /// The server's word, or why it gave none.
+    async fn verdict(self, heir: &Heir) -> Result<Verdict, Refusal> {
+        let InPlace { unowned, held, .. } = self.place;
+        let unowned: Vec<&FieldPath> = unowned.iter().collect();
+        if let Some(after) = self.put(&unowned).await? {
+            let (at_fault, after) = self.at_fault(&[], unowned, after).await?;
+            if at_fault.is_empty() && heir.managed_fields(self.live, Extent::Whole).is_none() {
+                let why = "the same change is accepted as an update, but not as an apply";
+                return Ok(Verdict::Unknown(why.to_owned()));
+            }
+            let claims = at_fault.iter().fold(Fields::new(), |all, path| union(&all, &path.to_fields()));
+            return Ok(Verdict::Possible(after, claims));
+        }
+        let mut theirs: Vec<&FieldPath> = held.iter().map(|(path, _)| path).collect();
+        theirs.dedup();
+        let all: Vec<&FieldPath> = unowned.iter().chain(&theirs).copied().collect();
+        let Some(after) = (if theirs.is_empty() { None } else { self.put(&all).await? }) else {
+            return Ok(Verdict::Impossible);
+        };
+        let (at_fault, _) = self.at_fault(&unowned, theirs, after).await?;
+        let contested = held.iter().filter(|(path, _)| at_fault.contains(&path));
+        let contested =
+            contested.map(|(path, manager)| Contested { field: path.to_string(), manager: manager.clone() }).collect();
+        Ok(Verdict::Held(contested))
+    }
+
+    /// The fewest of these fields without which the object is accepted, and the object then. Each is put back in turn.
+    async fn at_fault<'a>(
+        self,
+        always: &[&FieldPath],
+        mut paths: Vec<&'a FieldPath>,
+        mut after: Live,
+    ) -> Result<(Vec<&'a FieldPath>, Live), Refusal> {
+        for path in paths.clone() {
+            let fewer: Vec<&FieldPath> = paths.iter().filter(|other| **other != path).copied().collect();
+            let left_out: Vec<&FieldPath> = always.iter().chain(&fewer).copied().collect();
+            if let Some(accepted) = self.put(&left_out).await? {
+                (paths, after) = (fewer, accepted);
+            }
+        }
+        Ok((paths, after))
+    }
+
+    /// The object without these fields, if the server accepts it so.
+    async fn put(self, without: &[&FieldPath]) -> Result<Option<Live>, Refusal> {
+        let mut body = self.place.without(without.iter().copied());
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            metadata.insert("uid".to_owned(), self.live.uid().into());
+            metadata.insert("resourceVersion".to_owned(), self.live.resource_version().into());
+        }
+        match self.cluster.try_put(self.kind, &body, self.root).await {
+            Ok(live) => Ok(Some(live)),
+            Err(Refusal::Invalid(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}

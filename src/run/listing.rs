@@ -1,0 +1,87 @@
+//! Looking for a root's objects with rights in a few namespaces alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, StreamExt};
+
+use crate::cluster::connect::Cluster;
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::Kind;
+use crate::object::mark::Root;
+use crate::plan::observed::Look;
+
+/// How many kinds a notice names.
+const NAMED: usize = 5;
+
+/// Lists the root's objects of kinds that may not be listed in the whole cluster, in the namespaces that matter; one notice
+/// says for all of them what was looked at.
+pub(super) async fn list_in_namespaces(
+    cluster: &Cluster,
+    root: &Root,
+    kinds: &[&Kind],
+    namespaces: &BTreeSet<String>,
+) -> (BTreeMap<ObjectKey, Look>, Option<String>) {
+    let pairs = kinds
+        .iter()
+        .filter(|kind| kind.namespaced)
+        .flat_map(|kind| namespaces.iter().map(move |namespace| (*kind, namespace.as_str())));
+    let pairs: Vec<(&Kind, &str)> = pairs.collect();
+    let answers: Vec<_> = stream::iter(pairs)
+        .map(|(kind, namespace)| async move { (kind, cluster.list_owned_in(kind, Some(namespace), root).await) })
+        .buffer_unordered(cluster.settings().concurrency)
+        .collect()
+        .await;
+    let mut looks = BTreeMap::new();
+    let mut unlisted: BTreeSet<String> = kinds
+        .iter()
+        .filter(|kind| !kind.namespaced || namespaces.is_empty())
+        .map(|kind| kind.group_kind.to_string())
+        .collect();
+    for (kind, answer) in answers {
+        match answer {
+            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Look::Live(live)))),
+            Err(_) => drop(unlisted.insert(kind.group_kind.to_string())),
+        }
+    }
+    (looks, notice(kinds.len(), &unlisted, namespaces))
+}
+
+fn notice(count: usize, unlisted: &BTreeSet<String>, namespaces: &BTreeSet<String>) -> Option<String> {
+    if count == 0 {
+        return None;
+    }
+    let named = |names: &BTreeSet<String>| {
+        let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{}{more}", shown.join(", "))
+    };
+    let mut text = "These credentials may not list the whole cluster".to_owned();
+    let listed = count - unlisted.len().min(count);
+    if listed > 0 {
+        text += &format!(": objects of {listed} kinds were looked for in {} alone", named(namespaces));
+    }
+    if !unlisted.is_empty() {
+        text +=
+            &format!("; objects of {} were not looked for, but where they are recorded or desired", named(unlisted));
+    }
+    Some(text + ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r12_one_notice_says_what_was_not_looked_at() {
+        let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        assert_eq!(notice(0, &set(&[]), &set(&["a"])), None);
+        let all = notice(3, &set(&[]), &set(&["a", "b"])).unwrap();
+        assert!(all.ends_with("objects of 3 kinds were looked for in a, b alone."), "{all}");
+        let some = notice(9, &set(&["A", "B", "C", "D", "E", "F", "G"]), &set(&["a"])).unwrap();
+        assert!(
+            some.contains("objects of 2 kinds") && some.contains("A, B, C, D, E and 2 more were not looked for"),
+            "{some}"
+        );
+    }
+}

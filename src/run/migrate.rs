@@ -1,0 +1,166 @@
+//! What has to change in an object's managed fields before it is applied, and nothing else of it.
+
+use serde_json::Value;
+
+use crate::cluster::apply::ObjectError;
+use crate::object::ident::ObjectKey;
+use crate::object::kinds::Kind;
+use crate::object::live::Live;
+use crate::object::mark::{Ownership, managed_fields, ownership};
+use crate::object::refusal::Refusal;
+use crate::plan::change::Change;
+use crate::plan::field_rules::{relinquished, seized};
+use crate::plan::leftover::claimed;
+use crate::plan::migration::Heir;
+use crate::plan::retired::{restated, unified};
+use crate::run::decide::RunRequest;
+use crate::run::reconcile::Work;
+use crate::run::write::WriteError;
+
+/// How often a migration is decided anew because the object changed under it.
+const ATTEMPTS: usize = 5;
+
+/// An object is not as it was planned with.
+const MOVED_ON: &str = "it changed after the plan was made: run again";
+
+/// What became of a migration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Migrated {
+    /// There was nothing to do.
+    NotDue,
+    /// Fields are ours now that were not.
+    Done,
+}
+
+/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
+///
+/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
+pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
+    let key = &change.ident.key;
+    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
+    let RunRequest { root, policy, .. } = work.request;
+    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
+    let extent = work.observed.extent(key);
+    let mut live = planned.clone();
+    for _ in 0..ATTEMPTS {
+        let recovered = recovered(work, change, kind, &live).await?;
+        let live_fields = recovered.as_ref().unwrap_or(&live);
+        let restated = restated(live_fields, kind, &change.ident.api_version());
+        let readable = restated.as_ref().unwrap_or(live_fields);
+        let Some(fields) = changed(work, change, &heir, readable, restated.is_some())? else {
+            return Ok(Migrated::NotDue);
+        };
+        let fields = Value::Array(fields);
+        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
+            Ok(_) => return Ok(Migrated::Done),
+            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
+            // Another version of it, or our own lost attempt: look again, and never send the same again.
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
+                let is_lost = recovered.is_some();
+                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
+                    inherited @ Some(_) => is_lost || inherited == heir.inherited(planned, extent),
+                    None => true,
+                })
+                .await?;
+            }
+            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+        }
+    }
+    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
+}
+
+/// The managed fields as they have to be before the apply; nothing where they are so already.
+fn changed(
+    work: Work<'_>,
+    change: &Change,
+    heir: &Heir,
+    live: &Live,
+    is_restated: bool,
+) -> Result<Option<Vec<Value>>, WriteError> {
+    let (key, root, policy) = (&change.ident.key, &work.request.root, &work.request.policy);
+    let mut is_due = is_restated;
+    let mut fields: Vec<Value> = managed_fields(live).cloned().collect();
+    let mut take = |fields: &mut Vec<Value>, next: Option<Vec<Value>>| {
+        if let Some(next) = next {
+            (*fields, is_due) = (next, true);
+        }
+    };
+    let inherited = heir.managed_fields(live, work.observed.extent(key));
+    take(&mut fields, inherited.and_then(|fields| fields.as_array().cloned()));
+    if let Some(claims) = work.observed.claims.get(key) {
+        let claimed = claimed(&fields, claims, root).ok_or_else(|| WriteError::Failed(MOVED_ON.to_owned()))?;
+        take(&mut fields, Some(claimed));
+    }
+    if let Some(manifest) = work.desired.get(key) {
+        let left = relinquished(&fields, policy, work.desired, manifest, root);
+        take(&mut fields, left);
+    }
+    if work.observed.forced.contains(key) {
+        let left = seized(&fields, policy, key, root);
+        take(&mut fields, left);
+    }
+    Ok(is_due.then_some(fields))
+}
+
+/// The object with the managed fields that the server makes of one whose managed fields were lost; nothing where they are
+/// there.
+async fn recovered(work: Work<'_>, change: &Change, kind: &Kind, live: &Live) -> Result<Option<Live>, WriteError> {
+    let root = &work.request.root;
+    let Some(manifest) = work.desired.get(&change.ident.key) else { return Ok(None) };
+    let has_fields = managed_fields(live).any(|entry| entry.get("fieldsV1").is_some());
+    if has_fields || !matches!(ownership(live, root), Ownership::Lost(_)) {
+        return Ok(None);
+    }
+    let mut body = work.request.policy.sent(manifest, root);
+    body["metadata"]["uid"] = live.uid().into();
+    let tried = work.cluster.try_forced_apply(&kind.at_version(&manifest.ident.version), &body, root).await;
+    let applied = tried.map_err(|refusal| WriteError::Failed(refusal.to_string()))?.live;
+    let mut recovered = live.clone();
+    recovered.body["metadata"]["managedFields"] = managed_fields(&applied).cloned().collect();
+    Ok(Some(recovered))
+}
+
+/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
+async fn reread(
+    work: Work<'_>,
+    kind: &Kind,
+    key: &ObjectKey,
+    planned: &Live,
+    is_expected: impl Fn(&Live) -> bool,
+) -> Result<Live, WriteError> {
+    let root = &work.request.root;
+    match work.cluster.get(kind, key).await {
+        Ok(Some(now))
+            if now.uid() == planned.uid()
+                && std::mem::discriminant(&ownership(&now, root))
+                    == std::mem::discriminant(&ownership(planned, root))
+                && is_expected(&now) =>
+        {
+            Ok(now)
+        }
+        Ok(_) => Err(WriteError::Failed(MOVED_ON.to_owned())),
+        Err(error) => Err(WriteError::Failed(error.to_string())),
+    }
+}
+
+/// Restates managed fields that the server cannot read, as it said, in the version that is applied.
+pub(super) async fn unify(work: Work<'_>, change: &Change, kind: &Kind, why: &str) -> Result<(), WriteError> {
+    let key = &change.ident.key;
+    let failed = || WriteError::Failed(why.to_owned());
+    for _ in 0..ATTEMPTS {
+        let live = match work.cluster.get(kind, key).await {
+            Ok(Some(live)) if change.uid.as_deref().is_none_or(|uid| uid == live.uid()) => live,
+            Ok(_) => return Err(WriteError::Failed(MOVED_ON.to_owned())),
+            Err(error) => return Err(WriteError::Failed(error.to_string())),
+        };
+        let unified = unified(&live, &change.ident.api_version()).ok_or_else(failed)?;
+        let fields: Value = managed_fields(&unified).cloned().collect();
+        match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, &work.request.root).await {
+            Ok(_) => return Ok(()),
+            Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
+            Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {}
+            Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
+        }
+    }
+    Err(failed())
+}
