@@ -19,16 +19,19 @@ fn changed_settings(base: &Tree, head: &Tree) -> Vec<ChangedSetting> {
 }
 
 /// Every setting of the root as text. A new one does not compile before it is listed here.
-fn settings(tree: &Tree) -> [(&'static str, String); 4] {
-    let RootSettings { cleanup, state_namespace, redact } = tree.settings();
+fn settings(tree: &Tree) -> [(&'static str, String); 6] {
+    let RootSettings { cleanup, state_namespace, redact, fields, adopt_managers } = tree.settings();
     let mut hidden: Vec<String> = redact.iter().map(Pointer::to_string).collect();
     hidden.sort();
-    let hidden = if hidden.is_empty() { "nothing".to_owned() } else { hidden.join(", ") };
+    let listed = |texts: &[String]| if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") };
+    let rules: Vec<String> = fields.iter().map(ToString::to_string).collect();
     [
         ("project", tree.root().to_string()),
         ("cleanup", (*cleanup == Cleanup::On).to_string()),
         ("stateNamespace", state_namespace.clone()),
-        ("redact", hidden),
+        ("redact", listed(&hidden)),
+        ("fields", listed(&rules)),
+        ("adoptManagers", listed(adopt_managers)),
     ]
 }
 

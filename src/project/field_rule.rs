@@ -24,6 +24,19 @@ pub struct FieldRule {
     pub policy: FieldPolicy,
 }
 
+impl fmt::Display for FieldRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>().join(" ");
+        let pointers = texts(&mut self.pointers.iter().map(ToString::to_string));
+        let kinds = texts(&mut self.kinds.iter().map(ToString::to_string));
+        let policy = match self.policy {
+            FieldPolicy::Leave => "left",
+            FieldPolicy::Force => "forced",
+        };
+        write!(f, "{pointers} of {kinds} {policy}")
+    }
+}
+
 /// A kind: `Deployment` of any group, `apps/Deployment`, or `*` for every kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindPattern {
