@@ -119,6 +119,29 @@ fn r15_a_deletion_that_meets_a_webhook_which_the_same_run_deletes_is_not_yet_che
 }
 
 #[test]
+fn r15_a_deletion_that_a_policy_refuses_until_the_server_notices_that_it_went_is_tried_again() {
+    let (bench, ns) = ready("policydel");
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": ns}});
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": ns}, "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{"apiGroups": [""],
+            "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["secrets"]}]},
+            "validations": [{"expression": format!("request.namespace != '{ns}'"), "message": "no"}]}});
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": ns}, "spec": {"policyName": ns, "validationActions": ["Deny"]}});
+    bench.write("one.json", &secret.to_string());
+    bench.write("policy.json", &policy.to_string()).write("binding.json", &binding.to_string());
+    bench.apply();
+    until("in effect", || {
+        !bench.plane.kubectl(&["delete", "secret", "one", "-n", &ns, "--dry-run=server"]).status.success()
+    });
+    bench.remove("one.json").remove("policy.json").remove("binding.json");
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
+    assert_eq!(change(&plan, "cleanup", "one")["reason"]["kind"], "unverified", "{plan:#}");
+    let outcome = bench.apply();
+    assert_eq!(outcome["summary"]["deleted"], 3, "{outcome:#}");
+}
+
+#[test]
 fn r15_a_null_that_an_apply_takes_for_a_value_is_told_with_its_place() {
     let (bench, ns) = ready("nulls");
     bench.apply();
