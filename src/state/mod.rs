@@ -6,6 +6,7 @@ pub mod codec;
 pub mod commits;
 pub mod done;
 pub mod inspect;
+pub mod lateness;
 pub mod payload;
 pub mod rename;
 pub mod shard;

@@ -1,0 +1,263 @@
+//! The decision whether a run of a commit may still write, after the runs that were recorded.
+//!
+//! Pure: how commits lie to each other is found out elsewhere, and may be unknown. **Invariant:** what is unknown is
+//! never taken for "not late".
+
+/// How the commit of a run lies to a recorded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is the same commit.
+    Same,
+    /// It descends from the recorded one.
+    Newer,
+    /// It is a proper ancestor of the recorded one.
+    Older,
+    /// Each has commits that the other lacks.
+    Diverged,
+    /// Nobody could tell.
+    Unknown,
+}
+
+/// How the commit of a run lies to the branch that is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tip {
+    /// It is the branch's last commit.
+    Reached,
+    /// The branch has it, and later ones.
+    Behind,
+    /// The branch does not have it.
+    Elsewhere,
+    /// Nobody could tell.
+    Unknown,
+}
+
+/// Who asks for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A workflow: it applies commits of its branch alone.
+    Workflow,
+    /// A person, who may apply what is not merged.
+    Person,
+}
+
+/// Whether a person accepted that this commit follows what was recorded, whatever the histories say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Nobody did.
+    None,
+    /// For this commit.
+    Given,
+}
+
+/// What is known of a run's commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// How it lies to the commits that were recorded: the one that was last begun, and the ledger. Empty where none was.
+    pub recorded: Vec<Standing>,
+    /// How it lies to the branch.
+    pub tip: Tip,
+    /// Who asks.
+    pub caller: Caller,
+    /// Whether a history that does not fit was accepted.
+    pub acceptance: Acceptance,
+}
+
+/// What a run of a commit may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything.
+    Apply,
+    /// Everything but deletions: later commits of the branch have their own run.
+    ApplyOnly,
+    /// Nothing, and nothing is wrong: a later commit is or will be applied.
+    Superseded,
+    /// Nothing, and a person has to look.
+    Refused(Refusal),
+}
+
+/// Why a run is refused because of its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The branch's last commit is older than what was applied.
+    #[error("the branch was moved back: a later commit than its last one was applied already")]
+    MovedBack,
+    /// The history has a commit that the applied one lacks, and the other way round.
+    #[error("the history was rewritten: the commit that was applied last is not part of it")]
+    Diverged,
+    /// The order of the two is not known.
+    #[error("it is not known whether this commit is later than the one that was applied last")]
+    Unknown,
+    /// There is nothing to compare with, and the branch's last commit is not known.
+    #[error("it is not known whether this is the branch's last commit, and no earlier run is recorded")]
+    TipUnknown,
+    /// The commit is not merged.
+    #[error("the commit is not part of the branch that is applied")]
+    NotMerged,
+}
+
+impl Refusal {
+    /// Whether a person may accept it. What is not merged is merged, not accepted.
+    pub fn is_acceptable(self) -> bool {
+        self != Self::NotMerged
+    }
+}
+
+/// Decides what a run of a commit may do.
+pub fn judge(facts: &Facts) -> Verdict {
+    let Facts { recorded, tip, caller, acceptance } = facts;
+    if *caller == Caller::Workflow && *tip == Tip::Elsewhere {
+        return Verdict::Refused(Refusal::NotMerged);
+    }
+    let standing = |wanted: Standing| recorded.contains(&wanted);
+    let verdict = if standing(Standing::Diverged) {
+        Verdict::Refused(Refusal::Diverged)
+    } else if standing(Standing::Unknown) {
+        Verdict::Refused(Refusal::Unknown)
+    } else if standing(Standing::Older) {
+        match tip {
+            Tip::Behind => Verdict::Superseded,
+            Tip::Reached => Verdict::Refused(Refusal::MovedBack),
+            // A person's own branch, or a branch that nobody could ask for.
+            Tip::Elsewhere => Verdict::Refused(Refusal::MovedBack),
+            Tip::Unknown => Verdict::Refused(Refusal::Unknown),
+        }
+    } else if recorded.is_empty() && *caller == Caller::Workflow {
+        match tip {
+            Tip::Reached => Verdict::Apply,
+            Tip::Behind => Verdict::Superseded,
+            Tip::Elsewhere | Tip::Unknown => Verdict::Refused(Refusal::TipUnknown),
+        }
+    } else {
+        Verdict::Apply
+    };
+    match verdict {
+        Verdict::Refused(_) if *acceptance == Acceptance::Given => deleting(*tip, *caller),
+        Verdict::Apply => deleting(*tip, *caller),
+        verdict => verdict,
+    }
+}
+
+/// A run whose commit is not known to be the branch's last one leaves deletions to the run of that one.
+fn deleting(tip: Tip, caller: Caller) -> Verdict {
+    match (tip, caller) {
+        (Tip::Reached, _) | (Tip::Elsewhere | Tip::Unknown, Caller::Person) => Verdict::Apply,
+        _ => Verdict::ApplyOnly,
+    }
+}
+
+/// What a run's commit may be recorded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// As begun, and as the ledger where the run covers all that changed.
+    Whole,
+    /// Not at all itself: what it has in common with the branch is what was begun.
+    MergeBase,
+}
+
+/// Decides what a commit may be recorded as: only one that the branch has can become the ledger.
+pub fn recording(tip: Tip) -> Recording {
+    match tip {
+        Tip::Reached | Tip::Behind => Recording::Whole,
+        Tip::Elsewhere | Tip::Unknown => Recording::MergeBase,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STANDINGS: [Standing; 5] =
+        [Standing::Same, Standing::Newer, Standing::Older, Standing::Diverged, Standing::Unknown];
+    const TIPS: [Tip; 4] = [Tip::Reached, Tip::Behind, Tip::Elsewhere, Tip::Unknown];
+
+    fn records() -> Vec<Vec<Standing>> {
+        let pairs = STANDINGS.iter().flat_map(|one| STANDINGS.iter().map(|other| vec![*one, *other]));
+        [vec![]].into_iter().chain(STANDINGS.iter().map(|one| vec![*one])).chain(pairs).collect()
+    }
+
+    fn each(check: impl Fn(&Facts, Verdict)) {
+        for recorded in records() {
+            for tip in TIPS {
+                for caller in [Caller::Workflow, Caller::Person] {
+                    for acceptance in [Acceptance::None, Acceptance::Given] {
+                        let facts = Facts { recorded: recorded.clone(), tip, caller, acceptance };
+                        check(&facts, judge(&facts));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn x4_what_is_unknown_older_or_diverged_is_never_applied_unless_accepted() {
+        each(|facts, verdict| {
+            let doubtful = facts.recorded.iter().any(|s| !matches!(s, Standing::Same | Standing::Newer));
+            let writes = matches!(verdict, Verdict::Apply | Verdict::ApplyOnly);
+            assert!(!(doubtful && writes) || facts.acceptance == Acceptance::Given, "{facts:?}");
+        });
+    }
+
+    #[test]
+    fn x4_a_workflow_applies_nothing_that_its_branch_does_not_have() {
+        each(|facts, verdict| {
+            if facts.caller == Caller::Workflow && facts.tip == Tip::Elsewhere {
+                assert_eq!(verdict, Verdict::Refused(Refusal::NotMerged), "{facts:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn x4_only_the_branchs_last_commit_deletes_in_a_workflow() {
+        each(|facts, verdict| {
+            let deletes = verdict == Verdict::Apply && facts.caller == Caller::Workflow;
+            assert!(!deletes || facts.tip == Tip::Reached, "{facts:?}");
+        });
+    }
+
+    #[test]
+    fn x4_without_a_record_only_the_branchs_last_commit_is_applied_by_a_workflow() {
+        for (tip, expected) in [
+            (Tip::Reached, Verdict::Apply),
+            (Tip::Behind, Verdict::Superseded),
+            (Tip::Elsewhere, Verdict::Refused(Refusal::NotMerged)),
+            (Tip::Unknown, Verdict::Refused(Refusal::TipUnknown)),
+        ] {
+            let (recorded, caller, acceptance) = (Vec::new(), Caller::Workflow, Acceptance::None);
+            assert_eq!(judge(&Facts { recorded, tip, caller, acceptance }), expected, "{tip:?}");
+        }
+    }
+
+    #[test]
+    fn x4_an_older_commit_is_superseded_and_the_last_one_of_a_branch_was_moved_back() {
+        for (tip, expected) in [
+            (Tip::Reached, Verdict::Refused(Refusal::MovedBack)),
+            (Tip::Behind, Verdict::Superseded),
+            (Tip::Unknown, Verdict::Refused(Refusal::Unknown)),
+        ] {
+            for recorded in
+                [vec![Standing::Older], vec![Standing::Older, Standing::Newer], vec![Standing::Same, Standing::Older]]
+            {
+                let (caller, acceptance) = (Caller::Workflow, Acceptance::None);
+                let facts = Facts { recorded, tip, caller, acceptance };
+                assert_eq!(judge(&facts), expected, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn x4_a_run_that_crashed_is_resumed_by_its_own_commit() {
+        for recorded in [vec![Standing::Same], vec![Standing::Same, Standing::Newer]] {
+            for (tip, expected) in [(Tip::Reached, Verdict::Apply), (Tip::Behind, Verdict::ApplyOnly)] {
+                let (caller, acceptance) = (Caller::Workflow, Acceptance::None);
+                let facts = Facts { recorded: recorded.clone(), tip, caller, acceptance };
+                assert_eq!(judge(&facts), expected, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn x4_only_what_the_branch_has_becomes_the_ledger() {
+        let whole = TIPS.into_iter().filter(|tip| recording(*tip) == Recording::Whole);
+        assert_eq!(whole.collect::<Vec<_>>(), [Tip::Reached, Tip::Behind]);
+    }
+}
