@@ -20,7 +20,7 @@ use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::{Ancestry, Repository};
 use crate::plan::build::Plan;
-use crate::plan::policy::{Gate, Reviewed};
+use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
 use crate::report::Heading;
 use crate::run::decide::{RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
@@ -93,7 +93,8 @@ impl Action<'_> {
     async fn open(&self) -> Result<Project, CliError> {
         let path = &self.args.project.path;
         let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
-        let project = Project::open(&path, self.variables).await?;
+        // A repository around the workspace is none of the workflow's.
+        let project = Project::open_within(&path, Some(&self.context.workspace), self.variables).await?;
         self.target.get_or_init(|| self.target(&project));
         Ok(project)
     }
@@ -132,8 +133,7 @@ impl Action<'_> {
         let project = self.open().await?;
         let repository = project.repository("a pull request's plan")?;
         let head = repository.head().await?;
-        let base_commit = pull_request_base(repository, &head, pull, &self.context.sha).await?;
-        let base = project.base_at(&base_commit, &head).await?;
+        let base = pull_request_base(&project, &head, pull, &self.context.sha).await?;
         let request = project.request(&self.args.project, &self.args.policy, Some(&base), self.run_name());
         // Forks and Dependabot get no secrets, so no cluster either.
         let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
@@ -143,7 +143,7 @@ impl Action<'_> {
         let heading = Heading {
             target: &target,
             cluster: cluster.as_ref().map(Cluster::context),
-            base: Some(base_commit.as_str()),
+            base: Some(base.commit.as_str()),
             head: Some(&pull.head_sha),
             run: Some(&run),
         };
@@ -156,7 +156,7 @@ impl Action<'_> {
     async fn planned(
         &self,
         project: &Project,
-        mut request: RunRequest,
+        request: RunRequest,
         base: &Base,
         head: &Commit,
         offline: bool,
@@ -166,7 +166,7 @@ impl Action<'_> {
         }
         let cluster = connect(&self.args.cluster, None, self.variables).await?;
         for _ in 0..ATTEMPTS {
-            request.since = self.since(project, &cluster, head).await?;
+            let request = self.since_ledger(project, &cluster, head, &request).await?;
             match decide(&cluster, &request, &project.sources).await {
                 Ok(decided) => return Ok((decided.plan, Some(cluster))),
                 Err(RunError::RecordMoved) => {}
@@ -176,20 +176,28 @@ impl Action<'_> {
         Err(RunError::RecordMoved.into())
     }
 
-    /// The ledger, and what changed since.
-    async fn since(&self, project: &Project, cluster: &Cluster, head: &Commit) -> Result<Since, CliError> {
+    /// The request with the ledger, and what changed since then.
+    async fn since_ledger(
+        &self,
+        project: &Project,
+        cluster: &Cluster,
+        head: &Commit,
+        request: &RunRequest,
+    ) -> Result<RunRequest, CliError> {
         let namespace = &project.sources.tree.settings().state_namespace;
         let (_, Prior { commits, .. }) = Store::open(cluster, namespace, &project.root).await?;
+        let mut request = request.clone();
         let Some(commit) = commits.ledger.current().and_then(|commit| commit.parse::<Commit>().ok()) else {
-            return Ok(Since::Ledger { commits, touched: None });
+            request.since = Since::Ledger { commits, touched: None };
+            return Ok(request);
         };
-        let repository = project.repository("the ledger")?;
-        if !repository.has_commit(&commit).await? && repository.fetch_commit("origin", &commit).await.is_err() {
-            self.console.notice("the commit that was last applied is not in this clone and cannot be fetched: every project is in scope");
-            return Ok(Since::Ledger { commits, touched: None });
+        let base = project.base_fetched(&commit, head).await?;
+        if let Some(why) = base.unreadable {
+            request.policy.sources = Rendered::BaseUnknown;
+            request.notices.push(why);
         }
-        let touched = Some(project.base_at(&commit, head).await?.touched);
-        Ok(Since::Ledger { commits, touched })
+        request.since = Since::Ledger { commits, touched: Some(base.touched) };
+        Ok(request)
     }
 
     /// A merge queue's group: a plan in the summary alone.
@@ -197,8 +205,8 @@ impl Action<'_> {
         let project = self.open().await?;
         let repository = project.repository("a merge group's plan")?;
         let head = at_commit(repository, head_sha).await?;
-        let base = available(repository, base_sha).await?;
-        let base = project.base_at(&base, &head).await?;
+        let base: Commit = base_sha.parse().map_err(|error| CliError::failure(&error))?;
+        let base = project.base_fetched(&base, &head).await?;
         let request = project.request(&self.args.project, &self.args.policy, Some(&base), self.run_name());
         let (plan, cluster) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
         let target = self.target(&project);
@@ -252,12 +260,13 @@ impl Action<'_> {
             }
             Ok((project, head, target, cluster, request, pulls, comments))
         });
-        let (project, head, target, cluster, mut request, pulls, comments) = prepared.await?;
+        let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
         let mut result = Err(RunError::RecordMoved);
         for _ in 0..ATTEMPTS {
+            let mut request = request.clone();
             if !matches!(self.context.event, Event::WorkflowDispatch) {
-                request.since = preparing(&interrupt, self.since(&project, &cluster, &head)).await?;
-                let superseded = self.superseded(project.repository("an apply")?, &request.since, &head);
+                request = preparing(&interrupt, self.since_ledger(&project, &cluster, &head, &request)).await?;
+                let superseded = self.superseded(project.repository("an apply")?, &request, &head);
                 if let Some(why) = preparing(&interrupt, superseded).await? {
                     return Ok(self.nothing(&why));
                 }
@@ -284,12 +293,16 @@ impl Action<'_> {
     async fn superseded(
         &self,
         repository: &Repository,
-        since: &Since,
+        request: &RunRequest,
         head: &Commit,
     ) -> Result<Option<String>, CliError> {
-        let Since::Ledger { commits, .. } = since else { return Ok(None) };
+        let Since::Ledger { commits, .. } = &request.since else { return Ok(None) };
         let Some(Ok(ledger)) = commits.ledger.current().map(str::parse::<Commit>) else { return Ok(None) };
         if ledger == *head {
+            // Files that are not the commit's were not applied with it.
+            if request.commits.ledger.is_none() {
+                return Ok(None);
+            }
             return Ok(Some(format!("{head} was applied already")));
         }
         // The usual case, which asks nobody.
@@ -366,36 +379,28 @@ async fn at_commit(repository: &Repository, commit: &str) -> Result<Commit, CliE
     ))
 }
 
-/// The commit that a pull request's plan is compared with.
+/// What a pull request's plan is compared with.
 async fn pull_request_base(
-    repository: &Repository,
+    project: &Project,
     head: &Commit,
     pull: &PullRequest,
     event_sha: &str,
-) -> Result<Commit, CliError> {
+) -> Result<Base, CliError> {
+    let repository = project.repository("a pull request's plan")?;
     let parse = |text: &str| text.parse::<Commit>().map_err(|error| CliError::failure(&error));
     if head.as_str() != event_sha && head.as_str() != pull.head_sha {
         at_commit(repository, event_sha).await?;
     }
-    let own = parse(&pull.head_sha)?;
-    if let Some(base) = repository.pull_request_base("origin", head, &own).await? {
-        return Ok(base);
+    if let Some(base) = repository.merged_into(head, &parse(&pull.head_sha)?).await? {
+        return project.base_fetched(&base, head).await;
     }
     // No merge commit (another forge, or the pull request's own head was checked out).
-    let target = available(repository, &pull.base_sha).await?;
-    match repository.merge_base(&target, head).await? {
-        Some(base) => Ok(base),
-        None => Ok(target),
-    }
-}
-
-/// A commit that the clone has, or that can be fetched.
-async fn available(repository: &Repository, commit: &str) -> Result<Commit, CliError> {
-    let commit: Commit = commit.parse().map_err(|error| CliError::failure(&error))?;
-    if !repository.has_commit(&commit).await? {
-        repository.fetch_commit("origin", &commit).await?;
-    }
-    Ok(commit)
+    let target = parse(&pull.base_sha)?;
+    let target = match repository.fetch_commit("origin", &target).await {
+        Ok(()) => repository.merge_base(&target, head).await?.unwrap_or(target),
+        Err(_) => target,
+    };
+    project.base_fetched(&target, head).await
 }
 
 /// Appends to a file that the runner named.

@@ -159,7 +159,7 @@ pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -
 async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -> Result<Option<Base>, CliError> {
     let Some(revision) = revision else { return Ok(None) };
     let base = project.base(revision).await?;
-    if let Some(notice) = &base.notice {
+    for notice in base.notice.iter().chain(&base.unreadable) {
         console.notice(notice);
     }
     Ok(Some(base))

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::args::{ClusterArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
-use super::diagnostic::CliError;
+use super::diagnostic::{CliError, chain};
 use super::env::{self, Variables};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
+use crate::git::error::GitError;
 use crate::git::repository::Repository;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
-use crate::plan::policy::{Policy, Reviewed};
+use crate::plan::policy::{Policy, Reviewed, Sources as Rendered};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
@@ -42,12 +43,14 @@ pub struct Project {
 pub struct Base {
     /// The commit.
     pub commit: Commit,
-    /// Its tree; absent where it was no project then.
+    /// Its tree; absent where it was no project then, or where it cannot be read.
     pub sources: Option<Sources>,
-    /// The projects that the changes since then concern.
+    /// The projects that the changes since then concern: all of them where it cannot be read.
     pub touched: BTreeSet<ProjectPath>,
     /// What the user should know about it.
     pub notice: Option<String>,
+    /// Why it cannot be read. Nothing is deleted then.
+    pub unreadable: Option<String>,
 }
 
 impl Project {
@@ -57,6 +60,15 @@ impl Project {
     ///
     /// No project there, a sub-project of another one, or settings that are wrong.
     pub async fn open(path: &Path, variables: &Variables) -> Result<Self, CliError> {
+        Self::open_within(path, None, variables).await
+    }
+
+    /// Loads the project at a directory, whose repository lies in the directory `boundary` where that contains it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Project::open`].
+    pub async fn open_within(path: &Path, boundary: Option<&Path>, variables: &Variables) -> Result<Self, CliError> {
         let directory = path.canonicalize().map_err(|error| {
             CliError::usage(format!(
                 "-p {} cannot be read ({error}): name the project's root directory",
@@ -69,7 +81,7 @@ impl Project {
                 printable(path)
             )));
         }
-        let repository = Repository::discover(&directory, &variables.for_programs()).await?;
+        let repository = Repository::discover(&directory, boundary, &variables.for_programs()).await?;
         let prefix = match &repository {
             Some(repository) => {
                 refuse_sub_project(&directory, repository.top())?;
@@ -100,49 +112,75 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// No repository, an unknown revision, or a base tree that cannot be read.
+    /// No repository, or an unknown revision.
     pub async fn base(&self, revision: &str) -> Result<Base, CliError> {
-        let repository = self.repository("--base")?;
-        let base = repository.base_for(revision).await?;
-        let changed = repository.changed_in_worktree(&base.commit).await?;
+        let base = self.repository("--base")?.base_for(revision).await?;
         let notice = base.notice.map(|notice| notice.to_string());
-        self.compared(repository, base.commit, &changed.paths, notice).await
+        Ok(Base { notice, ..self.compared(base.commit, BTreeSet::new()).await? })
     }
 
-    /// A commit as the base, and what the work tree's own commit changes since.
+    /// A commit as the base, and what the work tree's own commit, and files that are not as it has them, change since.
     ///
     /// # Errors
     ///
-    /// Git cannot compare the two, or the base tree cannot be read.
+    /// No repository, or git fails.
     pub async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
         let repository = self.repository("comparing commits")?;
-        let changed = repository.changed_between(base, head).await?;
-        self.compared(repository, base.clone(), &changed.paths, None).await
+        match repository.changed_between(base, head).await {
+            Ok(changed) => self.compared(base.clone(), changed).await,
+            Err(error @ GitError::MissingCommit { .. }) => Ok(self.unreadable(base.clone(), &error)),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    async fn compared(
-        &self,
-        repository: &Repository,
-        commit: Commit,
-        changed: &BTreeSet<PathBuf>,
-        notice: Option<String>,
-    ) -> Result<Base, CliError> {
-        let sources = Sources::load_if_project(Origin::Commit(repository, &commit, &self.prefix)).await?;
+    /// As [`Project::base_at`], for a commit that may have to be fetched. One that cannot be is a base that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Project::base_at`].
+    pub async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
+        match self.repository("comparing commits")?.fetch_commit("origin", base).await {
+            Ok(()) => self.base_at(base, head).await,
+            Err(error) => Ok(self.unreadable(base.clone(), &error)),
+        }
+    }
+
+    /// What is known of a base that is not there: all may have changed since, and what it had is not known.
+    fn unreadable(&self, commit: Commit, why: &dyn std::error::Error) -> Base {
+        let unreadable = format!(
+            "The whole root is in scope and nothing is deleted, because the tree of {}, which this one is compared \
+             with, cannot be read: {}",
+            commit.short(),
+            chain(why)
+        );
+        let touched = self.sources.tree.projects();
+        Base { commit, sources: None, touched, notice: None, unreadable: Some(unreadable) }
+    }
+
+    async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, CliError> {
+        let repository = self.repository("comparing with a commit")?;
+        let sources = match Sources::load_if_project(Origin::Commit(repository, &commit, &self.prefix)).await {
+            Ok(sources) => sources,
+            Err(error) => return Ok(self.unreadable(commit, &error)),
+        };
+        let reads = |path: &Path| self.sources.reads(path) || sources.iter().any(|base| base.reads(path));
+        changed.extend(repository.differing(&commit, &self.sources.read_files(&self.prefix), &reads).await?);
         let checkouts: Vec<_> = sources.iter().chain([&self.sources]).map(Sources::checkout).collect();
-        let touched = touched(&checkouts, &self.prefix, changed);
-        Ok(Base { commit, sources, touched, notice })
+        let touched = touched(&checkouts, &self.prefix, &changed);
+        Ok(Base { commit, sources, touched, notice: None, unreadable: None })
     }
 
-    /// The commit of the work tree, where nothing in the project differs from it.
+    /// The commit of the work tree, where everything that was read is as it has it.
     ///
     /// # Errors
     ///
     /// Git fails.
     pub async fn clean_commit(&self) -> Result<Option<Commit>, CliError> {
-        match &self.repository {
-            Some(repository) if repository.is_clean_within(&self.prefix).await? => Ok(repository.head().await.ok()),
-            _ => Ok(None),
-        }
+        let Some(repository) = &self.repository else { return Ok(None) };
+        let Ok(head) = repository.head().await else { return Ok(None) };
+        let read = self.sources.read_files(&self.prefix);
+        let differing = repository.differing(&head, &read, &|path| self.sources.reads(path)).await?;
+        Ok(differing.is_empty().then_some(head))
     }
 
     /// The commits that an apply of the work tree records.
@@ -164,7 +202,7 @@ impl Project {
         let tree = &self.sources.tree;
         let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
         let root_change = earlier.map(|earlier| RootChange::between(earlier, tree)).unwrap_or_default();
-        let mut lowered = lowered(policy, tree);
+        let mut lowered = lowered(policy, base, tree);
         // A plan looks at the state where it is; nothing is applied then.
         if let Some(earlier) = earlier.filter(|_| root_change.refusal.is_some()) {
             lowered.state_namespace.clone_from(&earlier.settings().state_namespace);
@@ -174,7 +212,7 @@ impl Project {
             scope: ScopeRequest {
                 include: args.include_project.clone(),
                 exclude: args.exclude_project.clone(),
-                touched: base.map(|base| base.touched.clone()),
+                touched: base.filter(|base| base.unreadable.is_none()).map(|base| base.touched.clone()),
             },
             policy: lowered,
             redactor: self.redactor(&policy.show, base),
@@ -184,6 +222,7 @@ impl Project {
             approved: None,
             since: Since::Unasked,
             root_change,
+            notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
         }
     }
 
@@ -230,9 +269,11 @@ pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Va
     })
 }
 
-fn lowered(args: &PolicyArgs, tree: &Tree) -> Policy {
+fn lowered(args: &PolicyArgs, base: Option<&Base>, tree: &Tree) -> Policy {
     let settings = tree.settings();
+    let unreadable = base.is_some_and(|base| base.unreadable.is_some());
     Policy {
+        sources: if unreadable { Rendered::BaseUnknown } else { Rendered::Complete },
         adoption: args.no_adopt,
         take_over: args.take_over.clone(),
         reviewed: Reviewed::NotRequired,

@@ -1,17 +1,21 @@
 //! How git is started: which variables it sees, and what of its configuration may not run here.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::process::{Environment, Program};
 
 /// Options before the sub-command. Hooks, watchers and prompts of the user's configuration are of no use to a reader,
 /// and could run anything; housekeeping would outlive the command; pathspecs mean the paths that they spell.
-const OPTIONS: [&str; 19] = [
+///
+/// A directory with the files of a bare repository is no repository: every commit can hold such files.
+const OPTIONS: [&str; 21] = [
     "--no-pager",
     "--literal-pathspecs",
     "--no-replace-objects",
+    "-c",
+    "safe.bareRepository=explicit",
     "-c",
     "core.fsmonitor=false",
     "-c",
@@ -62,6 +66,19 @@ const VARIABLES: [&str; 27] = [
     "GIT_SSL_CAPATH",
 ];
 
+/// How git may reach another repository: by what a remote is reached in earnest, and by none that runs a program of the
+/// address's choice (`ext::`, and every helper that is named by one).
+const PROTOCOLS: &str = "https:http:ssh:file";
+
+/// Whether a command may speak to another repository. One that lacks an object of a partial clone does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transports {
+    /// By the usual protocols, which run what the repository's own configuration and the user's name.
+    Usual,
+    /// Not at all.
+    None,
+}
+
 /// Whether git is passed the variable of this name.
 pub fn reads_variable(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("GIT_CONFIG_KEY_") || name.starts_with("GIT_CONFIG_VALUE_")
@@ -69,16 +86,44 @@ pub fn reads_variable(name: &str) -> bool {
 
 /// What git sees of `environment`.
 pub(super) fn environment(environment: &Environment) -> Environment {
-    environment
+    // A relative entry means a directory of whatever tree the program is run in.
+    let path = environment.get("PATH").unwrap_or_default();
+    let path: Vec<OsString> = absolute_paths(path).map(PathBuf::into_os_string).collect();
+    let environment = environment
         .filtered(reads_variable)
+        .with("PATH", path.join(OsStr::new(":")))
         .with("GIT_TERMINAL_PROMPT", "0")
         .with("GIT_OPTIONAL_LOCKS", "0")
-        .with("LC_ALL", "C")
+        .with("LC_ALL", "C");
+    transports(environment, Transports::Usual)
 }
 
-/// Git, to be run in `directory`, with an environment made by [`environment`].
-pub(super) fn git(directory: &Path, environment: &Environment) -> Program {
-    Program::new("git", environment.clone()).arguments(OPTIONS).directory(directory)
+/// The same environment with these transports. The variable is stronger than any configuration.
+pub(super) fn transports(environment: Environment, transports: Transports) -> Environment {
+    let allowed = match transports {
+        Transports::Usual => PROTOCOLS,
+        Transports::None => "none",
+    };
+    environment.with("GIT_ALLOW_PROTOCOL", allowed)
+}
+
+/// Git with an environment made by [`environment`].
+///
+/// It is run at the root of the file system: a program that a configuration names by a relative path is never a file of
+/// the tree, and there is no repository to be found.
+pub(super) fn git(environment: &Environment) -> Program {
+    Program::new("git", environment.clone()).arguments(OPTIONS).directory("/")
+}
+
+/// A fetch that writes no branch, tag or `FETCH_HEAD`, and looks into no submodule.
+pub(super) fn quiet_fetch(git: Program) -> Program {
+    let git = git.arguments(["fetch", "--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules"]);
+    git.arguments(["--no-write-fetch-head", "--refmap="])
+}
+
+/// The absolute paths of a list as `PATH` is one.
+pub(super) fn absolute_paths(list: &OsStr) -> impl Iterator<Item = PathBuf> {
+    list.as_bytes().split(|byte| *byte == b':').map(path).filter(|path| path.is_absolute())
 }
 
 /// The records of a NUL-separated list.
@@ -89,11 +134,6 @@ pub(super) fn records(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// A path as git writes it, byte by byte.
 pub(super) fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
-}
-
-/// A path as git reads it below the top of a work tree; the top itself is `.`.
-pub(super) fn pathspec(prefix: &Path) -> OsString {
-    if prefix.as_os_str().as_bytes().is_empty() { ".".into() } else { prefix.into() }
 }
 
 #[cfg(test)]
@@ -108,7 +148,21 @@ mod tests {
         let given = given.collect::<Environment>().with("HOME", "/h").with("GIT_CONFIG_KEY_0", "safe.directory");
         assert_eq!(
             format!("{:?}", environment(&given)),
-            r#"{"GIT_CONFIG_KEY_0", "GIT_OPTIONAL_LOCKS", "GIT_TERMINAL_PROMPT", "HOME", "LC_ALL"}"#
+            r#"{"GIT_ALLOW_PROTOCOL", "GIT_CONFIG_KEY_0", "GIT_OPTIONAL_LOCKS", "GIT_TERMINAL_PROMPT", "HOME", "LC_ALL", "PATH"}"#
         );
+    }
+
+    #[test]
+    fn x1_no_program_is_looked_for_in_the_directory_that_git_runs_in() {
+        let given = Environment::default().with("PATH", ".:/usr/bin::bin:./x:/bin:");
+        assert_eq!(environment(&given).get("PATH"), Some(OsStr::new("/usr/bin:/bin")));
+    }
+
+    #[test]
+    fn x1_only_listed_protocols_are_spoken_whatever_the_user_allows() {
+        let given = Environment::default().with("GIT_ALLOW_PROTOCOL", "ext:git");
+        let given = environment(&given);
+        assert_eq!(given.get("GIT_ALLOW_PROTOCOL"), Some(OsStr::new("https:http:ssh:file")));
+        assert_eq!(transports(given, Transports::None).get("GIT_ALLOW_PROTOCOL"), Some(OsStr::new("none")));
     }
 }

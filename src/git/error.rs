@@ -34,9 +34,31 @@ pub enum GitError {
     NoWorkTree {
         /// Where the search began.
         directory: PathBuf,
-        /// What git said.
-        #[source]
-        source: ProcessError,
+    },
+    /// The git directory is one that the tree could hold.
+    #[error(
+        "open the git repository of {}: its git directory {} lies in the work tree, where a commit can put anything",
+        printable(directory),
+        printable(git_dir)
+    )]
+    InTree {
+        /// The top of the work tree.
+        directory: PathBuf,
+        /// The git directory.
+        git_dir: PathBuf,
+    },
+    /// The configuration includes a file of the work tree.
+    #[error(
+        "{}: git's configuration includes {}, a file of the work tree, and whoever changes that \
+         could run programs here; include a copy of it from outside of the work tree",
+        commit.as_ref().map_or_else(|| "ask the remote".to_owned(), |commit| format!("fetch commit {commit}")),
+        printable(file)
+    )]
+    TreeConfiguration {
+        /// The commit that was wanted, where one was.
+        commit: Option<Commit>,
+        /// The file.
+        file: PathBuf,
     },
     /// The directory does not lie in this repository's work tree.
     #[error("find {} in the repository {}: it lies outside", printable(directory), printable(top))]

@@ -5,8 +5,11 @@
 pub mod changed;
 mod command;
 pub mod commit;
+mod discovery;
 pub mod error;
+pub mod history;
 pub mod repository;
 pub mod tree;
+pub mod worktree;
 
 pub use command::reads_variable;

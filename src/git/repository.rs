@@ -1,14 +1,12 @@
 //! A repository on disk: where it is, which commits it has and how they are related.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::command;
+use super::command::{self, Transports};
 use super::commit::{self, Commit};
 use super::error::GitError;
 use crate::process::{Environment, Output, ProcessError, Program};
-use crate::project::snapshot::printable;
 
 const FETCH_TIME: Duration = Duration::from_mins(2);
 
@@ -27,8 +25,11 @@ const REFUSALS: [&str; 8] = [
 /// A repository with a work tree.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    top: PathBuf,
-    environment: Environment,
+    pub(super) top: PathBuf,
+    /// Names the one git directory and work tree that were found.
+    pub(super) environment: Environment,
+    /// A file of the work tree that git's configuration includes.
+    pub(super) tree_configuration: Option<PathBuf>,
 }
 
 /// Whether a commit lies in the history of another, as far as this clone can tell.
@@ -43,34 +44,6 @@ pub enum Ancestry {
 }
 
 impl Repository {
-    /// Finds the repository that `directory` lies in; `None` where it lies in none.
-    ///
-    /// Of `environment`, git sees the variables that [`super::reads_variable`] accepts.
-    pub async fn discover(directory: &Path, environment: &Environment) -> Result<Option<Self>, GitError> {
-        let environment = command::environment(environment);
-        let operation = || format!("look for a git repository at {}", printable(directory));
-        let search = command::git(directory, &environment).arguments(["rev-parse", "--show-toplevel"]);
-        let output = search.run().await.map_err(|source| ran(operation, source))?;
-        if output.status.success() {
-            let top = command::path(output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout));
-            return Ok(Some(Self { top, environment }));
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let source = output.failure();
-        let directory = directory.to_owned();
-        // A broken `.git` file says "not a git repository: PATH", and is an error.
-        if said.contains("not a git repository (or any") {
-            Ok(None)
-        } else if said.contains("dubious ownership") {
-            let repository = untrusted(&said).unwrap_or_else(|| directory.clone());
-            Err(GitError::DubiousOwnership { directory, repository, source })
-        } else if said.contains("must be run in a work tree") {
-            Err(GitError::NoWorkTree { directory, source })
-        } else {
-            Err(ran(operation, source))
-        }
-    }
-
     /// The top directory of the work tree, without symbolic links in it.
     pub fn top(&self) -> &Path {
         &self.top
@@ -169,9 +142,10 @@ impl Repository {
         if self.has_commit(commit).await? {
             return Ok(());
         }
+        self.refuse_tree_configuration(Some(commit))?;
         let depth = self.is_shallow().await?.then_some("--depth=1");
-        let fetch = self.git().time_limit(FETCH_TIME).arguments(["fetch", "--quiet", "--no-tags", "--no-prune"]);
-        let fetch = fetch.arguments(["--no-recurse-submodules", "--no-write-fetch-head", "--refmap="]).arguments(depth);
+        let fetch = command::quiet_fetch(self.git()).time_limit(FETCH_TIME).arguments(depth);
+        let fetch = fetch.arguments(self.upload_pack(remote).await?);
         let fetch = fetch.arguments(["--end-of-options", remote, commit.as_str()]);
         let operation = || format!("fetch commit {commit} from {remote:?}");
         let output = self.run(fetch, operation).await?;
@@ -191,9 +165,28 @@ impl Repository {
         }
     }
 
-    /// Git in this repository's top directory.
+    /// Refuses to speak to a remote where the tree could say how.
+    pub(super) fn refuse_tree_configuration(&self, commit: Option<&Commit>) -> Result<(), GitError> {
+        match &self.tree_configuration {
+            Some(file) => Err(GitError::TreeConfiguration { commit: commit.cloned(), file: file.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The program that a fetch runs at the other side: git's own, whatever `remote.NAME.uploadpack` says.
+    pub(super) async fn upload_pack(&self, remote: &str) -> Result<Option<&'static str>, GitError> {
+        let address = self.git().arguments(["ls-remote", "--get-url", "--end-of-options", remote]);
+        let address = self.read(address, || format!("look up the address of {remote:?}")).await?;
+        // Over HTTP there is none to name, and git would warn.
+        Ok((!address.starts_with(b"http")).then_some("--upload-pack=git-upload-pack"))
+    }
+
+    /// Git for this repository, and for no other that it could find.
     pub(super) fn git(&self) -> Program {
-        command::git(&self.top, &self.environment)
+        let environment = self.environment.clone();
+        // Without this a missing object of a partial clone would be fetched as a file of the tree says.
+        let transports = if self.tree_configuration.is_some() { Transports::None } else { Transports::Usual };
+        command::git(&command::transports(environment, transports))
     }
 
     /// Runs a git command that may well end without success.
@@ -236,7 +229,7 @@ impl Repository {
 }
 
 /// Wraps a failure to run git.
-fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitError {
+pub(super) fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitError {
     match source {
         ProcessError::NotFound { .. } => GitError::NoGit(source),
         source => GitError::Run { operation: operation(), source },
@@ -244,7 +237,7 @@ fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitError {
 }
 
 /// Whether git can take the text for a name only: it is no option and one line.
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
 
@@ -253,23 +246,9 @@ fn only_commit(answer: &[u8]) -> Option<Commit> {
     std::str::from_utf8(answer).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
-/// The directory that git names where it does not trust the owner.
-fn untrusted(said: &str) -> Option<PathBuf> {
-    let (_, rest) = said.split_once("dubious ownership in repository at '")?;
-    let (directory, _) = rest.split_once("'\n")?;
-    Some(command::path(std::ffi::OsStr::new(directory).as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_untrusted_directory_is_read_from_what_git_says() {
-        let said = "fatal: detected dubious ownership in repository at '/github/work space'\nTo add an exception…\n";
-        assert_eq!(untrusted(said), Some("/github/work space".into()));
-        assert_eq!(untrusted("fatal: something else"), None);
-    }
 
     #[test]
     fn options_and_several_lines_are_no_names() {

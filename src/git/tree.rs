@@ -40,13 +40,10 @@ impl Repository {
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<TreeFiles, GitError> {
-        let mut tree = Tree::new(prefix, self.list(commit, prefix).await?);
-        let operation = || format!("read the symbolic links of commit {commit}");
-        let links = self.blobs(&tree.links(), operation).await?;
-        tree.read_links(&links);
-
-        let found = tree.walk(select);
-        let found = found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })?;
+        let found = self.walk_tree(commit, prefix, select).await?;
+        if let Some((path, problem)) = found.broken.into_iter().next() {
+            return Err(GitError::Link { path, commit: commit.clone(), problem });
+        }
 
         let operation = || format!("read the files of commit {commit}");
         let content = self.blobs(&found.files.values().cloned().collect(), operation).await?;
@@ -55,6 +52,22 @@ impl Repository {
             Ok((path, bytes.clone()))
         });
         Ok(TreeFiles { files: files.collect::<Result<_, GitError>>()?, submodules: found.submodules })
+    }
+
+    /// The selected files below `prefix` in a commit by the names of their blobs, by the rules of [`Self::read_tree`],
+    /// with the links that lead to none.
+    pub(super) async fn walk_tree(
+        &self,
+        commit: &Commit,
+        prefix: &Path,
+        select: &(dyn Fn(&Path) -> bool + Sync),
+    ) -> Result<Found, GitError> {
+        let mut tree = Tree::new(prefix, self.list(commit, prefix).await?);
+        let operation = || format!("read the symbolic links of commit {commit}");
+        let links = self.blobs(&tree.links(), operation).await?;
+        tree.read_links(&links);
+        let found = tree.walk(select);
+        found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })
     }
 
     /// Everything below `prefix` in a commit, relative to it.
@@ -94,7 +107,7 @@ impl Repository {
 
 /// What stands in a tree under a path: blobs by name, and where a link points once that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+pub(super) enum Entry {
     File(String),
     Link(String),
     Pointer(PathBuf),
@@ -102,7 +115,7 @@ enum Entry {
 }
 
 /// One record of `git ls-tree -z`: mode, type, name, a tab and the path.
-fn entry(record: &[u8]) -> Option<(PathBuf, Entry)> {
+pub(super) fn entry(record: &[u8]) -> Option<(PathBuf, Entry)> {
     let tab = record.iter().position(|byte| *byte == b'\t')?;
     let mut words = std::str::from_utf8(&record[..tab]).ok()?.split(' ');
     let (mode, kind, name) = (words.next()?, words.next()?, words.next()?.to_owned());
@@ -171,10 +184,11 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Selected files with their blobs, and submodules.
-#[derive(Default)]
-struct Found {
-    files: BTreeMap<PathBuf, String>,
+/// Selected files with their blobs, submodules, and selected links that lead to no file.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: BTreeMap<PathBuf, String>,
+    pub(super) broken: BTreeMap<PathBuf, LinkProblem>,
     submodules: BTreeSet<PathBuf>,
 }
 
@@ -211,7 +225,7 @@ impl Tree {
         }
     }
 
-    /// Finds the selected files under the paths by which they are reached, and the submodules.
+    /// Finds the selected files under the paths by which they are reached. Links that multiply are an error.
     fn walk(&self, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
         let mut found = Found::default();
         let mut open = VecDeque::from([View::root()]);
@@ -236,7 +250,9 @@ impl Tree {
                         found.files.insert(seen, name);
                     }
                     Ok(Target::Directory(directory)) => open.extend(view.entered(path, directory, seen)),
-                    Err(problem) if select(&seen) => return Err((seen, problem)),
+                    Err(problem) if select(&seen) => {
+                        found.broken.insert(seen, problem);
+                    }
                     Ok(Target::File(_)) | Err(_) => {}
                 }
             }
@@ -312,7 +328,10 @@ mod tests {
 
     fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {
         let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
-        let found = tree(entries).walk(&yaml).map(|found| found.files);
+        let found = tree(entries).walk(&yaml).and_then(|found| match found.broken.into_iter().next() {
+            Some(broken) => Err(broken),
+            None => Ok(found.files),
+        });
         let expected = expected.map_err(|(path, problem)| (PathBuf::from(path), problem));
         let expected = expected.map(|files| files.iter().map(|(p, b)| (PathBuf::from(p), (*b).to_owned())).collect());
         assert_eq!(found, expected, "{entries:?}");

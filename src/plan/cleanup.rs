@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Action, Change, Reason};
 use super::observed::{Look, Observed};
-use super::policy::{Policy, Sources};
+use super::policy::Policy;
 use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::defined_kind;
@@ -194,8 +194,8 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
 
 /// Why an object that is ours is not deleted, whether for good or to be created anew.
 pub fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
-    if policy.sources == Sources::Failed {
-        return Some("a source of the tree cannot be rendered".to_owned());
+    if let Some(why) = policy.sources.prevents_deletion() {
+        return Some(why.to_owned());
     }
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::object::mark::stamp;
     use crate::object::refusal::Refusal;
+    use crate::plan::policy::Sources;
     use crate::plan::policy::{Reviewed, Shown};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Mode, Plan};
 use super::change::{Action, Change, Reason};
-use super::policy::{Policy, Sources};
+use super::policy::Policy;
 use super::{diff, digest, guard};
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
@@ -73,8 +73,8 @@ fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
     let keep = |why: &str| blank(manifest, Action::Keep, Reason::Protected(why.to_owned()));
     if policy.cleanup == Cleanup::Off {
         keep("cleanup is off for this root")
-    } else if policy.sources == Sources::Failed {
-        keep("a source of the tree cannot be rendered")
+    } else if let Some(why) = policy.sources.prevents_deletion() {
+        keep(why)
     } else if system {
         keep("it is a namespace of the system or of the state")
     } else {
@@ -100,6 +100,7 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
 mod tests {
     use super::*;
     use crate::object::ident::Ident;
+    use crate::plan::policy::Sources;
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::Place;

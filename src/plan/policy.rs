@@ -10,13 +10,26 @@ use crate::project::field_rule::FieldRule;
 use crate::project::path::{InvalidName, ProjectPath, Segment};
 use crate::project::tree::Cleanup;
 
-/// Whether every source of the tree could be rendered.
+/// The part of the sources that is known. Nothing is deleted unless all of it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sources {
-    /// All of them.
+    /// Everything.
     Complete,
-    /// At least one failed, in scope or not: nothing may be deleted.
+    /// At least one source of the tree could not be rendered, in scope or not.
     Failed,
+    /// The tree that this one is compared with could not be read.
+    BaseUnknown,
+}
+
+impl Sources {
+    /// The reason for which nothing may be deleted.
+    pub fn prevents_deletion(self) -> Option<&'static str> {
+        match self {
+            Self::Complete => None,
+            Self::Failed => Some("a source of the tree cannot be rendered"),
+            Self::BaseUnknown => Some("the tree that this one is compared with cannot be read"),
+        }
+    }
 }
 
 /// Which deletions were reviewed.
@@ -102,7 +115,7 @@ pub enum Gate {
 pub struct Policy {
     /// Whether undesired objects are deleted.
     pub cleanup: Cleanup,
-    /// Whether every source could be rendered.
+    /// The part of the sources that is known.
     pub sources: Sources,
     /// Which deletions were reviewed.
     pub reviewed: Reviewed,

@@ -253,6 +253,11 @@ impl Tree {
         self.of_file(file)?.namespace.as_deref()
     }
 
+    /// The inputs that any directory declares, relative to the root directory; they may begin with `..`.
+    pub fn inputs(&self) -> BTreeSet<&Path> {
+        self.directories.values().flat_map(|directory| &directory.inputs).map(PathBuf::as_path).collect()
+    }
+
     /// The projects of the settings files in a directory and below it.
     pub(super) fn projects_below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a ProjectPath> {
         self.directories.iter().filter(move |(path, _)| path.starts_with(directory)).map(|(_, entry)| &entry.project)

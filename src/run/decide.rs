@@ -63,6 +63,8 @@ pub struct RunRequest {
     pub since: Since,
     /// What the tree makes of the root's own settings.
     pub root_change: RootChange,
+    /// What a reader of the plan has to know about the request.
+    pub notices: Vec<String>,
 }
 
 /// Everything that a run knows before it acts.
@@ -144,7 +146,7 @@ pub async fn decide_from(
     observe::try_changes(cluster, &served, plan_request, &mut observed).await;
 
     let mut plan = build::build(plan_request, &observed);
-    plan.notices.extend(notices);
+    plan.notices.extend(request.notices.iter().cloned().chain(notices));
     plan.notices.extend(observe::unready(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
@@ -181,7 +183,7 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     }
     let mut plan =
         offline::build(&request.root, &scope, &before.manifests, &desired.manifests, &policy, &request.redactor);
-    plan.notices.extend(notices);
+    plan.notices.extend(request.notices.iter().cloned().chain(notices));
     tell_of_root(&mut plan, &request.root_change);
     Ok(plan)
 }

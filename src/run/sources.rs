@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::repository::Repository;
+use crate::git::worktree::ReadFiles;
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
@@ -46,6 +47,8 @@ pub struct Sources {
     pub tree: Tree,
     /// The manifest files.
     pub files: Snapshot,
+    /// The settings files.
+    settings: Snapshot,
     documents: Vec<Document>,
     failures: Vec<SourceError>,
 }
@@ -84,7 +87,7 @@ impl Sources {
                 },
             }
         }
-        Ok(Self { tree, files, documents, failures })
+        Ok(Self { tree, files, settings, documents, failures })
     }
 
     /// Loads a tree, where the root directory was a project already.
@@ -95,6 +98,18 @@ impl Sources {
     pub async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
         let root = read(origin, &|path| path == Path::new(SETTINGS_FILE)).await?;
         if root.is_empty() { Ok(None) } else { Self::load(origin).await.map(Some) }
+    }
+
+    /// The files of the work tree that these sources were read from and depend on, for git to compare.
+    pub fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
+        let files = self.settings.iter().chain(&self.files);
+        let files = files.map(|(path, bytes)| (path.as_path(), bytes.as_slice())).collect();
+        ReadFiles { prefix, files, inputs: self.tree.inputs() }
+    }
+
+    /// Whether a file of this path would be read.
+    pub fn reads(&self, path: &Path) -> bool {
+        is_settings(path) || self.tree.is_manifest(path)
     }
 
     /// The tree and its files, for the scope of changed paths.

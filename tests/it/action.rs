@@ -221,6 +221,68 @@ fn s5_a_push_covers_what_dropped_runs_left_and_a_second_run_does_nothing() {
 }
 
 #[test]
+fn x10_a_generated_manifest_is_applied_whatever_the_ledger_says() {
+    let story = Story::new("action-generated");
+    let (event, commit) = story.push(|story| {
+        story.config("web", "one").origin.write(".gitignore", "generated.json\n");
+    });
+    ended(&story.run(&event, &commit), 0, "applied");
+    let generated = |value: &str| {
+        let checkout = TestRepository::checkout(&story.origin, &commit);
+        let manifest = format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"generated"}},"data":{{"value":"{value}"}}}}"#
+        );
+        checkout.write("k8s/generated.json", manifest);
+        checkout
+    };
+    // The commit is the ledger's, but what an earlier step rendered is not part of it, and changes with every run.
+    for value in ["one", "two"] {
+        ended(&story.run_in(&generated(value), &event, Some(&story.kubeconfig())), 0, "applied");
+        assert_eq!(story.live(), values([("generated", value), ("web", "one")]));
+    }
+}
+
+#[test]
+fn x11_a_pull_request_that_repairs_the_settings_is_planned_and_applied() {
+    let (story, _) = applied("action-repair");
+    let (event, broken) = story.push(|story| {
+        story.origin.write("k8s/.ktor.yaml", "project: action-repair\ncleanup: perhaps\n");
+    });
+    ended(&story.run(&event, &broken), 1, "failed");
+    let (opened, merge) = story.propose("opened", |story| {
+        story.config("web", "two").remove("banner");
+        story.origin.write("k8s/.ktor.yaml", "project: action-repair\ncleanup: true\nnamespace: action-repair\n");
+    });
+    let ran = story.run(&opened, &merge);
+    ended(&ran, 0, "changes");
+    let body = story.comment().body;
+    assert!(body.contains("cannot be read") && body.contains("invalid boolean"), "{body}");
+    assert!(!ran.log.contains("::error"), "{}", ran.log);
+    assert!(story.hidden_cleanup().is_empty(), "nothing is deleted while the base is unknown: {body}");
+    let (closed, merged) = story.merge();
+    let ran = story.run(&closed, &merged);
+    // The push is compared with the ledger, which is whole: what no plan showed is kept.
+    assert_eq!((ran.exit, story.live()["web"].as_str(), story.live().len()), (3, "two", 3), "{}", ran.log);
+}
+
+#[test]
+fn x11_a_ledger_that_cannot_be_fetched_widens_the_scope_and_deletes_nothing() {
+    let (story, _) = applied("action-unfetched");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    let checkout = TestRepository::checkout(&story.origin, &merged);
+    checkout.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
+    let ran = story.run_in(&checkout, &closed, Some(&story.kubeconfig()));
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(ran.summary.contains("nothing is deleted") && ran.summary.contains("banner"), "{}", ran.summary);
+    assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "two")]));
+    // The next run, which knows what changed, deletes what was reviewed.
+    let again = TestRepository::checkout(&story.origin, &merged);
+    assert!(matches!(story.run_in(&again, &closed, Some(&story.kubeconfig())).exit, 0 | 3));
+}
+
+#[test]
 fn f6_a_forks_pull_request_gets_an_offline_plan_and_a_green_check() {
     let (story, _) = applied("action-fork");
     let (opened, merge) = story.propose("opened", retire_banner);

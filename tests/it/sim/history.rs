@@ -64,6 +64,7 @@ fn request(run: &Run) -> RunRequest {
         known: BTreeSet::new(),
         approved: None,
         since: Since::Unasked,
+        notices: Vec::new(),
     }
 }
 

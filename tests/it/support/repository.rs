@@ -67,7 +67,7 @@ impl TestRepository {
 
     /// This repository as the adapter sees it.
     pub async fn open(&self) -> Repository {
-        Repository::discover(&self.top(), &self.environment()).await.unwrap().unwrap()
+        Repository::discover(&self.top(), None, &self.environment()).await.unwrap().unwrap()
     }
 
     /// Runs git at the top and gives what it printed, without white space at the end.

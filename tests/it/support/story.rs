@@ -160,41 +160,7 @@ impl Story {
     /// Runs `ktor action` in a checkout, with a kubeconfig or without.
     pub fn run_in(&self, checkout: &TestRepository, event: &Event, kubeconfig: Option<&Path>) -> Ran {
         let folder = self.files.path().join(self.next_run().to_string());
-        fs::create_dir(&folder).unwrap();
-        let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
-        fs::write(&payload, event.payload.to_string()).unwrap();
-        let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
-        ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
-        ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
-        for (name, value) in [
-            ("GITHUB_ACTIONS", "true"),
-            ("GITHUB_EVENT_NAME", event.name),
-            ("GITHUB_REPOSITORY", REPOSITORY),
-            ("GITHUB_API_URL", &self.forge.url()),
-            ("GITHUB_SERVER_URL", &self.forge.server_url()),
-            ("GITHUB_RUN_ID", &self.runs.get().to_string()),
-            ("GITHUB_RUN_ATTEMPT", "1"),
-            ("GITHUB_SHA", &event.sha),
-            ("GITHUB_REF", event.r#ref),
-            ("GITHUB_ACTOR", "maria-dev"),
-            ("KTOR_INPUT_TOKEN", TOKEN),
-            ("KTOR_INPUT_PATH", "k8s"),
-            ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
-        ] {
-            ktor.env(name, value);
-        }
-        ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
-        ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
-        ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
-        let ended = ktor.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-        let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
-        let ran = Ran {
-            exit: ended.status.code().unwrap_or(-1),
-            log: text(&ended.stdout) + &text(&ended.stderr),
-            outputs: outputs(&read(&output)),
-            summary: read(&summary),
-        };
+        let ran = act(&self.forge, &folder, self.runs.get(), checkout, event, kubeconfig);
         self.check_secrecy(&ran);
         ran
     }
@@ -291,6 +257,59 @@ impl Ran {
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).map_or("", String::as_str)
     }
+}
+
+/// Runs `ktor action` in a checkout, with a kubeconfig or without; `folder` holds the run's files.
+pub fn act(
+    forge: &FakeGitHub,
+    folder: &Path,
+    run: u64,
+    checkout: &TestRepository,
+    event: &Event,
+    kubeconfig: Option<&Path>,
+) -> Ran {
+    fs::create_dir(folder).unwrap();
+    let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
+    fs::write(&payload, event.payload.to_string()).unwrap();
+    let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
+    ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
+    ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
+    for (name, value) in [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", event.name),
+        ("GITHUB_REPOSITORY", REPOSITORY),
+        ("GITHUB_API_URL", &forge.url()),
+        ("GITHUB_SERVER_URL", &forge.server_url()),
+        ("GITHUB_RUN_ID", &run.to_string()),
+        ("GITHUB_RUN_ATTEMPT", "1"),
+        ("GITHUB_SHA", &event.sha),
+        ("GITHUB_REF", event.r#ref),
+        ("GITHUB_ACTOR", "maria-dev"),
+        ("KTOR_INPUT_TOKEN", TOKEN),
+        ("KTOR_INPUT_PATH", "k8s"),
+        ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
+    ] {
+        ktor.env(name, value);
+    }
+    ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
+    ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
+    ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
+    let ended = ktor.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
+    Ran {
+        exit: ended.status.code().unwrap_or(-1),
+        log: text(&ended.stdout) + &text(&ended.stderr),
+        outputs: outputs(&read(&output)),
+        summary: read(&summary),
+    }
+}
+
+/// The event of a pull request that was opened, on a forge that has no merge commit of it.
+pub fn opened(head: &Commit, base: &Commit) -> Event {
+    let mut payload = payload("pull_request-opened");
+    place_pull(&mut payload, head.as_str(), base.as_str());
+    Event { name: "pull_request", payload, sha: head.to_string(), r#ref: "refs/pull/7/head" }
 }
 
 /// The event of a push to `main`.

@@ -1,0 +1,107 @@
+//! Branches of the remote, and as much of the history as it takes to compare commits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::command;
+use super::commit::Commit;
+use super::error::GitError;
+use super::repository::{Ancestry, Repository, is_plain};
+
+const ASK_TIME: Duration = Duration::from_secs(30);
+const FETCH_TIME: Duration = Duration::from_mins(5);
+
+/// How two commits lie to each other, as far as this clone can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// They are one commit.
+    Same,
+    /// The first descends from the second.
+    Newer,
+    /// The first is a proper ancestor of the second.
+    Older,
+    /// Neither descends from the other.
+    Diverged,
+    /// The clone is too shallow to say, or lacks one of them.
+    Unknown,
+}
+
+/// What the remote says of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// Its last commit.
+    At(Commit),
+    /// There is no such branch.
+    Absent,
+    /// There is no such remote.
+    NoRemote,
+}
+
+impl Repository {
+    /// How `one` lies to `other`, as far as this clone can tell.
+    ///
+    /// # Errors
+    ///
+    /// Git fails.
+    pub async fn order(&self, one: &Commit, other: &Commit) -> Result<Order, GitError> {
+        if one == other {
+            return Ok(Order::Same);
+        }
+        // The usual case, which a clone of any depth can tell.
+        if self.has_commit(one).await? && self.parents(one).await?.contains(other) {
+            return Ok(Order::Newer);
+        }
+        let (descends, precedes) = (self.is_ancestor(other, one).await?, self.is_ancestor(one, other).await?);
+        Ok(match (descends, precedes) {
+            (Ancestry::Ancestor, _) => Order::Newer,
+            (_, Ancestry::Ancestor) => Order::Older,
+            (Ancestry::NotAncestor, Ancestry::NotAncestor) => Order::Diverged,
+            _ => Order::Unknown,
+        })
+    }
+
+    /// The last commit of a branch of a remote, asked of the remote itself. Nothing is fetched.
+    ///
+    /// `None` for the branch means the one that the remote calls its own.
+    ///
+    /// # Errors
+    ///
+    /// A remote that cannot be reached.
+    pub async fn remote_branch(&self, remote: &str, branch: Option<&str>) -> Result<Branch, GitError> {
+        if !is_plain(remote) {
+            return Err(GitError::NotARemote { remote: remote.to_owned() });
+        }
+        let operation = || format!("ask {remote:?} for its branches");
+        let configured = ["config", "--get", &format!("remote.{remote}.url")].map(str::to_owned);
+        if !self.run(self.git().arguments(configured), operation).await?.status.success() {
+            return Ok(Branch::NoRemote);
+        }
+        self.refuse_tree_configuration(None)?;
+        let reference = branch.map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+        let ask = self.git().time_limit(ASK_TIME).arguments(["ls-remote", "--quiet"]);
+        let ask = ask.arguments(self.upload_pack(remote).await?);
+        let listed = self.read(ask.arguments(["--end-of-options", remote, &reference]), operation).await?;
+        let line = listed.split(|byte| *byte == b'\n').find_map(|line| {
+            let (name, found) = std::str::from_utf8(line).ok()?.split_once('\t')?;
+            (found == reference).then(|| name.parse::<Commit>().ok()).flatten()
+        });
+        Ok(line.map_or(Branch::Absent, Branch::At))
+    }
+
+    /// Fetches the whole history of commits, of a clone of any depth.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Repository::fetch_commit`].
+    pub async fn fetch_history(&self, remote: &str, commits: &BTreeSet<&Commit>) -> Result<(), GitError> {
+        if !is_plain(remote) {
+            return Err(GitError::NotARemote { remote: remote.to_owned() });
+        }
+        self.refuse_tree_configuration(commits.first().copied())?;
+        let depth = self.is_shallow().await?.then_some("--unshallow");
+        let fetch = command::quiet_fetch(self.git()).time_limit(FETCH_TIME).arguments(depth);
+        let fetch = fetch.arguments(self.upload_pack(remote).await?).arguments(["--end-of-options", remote]);
+        let fetch = fetch.arguments(commits.iter().map(|commit| commit.as_str()));
+        self.read(fetch, || format!("fetch the history from {remote:?}")).await.map(drop)
+    }
+}
