@@ -11,21 +11,22 @@ use super::command::{concluded, judged, waiting_for};
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Base, Project, connect, run_name};
+use super::request::{Base, Permit, Project, connect, run_name};
 use super::signal::{on_signals, preparing};
 use super::voice::{Report, Voice, reviewed_in};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
-use crate::git::repository::{Ancestry, Repository};
+use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
 use crate::report::Heading;
 use crate::run::decide::{RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
-use crate::run::record::Store;
+use crate::state::commits::Commits;
+use crate::state::lateness::Caller;
 use crate::state::transition::Prior;
 
 /// How often an apply begins anew because another run finalized the root meanwhile.
@@ -44,10 +45,10 @@ pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) ->
         Event::PullRequest(pull) if pull.action == "closed" && pull.merged => action.merged(pull).await,
         Event::PullRequest(pull) if pull.action == "closed" => action.closed(pull).await,
         Event::PullRequest(pull) => action.pull_request(pull).await,
-        Event::Push(push) if push.default_branch && !push.deleted => action.pushed(&push.after).await,
-        Event::WorkflowDispatch => action.pushed(&context.sha).await,
+        Event::Push(push) if action.is_applied(&push.r#ref) && !push.deleted => action.pushed(&push.after).await,
+        Event::WorkflowDispatch => action.dispatched().await,
         Event::MergeGroup { head_sha, base_sha } => action.merge_group(head_sha, base_sha).await,
-        Event::Push(push) => Ok(action.nothing(&format!("{} is not the default branch", push.r#ref))),
+        Event::Push(push) => Ok(action.nothing(&format!("{} is not the branch that is applied", push.r#ref))),
         Event::Schedule => Ok(action.nothing("drift reports on a schedule do not exist yet")),
         Event::IssueComment(_) => Ok(action.nothing("commands in comments do not exist yet")),
         Event::Other(name) => Ok(action.nothing(&format!("the event {name} asks for nothing"))),
@@ -166,7 +167,7 @@ impl Action<'_> {
         }
         let cluster = connect(&self.args.cluster, None, self.variables).await?;
         for _ in 0..ATTEMPTS {
-            let request = self.since_ledger(project, &cluster, head, &request).await?;
+            let (request, _) = self.since_ledger(project, &cluster, head, &request).await?;
             match decide(&cluster, &request, &project.sources).await {
                 Ok(decided) => return Ok((decided.plan, Some(cluster))),
                 Err(RunError::RecordMoved) => {}
@@ -176,28 +177,28 @@ impl Action<'_> {
         Err(RunError::RecordMoved.into())
     }
 
-    /// The request with the ledger, and what changed since then.
+    /// The request with the ledger, and what changed since then; and the record that it was read from.
     async fn since_ledger(
         &self,
         project: &Project,
         cluster: &Cluster,
         head: &Commit,
         request: &RunRequest,
-    ) -> Result<RunRequest, CliError> {
-        let namespace = &project.sources.tree.settings().state_namespace;
-        let (_, Prior { commits, .. }) = Store::open(cluster, namespace, &project.root).await?;
+    ) -> Result<(RunRequest, Prior), CliError> {
+        let prior = project.prior(cluster).await?;
         let mut request = request.clone();
-        let Some(commit) = commits.ledger.current().and_then(|commit| commit.parse::<Commit>().ok()) else {
+        let commits = prior.commits.clone();
+        let Some(ledger) = ledger_of(&commits) else {
             request.since = Since::Ledger { commits, touched: None };
-            return Ok(request);
+            return Ok((request, prior));
         };
-        let base = project.base_fetched(&commit, head).await?;
+        let base = project.base_fetched(&ledger, head).await?;
         if let Some(why) = base.unreadable {
             request.policy.sources = Rendered::BaseUnknown;
             request.notices.push(why);
         }
         request.since = Since::Ledger { commits, touched: Some(base.touched) };
-        Ok(request)
+        Ok((request, prior))
     }
 
     /// A merge queue's group: a plan in the summary alone.
@@ -229,8 +230,8 @@ impl Action<'_> {
     }
 
     async fn merged(&self, pull: &PullRequest) -> Result<Exit, CliError> {
-        if self.context.default_branch.as_ref().is_some_and(|default| *default != pull.base_ref) {
-            return Ok(self.nothing(&format!("{} is not the default branch", pull.base_ref)));
+        if !self.is_applied(&format!("refs/heads/{}", pull.base_ref)) {
+            return Ok(self.nothing(&format!("{} is not the branch that is applied", pull.base_ref)));
         }
         let commit = pull.merge_commit_sha.clone().unwrap_or_else(|| self.context.sha.clone());
         self.applied(&commit, Some((pull.number, pull.head_sha.clone()))).await
@@ -238,6 +239,39 @@ impl Action<'_> {
 
     async fn pushed(&self, commit: &str) -> Result<Exit, CliError> {
         self.applied(commit, None).await
+    }
+
+    /// An apply of the whole root, which someone started by hand: on another branch that is a mistake.
+    async fn dispatched(&self) -> Result<Exit, CliError> {
+        let started_on = self.context.git_ref.as_deref().unwrap_or("an unknown ref");
+        if !self.is_applied(started_on) {
+            let branch = self.branch().unwrap_or("the default branch");
+            return Err(CliError::new(
+                Exit::Refused,
+                format!(
+                    "the workflow was started on {started_on}, and only {branch} is applied: start it there, or name the \
+                     other branch as apply-ref"
+                ),
+            ));
+        }
+        self.applied(&self.context.sha, None).await
+    }
+
+    /// The branch that is applied, where it is known.
+    fn branch(&self) -> Option<&str> {
+        let named = self.args.history.apply_ref.as_deref();
+        named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self.context.default_branch.as_deref())
+    }
+
+    /// Whether a full ref is the branch that is applied.
+    fn is_applied(&self, r#ref: &str) -> bool {
+        let branch = r#ref.strip_prefix("refs/heads/");
+        match (&self.context.event, self.branch()) {
+            (_, Some(applied)) => branch == Some(applied),
+            // Who merges into a branch that nobody can name is judged by the remote's own.
+            (Event::Push(push), None) => push.default_branch,
+            (_, None) => branch.is_some(),
+        }
     }
 
     /// The reconcile of the default branch's commit, its result in the pull request's comment.
@@ -253,7 +287,6 @@ impl Action<'_> {
             };
             let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
             let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
-            request.commits = project.commits().await?;
             let comments = self.voice.comments(&pulls, &target).await;
             if self.args.allow_unreviewed_deletions == Gate::Closed {
                 request.policy.reviewed = Reviewed::Only(reviewed_in(comments.values()));
@@ -263,14 +296,23 @@ impl Action<'_> {
         let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
         let mut result = Err(RunError::RecordMoved);
         for _ in 0..ATTEMPTS {
-            let mut request = request.clone();
-            if !matches!(self.context.event, Event::WorkflowDispatch) {
-                request = preparing(&interrupt, self.since_ledger(&project, &cluster, &head, &request)).await?;
-                let superseded = self.superseded(project.repository("an apply")?, &request, &head);
-                if let Some(why) = preparing(&interrupt, superseded).await? {
-                    return Ok(self.nothing(&why));
-                }
+            let since = self.since_ledger(&project, &cluster, &head, &request);
+            let (mut request, prior) = preparing(&interrupt, since).await?;
+            let ask = async |head: &Commit, other: &str| self.voice.standing(head.as_str(), other).await;
+            let (history, commits) = (&self.args.history, &prior.commits);
+            let judged = project.judged(Caller::Workflow, history, self.branch(), commits, &ask);
+            let judged = preparing(&interrupt, judged).await?;
+            if let Permit::Superseded(why) = judged.permit(&mut request)? {
+                return Ok(self.nothing(&why));
             }
+            let is_applied = ledger_of(commits).as_ref() == Some(&head) && judged.ledger.is_some();
+            if matches!(self.context.event, Event::WorkflowDispatch) {
+                // Whoever starts it by hand wants the whole root looked at.
+                request.since = Since::Judged(commits.clone());
+            } else if is_applied && prior.open.is_empty() && !project.has_orphans(&prior) {
+                return Ok(self.nothing(&format!("{head} was applied already")));
+            }
+            request.commits = judged.commits();
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
             let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
             result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await;
@@ -287,34 +329,6 @@ impl Action<'_> {
             run: Some(&run),
         };
         self.conclude(result, &pulls, &comments, heading).await
-    }
-
-    /// Why there is nothing to apply: the root was finalized at this commit already, or at a later one.
-    async fn superseded(
-        &self,
-        repository: &Repository,
-        request: &RunRequest,
-        head: &Commit,
-    ) -> Result<Option<String>, CliError> {
-        let Since::Ledger { commits, .. } = &request.since else { return Ok(None) };
-        let Some(Ok(ledger)) = commits.ledger.current().map(str::parse::<Commit>) else { return Ok(None) };
-        if ledger == *head {
-            // Files that are not the commit's were not applied with it.
-            if request.commits.ledger.is_none() {
-                return Ok(None);
-            }
-            return Ok(Some(format!("{head} was applied already")));
-        }
-        // The usual case, which asks nobody.
-        if repository.parents(head).await?.contains(&ledger) {
-            return Ok(None);
-        }
-        let is_late = match repository.is_ancestor(head, &ledger).await? {
-            Ancestry::Ancestor => true,
-            Ancestry::NotAncestor => false,
-            Ancestry::Unknown => self.voice.is_ancestor(head.as_str(), ledger.as_str()).await.unwrap_or_default(),
-        };
-        Ok(is_late.then(|| format!("superseded: {ledger}, which is later, was applied already")))
     }
 
     async fn conclude(
@@ -365,6 +379,11 @@ impl Action<'_> {
             ("digest", &plan.digest),
         ]);
     }
+}
+
+/// The ledger's commit, where it is current.
+fn ledger_of(commits: &Commits) -> Option<Commit> {
+    commits.ledger.current().and_then(|commit| commit.parse().ok())
 }
 
 /// HEAD, which has to be the event's commit: anything else would plan or apply what nobody asked for.

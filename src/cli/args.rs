@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
 use crate::cluster::connect::Settings;
+use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
 use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
@@ -214,6 +215,17 @@ pub struct PlanArgs {
     pub policy: PolicyArgs,
 }
 
+/// Which commits may be applied.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryArgs {
+    /// The branch whose commits are applied; without it the repository's default branch.
+    #[arg(long, value_name = "BRANCH")]
+    pub apply_ref: Option<String>,
+    /// Apply this commit although it does not follow what was applied before: the branch was moved back or rewritten.
+    #[arg(long, value_name = "COMMIT")]
+    pub accept_history: Option<Commit>,
+}
+
 /// `ktor apply`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ApplyArgs {
@@ -226,6 +238,9 @@ pub struct ApplyArgs {
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// Which commits.
+    #[command(flatten)]
+    pub history: HistoryArgs,
     /// Approve whatever the run plans, without a question; guards stay.
     #[arg(short, long)]
     pub yes: bool,
@@ -263,6 +278,9 @@ pub struct ActionArgs {
     /// What a run is allowed to do.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// Which commits.
+    #[command(flatten)]
+    pub history: HistoryArgs,
     /// Allow an apply to delete what no merged pull request's plan showed.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_unreviewed_deletions: Gate,

@@ -8,10 +8,11 @@ use super::consent;
 use super::diagnostic::{CliError, Console, held_lock};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Base, Project, connect, run_name};
+use super::request::{Base, Permit, Project, connect, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
+use crate::git::commit::Commit;
 use crate::plan::build::Plan;
 use crate::plan::change::Action;
 use crate::plan::outcome::Outcome;
@@ -19,8 +20,13 @@ use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
 use crate::report::terminal::Style;
 use crate::report::{Budget, Heading, json, markdown, terminal};
-use crate::run::decide::{decide, decide_offline};
+use crate::run::decide::{RunRequest, Since, decide, decide_offline};
+use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
+use crate::state::lateness::Caller;
+
+/// How often an apply is judged anew because another run was recorded meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// Shows what an apply would do.
 ///
@@ -79,16 +85,19 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         return Err(CliError::usage("nobody is there to approve the plan: approve it beforehand with --yes"));
     }
     let interrupt = on_signals(console);
-    let prepared = preparing(&interrupt, async {
+    let prepared = Box::pin(preparing(&interrupt, async {
         let project = Project::open(&args.project.path, variables).await?;
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
         let run = run_name(&env::whoami(variables));
         let mut request = project.request(&args.project, &args.policy, base.as_ref(), run);
-        request.commits = project.commits().await?;
         let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
         let heads = Heads::of(&project, base.as_ref()).await;
         if !args.yes {
-            let plan = decide(&cluster, &request, &project.sources).await?.plan;
+            let judged = match Box::pin(judge(&project, &cluster, args, &request)).await? {
+                Ok(judged) => judged,
+                Err(why) => return Ok(Err(why)),
+            };
+            let plan = decide(&cluster, &judged, &project.sources).await?.plan;
             let target = project.root.to_string();
             let heading = heads.heading(&target, Some(&cluster));
             console.report(&terminal::plan(&plan, &heading, style(&args.report)));
@@ -97,16 +106,34 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
             }
             request.approved = Some(plan.digest);
         }
-        Ok((project, request, cluster, heads))
-    });
-    let (project, request, cluster, heads) = prepared.await?;
+        Ok(Ok((project, request, cluster, heads)))
+    }));
+    let nothing = |why: &str| {
+        console.notice(&format!("nothing to do: {why}"));
+        Ok(Exit::Success)
+    };
+    let (project, request, cluster, heads) = match prepared.await? {
+        Ok(prepared) => prepared,
+        Err(why) => return nothing(&why),
+    };
     let target = project.root.to_string();
     let heading = heads.heading(&target, Some(&cluster));
     let lock = project.lock(&args.wait, &request.run, None);
-    let result = {
+    let mut result = Err(RunError::RecordMoved);
+    for _ in 0..ATTEMPTS {
+        let judged = match preparing(&interrupt, Box::pin(judge(&project, &cluster, args, &request))).await? {
+            Ok(judged) => judged,
+            Err(why) => return nothing(&why),
+        };
+        for notice in judged.notices.iter().skip(request.notices.len()) {
+            console.notice(notice);
+        }
         let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
-        reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await
-    };
+        result = reconcile(&cluster, &lock, &judged, &project.sources, &interrupt, &mut waiting).await;
+        if !matches!(result, Err(RunError::RecordMoved)) {
+            break;
+        }
+    }
     match result {
         Ok(Reconciled { plan, outcome }) => {
             write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None)?, console)?;
@@ -123,6 +150,28 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
             Err(error)
         }
     }
+}
+
+/// The request of a commit that may be applied, or why there is nothing to do.
+async fn judge(
+    project: &Project,
+    cluster: &Cluster,
+    args: &ApplyArgs,
+    request: &RunRequest,
+) -> Result<Result<RunRequest, String>, CliError> {
+    let commits = project.prior(cluster).await?.commits;
+    let nobody = async |_: &Commit, _: &str| None;
+    let branch = args.history.apply_ref.as_deref();
+    let judged = project.judged(Caller::Person, &args.history, branch, &commits, &nobody).await?;
+    let mut request = request.clone();
+    if let Permit::Superseded(why) = judged.permit(&mut request)? {
+        return Ok(Err(why));
+    }
+    request.commits = judged.commits();
+    if judged.head.is_some() {
+        request.since = Since::Judged(commits);
+    }
+    Ok(Ok(request))
 }
 
 /// Lists the projects that a run would cover, as far as the trees say.

@@ -2,6 +2,7 @@
 //! others, and the only place where a plan becomes a comment.
 
 pub mod action;
+pub mod ancestry;
 pub mod args;
 pub mod command;
 pub mod consent;

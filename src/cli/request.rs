@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args::{ClusterArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
+use super::ancestry;
+use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
 use super::diagnostic::{CliError, chain};
 use super::env::{self, Variables};
+use super::exit::Exit;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::repository::Repository;
+use crate::object::kinds::Kinds;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
@@ -22,8 +25,12 @@ use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
 use crate::run::decide::{RunRequest, Since};
+use crate::run::error::RunError;
+use crate::run::record::Store;
 use crate::run::sources::{Origin, Sources};
-use crate::state::transition::RunCommits;
+use crate::state::commits::Commits;
+use crate::state::lateness::{self, Acceptance, Caller, Facts, Recording, Standing, Tip, Verdict};
+use crate::state::transition::{Prior, RunCommits};
 
 /// A loaded project, and the tree that it is compared with.
 pub struct Project {
@@ -51,6 +58,79 @@ pub struct Base {
     pub notice: Option<String>,
     /// Why it cannot be read. Nothing is deleted then.
     pub unreadable: Option<String>,
+}
+
+/// What a run may do because of its commit, and what it records of it.
+pub struct Judged {
+    /// The commit that is checked out.
+    pub head: Option<Commit>,
+    /// How it lies to the branch that is applied.
+    pub tip: Tip,
+    /// What the run may do.
+    pub verdict: Verdict,
+    /// The commit to record as begun.
+    pub begun: Option<Commit>,
+    /// The commit that may become the ledger: the branch has it, and the work tree is as it says.
+    pub ledger: Option<Commit>,
+    /// Where a history that does not fit was accepted: what it shares with the record.
+    pub accepted: Option<Commit>,
+}
+
+impl Judged {
+    fn without_commit() -> Self {
+        let verdict = Verdict::Apply;
+        Self { head: None, tip: Tip::Unknown, verdict, begun: None, ledger: None, accepted: None }
+    }
+
+    /// What the run writes of its commit into the record.
+    pub fn commits(&self) -> RunCommits {
+        let text = |commit: &Option<Commit>| commit.as_ref().map(|commit| commit.as_str().to_owned());
+        RunCommits { begun: text(&self.begun), ledger: text(&self.ledger), accepted: text(&self.accepted) }
+    }
+
+    /// Why nothing may be applied, in words that name the way out.
+    ///
+    /// # Errors
+    ///
+    /// A commit that a person has to look at.
+    pub fn permit(&self, request: &mut RunRequest) -> Result<Permit, CliError> {
+        let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
+        match self.verdict {
+            Verdict::Apply => {}
+            Verdict::ApplyOnly => {
+                request.policy.sources = Rendered::LaterCommits;
+                let told = "Nothing is deleted, because this is not known to be the branch's last commit.";
+                request.notices.push(told.to_owned());
+            }
+            Verdict::Superseded => {
+                return Ok(Permit::Superseded(format!("superseded: the branch has a later commit than {head}")));
+            }
+            Verdict::Refused(refusal) => {
+                let way_out = if refusal.is_acceptable() {
+                    format!("if {head} is to be applied all the same, run again with accept-history set to it")
+                } else {
+                    "merge it, or name its branch as apply-ref".to_owned()
+                };
+                return Err(CliError::new(Exit::Refused, format!("{head} is not applied: {refusal}; {way_out}")));
+            }
+        }
+        if self.begun != self.head
+            && let Some(begun) = &self.begun
+        {
+            request.notices.push(format!(
+                "{head} is not on the branch that is applied: {begun}, the last commit that they share, is recorded."
+            ));
+        }
+        Ok(Permit::Granted)
+    }
+}
+
+/// Whether a run may go on.
+pub enum Permit {
+    /// It may.
+    Granted,
+    /// There is nothing to do, for this reason.
+    Superseded(String),
 }
 
 impl Project {
@@ -183,18 +263,67 @@ impl Project {
         Ok(differing.is_empty().then_some(head))
     }
 
-    /// The commits that an apply of the work tree records.
+    /// The record as it is now, read without the lock.
     ///
     /// # Errors
     ///
-    /// Git fails.
-    pub async fn commits(&self) -> Result<RunCommits, CliError> {
-        let begun = match &self.repository {
-            Some(repository) => repository.head().await.ok().map(|commit| commit.as_str().to_owned()),
+    /// A state that cannot be read or cannot be used.
+    pub async fn prior(&self, cluster: &Cluster) -> Result<Prior, RunError> {
+        let namespace = &self.sources.tree.settings().state_namespace;
+        Ok(Store::open(cluster, namespace, &self.root).await?.1)
+    }
+
+    /// Whether something is recorded that the tree no longer wants. A kind that only the cluster knows may count as such.
+    pub fn has_orphans(&self, prior: &Prior) -> bool {
+        let desired = self.sources.resolve(&self.sources.with_defined_kinds(Kinds::builtin())).manifests;
+        prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
+    }
+
+    /// What is known of the commit that is checked out.
+    ///
+    /// # Errors
+    ///
+    /// Git fails at what needs no remote.
+    pub async fn judged(
+        &self,
+        caller: Caller,
+        history: &HistoryArgs,
+        branch: Option<&str>,
+        record: &Commits,
+        ask: &impl AsyncFn(&Commit, &str) -> Option<Standing>,
+    ) -> Result<Judged, CliError> {
+        // Without a commit there is no earlier and no later.
+        let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
+        let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
+        let (tip, last) = ancestry::tip(repository, &head, branch, ask).await?;
+        let mut standings = Vec::new();
+        for commit in &measures(record) {
+            standings.push(ancestry::standing(repository, &head, commit, ask).await?);
+        }
+        let acceptance = match &history.accept_history {
+            Some(accepted) if *accepted == head => Acceptance::Given,
+            _ => Acceptance::None,
+        };
+        let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
+        let refused = matches!(lateness::judge(&unaccepted), Verdict::Refused(_));
+        let verdict = lateness::judge(&Facts { acceptance, ..unaccepted });
+        let shared = async |other: Option<&Commit>| match other {
+            Some(other) => repository.merge_base(&head, other).await.ok().flatten(),
             None => None,
         };
-        let ledger = self.clean_commit().await?.map(|commit| commit.as_str().to_owned());
-        Ok(RunCommits { begun, ledger, accepted: None })
+        // Where nothing is shared, the record begins anew with this commit.
+        let accepted = if refused && acceptance == Acceptance::Given {
+            let begun = record.begun.first().or(record.ledger.commits().first()).and_then(|commit| commit.parse().ok());
+            Some(shared(begun.as_ref()).await.unwrap_or_else(|| head.clone()))
+        } else {
+            None
+        };
+        let (begun, ledger) = match (lateness::recording(tip), caller) {
+            (Recording::Whole, _) => (Some(head.clone()), self.clean_commit().await?),
+            (Recording::MergeBase, Caller::Workflow) => (Some(head.clone()), None),
+            (Recording::MergeBase, Caller::Person) => (shared(last.as_ref()).await.or(Some(head.clone())), None),
+        };
+        Ok(Judged { head: Some(head), tip, verdict, begun, ledger, accepted })
     }
 
     /// What is asked of a run of this project.
@@ -245,6 +374,15 @@ impl Project {
     }
 }
 
+/// The commits that a run must not be older than.
+fn measures(record: &Commits) -> BTreeSet<Commit> {
+    let mut measures = record.measures();
+    if measures.is_empty() {
+        measures.clone_from(&record.reviewed_from);
+    }
+    measures.iter().filter_map(|commit| commit.parse().ok()).collect()
+}
+
 /// A run's name: who, and a number that no other run has.
 pub fn run_name(who: &str) -> String {
     let seed = env::seed();
@@ -265,7 +403,7 @@ pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Va
     }
     Cluster::connect_with(&options, settings).await.map_err(|error| {
         let CliError { messages, .. } = CliError::failure(&error);
-        CliError::new(super::exit::Exit::Failure, format!("failed to {}", messages.join(": ")))
+        CliError::new(Exit::Failure, format!("failed to {}", messages.join(": ")))
     })
 }
 

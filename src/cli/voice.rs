@@ -17,6 +17,7 @@ use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
 use crate::plan::policy::Shown;
 use crate::report::{Budget, Heading, markdown, summary};
+use crate::state::lateness::Standing;
 
 /// The hidden block with what a reviewer saw deleted, for good or to be created anew.
 const CLEANUP: &str = "cleanup";
@@ -151,18 +152,23 @@ impl<'a> Voice<'a> {
         }
     }
 
-    /// Whether `ancestor` lies in the history of `descendant`, as far as the forge knows.
-    pub async fn is_ancestor(&self, ancestor: &str, descendant: &str) -> Option<bool> {
-        let compared = match self.forge.as_ref()?.compare_files(ancestor, descendant).await {
+    /// How a commit lies to another one or to a branch, where the forge can tell.
+    pub async fn standing(&self, head: &str, other: &str) -> Option<Standing> {
+        let compared = match self.forge.as_ref()?.compare_files(other, head).await {
             Ok(compared) => compared,
             Err(error) => {
                 self.console.notice(&format!("which commit is the later one is not known: {}", chain(&error)));
                 return None;
             }
         };
-        match compared.relation {
-            Some(relation) => Some(matches!(relation, Relation::Ahead | Relation::Identical)),
-            None => compared.merge_base_sha.map(|base| base == ancestor),
+        match (compared.relation, compared.merge_base_sha) {
+            (Some(Relation::Identical), _) => Some(Standing::Same),
+            (Some(Relation::Ahead), _) => Some(Standing::Newer),
+            (Some(Relation::Behind), _) => Some(Standing::Older),
+            (Some(Relation::Diverged), _) => Some(Standing::Diverged),
+            (None, Some(base)) if base == other => Some(Standing::Newer),
+            (None, Some(base)) if base == head => Some(Standing::Older),
+            (None, _) => None,
         }
     }
 

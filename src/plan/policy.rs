@@ -10,7 +10,7 @@ use crate::project::field_rule::FieldRule;
 use crate::project::path::{InvalidName, ProjectPath, Segment};
 use crate::project::tree::Cleanup;
 
-/// The part of the sources that is known. Nothing is deleted unless all of it is.
+/// The part of the sources that is known. Nothing is deleted unless all of it is, and is the latest there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sources {
     /// Everything.
@@ -19,6 +19,8 @@ pub enum Sources {
     Failed,
     /// The tree that this one is compared with could not be read.
     BaseUnknown,
+    /// The branch has, or may have, later ones.
+    LaterCommits,
 }
 
 impl Sources {
@@ -27,6 +29,7 @@ impl Sources {
         match self {
             Self::Complete => None,
             Self::Failed => Some("a source of the tree cannot be rendered"),
+            Self::LaterCommits => Some("this is not known to be the branch's last commit"),
             Self::BaseUnknown => Some("the tree that this one is compared with cannot be read"),
         }
     }

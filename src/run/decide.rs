@@ -30,6 +30,9 @@ use crate::state::transition::{Pending, Prior, RunCommits, Start};
 pub enum Since {
     /// It does not: the request's own scope counts.
     Unasked,
+    /// The record said this when the run's commit was judged by it. The request's own scope counts; where the run would be
+    /// judged by other commits by now, it has to begin anew.
+    Judged(Commits),
     /// The record said this when the run was judged by it. Where it says something else by now, the run has to begin anew.
     Ledger {
         /// The commits of the record.
@@ -198,7 +201,11 @@ fn tell_of_root(plan: &mut Plan, change: &RootChange) {
 /// The request with the scope that follows from the ledger.
 fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
-    let Since::Ledger { commits, touched } = &request.since else { return Ok(request) };
+    let (commits, touched) = match &request.since {
+        Since::Ledger { commits, touched } => (commits, touched),
+        Since::Judged(commits) if commits.measures() != found.measures() => return Err(RunError::RecordMoved),
+        Since::Judged(_) | Since::Unasked => return Ok(request),
+    };
     if commits != found {
         return Err(RunError::RecordMoved);
     }

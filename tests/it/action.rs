@@ -7,7 +7,7 @@ use ktor_action::git::commit::Commit;
 
 use crate::support::github::{ACTIONS_BOT, Fault};
 use crate::support::repository::TestRepository;
-use crate::support::story::{Event, PULL, Ran, Story, pushed};
+use crate::support::story::{Event, PULL, Ran, Story, dispatched, pushed};
 
 /// A story whose `main` has three ConfigMaps, `web` among them, and is applied.
 fn applied(root: &str) -> (Story, Commit) {
@@ -194,6 +194,167 @@ fn s5_a_late_run_of_an_older_commit_writes_nothing() {
         assert!(ran.log.contains("superseded"), "{}", ran.log);
         assert_eq!(story.versions(), before);
     }
+}
+
+/// A story with three commits, of which the last two were applied; the first removes nothing, the others change `web`.
+fn two_pushes(root: &str) -> (Story, [(Event, Commit); 2]) {
+    let (story, _) = applied(root);
+    let one = story.push(|story| {
+        story.config("web", "one more");
+    });
+    ended(&story.run(&one.0, &one.1), 0, "applied");
+    let two = story.push(|story| {
+        story.config("web", "two");
+    });
+    ended(&story.run(&two.0, &two.1), 0, "applied");
+    (story, [one, two])
+}
+
+#[test]
+fn x4_a_late_run_writes_nothing_with_and_without_a_token_at_any_depth() {
+    let (story, [(late, older), _]) = two_pushes("action-late-again");
+    let before = story.versions();
+    let whole = TestRepository::clone_of(&story.origin);
+    whole.git(["checkout", "--quiet", older.as_str()]);
+    let shallow = || TestRepository::checkout(&story.origin, &older);
+    // The forge answers every comparison with 404: what is not known is fetched.
+    for checkout in [&whole, &shallow(), &shallow()] {
+        for inputs in [&[][..], &[("KTOR_INPUT_TOKEN", "")]] {
+            let ran = story.run_with(checkout, &late, Some(&story.kubeconfig()), inputs);
+            ended(&ran, 0, "nothing");
+            assert!(ran.log.contains("superseded"), "{}", ran.log);
+            assert_eq!(story.versions(), before);
+        }
+    }
+    // Nobody can tell: that is no leave to apply.
+    for status in [404, 500, 200] {
+        let checkout = shallow();
+        checkout.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
+        for _ in 0..12 {
+            let fault = Fault::answer("GET", "/compare/", status);
+            // Gitea's answer has no status.
+            story.forge.fault(if status == 200 { fault.body(r#"{"commits":[],"total_commits":0}"#) } else { fault });
+        }
+        let ran = story.run_in(&checkout, &late, Some(&story.kubeconfig()));
+        assert_eq!(ran.exit, 3, "{status}: {}", ran.log);
+        assert!(ran.log.contains("accept-history"), "{}", ran.log);
+        assert_eq!(story.versions(), before);
+    }
+}
+
+#[test]
+fn x4_a_branch_that_was_moved_back_is_refused_until_someone_accepts_it() {
+    let (story, [(event, older), _]) = two_pushes("action-moved-back");
+    let before = story.versions();
+    story.origin.git(["reset", "--quiet", "--hard", older.as_str()]);
+    let ran = story.run(&event, &older);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(ran.log.contains("moved back") && ran.log.contains("accept-history"), "{}", ran.log);
+    assert_eq!(story.versions(), before);
+    let checkout = || TestRepository::checkout(&story.origin, &older);
+    // Accepted is one commit, never whatever comes.
+    let other = [("KTOR_INPUT_ACCEPT_HISTORY", "0123456789012345678901234567890123456789")];
+    assert_eq!(story.run_with(&checkout(), &event, Some(&story.kubeconfig()), &other).exit, 3);
+    assert_eq!(story.versions(), before);
+    let accepted = [("KTOR_INPUT_ACCEPT_HISTORY", older.as_str())];
+    ended(&story.run_with(&checkout(), &event, Some(&story.kubeconfig()), &accepted), 0, "applied");
+    assert_eq!(story.live()["web"], "one more");
+    // The history that was accepted is the history from now on.
+    let (event, next) = story.push(|story| {
+        story.config("web", "three");
+    });
+    ended(&story.run(&event, &next), 0, "applied");
+    assert_eq!(story.live()["web"], "three");
+}
+
+#[test]
+fn x4_a_history_that_was_rewritten_is_refused() {
+    let (story, _) = two_pushes("action-rewritten");
+    let before = story.versions();
+    story.origin.git(["reset", "--quiet", "--hard", "HEAD~1"]);
+    let (event, rewritten) = story.push(|story| {
+        story.config("web", "rewritten");
+    });
+    let ran = story.run(&event, &rewritten);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(ran.log.contains("rewritten") && ran.log.contains("accept-history"), "{}", ran.log);
+    assert_eq!(story.versions(), before);
+    let checkout = TestRepository::checkout(&story.origin, &rewritten);
+    let accepted = [("KTOR_INPUT_ACCEPT_HISTORY", rewritten.as_str())];
+    ended(&story.run_with(&checkout, &event, Some(&story.kubeconfig()), &accepted), 0, "applied");
+    assert_eq!(story.live()["web"], "rewritten");
+}
+
+#[test]
+fn x4_a_workflow_started_on_another_branch_applies_nothing_unless_it_is_named() {
+    let (story, first) = applied("action-dispatch");
+    story.origin.branch("release", "main");
+    let release = story.config("web", "unmerged").origin.commit("unmerged");
+    story.origin.branch("main", "main");
+    let before = story.versions();
+    let event = dispatched(&release, "refs/heads/release");
+    let ran = story.run(&event, &release);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(ran.log.contains("apply-ref"), "{}", ran.log);
+    // A ref that claims to be the branch, with a commit that the branch does not have.
+    let ran = story.run(&dispatched(&release, "refs/heads/main"), &release);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    ended(&story.run(&dispatched(&first, "refs/tags/v1"), &first), 3, "failed");
+    assert_eq!(story.versions(), before);
+    // The whole root, at the commit that was applied already: drift is healed so.
+    ended(&story.run(&dispatched(&first, "refs/heads/main"), &first), 0, "applied");
+    assert_eq!(story.live()["web"], "one");
+    let checkout = TestRepository::checkout(&story.origin, &release);
+    let named = [("KTOR_INPUT_APPLY_REF", "release")];
+    ended(&story.run_with(&checkout, &event, Some(&story.kubeconfig()), &named), 0, "applied");
+    assert_eq!(story.live()["web"], "unmerged");
+}
+
+#[test]
+fn x4_a_run_that_failed_is_resumed_by_its_own_commit_and_keeps_older_ones_out() {
+    let (story, _) = applied("action-resumed");
+    let (late, older) = story.push(|story| {
+        story.config("web", "two");
+    });
+    let (event, failing) = story.push(|story| {
+        story.config("web", "three");
+        let refused = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: refused\ndata:\n  value: {}\n";
+        story.origin.write("k8s/refused.yaml", refused);
+    });
+    let ran = story.run(&event, &failing);
+    assert_eq!((ran.exit, story.live()["web"].as_str()), (1, "three"), "{}", ran.log);
+    // The ledger is still older than either.
+    let ran = story.run(&late, &older);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("superseded"), "{}", ran.log);
+    assert_eq!(story.live()["web"], "three");
+    let ran = story.run(&event, &failing);
+    assert!(ran.exit == 1 && !ran.log.contains("superseded"), "{}", ran.log);
+    let (event, repaired) = story.push(|story| {
+        story.origin.remove("k8s/refused.yaml");
+    });
+    ended(&story.run(&event, &repaired), 0, "applied");
+    assert_eq!(story.live()["web"], "three");
+}
+
+#[test]
+fn x4_a_run_behind_the_branchs_last_commit_deletes_nothing() {
+    let (story, _) = applied("action-behind");
+    let (earlier, first) = story.push(retire_banner);
+    let (last, second) = story.push(|story| {
+        story.config("web", "three");
+    });
+    let run = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        let allowed = [("KTOR_INPUT_ALLOW_UNREVIEWED_DELETIONS", "true")];
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &allowed)
+    };
+    let ran = run(&earlier, &first);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "two")]));
+    assert!(ran.summary.contains("last commit"), "{}", ran.summary);
+    ended(&run(&last, &second), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "three")]));
 }
 
 #[test]
@@ -452,4 +613,43 @@ fn p5_a_secrets_value_stands_nowhere() {
         assert!(!said.contains("canary-") && !said.contains("Y2FuYXJ5"), "{said}");
     }
     assert!(story.comment().body.contains("access") && PULL == story.comment().pr);
+}
+
+/// `ktor apply` as a person runs it: its exit code and all that it says.
+fn by_hand(story: &Story, checkout: &TestRepository, arguments: &[&str]) -> (i32, String) {
+    let mut ktor = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"));
+    ktor.args(["apply", "-p", "k8s", "--yes"]).args(arguments).env_clear().envs(crate::support::profile());
+    ktor.current_dir(checkout.top()).env("KUBECONFIG", story.kubeconfig()).env("HOME", checkout.home());
+    let ended = ktor.env("PATH", checkout.environment().get("PATH").unwrap()).output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (ended.status.code().unwrap(), said)
+}
+
+#[test]
+fn x4_a_laptop_applies_its_own_branch_without_moving_the_ledger_and_nothing_that_is_late() {
+    let (story, [(_, older), (last, newest)]) = two_pushes("action-laptop");
+    let laptop = TestRepository::clone_of(&story.origin);
+    laptop.branch("feature", "HEAD");
+    let web = std::fs::read_to_string(laptop.top().join("k8s/web.json")).ok();
+    let file = if web.is_some() { "k8s/web.json" } else { "k8s/web.yaml" };
+    let text = std::fs::read_to_string(laptop.top().join(file)).unwrap();
+    laptop.write(file, text.replace("two", "mine")).commit("mine");
+    let (exit, said) = by_hand(&story, &laptop, &[]);
+    assert_eq!((exit, story.live()["web"].as_str()), (0, "mine"), "{said}");
+    assert!(said.contains("is not on the branch that is applied") && said.contains(newest.as_str()), "{said}");
+    // The branch's own commit is not late, and is not "applied already" either.
+    ended(&story.run(&last, &newest), 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+
+    let before = story.versions();
+    laptop.git(["checkout", "--quiet", older.as_str()]);
+    let (exit, said) = by_hand(&story, &laptop, &[]);
+    assert!(exit == 0 && said.contains("superseded"), "{exit}: {said}");
+    laptop.branch("rewritten", older.as_str());
+    let rewritten = laptop.write(file, text.replace("two", "rewritten")).commit("rewritten");
+    let (exit, said) = by_hand(&story, &laptop, &[]);
+    assert!(exit == 3 && said.contains("accept-history"), "{exit}: {said}");
+    assert_eq!(story.versions(), before);
+    let (exit, said) = by_hand(&story, &laptop, &["--accept-history", rewritten.as_str()]);
+    assert_eq!((exit, story.live()["web"].as_str()), (0, "rewritten"), "{said}");
 }

@@ -20,6 +20,7 @@ use ktor_action::render::source::read_worktree;
 use crate::support::repository::TestRepository;
 
 mod hostile;
+mod lateness;
 mod read;
 
 const NOWHERE: &str = "1111111111111111111111111111111111111111";

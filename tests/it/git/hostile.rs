@@ -276,7 +276,7 @@ fn x1_the_actions_plan_is_of_the_real_history_or_an_error() {
         let event = opened(&checkout.second, &checkout.first);
         // The action's path is `k8s`; here it leads to the project.
         checkout.repository.link("k8s", "deploy");
-        let ran = act(&forge, &files.path().join("run"), 1, &checkout.repository, &event, None);
+        let ran = act(&forge, &files.path().join("run"), 1, &checkout.repository, &event, None, &[]);
         checkout.assert_quiet(&place);
         if ran.exit == 0 {
             assert_eq!((ran.output("result"), ran.output("changes")), ("changes", "1"), "{place:?}: {}", ran.log);

@@ -159,8 +159,19 @@ impl Story {
 
     /// Runs `ktor action` in a checkout, with a kubeconfig or without.
     pub fn run_in(&self, checkout: &TestRepository, event: &Event, kubeconfig: Option<&Path>) -> Ran {
+        self.run_with(checkout, event, kubeconfig, &[])
+    }
+
+    /// Runs `ktor action` in a checkout, with further inputs; an empty one takes an input away.
+    pub fn run_with(
+        &self,
+        checkout: &TestRepository,
+        event: &Event,
+        kubeconfig: Option<&Path>,
+        inputs: &[(&str, &str)],
+    ) -> Ran {
         let folder = self.files.path().join(self.next_run().to_string());
-        let ran = act(&self.forge, &folder, self.runs.get(), checkout, event, kubeconfig);
+        let ran = act(&self.forge, &folder, self.runs.get(), checkout, event, kubeconfig, inputs);
         self.check_secrecy(&ran);
         ran
     }
@@ -267,6 +278,7 @@ pub fn act(
     checkout: &TestRepository,
     event: &Event,
     kubeconfig: Option<&Path>,
+    inputs: &[(&str, &str)],
 ) -> Ran {
     fs::create_dir(folder).unwrap();
     let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
@@ -291,6 +303,7 @@ pub fn act(
     ] {
         ktor.env(name, value);
     }
+    ktor.envs(inputs.iter().copied());
     ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
     ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
     ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
@@ -310,6 +323,14 @@ pub fn opened(head: &Commit, base: &Commit) -> Event {
     let mut payload = payload("pull_request-opened");
     place_pull(&mut payload, head.as_str(), base.as_str());
     Event { name: "pull_request", payload, sha: head.to_string(), r#ref: "refs/pull/7/head" }
+}
+
+/// The event of a workflow that someone started by hand on a ref.
+pub fn dispatched(commit: &Commit, r#ref: &'static str) -> Event {
+    let mut payload = payload("push");
+    payload["ref"] = json!(r#ref);
+    payload["inputs"] = json!({});
+    Event { name: "workflow_dispatch", payload, sha: commit.to_string(), r#ref }
 }
 
 /// The event of a push to `main`.

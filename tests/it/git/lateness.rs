@@ -1,0 +1,173 @@
+//! How commits lie to each other, in clones of every depth, against the parents that the test made up.
+
+use std::collections::BTreeSet;
+
+use ktor_action::cli::ancestry::{standing, tip};
+use ktor_action::git::commit::Commit;
+use ktor_action::git::history::Branch;
+use ktor_action::state::lateness::{Standing, Tip};
+
+use super::references;
+use crate::support::repository::TestRepository;
+
+/// A history of numbered commits; the last one is `main`.
+struct History {
+    origin: TestRepository,
+    commits: Vec<Commit>,
+    parents: Vec<Vec<usize>>,
+    main: usize,
+}
+
+/// Numbers that are always the same and look like none.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let origin = TestRepository::new();
+        origin.write("x", "1").commit("tree");
+        let tree = origin.git(["rev-parse", "HEAD^{tree}"]);
+        let (mut commits, mut parents) = (Vec::<Commit>::new(), Vec::<Vec<usize>>::new());
+        for number in 0..7_usize {
+            let mut own = BTreeSet::new();
+            if number > 0 {
+                // Mostly the commit before; sometimes any, which makes branches; sometimes two, which makes merges.
+                own.insert(if dice.roll(3) > 0 { number - 1 } else { dice.roll(number) });
+                if dice.roll(3) == 0 {
+                    own.insert(dice.roll(number));
+                }
+            }
+            let own: Vec<usize> = own.into_iter().rev().collect();
+            let mut arguments = vec!["commit-tree".to_owned(), "-m".to_owned(), number.to_string()];
+            arguments.extend(own.iter().flat_map(|parent| ["-p".to_owned(), commits[*parent].to_string()]));
+            arguments.push(tree.clone());
+            commits.push(origin.git(arguments).parse().unwrap());
+            parents.push(own);
+        }
+        // The branch may have been moved back, or away from some of them.
+        let main = if dice.roll(2) == 0 { 6 } else { 3 + dice.roll(4) };
+        origin.git(["checkout", "--quiet", "--detach"]);
+        origin.git(["branch", "--force", "main", commits[main].as_str()]);
+        for (number, commit) in commits.iter().enumerate() {
+            origin.git(["update-ref", &format!("refs/kept/{number}"), commit.as_str()]);
+        }
+        Self { origin, commits, parents, main }
+    }
+
+    fn ancestors(&self, of: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut open = self.parents[of].clone();
+        while let Some(number) = open.pop() {
+            if found.insert(number) {
+                open.extend(&self.parents[number]);
+            }
+        }
+        found
+    }
+
+    fn oracle(&self, head: usize, other: usize) -> Standing {
+        if head == other {
+            Standing::Same
+        } else if self.ancestors(head).contains(&other) {
+            Standing::Newer
+        } else if self.ancestors(other).contains(&head) {
+            Standing::Older
+        } else {
+            Standing::Diverged
+        }
+    }
+
+    fn clone_at(&self, head: usize, depth: usize) -> TestRepository {
+        let clone = TestRepository::new();
+        clone.git(["remote", "add", "origin", &self.origin.url()]);
+        let fetch = ["fetch".to_owned(), "--quiet".to_owned(), format!("--depth={depth}"), "origin".to_owned()];
+        clone.git(fetch.iter().map(String::as_str).chain([self.commits[head].as_str()]));
+        clone.git(["checkout", "--quiet", "--detach", self.commits[head].as_str()]);
+        clone
+    }
+}
+
+#[tokio::test]
+async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
+    for seed in 0..3 {
+        let history = History::new(seed);
+        for depth in [1, 2, 3, 100] {
+            let head = 2 + usize::try_from(seed).unwrap() + usize::from(depth == 2);
+            for other in 0..history.commits.len() {
+                let what = format!("seed {seed} depth {depth} head {head} other {other}");
+                let expected = history.oracle(head, other);
+                let (one, two) = (&history.commits[head], &history.commits[other]);
+                // Neither a remote nor a forge: the clone alone.
+                let clone = history.clone_at(head, depth);
+                clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
+                let git = clone.open().await;
+                let alone = standing(&git, one, two, &async |_, _| None).await.unwrap();
+                assert!(alone == expected || alone == Standing::Unknown, "{what}: {alone:?}");
+                // With a forge that knows.
+                let told = standing(&git, one, two, &async |_, _| Some(expected)).await.unwrap();
+                assert_eq!(told, expected, "{what}");
+                // With a remote, and a forge that does not answer, or answers without a status.
+                let clone = history.clone_at(head, depth);
+                let git = clone.open().await;
+                let fetched = standing(&git, one, two, &async |_, _| None).await.unwrap();
+                assert_eq!(fetched, expected, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn x4_the_branchs_last_commit_is_asked_of_the_remote_and_then_of_the_forge() {
+    for seed in 0..4 {
+        let history = History::new(seed);
+        for head in 0..history.commits.len() {
+            let expected = match history.oracle(head, history.main) {
+                Standing::Same => Tip::Reached,
+                Standing::Older => Tip::Behind,
+                _ => Tip::Elsewhere,
+            };
+            let clone = history.clone_at(head, 1);
+            let git = clone.open().await;
+            let commit = &history.commits[head];
+            let nobody = async |_: &Commit, _: &str| None;
+            let (found, last) = tip(&git, commit, Some("main"), &nobody).await.unwrap();
+            assert_eq!((found, last.as_ref()), (expected, Some(&history.commits[history.main])), "{seed} {head}");
+            assert_eq!(tip(&git, commit, Some("gone"), &nobody).await.unwrap(), (Tip::Unknown, None));
+            clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
+            let told = history.oracle(head, history.main);
+            let forge = async |_: &Commit, branch: &str| (branch == "main").then_some(told);
+            assert_eq!(tip(&git, commit, Some("main"), &forge).await.unwrap(), (expected, None), "{seed} {head}");
+            assert_eq!(tip(&git, commit, Some("main"), &nobody).await.unwrap(), (Tip::Unknown, None));
+            clone.git(["remote", "remove", "origin"]);
+            assert_eq!(tip(&git, commit, Some("main"), &nobody).await.unwrap(), (Tip::Unknown, None));
+            assert_eq!(tip(&git, commit, None, &nobody).await.unwrap(), (Tip::Reached, None));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_remote_is_asked_for_a_branch_without_fetching() {
+    let origin = TestRepository::new();
+    let first = origin.write("x", "1").commit("first");
+    let clone = TestRepository::checkout(&origin, &first);
+    let second = origin.write("x", "2").commit("second");
+    origin.git(["tag", "main-tag"]);
+    let before = references(&clone);
+    let git = clone.open().await;
+    assert_eq!(git.remote_branch("origin", Some("main")).await.unwrap(), Branch::At(second.clone()));
+    assert_eq!(git.remote_branch("origin", None).await.unwrap(), Branch::At(second.clone()));
+    for absent in ["main-tag", "ain", "*", "ma?n"] {
+        assert_eq!(git.remote_branch("origin", Some(absent)).await.unwrap(), Branch::Absent, "{absent}");
+    }
+    assert_eq!(git.remote_branch("upstream", None).await.unwrap(), Branch::NoRemote);
+    git.remote_branch("--upload-pack=x", None).await.unwrap_err();
+    assert!(!git.has_commit(&second).await.unwrap());
+    assert_eq!(references(&clone), before);
+}
