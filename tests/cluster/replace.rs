@@ -216,7 +216,7 @@ fn a5_a_mistake_replaces_nothing_nor_does_what_is_adopted_or_protected() {
     let name = format!("seals.{group}");
     for (name, why) in [
         ("web", "as a new object it is refused as well"),
-        ("port", "as a new object it is refused as well: Service"),
+        ("port", "as a new object it is refused as well: spec.ports[0].nodePort"),
         ("kept", "it is not replaced, because its annotation kubernator.io/cleanup says so"),
         ("adopted", "immutable"),
         (&name, "immutable"),
