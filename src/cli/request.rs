@@ -357,6 +357,10 @@ impl Project {
 
     /// What may be shown: the fields that the base hides stay hidden, whatever the head says.
     fn redactor(&self, show: &ShowArgs, base: Option<&Base>) -> Redactor {
+        // What the base hides is not known then.
+        if base.is_some_and(|base| base.unreadable.is_some()) {
+            return Redactor::hiding_all();
+        }
         let base = base.and_then(|base| base.sources.as_ref());
         let hidden = [&self.sources].into_iter().chain(base).flat_map(|sources| &sources.tree.settings().redact);
         Redactor::new(hidden.chain(&show.redact).cloned(), show.show_adopted)

@@ -39,6 +39,8 @@ pub enum Adopted {
 pub struct Redactor {
     pointers: BTreeSet<Pointer>,
     adopted: Adopted,
+    /// Nothing may be shown: it is not known what is secret.
+    hides_all: bool,
 }
 
 /// What is secret in two versions of an object.
@@ -64,7 +66,13 @@ impl Secrets {
 impl Redactor {
     /// A redactor with further secret fields.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>, adopted: Adopted) -> Self {
-        Self { pointers: pointers.into_iter().collect(), adopted }
+        Self { pointers: pointers.into_iter().collect(), adopted, hides_all: false }
+    }
+
+    /// The redactor that shows nothing of any object: for a tree whose own rules cannot be read.
+    #[must_use]
+    pub fn hiding_all() -> Self {
+        Self { hides_all: true, ..Self::default() }
     }
 
     /// How much is shown of what is about to become ours.
@@ -80,6 +88,14 @@ impl Redactor {
             rules.push(names.iter().map(|name| Step::Name((*name).to_owned())).collect());
             places.push(names.join("."));
         };
+        if self.hides_all {
+            let bodies = [before, after].into_iter().flatten().filter_map(Value::as_object);
+            let names: BTreeSet<&String> = bodies.flat_map(serde_json::Map::keys).collect();
+            let is_content = |name: &str| !["apiVersion", "kind", "metadata", "status"].contains(&name);
+            names.iter().filter(|name| is_content(name)).for_each(|name| add(&[name.as_str()]));
+            add(&["metadata", "labels"]);
+            add(&["metadata", "annotations"]);
+        }
         if kind == "Secret" {
             add(&["data"]);
             add(&["stringData"]);

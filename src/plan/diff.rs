@@ -541,6 +541,16 @@ mod tests {
     }
 
     #[test]
+    fn x6_where_the_rules_cannot_be_read_nothing_is_shown() {
+        let spec = |value: u8| json!({"kind": "X", "metadata": {"labels": {"l": value}}, "spec": [value]});
+        let redactor = Redactor::hiding_all();
+        let told = ["metadata.labels, spec: (secret, changed) -> (secret, changed)"];
+        assert_eq!(lines(fields(&spec(1), &spec(2), &redactor)), told);
+        assert_eq!(lines(fields(&spec(1), &spec(1), &redactor)), [""; 0]);
+        assert_eq!(lines(stated(&spec(1), &redactor)), ["metadata.labels, spec: - -> (secret)"]);
+    }
+
+    #[test]
     fn x6_what_is_stated_shows_no_secret_and_no_identity() {
         let manifest = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "1"}, "type": "Opaque",
             "metadata": {"name": "s", "namespace": "x", "labels": {"l": "1"}}});

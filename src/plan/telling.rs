@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::change::{Change, Reason};
 use super::observed::{Look, Observed};
+use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, managed_fields, ownership};
@@ -22,6 +23,30 @@ pub const BUT: &str = "; it is not replaced, because ";
 /// secret ones out would tell which they are.
 pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
     let key = &change.ident.key;
+    match &mut change.reason {
+        Reason::Refused(text) | Reason::Immutable(text) => *text = told(text, key, observed, desired, root, redactor),
+        Reason::Irreplaceable(text) => {
+            let words = text.rsplit_once(BUT).map_or(text.as_str(), |(words, _)| words);
+            let but = text[words.len()..].to_owned();
+            *text = told(words, key, observed, desired, root, redactor) + &but;
+        }
+        // Of what could not be looked at, the server's words are about the looking; of a conflict, about fields.
+        Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
+            *text = readable(text, &key.name);
+        }
+        _ => {}
+    }
+}
+
+/// The server's words about a request, as far as they may be repeated of the object.
+fn told(
+    text: &str,
+    key: &ObjectKey,
+    observed: &Observed,
+    desired: Option<&Value>,
+    root: &Root,
+    redactor: &Redactor,
+) -> String {
     let live = observed.live(key);
     let is_ours = match (observed.looks.get(key), live) {
         (_, Some(live)) => matches!(ownership(live, root), Ownership::Ours(_)),
@@ -30,21 +55,7 @@ pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, ro
     };
     let bodies: Vec<&Value> = live.map(|live| &live.body).into_iter().chain(desired).collect();
     let is_guarded = redactor.has_secrets(&key.kind, &bodies) || !(is_ours || redactor.adopted() == Adopted::Shown);
-    let told = |text: &str| if is_guarded { bare(text) } else { readable(text, &key.name) };
-    match &mut change.reason {
-        Reason::Refused(text) | Reason::Immutable(text) => *text = told(text),
-        Reason::Irreplaceable(text) => {
-            *text = match text.rsplit_once(BUT) {
-                Some((words, why)) => format!("{}{BUT}{why}", told(words)),
-                None => told(text),
-            };
-        }
-        // Of what could not be looked at, the server's words are about the looking.
-        Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
-            *text = readable(text, &key.name);
-        }
-        _ => {}
-    }
+    if is_guarded { bare(text) } else { readable(text, &key.name) }
 }
 
 /// A conflict with everything secret in it as one field: which of them are held would tell which guesses are wrong.

@@ -30,6 +30,7 @@ mod rename;
 mod replace;
 mod rights;
 mod scenario;
+mod secrecy;
 mod served;
 mod shards;
 mod shop;
