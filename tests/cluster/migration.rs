@@ -51,6 +51,11 @@ fn content(object: &Value) -> Value {
     content
 }
 
+/// A plan that shows live values of what is not ours yet.
+fn shown(bench: &Bench) -> Value {
+    bench.ktor(&["plan", "-o", "json", "--show-adopted"]).json()
+}
+
 fn paths(change: &Value) -> Vec<String> {
     let lines = change["diff"].as_array().unwrap();
     lines.iter().map(|line| line["path"].as_str().unwrap().to_owned()).collect()
@@ -87,7 +92,7 @@ fn a1_what_the_manifest_lacks_disappears_whoever_made_the_object() {
         let env = json!([variable("KEPT", "1"), variable("CHANGED", "2")]);
         let [config, web] = objects(&ns, &json!({"kept": "1"}), &json!({"kept": "1", "changed": "2"}), &env);
         bench.write("config.json", &config.to_string()).write("web.json", &web.to_string());
-        let plan = bench.plan();
+        let plan = shown(&bench);
         let (action, more) = match maker {
             "kubernator" => ("update", vec![]),
             "applied" => ("adopt", vec![format!("metadata.annotations.{LAST_APPLIED}")]),
@@ -138,7 +143,7 @@ fn a1_a_take_over_where_nothing_differs_changes_metadata_only_and_costs_one_requ
         bench.write("config.json", &made[0].to_string()).write("web.json", &made[1].to_string());
         bench.write("own.yaml", &config_map(&ns, "own", "1"));
         let before = bench.get("deployment/web", Some(&ns)).unwrap();
-        let plan = bench.plan();
+        let plan = shown(&bench);
         for name in ["config", "web"] {
             let change = change(&plan, "changes", name);
             let bookkeeping =
@@ -193,7 +198,7 @@ fn a1_what_the_server_does_not_let_go_of_stays_and_is_said() {
     object["data"] = json!({"a": "1"});
     object["metadata"]["labels"] = json!({});
     bench.write("config.json", &object.to_string());
-    let plan = bench.plan();
+    let plan = shown(&bench);
     assert_eq!(paths(change(&plan, "changes", "config")), ["metadata.labels.dropped"], "{plan:#}");
     assert!(plan["notices"].to_string().contains("does not let go"), "{plan:#}");
     bench.apply();
