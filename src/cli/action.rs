@@ -22,7 +22,7 @@ use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
 use crate::report::Heading;
-use crate::run::decide::{RunRequest, Since, decide, decide_offline};
+use crate::run::decide::{Before, RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::commits::Commits;
@@ -115,6 +115,17 @@ impl Action<'_> {
         self.voice.failure(&pulls, &reviewed, &heading, error.first()).await;
     }
 
+    /// The exit code of a report that was made, its reasons in the log.
+    fn told(&self, judged: Result<(), CliError>) -> Exit {
+        match judged {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                self.console.error(&error);
+                error.exit
+            }
+        }
+    }
+
     fn run_name(&self) -> String {
         let Context { repository, run_id, attempt, .. } = self.context;
         run_name(&format!("{}/{} run {run_id} attempt {attempt}", repository.owner, repository.name))
@@ -151,7 +162,7 @@ impl Action<'_> {
         let report = Report { plan: &plan, outcome: None, heading, error: None };
         let url = self.voice.plan(pull.number, &pull.head_sha, &target, &report).await;
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, url.as_deref());
-        Ok(if offline { Exit::Success } else { judged(&plan) })
+        Ok(if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) })
     }
 
     async fn planned(
@@ -193,12 +204,27 @@ impl Action<'_> {
             return Ok((request, prior));
         };
         let base = project.base_fetched(&ledger, head).await?;
+        if matches!(request.before, Before::Unknown) {
+            request.before = base.before();
+        }
         if let Some(why) = base.unreadable {
             request.policy.sources = Rendered::BaseUnknown;
             request.notices.push(why);
         }
         request.since = Since::Ledger { commits, touched: Some(base.touched) };
         Ok((request, prior))
+    }
+
+    /// The tree before the push that is applied, where the event names a commit that can be read.
+    async fn before_push(&self, project: &Project, head: &Commit) -> Result<Before, CliError> {
+        let Event::Push(push) = &self.context.event else { return Ok(Before::Unknown) };
+        match push.before.parse::<Commit>() {
+            Ok(before) if !push.created => Ok(match project.base_fetched(&before, head).await?.before() {
+                Before::Unreadable => Before::Unknown,
+                before => before,
+            }),
+            _ => Ok(Before::Unknown),
+        }
     }
 
     /// A merge queue's group: a plan in the summary alone.
@@ -216,7 +242,7 @@ impl Action<'_> {
         let heading = Heading { target: &target, cluster, base: Some(base_sha), head: Some(head_sha), run: Some(&run) };
         self.voice.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
-        Ok(judged(&plan))
+        Ok(self.told(judged(&plan)))
     }
 
     /// A pull request that was closed without a merge: its comment says so.
@@ -287,9 +313,10 @@ impl Action<'_> {
             };
             let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
             let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
+            request.before = self.before_push(&project, &head).await?;
             let comments = self.voice.comments(&pulls, &target).await;
             if self.args.allow_unreviewed_deletions == Gate::Closed {
-                request.policy.reviewed = Reviewed::Only(reviewed_in(comments.values()));
+                request.policy.reviewed = Reviewed::Only(reviewed_in(&comments));
             }
             Ok((project, head, target, cluster, request, pulls, comments))
         });
@@ -357,7 +384,7 @@ impl Action<'_> {
         match (progress, error) {
             (Some((plan, _)), None) => {
                 self.outputs(&plan, "applied", url.as_deref());
-                Ok(concluded(&plan))
+                Ok(self.told(concluded(&plan)))
             }
             (_, Some(error)) => Err(error),
             (None, None) => Ok(Exit::Success),

@@ -14,12 +14,12 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
-use crate::plan::change::Action;
+use crate::plan::change::{Change, Standing};
 use crate::plan::outcome::Outcome;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
 use crate::report::terminal::Style;
-use crate::report::{Budget, Heading, json, markdown, terminal};
+use crate::report::{Budget, Heading, json, markdown, terminal, wording};
 use crate::run::decide::{RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
@@ -55,24 +55,43 @@ pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> 
         Format::Json => document(&json::plan(&plan, &heading))?,
     };
     write_report(&args.report, &text, console)?;
-    let pending = if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success };
-    Ok(pending.max(judged(&plan)))
+    judged(&plan)?;
+    Ok(if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success })
 }
 
-/// What a plan alone says about the exit code: 3 where an apply would refuse, 1 where a dry run failed.
-pub fn judged(plan: &Plan) -> Exit {
-    if !plan.refusals.is_empty() {
-        Exit::Refused
-    } else if plan.all().any(|change| change.action == Action::Blocked) {
-        Exit::Failure
-    } else {
-        Exit::Success
+/// What a plan alone says about the end of the program: 1 where a file or a dry run failed, 3 where an apply would refuse,
+/// keep or block what these very changes ask for.
+///
+/// # Errors
+///
+/// Each of these, with the first reason.
+pub fn judged(plan: &Plan) -> Result<(), CliError> {
+    if !plan.broken.is_empty() {
+        return Err(CliError::sources(&plan.broken));
+    }
+    stopped(plan, Exit::Failure, &[Standing::Failed])?;
+    match plan.refusals.first() {
+        Some(refusal) => Err(CliError::refused(&refusal.message, plan)),
+        None => concluded(plan),
     }
 }
 
-/// What a finished run says about the exit code: 3 where it kept what no reviewer saw.
-pub fn concluded(plan: &Plan) -> Exit {
-    if plan.has_unreviewed() { Exit::Refused } else { Exit::Success }
+/// What a run that came to its end says about the end of the program: 3 where it blocked or kept what these very changes
+/// ask for.
+///
+/// # Errors
+///
+/// That, with the first reason.
+pub fn concluded(plan: &Plan) -> Result<(), CliError> {
+    stopped(plan, Exit::Refused, &[Standing::Blocked, Standing::Kept])
+}
+
+fn stopped(plan: &Plan, exit: Exit, standings: &[Standing]) -> Result<(), CliError> {
+    let is_meant = |change: &&Change| {
+        change.standing().is_some_and(|standing| standings.contains(&standing)) && plan.own.contains(&change.ident.key)
+    };
+    let messages: Vec<String> = plan.all().filter(is_meant).map(wording::stopped).collect();
+    if messages.is_empty() { Ok(()) } else { Err(CliError { exit, messages, place: None }) }
 }
 
 /// Makes the cluster match the tree.
@@ -137,7 +156,8 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     match result {
         Ok(Reconciled { plan, outcome }) => {
             write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None)?, console)?;
-            Ok(concluded(&plan))
+            concluded(&plan)?;
+            Ok(Exit::Success)
         }
         Err(error) => {
             let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned()));

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use crate::cluster::lock::{Holder, LockError};
 use crate::forge::workflow::{Annotation, Level};
 use crate::git::error::GitError;
+use crate::plan::build::Plan;
 use crate::project::snapshot::{SourceError, printable};
-use crate::report::escape;
+use crate::report::{escape, wording};
 use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
 
@@ -40,7 +41,15 @@ impl CliError {
         Self::new(Exit::Failure, chain(error))
     }
 
-    fn sources(errors: &[SourceError]) -> Self {
+    /// A tree in doubt, or a plan that is not the approved one.
+    pub fn refused(message: &str, plan: &Plan) -> Self {
+        let option = plan.refusals.first().and_then(|refusal| wording::option(refusal.guard));
+        let hint = option.map(|option| format!("; {option} allows it"));
+        Self::new(Exit::Refused, format!("the plan is refused: {message}{}", hint.unwrap_or_default()))
+    }
+
+    /// Files that cannot be rendered.
+    pub fn sources(errors: &[SourceError]) -> Self {
         Self {
             exit: Exit::Failure,
             messages: errors.iter().map(ToString::to_string).collect(),
@@ -64,8 +73,9 @@ impl From<RunError> for CliError {
                 return Self::new(Exit::Locked, message);
             }
             RunError::Unknown(_) => Exit::Usage,
-            RunError::Refused(..) | RunError::Declined(_) => Exit::Refused,
-            RunError::Incomplete(plan, _) if plan.has_unreviewed() => Exit::Refused,
+            RunError::Refused(message, plan) => return Self::refused(message, plan),
+            RunError::Declined(_) => Exit::Refused,
+            RunError::Incomplete(plan, _) if !plan.broken.is_empty() => return Self::sources(&plan.broken),
             RunError::Interrupted(..)
             | RunError::Stopped
             | RunError::NotBegun

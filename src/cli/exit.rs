@@ -9,12 +9,12 @@ pub enum Exit {
     Success,
     /// Changes are pending, and the caller asked to be told.
     ChangesPending,
+    /// Refused as a whole, or something was kept or blocked that the run's own changes ask for.
+    Refused,
     /// Something failed.
     Failure,
     /// Interrupted, or the lock was lost: resumable.
     Interrupted,
-    /// Refused: a guard, ownership, a stale or unreviewed plan.
-    Refused,
     /// The lock was not acquired.
     Locked,
     /// The command line is wrong.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ancestry;
 use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
@@ -24,7 +25,7 @@ use crate::project::scope::{ScopeRequest, touched};
 use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
-use crate::run::decide::{RunRequest, Since};
+use crate::run::decide::{Before, RunRequest, Since};
 use crate::run::error::RunError;
 use crate::run::record::Store;
 use crate::run::sources::{Origin, Sources};
@@ -131,6 +132,17 @@ pub enum Permit {
     Granted,
     /// There is nothing to do, for this reason.
     Superseded(String),
+}
+
+impl Base {
+    /// The tree before the changes.
+    pub fn before(&self) -> Before {
+        match &self.sources {
+            Some(sources) => Before::Tree(Arc::new(sources.clone())),
+            None if self.unreadable.is_some() => Before::Unreadable,
+            None => Before::Nothing,
+        }
+    }
 }
 
 impl Project {
@@ -352,6 +364,7 @@ impl Project {
             since: Since::Unasked,
             root_change,
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
+            before: base.map_or(Before::Unknown, Base::before),
         }
     }
 

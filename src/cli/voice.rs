@@ -236,11 +236,11 @@ impl<'a> Voice<'a> {
 }
 
 /// What the hidden blocks of comments show: their union.
-pub fn reviewed_in<'a>(sets: impl IntoIterator<Item = &'a Value>) -> Shown {
+pub fn reviewed_in<'a>(sets: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
     let mut shown = Shown::default();
-    for set in sets {
-        shown.deleted.extend(keys_in(&set[DELETED]));
-        shown.replaced.extend(keys_in(&set[REPLACED]));
+    for (pull, set) in sets {
+        shown.deleted.extend(keys_in(&set[DELETED]).map(|key| (key, *pull)));
+        shown.replaced.extend(keys_in(&set[REPLACED]).map(|key| (key, *pull)));
     }
     shown
 }

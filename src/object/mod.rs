@@ -13,6 +13,7 @@ pub mod merge;
 pub mod name;
 pub mod order;
 pub mod redact;
+pub mod references;
 pub mod refusal;
 pub mod remark;
 pub mod reserved;

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::change::{Action, Change, FieldChange, Reason};
+use super::change::{Action, Change, FieldChange, Reason, Standing};
 use super::cleanup::{self, CleanupRequest};
 use super::field_rules::other_tool;
 use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::twins::Twins;
-use super::{diff, digest, guard, leftover, obstacle, remedy, telling};
+use super::{diff, digest, guard, leftover, obstacle, remedy, stops, telling};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -20,6 +20,7 @@ use crate::object::redact::{Adopted, Redactor};
 use crate::object::refusal::{Contested, Refusal};
 use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
+use crate::project::snapshot::SourceError;
 use crate::state::payload::Entries;
 
 /// How the plan was computed: what a reader may rely on.
@@ -47,6 +48,11 @@ pub struct Plan {
     pub cleanup: Vec<Change>,
     /// What stops the run as a whole.
     pub refusals: Vec<guard::Refusal>,
+    /// The files of projects in scope that cannot be rendered: those projects fail, and nothing is deleted.
+    pub broken: Vec<SourceError>,
+    /// What is blocked, kept or failed and is asked for by the very changes that the plan is about, not by earlier ones.
+    /// What its own annotation or the root's settings protect is not among it: that is no refusal.
+    pub own: BTreeSet<ObjectKey>,
     /// What a reader has to know besides.
     pub notices: Vec<String>,
     /// Identifies what would be done.
@@ -78,9 +84,35 @@ impl Plan {
         self.cleanup.iter().filter(|change| change.action == Action::Delete)
     }
 
-    /// Whether something stays, or stays as it is, because no merged pull request's plan showed its deletion.
-    pub fn has_unreviewed(&self) -> bool {
-        self.all().any(|change| change.reason == Reason::Unreviewed)
+    /// The objects that stay as they are although something is to be done with them.
+    pub fn standing(&self, standing: Standing) -> impl Iterator<Item = &Change> {
+        self.all().filter(move |change| change.standing() == Some(standing))
+    }
+
+    /// The projects in which anything is blocked, kept or failed.
+    pub fn open_projects(&self) -> BTreeSet<ProjectPath> {
+        stops::open_projects(self.all())
+    }
+
+    /// Whether the review of something is still waited for: a deletion or a replacement is kept that a review or the
+    /// caller may still allow.
+    pub fn awaits_review(&self) -> bool {
+        self.all().any(|change| {
+            let waits = matches!(
+                change.reason,
+                Reason::Unreviewed | Reason::Guarded(..) | Reason::OpenProject(_) | Reason::NeededBy(_)
+            );
+            change.action == Action::Keep && waits
+        })
+    }
+
+    /// What the run means to own: what it writes or finds as desired.
+    pub fn intent(&self) -> Entries {
+        let mut intent = Entries::default();
+        for change in self.changes.iter().filter(|change| change.standing().is_none()) {
+            intent.insert(&change.project, &change.ident);
+        }
+        intent
     }
 
     /// What would be deleted to be created anew.
@@ -98,12 +130,42 @@ pub struct PlanRequest<'a> {
     pub scope: &'a Scope,
     /// Every desired object of the whole tree.
     pub desired: &'a BTreeMap<ObjectKey, Manifest>,
-    /// Everything recorded.
+    /// Everything recorded before the run.
     pub entries: &'a Entries,
     /// What is allowed.
     pub policy: &'a Policy,
     /// What may be shown.
     pub redactor: &'a Redactor,
+    /// The projects of which a file cannot be rendered, and why.
+    pub broken: &'a BTreeMap<ProjectPath, String>,
+    /// The tree before the changes that the plan is about.
+    pub before: Before<'a>,
+}
+
+/// The desired objects before the changes that a plan is about.
+#[derive(Clone, Copy)]
+pub enum Before<'a> {
+    /// These.
+    Desired(&'a BTreeMap<ObjectKey, Manifest>),
+    /// Nobody knows what changed: everything counts as asked for by these changes.
+    Unknown,
+    /// The tree before cannot be read: nothing is counted as asked for by these changes.
+    Unreadable,
+}
+
+impl Before<'_> {
+    /// Whether the changes ask for what is to be done with an object: they drop it, add it or change its manifest.
+    fn concerns(self, key: &ObjectKey, desired: Option<&Manifest>) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Unreadable => false,
+            Self::Desired(before) => match (before.get(key), desired) {
+                (None, None) => false,
+                (Some(before), Some(after)) => before.body != after.body || before.project != after.project,
+                (Some(_), None) | (None, Some(_)) => true,
+            },
+        }
+    }
 }
 
 impl<'a> PlanRequest<'a> {
@@ -121,52 +183,83 @@ impl<'a> PlanRequest<'a> {
 
 /// Makes the plan. Pure: the same inputs give the same plan.
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
-    let mut refusals = Vec::new();
-    let twins = Twins::of(request.desired.keys(), observed);
+    let PlanRequest { root, scope, entries, policy, redactor, desired, broken: _, before } = request;
+    let twins = Twins::of(desired.keys(), observed);
     let mut changes: Vec<Change> =
-        request.in_scope().map(|manifest| change(request, observed, &twins, manifest, &mut refusals)).collect();
-    let keys: BTreeSet<&ObjectKey> = request.desired.keys().collect();
-    let PlanRequest { root, scope, entries, policy, redactor, desired } = request;
-    let mut cleanup = cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, policy }, observed);
+        request.in_scope().map(|manifest| change(request, observed, &twins, manifest)).collect();
+    let live_body = |key: &ObjectKey| observed.live(key).map(|live| &live.body);
+    guard::keep_guarded(&mut changes, live_body, policy);
+    stops::block_dependents(&mut changes, desired);
+
+    let keys: BTreeSet<&ObjectKey> = desired.keys().collect();
+    let mut cleanup = {
+        let written = changes.iter().filter(|change| change.standing().is_none());
+        let intended = &written.map(|change| &change.ident.key).collect();
+        cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, intended, policy }, observed)
+    };
+    guard::keep_guarded(&mut cleanup, live_body, policy);
+    name_obstacles(&mut changes, &cleanup, desired, observed);
+    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+    let told = guard::keep_holders_of_others(&mut cleanup, observed, policy);
+    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+    let live = entries.keys().into_iter().filter(|key| is_live_and_ours(observed, key, root)).count();
+    let refusals = guard::doubts(&cleanup, desired.len(), live, policy);
+    guard::keep_shares(&mut changes, &mut cleanup, live, policy);
+    stops::block_dependents(&mut changes, desired);
+    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+
     for change in &mut cleanup {
         telling::put(change, observed, None, root, redactor);
     }
-    name_obstacles(&mut changes, &cleanup, desired, observed);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
-    refusals.extend(guard::check(&all, desired.len(), entries.keys().len(), policy));
-    let (refused, told) = guard::check_contents(&all, observed, policy);
-    refusals.extend(refused);
+    let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
+        .iter()
+        .filter(|change| change.standing().is_some() && !matches!(change.reason, Reason::Protected(_)))
+        .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
+    let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
+    let earlier = left_over(&earlier);
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let rules = policy.told();
     let digest = digest::with_settings(digest, &rules);
-    let scope = scope.projects().clone();
     let held = observed.held.iter().map(|key| {
         format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
     });
-    let unchecked = all.iter().filter(|change| matches!(change.reason, Reason::Unverified(_))).count();
-    let unchecked = match unchecked {
-        0 => None,
-        1 => Some("1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()),
-        count => Some(format!(
-            "{count} objects are not yet checked by the server: what they need comes first in the same run."
-        )),
-    };
     let tools = changes.iter().filter(|change| change.action == Action::Adopt).filter_map(|change| {
         let key = &change.ident.key;
         let tool = other_tool(&observed.live(key)?.body)?;
         Some(format!("{key} is managed by {tool}: end that before it is adopted, or both will change it."))
     });
-    let notices = rules.into_iter().chain(tools).chain(held).chain(told).chain(unchecked).collect();
-    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, notices, digest }
+    let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
+    let notices = rules.into_iter().chain(told).collect();
+    let (scope, broken) = (scope.projects().clone(), Vec::new());
+    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, broken, own, notices, digest }
 }
 
-fn change(
-    request: PlanRequest<'_>,
-    observed: &Observed,
-    twins: &Twins<'_>,
-    manifest: &Manifest,
-    refusals: &mut Vec<guard::Refusal>,
-) -> Change {
+fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
+    observed.live(key).is_some_and(|live| matches!(ownership(live, root), Ownership::Ours(_)))
+}
+
+/// Counts what earlier changes left blocked or kept, and names the first.
+fn left_over(earlier: &[&Change]) -> Option<String> {
+    let first = earlier.first().map(|change| format!("{} ({})", change.ident.key, change.reason))?;
+    Some(match earlier.len() {
+        1 => format!("An earlier change left 1 object as it is: {first}."),
+        count => format!("Earlier changes left {count} objects as they are, the first of them {first}."),
+    })
+}
+
+/// Counts what the server could not check.
+fn unchecked(changes: &[Change]) -> Option<String> {
+    match changes.iter().filter(|change| matches!(change.reason, Reason::Unverified(_))).count() {
+        0 => None,
+        1 => Some("1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()),
+        count => Some(format!(
+            "{count} objects are not yet checked by the server: what they need comes first in the same run."
+        )),
+    }
+}
+
+fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, manifest: &Manifest) -> Change {
     let key = &manifest.ident.key;
     let live = observed.live(key);
     let mut change = Change {
@@ -182,12 +275,11 @@ fn change(
     };
     let owner = live.map(|live| ownership(live, request.root));
     let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
+    if let Some(why) = request.broken.get(&manifest.project) {
+        (change.action, change.reason) = (Action::Blocked, Reason::Unrendered(why.clone()));
+        return change;
+    }
     if let Some(Ownership::Other(owner)) = owner.as_ref().filter(|_| !is_taken) {
-        refusals.push(guard::Refusal {
-            guard: guard::Guard::Ownership,
-            message: format!("{key} belongs to {owner}: take it out of this tree, or out of that one"),
-            flag: Some("--take-over"),
-        });
         (change.action, change.reason) = (Action::Blocked, Reason::Foreign(owner.clone()));
         return change;
     }
@@ -230,9 +322,7 @@ fn change(
     }
     let is_asked_for = matches!(change.reason, Reason::TakenFrom(_));
     if change.action == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
-        let message =
-            format!("{key} exists without a mark, and adoption is off: leave out --no-adopt, or take the object away");
-        refusals.push(guard::Refusal { guard: guard::Guard::Ownership, message, flag: None });
+        (change.action, change.reason) = (Action::Blocked, Reason::Unmarked);
     }
     let is_about_null = matches!(&change.reason, Reason::Refused(words) if words.contains("null"));
     telling::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
@@ -316,25 +406,20 @@ fn immutable(
         Some((live, Ownership::Ours(from))) => {
             change.from = (from != *project).then_some(from);
             let kept = cleanup::kept(policy, key, live);
-            if is_volume(key) {
+            if guard::is_irreplaceable(key) {
                 let why = "a volume or its claim is never replaced";
-                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
             } else if let Some(why) = kept {
-                (Action::Blocked, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
             } else if policy.reviewed.shows_replacement(key) {
                 (Action::Replace, Reason::Immutable(refusal.to_string()))
             } else {
-                (Action::Blocked, Reason::Unreviewed)
+                (Action::Keep, Reason::Unreviewed)
             }
         }
         _ => (Action::Blocked, reason_of(refusal)),
     };
     (change.action, change.reason) = (action, reason);
-}
-
-/// Whether it holds data that does not outlive it.
-fn is_volume(key: &ObjectKey) -> bool {
-    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
 }
 
 /// Both values of each contested field: the manifest's, and the live one of an object that is ours.
@@ -451,6 +536,7 @@ mod tests {
     use crate::object::kinds::Kinds;
     use crate::object::mark::PROJECT;
     use crate::object::refusal::Contested;
+    use crate::plan::guard::Guard;
     use crate::plan::policy::{Gate, Reviewed, Shown, Sources, TakeOver};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
@@ -515,8 +601,16 @@ mod tests {
         let scope = Scope::resolve(&ScopeRequest::default(), &[root().project()].into(), &BTreeSet::new()).unwrap();
         let desired = desired.iter().map(|manifest| (manifest.ident.key.clone(), manifest.clone())).collect();
         let redactor = Redactor::default();
-        let request =
-            PlanRequest { root: &root(), scope: &scope, desired: &desired, entries, policy, redactor: &redactor };
+        let request = PlanRequest {
+            root: &root(),
+            scope: &scope,
+            desired: &desired,
+            entries,
+            policy,
+            redactor: &redactor,
+            broken: &BTreeMap::new(),
+            before: Before::Unknown,
+        };
         build(request, observed)
     }
 
@@ -674,7 +768,8 @@ mod tests {
         };
         let why = "cannot be changed in place: field is immutable";
         let shown = |deleted: &[ObjectKey], replaced: &[ObjectKey]| {
-            let (deleted, replaced) = (deleted.iter().cloned().collect(), replaced.iter().cloned().collect());
+            let by_one = |keys: &[ObjectKey]| keys.iter().map(|key| (key.clone(), 1)).collect();
+            let (deleted, replaced) = (by_one(deleted), by_one(replaced));
             Policy { reviewed: Reviewed::Only(Shown { deleted, replaced }), ..opened() }
         };
         let kept = || {
@@ -688,17 +783,17 @@ mod tests {
             ("marked by kubernator", opened(), marked("demo", "kubernator", "Update", None), Action::Replace, why),
             ("with cleanup off", Policy { cleanup: Cleanup::Off, ..opened() }, ours("demo"), Action::Replace, why),
             ("shown", shown(&[], &[web()]), ours("demo"), Action::Replace, why),
-            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Blocked, "no merged pull request's plan showed"),
-            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Blocked, "no merged pull request's plan"),
+            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Keep, "no merged pull request's plan showed"),
+            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Keep, "no merged pull request's plan"),
             ("unmarked", opened(), unmarked(), Action::Blocked, "refused by the server: field is immutable"),
             ("a copy", opened(), marked("demo", "velero", "Update", None), Action::Blocked, "refused by the server"),
             ("another root's", opened(), others(), Action::Blocked, "belongs to"),
-            ("protected", opened(), kept(), Action::Blocked, "it is not replaced, because its annotation"),
+            ("protected", opened(), kept(), Action::Keep, "it is not replaced, because its annotation"),
             (
                 "while a source fails",
                 Policy { sources: Sources::Failed, ..opened() },
                 ours("demo"),
-                Action::Blocked,
+                Action::Keep,
                 "it is not replaced, because a source of the tree cannot be rendered",
             ),
         ] {
@@ -707,11 +802,13 @@ mod tests {
             assert!(change.action == action && reason.contains(expected), "{what}: {:?} {reason}", change.action);
             assert_eq!(change.from.is_some(), what == "ours, of another project", "{what}");
         }
-        assert!(one(&shown(&[], &[]), Some(Look::Live(ours("demo"))), words()).has_unreviewed());
-        assert!(!one(&opened(), Some(Look::Live(ours("demo"))), words()).has_unreviewed());
-        let [refusal] = &one(&policy(), Some(Look::Live(ours("demo"))), words()).refusals[..] else { panic!() };
-        assert_eq!(refusal.flag, Some("--allow-replacement"));
-        assert_eq!(one(&opened(), Some(Look::Live(ours("demo"))), words()).refusals, []);
+        assert!(one(&shown(&[], &[]), Some(Look::Live(ours("demo"))), words()).awaits_review());
+        assert!(!one(&opened(), Some(Look::Live(ours("demo"))), words()).awaits_review());
+        let guarded = change(&policy(), ours("demo"));
+        assert_eq!(
+            (guarded.action, guarded.reason),
+            (Action::Keep, Reason::Guarded(Guard::Replacement, String::new()))
+        );
         assert_eq!(one(&opened(), None, words()).changes[0].action, Action::Blocked, "gone by the time it was read");
     }
 
@@ -721,8 +818,8 @@ mod tests {
         let applied = || Some(Trial::Applied(ours("demo")));
         let plan = one(&policy(), look(), applied());
         assert_eq!(plan.changes[0].action, Action::Blocked);
-        let [refusal] = &plan.refusals[..] else { panic!("{plan:?}") };
-        assert!(refusal.flag == Some("--take-over") && refusal.message.contains("root other"), "{refusal:?}");
+        assert!(plan.changes[0].reason.to_string().contains("root other"), "{plan:?}");
+        assert!(plan.refusals.is_empty() && plan.intent().is_empty(), "it blocks itself, and is not recorded");
         for taken in ["other", "ConfigMap x/web"] {
             let take_over = vec![taken.parse::<TakeOver>().unwrap()];
             // Who asks for it by name has not to allow adoption too.
@@ -739,17 +836,18 @@ mod tests {
     }
 
     #[test]
-    fn o4_adoption_that_is_off_refuses_what_has_no_mark_of_ours_and_nothing_else() {
+    fn o4_adoption_that_is_off_blocks_what_has_no_mark_of_ours_and_nothing_else() {
         let off = Policy { adoption: Adoption::Refused, ..policy() };
-        let refusals = |live: Option<Live>| {
+        let change = |live: Option<Live>| {
             let trial = live.as_ref().map_or(Trial::Created, |_| Trial::Applied(ours("demo")));
-            let refused = one(&off, live.map(Look::Live), Some(trial)).refusals;
-            refused.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>()
+            let plan = one(&off, live.map(Look::Live), Some(trial));
+            assert_eq!(plan.refusals, []);
+            plan.changes.into_iter().next().unwrap()
         };
-        let [refused] = &refusals(Some(unmarked()))[..] else { panic!() };
-        assert!(refused.contains("exists without a mark, and adoption is off: leave out --no-adopt"), "{refused}");
-        assert!(refusals(Some(ours("demo"))).is_empty());
-        assert!(refusals(None).is_empty());
+        let blocked = change(Some(unmarked()));
+        assert_eq!((blocked.action, blocked.reason), (Action::Blocked, Reason::Unmarked));
+        assert_eq!(change(Some(ours("demo"))).action, Action::Unchanged);
+        assert_eq!(change(None).action, Action::Create);
     }
 
     #[test]
@@ -803,6 +901,8 @@ mod tests {
             entries: &entries,
             policy: &policy,
             redactor: &redactor,
+            broken: &BTreeMap::new(),
+            before: Before::Unknown,
         };
         let body = request.stamped(&manifest(&web(), "demo.a"));
         assert_eq!(body["metadata"]["annotations"], json!({PROJECT: "demo.a"}));

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::object::ident::Ident;
+use super::guard::Guard;
+use crate::object::ident::{Ident, ObjectKey};
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::Place;
 
@@ -64,6 +65,17 @@ impl Action {
     }
 }
 
+/// How an object stands that stays as it is although something is to be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// The server refuses it, or its file cannot be rendered: the run does not end well.
+    Failed,
+    /// Something else is in the way: the run goes on, and the project stays open.
+    Blocked,
+    /// A guard, a review or an annotation keeps it: the run goes on, and the project stays open.
+    Kept,
+}
+
 /// Why an action is what it is. Displayed as words a reviewer reads; serialized as a stable `kind` and its subject.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[serde(tag = "kind", content = "subject", rename_all = "kebab-case")]
@@ -95,10 +107,10 @@ pub enum Reason {
     /// Move: from the project of the given name.
     #[error("moved from {0}")]
     MovedFrom(String),
-    /// Adopt: it is live without a mark.
+    /// Adopt or blocked: it is live without a mark.
     #[error("exists without a mark")]
     Unmarked,
-    /// Keep or blocked: it would be deleted, for good or to be replaced, but no merged pull request's plan showed that.
+    /// Keep: it would be deleted, for good or to be replaced, but no merged pull request's plan showed that.
     #[error("kept: no merged pull request's plan showed its deletion")]
     Unreviewed,
     /// Release or blocked: it carries the mark of another root, or a copied mark.
@@ -110,10 +122,25 @@ pub enum Reason {
     /// Keep: something protects it.
     #[error("kept: {0}")]
     Protected(String),
+    /// Keep: a guard keeps it; the text says what the guard met beside the object itself.
+    #[error("kept: {}", guarded(*.0, .1))]
+    Guarded(Guard, String),
+    /// Keep: the desired object of the given key in the same project stays as it is.
+    #[error("kept: nothing is deleted in this project while {0} stays as it is")]
+    OpenProject(#[serde(serialize_with = "displayed")] ObjectKey),
+    /// Keep: the object of the given key stays and needs it.
+    #[error("kept: {0} stays and needs it")]
+    NeededBy(#[serde(serialize_with = "displayed")] ObjectKey),
+    /// Blocked: it needs the object of the given key, which is blocked or kept.
+    #[error("needs {0}, which stays as it is")]
+    Needs(#[serde(serialize_with = "displayed")] ObjectKey),
+    /// Blocked: a file of its project cannot be rendered.
+    #[error("a file of its project cannot be rendered: {0}")]
+    Unrendered(String),
     /// Replace: the server refuses the change, in its words, and would accept the same object as a new one.
     #[error("cannot be changed in place: {0}")]
     Immutable(String),
-    /// Blocked: it could only be replaced, and something protects it: the server's words, and what protects it.
+    /// Keep: it could only be replaced, and something protects it: the server's words, and what protects it.
     #[error("{0}")]
     Irreplaceable(String),
     /// Blocked: the server refused the dry run, in its words.
@@ -175,10 +202,33 @@ pub struct Change {
     pub diff: Vec<FieldChange>,
 }
 
+impl Change {
+    /// How the object stands, where it stays as it is although something is to be done with it.
+    pub fn standing(&self) -> Option<Standing> {
+        match (self.action, &self.reason) {
+            (Action::Keep, _) => Some(Standing::Kept),
+            (
+                Action::Blocked,
+                Reason::Foreign(_) | Reason::Conflict(_) | Reason::Unknown(_) | Reason::Unmarked | Reason::Needs(_),
+            ) => Some(Standing::Blocked),
+            (Action::Blocked, _) => Some(Standing::Failed),
+            _ => None,
+        }
+    }
+}
+
+fn displayed<S: serde::Serializer>(key: &ObjectKey, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(key)
+}
+
+fn guarded(guard: Guard, met: &str) -> String {
+    if met.is_empty() { guard.sentence().to_owned() } else { format!("{}: {met}", guard.sentence()) }
+}
+
 #[cfg(test)]
 impl Change {
     /// What tests start from: the deletion of an object of which nothing is known but its key and uid.
-    pub(super) fn deletion(key: crate::object::ident::ObjectKey, uid: &str) -> Self {
+    pub(super) fn deletion(key: ObjectKey, uid: &str) -> Self {
         Self {
             action: Action::Delete,
             reason: Reason::Undesired,

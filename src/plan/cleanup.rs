@@ -38,6 +38,8 @@ pub struct CleanupRequest<'a> {
     pub entries: &'a Entries,
     /// Every desired object of the whole tree, in scope or not.
     pub desired: &'a BTreeSet<&'a ObjectKey>,
+    /// The objects that the run records, beside what is recorded already.
+    pub intended: &'a BTreeSet<&'a ObjectKey>,
     /// What the root and the caller allow.
     pub policy: &'a Policy,
 }
@@ -50,19 +52,19 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
         request,
         observed,
         twins: Twins::of(request.desired.iter().copied(), observed),
-        recorded: request.entries.keys(),
+        recorded: request.entries.keys().into_iter().chain(request.intended.iter().copied()).collect(),
     };
     let mut seen = BTreeSet::new();
     let mut changes: Vec<Change> = candidates(request)
         .filter(|(_, ident)| seen.insert(ident.key.clone()))
         .filter_map(|(project, ident)| judge.one(project, ident))
         .collect();
-    keep_what_holds(&mut changes, request.desired, observed);
+    keep_holders(&mut changes, request.desired, observed);
     changes
 }
 
 /// Keeps namespaces and definitions that hold something that is wanted or stays: it would go with them.
-fn keep_what_holds(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
+pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
     let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
     let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
     let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
@@ -259,7 +261,14 @@ mod tests {
         let known = [root.project()].into();
         let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
         let desired = desired.iter().collect();
-        let request = CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy };
+        let request = CleanupRequest {
+            root: &root,
+            scope: &scope,
+            entries: &entries,
+            desired: &desired,
+            intended: &BTreeSet::new(),
+            policy,
+        };
         decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
     }
 
@@ -354,7 +363,7 @@ mod tests {
         };
         assert_eq!(decided(policy(), &config, &observed).0, Action::Delete);
         let reviewed = |key: &ObjectKey| Policy {
-            reviewed: Reviewed::Only(Shown { deleted: [key.clone()].into(), ..Shown::default() }),
+            reviewed: Reviewed::Only(Shown { deleted: [(key.clone(), 1)].into(), ..Shown::default() }),
             ..policy()
         };
         assert_eq!(decided(reviewed(&config), &config, &observed).0, Action::Delete);
@@ -392,8 +401,14 @@ mod tests {
         let scope = Scope::resolve(&request, &[a, b].into(), &BTreeSet::new()).unwrap();
         let policy = Policy::new(Cleanup::On, "kubernator-system");
         let desired = BTreeSet::new();
-        let request =
-            CleanupRequest { root: &root, scope: &scope, entries: &entries, desired: &desired, policy: &policy };
+        let request = CleanupRequest {
+            root: &root,
+            scope: &scope,
+            entries: &entries,
+            desired: &desired,
+            intended: &BTreeSet::new(),
+            policy: &policy,
+        };
         let decided = decide(request, &observed);
         assert_eq!(decided.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
     }

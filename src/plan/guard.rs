@@ -1,34 +1,33 @@
-//! Guards: what makes a whole run stop before it writes anything, and the flag that opens each.
+//! Guards: deletions that stay undone until the caller opens the guard, and trees that are in doubt as a whole.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::change::{Action, Change};
+use super::change::{Action, Change, Reason};
 use super::cleanup::is_holder;
 use super::observed::Observed;
 use super::policy::{Gate, Policy};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
-/// A refusal of the run as a whole.
+/// A refusal of the run as a whole: the tree is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Refusal {
     /// The guard's name.
     pub guard: Guard,
     /// What it met, one sentence.
     pub message: String,
-    /// The flag that opens it; absent where nothing does.
-    pub flag: Option<&'static str>,
 }
 
 /// The guards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
-    /// An object belongs to another root.
-    Ownership,
-    /// Nothing is desired at all, yet something is recorded.
+    /// Nothing is desired at all, yet something would be deleted.
     EmptyDesired,
-    /// More than max(10, 10 %) of the root would be deleted.
+    /// More than half of the root, or by one pull request more than a tenth of it, would be deleted.
     MassDeletion,
     /// An object would be deleted and created anew.
     Replacement,
@@ -44,102 +43,173 @@ pub enum Guard {
     Foreign,
 }
 
-/// Checks the guards that count and name deletions.
-///
-/// `desired` and `recorded` are how many objects the whole root wants and records.
-pub fn check(changes: &[Change], desired: usize, recorded: usize, policy: &Policy) -> Vec<Refusal> {
-    let keys_of = |actions: &[Action]| -> Vec<&ObjectKey> {
-        changes.iter().filter(|change| actions.contains(&change.action)).map(|change| &change.ident.key).collect()
-    };
-    // What is created anew is deleted all the same.
-    let (deleted, replaced) = (keys_of(&[Action::Delete, Action::Replace]), keys_of(&[Action::Replace]));
-    let mut refusals = Vec::new();
-    if desired == 0 && !deleted.is_empty() && policy.allow_empty == Gate::Closed {
-        refusals.push(Refusal {
-            guard: Guard::EmptyDesired,
-            message: format!("the tree wants no object at all, and {} would be deleted", deleted.len()),
-            flag: Some("--allow-empty"),
-        });
-    }
-    let most = (recorded / 10).max(10);
-    if deleted.len() > most && policy.allow_mass_deletion == Gate::Closed {
-        refusals.push(Refusal {
-            guard: Guard::MassDeletion,
-            message: format!("{} of {recorded} recorded objects would be deleted, more than {most}", deleted.len()),
-            flag: Some("--allow-mass-deletion"),
-        });
-    }
-    if !replaced.is_empty() && policy.allow_replacement == Gate::Closed {
-        refusals.push(Refusal {
-            guard: Guard::Replacement,
-            message: format!(
-                "what cannot be changed in place would be deleted and created anew: {}",
-                listed(&replaced)
-            ),
-            flag: Some("--allow-replacement"),
-        });
-    }
-    type Rule = (Guard, Gate, &'static str, &'static str, fn(&ObjectKey) -> bool);
-    let rules: [Rule; 3] = [
-        (
-            Guard::Namespace,
-            policy.allow_namespace_deletion,
-            "--allow-namespace-deletion",
-            "namespaces and all they hold",
-            ObjectKey::is_namespace,
-        ),
-        (
-            Guard::Definition,
-            policy.allow_crd_deletion,
-            "--allow-crd-deletion",
-            "CRDs and all their custom resources",
-            ObjectKey::is_crd,
-        ),
-        (
-            Guard::Volume,
-            policy.allow_volume_deletion,
-            "--allow-volume-deletion",
-            "volumes or claims, and maybe their data",
-            is_volume,
-        ),
+impl Guard {
+    /// Every guard.
+    pub const ALL: [Self; 8] = [
+        Self::EmptyDesired,
+        Self::MassDeletion,
+        Self::Replacement,
+        Self::Namespace,
+        Self::Definition,
+        Self::Volume,
+        Self::Foreign,
+        Self::StateNamespace,
     ];
-    for (guard, gate, flag, what, applies) in rules {
-        let named: Vec<&ObjectKey> = deleted.iter().copied().filter(|key| applies(key)).collect();
-        if !named.is_empty() && gate == Gate::Closed {
-            let message = format!("{what} would be deleted: {}", listed(&named));
-            refusals.push(Refusal { guard, message, flag: Some(flag) });
+
+    /// The reason of the guard, to read after "kept".
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::EmptyDesired => "the tree wants no object at all",
+            Self::MassDeletion => "one change deletes more than a tenth of the root",
+            Self::Replacement => "it would be deleted and created anew",
+            Self::Namespace => "deleting a namespace deletes all that it holds",
+            Self::Definition => "deleting a CRD deletes all its custom resources",
+            Self::Volume => "deleting it may delete stored data",
+            Self::Foreign => "deleting it would also delete objects outside the plan",
+            Self::StateNamespace => "the state's namespace changes",
         }
     }
-    refusals
+
+    /// Whether the caller opened it.
+    fn is_open(self, policy: &Policy) -> bool {
+        let gate = match self {
+            Self::EmptyDesired => policy.allow_empty,
+            Self::MassDeletion => policy.allow_mass_deletion,
+            Self::Replacement => policy.allow_replacement,
+            Self::Namespace => policy.allow_namespace_deletion,
+            Self::Definition => policy.allow_crd_deletion,
+            Self::Volume => policy.allow_volume_deletion,
+            Self::Foreign => policy.allow_foreign_deletion,
+            Self::StateNamespace => return false,
+        };
+        gate == Gate::Open
+    }
 }
 
-/// Checks that nothing but what is deleted goes with a namespace or a CRD, and says what would where that is allowed.
-pub fn check_contents(changes: &[Change], observed: &Observed, policy: &Policy) -> (Option<Refusal>, Vec<String>) {
-    let deleted: Vec<&Change> = changes.iter().filter(|change| change.action == Action::Delete).collect();
+/// Keeps what would be deleted or replaced against a guard that judges each object by itself.
+pub fn keep_guarded<'a>(changes: &mut [Change], body: impl Fn(&ObjectKey) -> Option<&'a Value>, policy: &Policy) {
+    for change in changes {
+        let met = guards(change, body(&change.ident.key)).find(|guard| !guard.is_open(policy));
+        if let Some(guard) = met {
+            keep(change, guard, String::new());
+        }
+    }
+}
+
+/// The guards that a deletion or a replacement meets.
+fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> {
+    let key = &change.ident.key;
+    let replaced = change.action == Action::Replace;
+    let deleted = change.action == Action::Delete || replaced;
+    // A Job that has finished did its work: what is replaced is the record of it.
+    let anew = replaced && !body.is_some_and(|body| is_finished(key, body));
+    let rules = [
+        (Guard::Replacement, anew),
+        (Guard::Namespace, key.is_namespace()),
+        (Guard::Definition, key.is_crd()),
+        (Guard::Volume, is_volume(key) || body.is_some_and(|body| takes_claims(key, body))),
+    ];
+    rules.into_iter().filter(move |(_, met)| deleted && *met).map(|(guard, _)| guard)
+}
+
+fn keep(change: &mut Change, guard: Guard, met: String) {
+    (change.action, change.reason) = (Action::Keep, Reason::Guarded(guard, met));
+}
+
+/// Keeps namespaces and CRDs that hold more than what the plan deletes; where that is allowed, says what goes unplanned.
+pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
+    let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action == Action::Delete).collect();
     let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
     // What is being deleted already takes its content with it whatever this run does.
     let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
     let told = standing.filter_map(|key| match observed.contents.get(key) {
-        Some(content) => content.told(key, &deleted),
-        None => Some(format!("what {key} holds was not looked at")),
+        Some(content) => Some((key.clone(), content.told(key, &deleted)?)),
+        None => Some((key.clone(), format!("what {key} holds was not looked at"))),
     });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() {
-        (None, Vec::new())
-    } else if policy.allow_foreign_deletion == Gate::Open {
-        (None, told.into_iter().map(|told| format!("What goes unplanned: {told}.")).collect())
-    } else {
-        let message = format!("a namespace or a CRD would take more with it than is planned: {}", told.join("; "));
-        (Some(Refusal { guard: Guard::Foreign, message, flag: Some("--allow-foreign-deletion") }), Vec::new())
+    let told: BTreeMap<ObjectKey, String> = told.collect();
+    if Guard::Foreign.is_open(policy) {
+        return told.into_values().map(|told| format!("What goes unplanned: {told}.")).collect();
     }
+    for change in cleanup {
+        if let Some(told) = told.get(&change.ident.key) {
+            keep(change, Guard::Foreign, told.clone());
+        }
+    }
+    Vec::new()
 }
 
-fn listed(keys: &[&ObjectKey]) -> String {
-    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Says why a tree is in doubt: it wants nothing at all, or more than half of what is live would go.
+///
+/// `desired` is how many objects the whole root wants, `live` how many recorded ones were seen live as its own.
+pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<Refusal> {
+    let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
+    let mut refusals = Vec::new();
+    if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
+        let message = format!("the tree wants no object at all, and {deleted} would be deleted");
+        refusals.push(Refusal { guard: Guard::EmptyDesired, message });
+    }
+    if deleted > (live / 2).max(LEAST) && !Guard::MassDeletion.is_open(policy) {
+        let message = format!("{deleted} of {live} live objects would be deleted, more than half");
+        refusals.push(Refusal { guard: Guard::MassDeletion, message });
+    }
+    refusals
+}
+
+/// So many deletions are never too many at once.
+const LEAST: usize = 10;
+
+/// Keeps what one pull request would delete or replace, where that is more than a tenth of what was live.
+///
+/// What no pull request showed counts together as one.
+pub fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
+    if Guard::MassDeletion.is_open(policy) {
+        return;
+    }
+    let mut shares: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+    let share_of = |change: &Change| match change.action {
+        Action::Delete => Some(policy.reviewed.deletion_shown_by(&change.ident.key)),
+        Action::Replace => Some(policy.reviewed.replacement_shown_by(&change.ident.key)),
+        _ => None,
+    };
+    for share in changes.iter().chain(&*cleanup).filter_map(share_of) {
+        *shares.entry(share).or_default() += 1;
+    }
+    let most = (live / 10).max(LEAST);
+    for change in changes.iter_mut().chain(cleanup) {
+        let count = share_of(change).and_then(|share| shares.get(&share)).copied().unwrap_or_default();
+        if count > most {
+            keep(change, Guard::MassDeletion, format!("{count} of {live}, more than {most}"));
+        }
+    }
 }
 
 fn is_volume(key: &ObjectKey) -> bool {
     key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
+}
+
+/// Whether an object is a persistent volume or a claim, which is never replaced.
+pub fn is_irreplaceable(key: &ObjectKey) -> bool {
+    is_volume(key)
+}
+
+/// Whether the claims of a StatefulSet go with it.
+fn takes_claims(key: &ObjectKey, body: &Value) -> bool {
+    let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
+    let has_claims =
+        body.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    key.group == "apps"
+        && key.kind == "StatefulSet"
+        && has_claims
+        && text("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete")
+}
+
+/// Whether an object is a Job that came to its end.
+fn is_finished(key: &ObjectKey, body: &Value) -> bool {
+    let conditions = body.pointer("/status/conditions").and_then(Value::as_array);
+    let is_end = |condition: &Value| {
+        matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
+    };
+    key.group == "batch" && key.kind == "Job" && conditions.into_iter().flatten().any(is_end)
 }
 
 #[cfg(test)]
@@ -147,7 +217,9 @@ mod tests {
     use super::*;
     use crate::plan::content::Content;
     use crate::plan::observed::Look;
+    use crate::plan::policy::{Reviewed, Shown};
     use crate::project::tree::Cleanup;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn deletion(group: &str, kind: &str, name: usize) -> Change {
@@ -155,35 +227,62 @@ mod tests {
         Change::deletion(key, "u")
     }
 
+    fn policy() -> Policy {
+        Policy::new(Cleanup::On, "kubernator-system")
+    }
+
+    type Open = fn(&mut Policy);
+    const OPEN: [(Guard, Open); 7] = [
+        (Guard::EmptyDesired, |p| p.allow_empty = Gate::Open),
+        (Guard::MassDeletion, |p| p.allow_mass_deletion = Gate::Open),
+        (Guard::Replacement, |p| p.allow_replacement = Gate::Open),
+        (Guard::Namespace, |p| p.allow_namespace_deletion = Gate::Open),
+        (Guard::Definition, |p| p.allow_crd_deletion = Gate::Open),
+        (Guard::Volume, |p| p.allow_volume_deletion = Gate::Open),
+        (Guard::Foreign, |p| p.allow_foreign_deletion = Gate::Open),
+    ];
+
     #[test]
-    fn each_guard_fires_by_default_and_only_its_own_flag_opens_it() {
-        let few = |group: &str, kind: &str| vec![deletion(group, kind, 1)];
-        let many: Vec<Change> = (0..11).map(|n| deletion("", "ConfigMap", n)).collect();
-        type Open = fn(&mut Policy);
-        let anew = vec![Change { action: Action::Replace, ..deletion("", "ConfigMap", 1) }];
-        let cases: [(Guard, Vec<Change>, usize, Open); 6] = [
-            (Guard::EmptyDesired, few("", "ConfigMap"), 0, |p| p.allow_empty = Gate::Open),
-            (Guard::MassDeletion, many, 9, |p| p.allow_mass_deletion = Gate::Open),
-            (Guard::Replacement, anew, 9, |p| p.allow_replacement = Gate::Open),
-            (Guard::Namespace, few("", "Namespace"), 9, |p| p.allow_namespace_deletion = Gate::Open),
-            (Guard::Definition, few("apiextensions.k8s.io", "CustomResourceDefinition"), 9, |p| {
-                p.allow_crd_deletion = Gate::Open;
-            }),
-            (Guard::Volume, few("", "PersistentVolumeClaim"), 9, |p| p.allow_volume_deletion = Gate::Open),
-        ];
-        for (index, (guard, changes, desired, _)) in cases.iter().enumerate() {
-            for (other, (_, _, _, open)) in cases.iter().enumerate() {
-                let mut policy = Policy::new(Cleanup::On, "kubernator-system");
+    fn c5_each_guard_keeps_by_default_and_only_its_own_permission_opens_it() {
+        let set = json!({"spec": {"volumeClaimTemplates": [{}], "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}});
+        let anew = Change { action: Action::Replace, ..deletion("", "ConfigMap", 1) };
+        for (guard, change, body) in [
+            (Guard::Replacement, anew.clone(), json!({})),
+            (Guard::Replacement, Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, json!({})),
+            (Guard::Namespace, deletion("", "Namespace", 1), json!({})),
+            (Guard::Definition, deletion("apiextensions.k8s.io", "CustomResourceDefinition", 1), json!({})),
+            (Guard::Volume, deletion("", "PersistentVolumeClaim", 1), json!({})),
+            (Guard::Volume, deletion("", "PersistentVolume", 1), json!({})),
+            (Guard::Volume, deletion("apps", "StatefulSet", 1), set),
+        ] {
+            for (other, open) in OPEN {
+                let mut policy = policy();
                 open(&mut policy);
-                let fired: Vec<Guard> =
-                    check(changes, *desired, 20, &policy).iter().map(|refusal| refusal.guard).collect();
-                assert_eq!(fired, if index == other { vec![] } else { vec![*guard] });
+                let mut kept = [change.clone()];
+                keep_guarded(&mut kept, |_| Some(&body), &policy);
+                if other == guard {
+                    assert_eq!(kept[0], change);
+                } else {
+                    assert_eq!(kept[0].reason, Reason::Guarded(guard, String::new()), "{other:?}");
+                    assert_eq!(kept[0].action, Action::Keep);
+                }
             }
+        }
+        let finished = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
+        for (change, body) in [
+            (deletion("", "ConfigMap", 1), json!({})),
+            (deletion("apps", "StatefulSet", 1), json!({"spec": {"volumeClaimTemplates": [{}]}})),
+            (Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, finished),
+            (Change { action: Action::Keep, ..deletion("", "Namespace", 1) }, json!({})),
+        ] {
+            let mut kept = [change.clone()];
+            keep_guarded(&mut kept, |_| Some(&body), &policy());
+            assert_eq!(kept[0], change);
         }
     }
 
     #[test]
-    fn c5_what_others_have_in_a_namespace_or_of_a_definition_refuses_its_deletion() {
+    fn c5_what_others_have_in_a_namespace_or_of_a_definition_keeps_it() {
         let changes = [deletion("", "Namespace", 1), deletion("apiextensions.k8s.io", "CustomResourceDefinition", 2)];
         let [namespace, definition] = [0, 1].map(|index: usize| changes[index].ident.key.clone());
         let theirs = ObjectKey { kind: "ConfigMap".into(), namespace: Some("1".into()), ..namespace.clone() };
@@ -192,68 +291,98 @@ mod tests {
         let hidden = Content { unseen: vec!["no right".into()], ..Content::default() };
         let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
         let mut observed = Observed::default();
-        let refused = |observed: &Observed, open: Option<fn(&mut Policy)>| {
-            let mut policy = Policy::new(Cleanup::On, "kubernator-system");
+        let kept = |observed: &Observed, open: Option<Open>| {
+            let mut policy = policy();
             if let Some(open) = open {
                 open(&mut policy);
             }
-            let (refusal, notices) = check_contents(&changes, observed, &policy);
-            (refusal.map(|refusal| (refusal.message, refusal.flag)), notices)
-        };
-        let message = |observed: &Observed| {
-            let (Some((message, Some("--allow-foreign-deletion"))), notices) = refused(observed, None) else {
-                panic!()
+            let mut changes = changes.clone();
+            let notices = keep_holders_of_others(&mut changes, observed, &policy);
+            let words = |change: Change| match change.reason {
+                Reason::Guarded(Guard::Foreign, told) if change.action == Action::Keep => told,
+                _ => String::new(),
             };
-            assert!(notices.is_empty());
-            message
+            (changes.map(words), notices)
         };
-        let unseen = message(&observed);
-        assert!(unseen.ends_with(
-            ": what Namespace 1 holds was not looked at; what CustomResourceDefinition.apiextensions.k8s.io 2 holds was \
-             not looked at"
-        ), "{unseen}");
+        let nothing = || ([String::new(), String::new()], Vec::<String>::new());
+        let ([first, second], _) = kept(&observed, None);
+        assert!(first.ends_with("Namespace 1 holds was not looked at") && second.ends_with("was not looked at"));
         observed.contents.insert(namespace.clone(), Content::default());
         observed.contents.insert(definition.clone(), Content::default());
-        assert_eq!(refused(&observed, None), (None, vec![]));
+        assert_eq!(kept(&observed, None), nothing());
         observed.contents.insert(definition.clone(), hidden);
-        assert!(
-            message(&observed)
-                .ends_with("what CustomResourceDefinition.apiextensions.k8s.io 2 holds is not known: no right")
-        );
-        observed.contents.insert(definition.clone(), Content::default());
+        assert!(kept(&observed, None).0[1].ends_with("holds is not known: no right"));
+        observed.contents.insert(definition, Content::default());
         observed.contents.insert(namespace.clone(), full);
-        assert!(message(&observed).ends_with(": Namespace 1 holds ConfigMap 1/1"));
-        let (None, notices) = refused(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open)) else {
-            panic!()
-        };
-        assert_eq!(notices, ["What goes unplanned: Namespace 1 holds ConfigMap 1/1."]);
-        assert!(refused(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)).0.is_some());
+        assert_eq!(kept(&observed, None).0, ["Namespace 1 holds ConfigMap 1/1".to_owned(), String::new()]);
+        let (none, notices) = kept(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open));
+        assert_eq!(
+            (none, notices),
+            (nothing().0, vec!["What goes unplanned: Namespace 1 holds ConfigMap 1/1.".to_owned()])
+        );
+        assert_ne!(kept(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)), nothing());
         observed.looks.insert(namespace, Look::Live(leaving));
-        assert_eq!(refused(&observed, None), (None, vec![]), "it goes whatever this run does");
+        assert_eq!(kept(&observed, None), nothing(), "it goes whatever this run does");
     }
 
     #[test]
-    fn what_is_created_anew_is_deleted_all_the_same() {
-        let replaced = |kind: &str, names: usize| -> Vec<Change> {
-            (0..names).map(|name| Change { action: Action::Replace, ..deletion("", kind, name) }).collect()
+    fn c5_a_tree_in_doubt_refuses_the_run() {
+        let deletions =
+            |count: usize| -> Vec<Change> { (0..count).map(|name| deletion("", "ConfigMap", name)).collect() };
+        let found = |deleted: usize, desired: usize, live: usize, open: Option<Open>| {
+            let mut policy = policy();
+            if let Some(open) = open {
+                open(&mut policy);
+            }
+            doubts(&deletions(deleted), desired, live, &policy).iter().map(|refusal| refusal.guard).collect::<Vec<_>>()
         };
-        let mut policy = Policy::new(Cleanup::On, "kubernator-system");
-        policy.allow_replacement = Gate::Open;
-        let fired = |changes: &[Change]| -> Vec<Guard> {
-            check(changes, 9, 20, &policy).iter().map(|refusal| refusal.guard).collect()
-        };
-        assert_eq!(fired(&replaced("PersistentVolumeClaim", 1)), [Guard::Volume]);
-        assert_eq!(fired(&replaced("ConfigMap", 11)), [Guard::MassDeletion]);
-        assert_eq!(fired(&replaced("ConfigMap", 10)), []);
-        let [refusal] = &check(&replaced("PersistentVolumeClaim", 2), 9, 20, &policy)[..] else { panic!() };
-        assert!(refusal.message.ends_with(": PersistentVolumeClaim 0, PersistentVolumeClaim 1"), "{}", refusal.message);
+        let opened = |guard: Guard| OPEN.iter().find(|(known, _)| *known == guard).map(|(_, open)| *open);
+        assert_eq!(found(1, 0, 5, None), [Guard::EmptyDesired]);
+        assert_eq!(found(0, 0, 5, None), []);
+        assert_eq!(found(1, 0, 5, opened(Guard::EmptyDesired)), []);
+        assert_eq!(found(25, 256, 31, None), [Guard::MassDeletion], "new objects dilute nothing");
+        assert_eq!(found(25, 6, 31, opened(Guard::MassDeletion)), []);
+        assert_eq!(found(25, 6, 31, opened(Guard::EmptyDesired)), [Guard::MassDeletion]);
+        assert_eq!(found(15, 15, 30, None), []);
+        assert_eq!(found(10, 1, 11, None), [], "a small root may change as a whole");
+        let kept: Vec<Change> =
+            deletions(25).into_iter().map(|change| Change { action: Action::Keep, ..change }).collect();
+        assert_eq!(doubts(&kept, 0, 31, &policy()), []);
     }
 
-    #[test]
-    fn a_tenth_of_a_large_root_may_be_deleted() {
-        let changes: Vec<Change> = (0..30).map(|n| deletion("", "ConfigMap", n)).collect();
-        let policy = Policy::new(Cleanup::On, "kubernator-system");
-        assert_eq!(check(&changes, 270, 300, &policy), []);
-        assert_eq!(check(&changes, 269, 299, &policy).len(), 1);
+    proptest! {
+        /// X13, with counts of its own: a pull request's share is kept as a whole or not at all.
+        #[test]
+        fn x13_a_share_counts_what_one_pull_request_deletes_of_what_was_live(
+            owners in proptest::collection::vec((0_u64..4, any::<bool>()), 0..60),
+            new in 0_usize..300,
+            live in 0_usize..400,
+        ) {
+            let object = |name: usize| deletion("", "ConfigMap", name);
+            let mut shown = Shown::default();
+            let (mut changes, mut cleanup) = (Vec::new(), Vec::new());
+            for (name, (pull, replaced)) in owners.iter().enumerate() {
+                let change = object(name);
+                let into = if *replaced { &mut shown.replaced } else { &mut shown.deleted };
+                if *pull > 0 {
+                    into.insert(change.ident.key.clone(), *pull);
+                }
+                if *replaced {
+                    changes.push(Change { action: Action::Replace, ..change });
+                } else {
+                    cleanup.push(change);
+                }
+            }
+            changes.extend((0..new).map(|name| Change { action: Action::Create, reason: Reason::New, ..object(1000 + name) }));
+            let policy = Policy { reviewed: Reviewed::Only(shown), ..policy() };
+            let (mut kept_changes, mut kept_cleanup) = (changes.clone(), cleanup.clone());
+            keep_shares(&mut kept_changes, &mut kept_cleanup, live, &policy);
+            let most = std::cmp::max(10, live / 10);
+            for change in kept_changes.iter().chain(&kept_cleanup).filter(|change| change.reason != Reason::New) {
+                let name: usize = change.ident.key.name.parse().unwrap();
+                let count = owners.iter().filter(|(pull, _)| *pull == owners[name].0).count();
+                prop_assert_eq!(change.action == Action::Keep, count > most, "{} of {}", count, live);
+            }
+        }
     }
 }

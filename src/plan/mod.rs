@@ -20,6 +20,7 @@ pub mod policy;
 pub mod remedy;
 pub mod retired;
 pub mod schema;
+pub mod stops;
 pub mod telling;
 pub mod twins;
 pub mod unchanged;

@@ -1,6 +1,6 @@
 //! The plan without a cluster: what differs between the base tree and the head tree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::build::{Mode, Plan};
 use super::change::{Action, Change, Reason};
@@ -11,27 +11,44 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
 use crate::object::order::is_system_namespace;
 use crate::object::redact::Redactor;
+use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
 use crate::project::tree::Cleanup;
+
+/// The two trees, and what may be done and shown.
+#[derive(Clone, Copy)]
+pub struct OfflineRequest<'a> {
+    /// The root.
+    pub root: &'a Root,
+    /// What may be changed.
+    pub scope: &'a Scope,
+    /// The desired objects of the base tree.
+    pub base: &'a BTreeMap<ObjectKey, Manifest>,
+    /// The desired objects of the head tree.
+    pub head: &'a BTreeMap<ObjectKey, Manifest>,
+    /// What is allowed.
+    pub policy: &'a Policy,
+    /// What may be shown.
+    pub redactor: &'a Redactor,
+    /// The projects of the head tree of which a file cannot be rendered, and why.
+    pub broken: &'a BTreeMap<ProjectPath, String>,
+}
 
 /// Compares two trees' desired objects, in scope of either.
 ///
 /// Recorded objects that neither tree wants are unknown here; a notice says so.
-pub fn build(
-    root: &Root,
-    scope: &Scope,
-    base: &BTreeMap<ObjectKey, Manifest>,
-    head: &BTreeMap<ObjectKey, Manifest>,
-    policy: &Policy,
-    redactor: &Redactor,
-) -> Plan {
+pub fn build(request: OfflineRequest<'_>) -> Plan {
+    let OfflineRequest { root, scope, base, head, policy, redactor, broken } = request;
     let in_scope = |manifest: &Manifest| scope.contains(&manifest.project);
-    let changes: Vec<Change> = head
+    let mut changes: Vec<Change> = head
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) || base.get(key).is_some_and(in_scope))
-        .map(|(key, manifest)| compared(base.get(key), manifest, redactor))
+        .map(|(key, manifest)| match broken.get(&manifest.project) {
+            Some(why) => blank(manifest, Action::Blocked, Reason::Unrendered(why.clone())),
+            None => compared(base.get(key), manifest, redactor),
+        })
         .collect();
-    let cleanup: Vec<Change> = base
+    let mut cleanup: Vec<Change> = base
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
         .map(|(key, manifest)| match key.twin().filter(|twin| head.contains_key(twin)) {
@@ -39,16 +56,21 @@ pub fn build(
             None => dropped(manifest, policy),
         })
         .collect();
-    let refusals = guard::check(&cleanup, head.len(), base.len(), policy);
+    guard::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &manifest.body), policy);
+    let refusals = guard::doubts(&cleanup, head.len(), base.len(), policy);
+    guard::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
+    let standing = all.iter().filter(|change| change.standing().is_some());
+    let own = standing.filter(|change| !matches!(change.reason, Reason::Protected(_)));
+    let own = own.map(|change| change.ident.key.clone()).collect();
     let notices = vec![
         "This plan is the difference between two trees: no cluster was asked. What is live, and what earlier runs \
          recorded, may differ."
             .to_owned(),
     ];
-    let scope: BTreeSet<_> = scope.projects().clone();
-    Plan { root: root.project(), mode: Mode::Offline, scope, changes, cleanup, refusals, notices, digest }
+    let (root, mode, scope, broken) = (root.project(), Mode::Offline, scope.projects().clone(), Vec::new());
+    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, notices, digest }
 }
 
 fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {
@@ -100,11 +122,12 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
 mod tests {
     use super::*;
     use crate::object::ident::Ident;
-    use crate::plan::policy::Sources;
+    use crate::plan::policy::{Gate, Sources};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::Place;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn manifest(project: &str, (kind, name): (&str, &str), value: &str) -> Manifest {
         let namespace = (kind != "Namespace").then(|| "x".to_owned());
@@ -125,7 +148,9 @@ mod tests {
         let known = base.iter().chain(head).map(|manifest| manifest.project.clone()).collect();
         let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
         let root = Root::new(Segment::new("demo").unwrap());
-        let plan = build(&root, &scope, &tree(base), &tree(head), policy, &Redactor::default());
+        let (base, head, redactor) = (&tree(base), &tree(head), &Redactor::default());
+        let (root, scope, broken) = (&root, &scope, &BTreeMap::new());
+        let plan = build(OfflineRequest { root, scope, base, head, policy, redactor, broken });
         let told = |change: &Change| (change.ident.key.name.clone(), (change.action, change.reason.to_string()));
         plan.all().map(told).collect()
     }
@@ -176,7 +201,8 @@ mod tests {
 
     #[test]
     fn p4_a_namespace_of_the_trees_own_is_deleted_and_a_name_protects_nothing_else() {
-        let on = Policy::new(Cleanup::On, "kubernator-system");
+        let allow_namespace_deletion = Gate::Open;
+        let on = Policy { allow_namespace_deletion, ..Policy::new(Cleanup::On, "kubernator-system") };
         for object in [("Namespace", "shop"), ("ConfigMap", "kube-system"), ("ConfigMap", "kubernator-system")] {
             let planned = planned(&on, &[manifest("demo", object, "1")], &[]);
             assert_eq!(planned[object.1].0, Action::Delete, "{object:?}");

@@ -13,6 +13,10 @@ pub enum Verdict {
     Failed,
     /// It was not started, because something it needs failed or the run was interrupted.
     Skipped,
+    /// Something else is in the way: it stays as it is.
+    Blocked,
+    /// A guard, a review or an annotation keeps it as it is.
+    Kept,
     /// It was created.
     Created,
     /// It was changed.
@@ -27,14 +31,25 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order in which reports count them.
-    pub const ALL: [Self; 7] =
-        [Self::Failed, Self::Skipped, Self::Created, Self::Configured, Self::Replaced, Self::Deleted, Self::Unchanged];
+    pub const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::Skipped,
+        Self::Blocked,
+        Self::Kept,
+        Self::Created,
+        Self::Configured,
+        Self::Replaced,
+        Self::Deleted,
+        Self::Unchanged,
+    ];
 
     /// The word that reports use.
     pub fn word(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Blocked => "blocked",
+            Self::Kept => "kept",
             Self::Created => "created",
             Self::Configured => "configured",
             Self::Replaced => "replaced",

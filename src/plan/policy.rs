@@ -1,6 +1,6 @@
 //! What a run is allowed to do.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::object::ident::ObjectKey;
@@ -47,21 +47,38 @@ pub enum Reviewed {
 /// What the plans of merged pull requests showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Objects that would be deleted for good.
-    pub deleted: BTreeSet<ObjectKey>,
-    /// Objects that would be deleted and created anew.
-    pub replaced: BTreeSet<ObjectKey>,
+    /// Objects that would be deleted for good, each with the pull request whose plan showed it.
+    pub deleted: BTreeMap<ObjectKey, u64>,
+    /// Objects that would be deleted and created anew, each with the pull request whose plan showed it.
+    pub replaced: BTreeMap<ObjectKey, u64>,
 }
 
 impl Reviewed {
     /// Whether the object may be deleted for good.
     pub fn shows_deletion(&self, key: &ObjectKey) -> bool {
-        self.shows(|shown| shown.deleted.contains(key))
+        self.shows(|shown| shown.deleted.contains_key(key))
     }
 
     /// Whether the object may be deleted and created anew.
     pub fn shows_replacement(&self, key: &ObjectKey) -> bool {
-        self.shows(|shown| shown.replaced.contains(key))
+        self.shows(|shown| shown.replaced.contains_key(key))
+    }
+
+    /// The pull request whose plan showed the deletion; nothing where no review is asked for.
+    pub fn deletion_shown_by(&self, key: &ObjectKey) -> Option<u64> {
+        self.shown_by(|shown| shown.deleted.get(key))
+    }
+
+    /// The pull request whose plan showed the replacement; nothing where no review is asked for.
+    pub fn replacement_shown_by(&self, key: &ObjectKey) -> Option<u64> {
+        self.shown_by(|shown| shown.replaced.get(key))
+    }
+
+    fn shown_by<'a>(&'a self, find: impl Fn(&'a Shown) -> Option<&'a u64>) -> Option<u64> {
+        match self {
+            Self::NotRequired => None,
+            Self::Only(shown) => find(shown).copied(),
+        }
     }
 
     fn shows(&self, is_shown: impl Fn(&Shown) -> bool) -> bool {
@@ -77,7 +94,7 @@ impl Reviewed {
 pub enum Adoption {
     /// It becomes ours.
     Allowed,
-    /// The run is refused.
+    /// It is blocked.
     Refused,
 }
 
@@ -132,19 +149,19 @@ pub struct Policy {
     pub adopt_managers: Vec<String>,
     /// The namespace of state and lock.
     pub state_namespace: String,
-    /// Allows an empty desired set: `--allow-empty`.
+    /// Allows an empty desired set.
     pub allow_empty: Gate,
-    /// Allows deleting more than a tenth of the root: `--allow-mass-deletion`.
+    /// Allows deleting more than a tenth of the root.
     pub allow_mass_deletion: Gate,
-    /// Allows deleting and creating anew what cannot be changed in place: `--allow-replacement`.
+    /// Allows deleting and creating anew what cannot be changed in place.
     pub allow_replacement: Gate,
-    /// Allows deleting namespaces: `--allow-namespace-deletion`.
+    /// Allows deleting namespaces.
     pub allow_namespace_deletion: Gate,
-    /// Allows deleting CRDs: `--allow-crd-deletion`.
+    /// Allows deleting CRDs.
     pub allow_crd_deletion: Gate,
-    /// Allows deleting persistent volumes and their claims: `--allow-volume-deletion`.
+    /// Allows deleting persistent volumes and their claims.
     pub allow_volume_deletion: Gate,
-    /// Allows deleting what others have in a namespace or of a CRD that is deleted: `--allow-foreign-deletion`.
+    /// Allows deleting what others have in a namespace or of a CRD that is deleted.
     pub allow_foreign_deletion: Gate,
 }
 

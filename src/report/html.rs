@@ -38,13 +38,15 @@ fn write(page: &mut String, plan: &Plan, heading: &Heading<'_>) -> fmt::Result {
         wording::plan(plan, |text| format!("<strong>{text}</strong>"))
     )?;
     for refusal in &plan.refusals {
-        let flag = refusal.flag.map(|flag| format!(" To allow it: <code>{}</code>", html(flag))).unwrap_or_default();
+        let flag = wording::option(refusal.guard)
+            .map(|option| format!(" To allow it: <code>{option}</code>"))
+            .unwrap_or_default();
         writeln!(page, "<p class=\"refused\"><strong>Refused:</strong> {}.{flag}</p>", html(&refusal.message))?;
     }
     let of = |changes: &[Change], actions: &[Action]| -> Vec<Change> {
         changes.iter().filter(|change| actions.contains(&change.action)).cloned().collect()
     };
-    table(page, "Blocked", "gone", &of(&plan.changes, &[Action::Blocked]))?;
+    table(page, "Blocked or kept", "gone", &of(&plan.changes, &[Action::Blocked, Action::Keep]))?;
     let deleted: Vec<Change> = plan.deletions().chain(plan.replacements()).cloned().collect();
     table(page, "Deleted", "gone", &deleted)?;
     table(page, "Not deleted", "faint", &of(&plan.cleanup, &[Action::Keep, Action::Release, Action::Blocked]))?;

@@ -68,8 +68,8 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
     for refusal in &plan.refusals {
         page.gap();
         page.line(Tone::Gone, &format!("refused: {}", refusal.message));
-        if let Some(flag) = refusal.flag {
-            page.line(Tone::Plain, &format!("  to allow it: {flag}"));
+        if let Some(option) = wording::option(refusal.guard) {
+            page.line(Tone::Plain, &format!("  to allow it: {option}"));
         }
     }
     page.gap();
@@ -192,7 +192,7 @@ impl Page {
             Verdict::Failed | Verdict::Deleted | Verdict::Replaced => Tone::Gone,
             Verdict::Created => Tone::New,
             Verdict::Configured => Tone::Changed,
-            Verdict::Skipped | Verdict::Unchanged => Tone::Faint,
+            Verdict::Skipped | Verdict::Blocked | Verdict::Kept | Verdict::Unchanged => Tone::Faint,
         };
         self.line(tone, &described(key, verdict.word(), message.as_deref()));
     }

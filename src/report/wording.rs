@@ -3,6 +3,7 @@
 use crate::object::ident::ObjectKey;
 use crate::plan::build::{Mode, Plan};
 use crate::plan::change::{Action, Change, Reason};
+use crate::plan::guard::Guard;
 use crate::plan::outcome::{Outcome, Verdict};
 
 /// The order in which a sentence counts what is to be done; what nothing is done about comes last, by itself.
@@ -84,8 +85,16 @@ pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
 
 /// One sentence that says what happened.
 pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> String {
-    let verdicts =
-        [Verdict::Created, Verdict::Configured, Verdict::Replaced, Verdict::Deleted, Verdict::Failed, Verdict::Skipped];
+    let verdicts = [
+        Verdict::Created,
+        Verdict::Configured,
+        Verdict::Replaced,
+        Verdict::Deleted,
+        Verdict::Failed,
+        Verdict::Skipped,
+        Verdict::Blocked,
+        Verdict::Kept,
+    ];
     let mut parts: Vec<String> = Vec::new();
     for verdict in verdicts {
         let count = outcome.count(verdict);
@@ -107,13 +116,53 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
     sentence(&format!("{}{unchanged}", parts.join(", ")))
 }
 
+/// The option that opens a guard, where one does; the input of the action has the same name.
+pub fn option(guard: Guard) -> Option<&'static str> {
+    Some(match guard {
+        Guard::EmptyDesired => "--allow-empty",
+        Guard::MassDeletion => "--allow-mass-deletion",
+        Guard::Replacement => "--allow-replacement",
+        Guard::Namespace => "--allow-namespace-deletion",
+        Guard::Definition => "--allow-crd-deletion",
+        Guard::Volume => "--allow-volume-deletion",
+        Guard::Foreign => "--allow-foreign-deletion",
+        Guard::StateNamespace => return None,
+    })
+}
+
+/// What to do about an object that stays as it is, where an option helps.
+fn hint(change: &Change) -> Option<String> {
+    match (change.action, &change.reason) {
+        (Action::Keep, Reason::Guarded(guard, _)) => option(*guard).map(|option| format!("{option} allows it")),
+        (Action::Blocked, Reason::Foreign(_)) => {
+            Some(format!("--take-over {:?} takes it over", change.ident.key.to_string()))
+        }
+        (Action::Blocked, Reason::Unmarked) => Some("leave out --no-adopt to adopt it".to_owned()),
+        _ => None,
+    }
+}
+
+/// Why an object stays as it is, and what to do about it.
+pub fn reason(change: &Change) -> String {
+    match hint(change) {
+        Some(hint) => format!("{} ({hint})", change.reason),
+        None => change.reason.to_string(),
+    }
+}
+
+/// An object that stays as it is, and why: `ConfigMap shop/web stays as it is: belongs to project other`.
+pub fn stopped(change: &Change) -> String {
+    format!("{} stays as it is: {}", change.ident.key, reason(change))
+}
+
 /// Why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to other`.
 pub fn staying(change: &Change) -> String {
-    match (change.action, &change.reason) {
-        (Action::Keep, Reason::Protected(_) | Reason::Unreviewed) => change.reason.to_string(),
-        (Action::Keep, reason) => format!("kept: {reason}"),
-        (Action::Release, reason) => format!("released: {reason}"),
-        (action, reason) => format!("{}: {reason}", action.word()),
+    let reason = reason(change);
+    match change.action {
+        Action::Keep if reason.starts_with("kept: ") => reason,
+        Action::Keep => format!("kept: {reason}"),
+        Action::Release => format!("released: {reason}"),
+        action => format!("{}: {reason}", action.word()),
     }
 }
 
@@ -124,7 +173,7 @@ pub fn remark(change: &Change) -> Option<String> {
         (Reason::Immutable(_), _) => Some(format!("deleted and created anew: it {}", change.reason)),
         (_, Some(from)) => Some(format!("from {from}")),
         (Reason::Unverified(by), None) => Some(format!("not yet checked by the server: {by} comes first in this run")),
-        (reason, None) => Some(reason.to_string()),
+        (_, None) => Some(reason(change)),
     }
 }
 

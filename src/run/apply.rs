@@ -14,7 +14,7 @@ use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change, Reason};
+use crate::plan::change::{Action, Change, Reason, Standing};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
 use crate::run::error::RunError;
@@ -53,7 +53,7 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
     outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
     let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-    if outcome.is_complete() {
+    if outcome.is_complete() && work.plan.broken.is_empty() {
         Ok(outcome.applied)
     } else {
         Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
@@ -233,7 +233,14 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sendin
         return done(Verdict::Skipped, Some(&why));
     }
     match change.action {
-        Action::Blocked => return done(Verdict::Failed, Some(&change.reason.to_string())),
+        Action::Blocked | Action::Keep => {
+            let verdict = match change.standing() {
+                Some(Standing::Blocked) => Verdict::Blocked,
+                Some(Standing::Kept) => Verdict::Kept,
+                _ => Verdict::Failed,
+            };
+            return done(verdict, Some(&change.reason.to_string()));
+        }
         Action::Unchanged => {
             let outcome = outcome(work, change, Verdict::Unchanged, None);
             return until_ready(work, work.observed.live(key), outcome);

@@ -19,6 +19,7 @@ use crate::plan::observed::Look;
 use crate::plan::obstacle::lifted;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::policy::Gate;
+use crate::project::path::ProjectPath;
 use crate::run::apply::{PATIENCE, Stop, outcome};
 use crate::run::content::look_into_all;
 use crate::run::error::RunError;
@@ -50,12 +51,13 @@ impl Cleaned {
             .iter()
             .filter(|change| change.action == Action::Release)
             .map(|change| change.ident.key.clone());
+        let placed = work.plan.changes.iter().filter(|change| change.standing().is_none());
         Settlement {
             gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
             released: released.chain(self.released.iter().cloned()).collect(),
-            placed: work.plan.changes.iter().map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
-            open: BTreeSet::new(),
-            awaits_review: false,
+            placed: placed.map(|change| (change.ident.key.clone(), change.project.clone())).collect(),
+            open: self.open_projects(work),
+            awaits_review: work.plan.awaits_review(),
             in_flight: work.lock.has_unanswered(),
             ledger: self.ledger(ledger),
         }
@@ -80,6 +82,15 @@ impl Cleaned {
     /// The commit that becomes the ledger: none where a deletion failed.
     fn ledger(&self, ledger: Option<String>) -> Option<String> {
         ledger.filter(|_| !self.has_failed())
+    }
+
+    /// The projects in which something stays as it is, by the plan or because its deletion failed.
+    fn open_projects(&self, work: Work<'_>) -> BTreeSet<ProjectPath> {
+        let failed =
+            self.outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
+        let mut open = work.plan.open_projects();
+        open.extend(failed.map(|outcome| outcome.project.clone()));
+        open
     }
 
     fn has_failed(&self) -> bool {

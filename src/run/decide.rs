@@ -1,6 +1,7 @@
 //! The first half of every run: read the state, look at the cluster, make the plan. Writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::cluster::connect::Cluster;
 use crate::object::ident::{GroupKind, ObjectKey};
@@ -11,7 +12,7 @@ use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
 use crate::plan::guard::{Guard, Refusal};
 use crate::plan::observed::Observed;
-use crate::plan::offline;
+use crate::plan::offline::{self, OfflineRequest};
 use crate::plan::policy::{Policy, Sources as Rendered};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -20,7 +21,7 @@ use crate::project::snapshot::SourceError;
 use crate::run::error::RunError;
 use crate::run::observe::{self, Sweep};
 use crate::run::record::Store;
-use crate::run::sources::Sources;
+use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
 use crate::state::payload::Entries;
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
@@ -64,10 +65,44 @@ pub struct RunRequest {
     pub approved: Option<String>,
     /// Whether the scope follows from the ledger.
     pub since: Since,
+    /// The tree before the changes that the run is about.
+    pub before: Before,
     /// What the tree makes of the root's own settings.
     pub root_change: RootChange,
     /// What a reader of the plan has to know about the request.
     pub notices: Vec<String>,
+}
+
+/// The tree before the changes that a run is about: what these ask for is theirs, the rest was there before.
+#[derive(Clone)]
+pub enum Before {
+    /// This tree.
+    Tree(Arc<Sources>),
+    /// There was no project before.
+    Nothing,
+    /// Nobody knows: everything counts as asked for by these changes.
+    Unknown,
+    /// It cannot be read: nothing counts as asked for by these changes.
+    Unreadable,
+}
+
+impl Before {
+    /// The desired objects, as far as they are known.
+    fn desired(&self, kinds: &Kinds) -> Option<BTreeMap<ObjectKey, Manifest>> {
+        match self {
+            Self::Tree(sources) => Some(sources.resolve(&sources.with_defined_kinds(kinds.clone())).manifests),
+            Self::Nothing => Some(BTreeMap::new()),
+            Self::Unknown | Self::Unreadable => None,
+        }
+    }
+
+    fn told<'a>(&self, desired: Option<&'a BTreeMap<ObjectKey, Manifest>>) -> build::Before<'a> {
+        match (self, desired) {
+            (_, Some(desired)) => build::Before::Desired(desired),
+            (Self::Unreadable, None) => build::Before::Unreadable,
+            (_, None) => build::Before::Unknown,
+        }
+    }
 }
 
 /// Everything that a run knows before it acts.
@@ -134,18 +169,25 @@ pub async fn decide_from(
     prior.sweep(&owned, root).map_err(RunError::State)?;
 
     let request = &since(request, &prior.commits, &mut notices)?;
-    let scope = resolve_scope(request, sources, &prior.entries, &desired.manifests)?;
-    let policy = checked(policy, sources, &desired.failures, &scope, &mut notices)?;
+    let scope = resolve_scope(request, sources, &prior, &desired)?;
+    let (policy, broken) = checked(policy, sources, &desired.failures, &scope, &mut notices);
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     observe::look(cluster, &mut observed, recorded_and_desired).await;
     let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
         "The last run did not finish, or another tool wrote the record since: everything is looked at again.".to_owned()
     });
-    let pending = prior.begin(intent(&desired.manifests, &scope), &request.commits);
-    let entries = pending.entries();
-    let manifests = &desired.manifests;
-    let plan_request = PlanRequest { root, scope: &scope, desired: manifests, entries, policy: &policy, redactor };
+    let before = request.before.desired(&observed.kinds);
+    let plan_request = PlanRequest {
+        root,
+        scope: &scope,
+        desired: &desired.manifests,
+        entries: &prior.entries,
+        policy: &policy,
+        redactor,
+        broken: &projects_of(&broken, sources),
+        before: request.before.told(before.as_ref()),
+    };
     observe::try_changes(cluster, &served, plan_request, &mut observed).await;
 
     let mut plan = build::build(plan_request, &observed);
@@ -153,7 +195,9 @@ pub async fn decide_from(
     plan.notices.extend(observe::unready(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
-    let ledger = ledger(request, prior.start, &scope, entries, sources);
+    plan.broken = broken;
+    let pending = prior.begin(plan.intent(), &request.commits);
+    let ledger = ledger(request, prior.start, &scope, pending.entries(), sources);
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
 }
 
@@ -174,7 +218,7 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
-    let policy = checked(&request.policy, head, &desired.failures, &scope, &mut notices)?;
+    let (policy, broken) = checked(&request.policy, head, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
         notices.push("Some files of the base tree cannot be read: what they held is not compared.".to_owned());
     }
@@ -184,9 +228,18 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
         let unknown: Vec<String> = unknown.into_iter().collect();
         notices.push(format!("Without a cluster these kinds are taken as written: {}.", unknown.join(", ")));
     }
-    let mut plan =
-        offline::build(&request.root, &scope, &before.manifests, &desired.manifests, &policy, &request.redactor);
+    let trees = OfflineRequest {
+        root: &request.root,
+        scope: &scope,
+        base: &before.manifests,
+        head: &desired.manifests,
+        policy: &policy,
+        redactor: &request.redactor,
+        broken: &projects_of(&broken, head),
+    };
+    let mut plan = offline::build(trees);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
+    plan.broken = broken;
     tell_of_root(&mut plan, &request.root_change);
     Ok(plan)
 }
@@ -195,7 +248,7 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
 fn tell_of_root(plan: &mut Plan, change: &RootChange) {
     plan.notices.splice(0..0, change.notices.iter().cloned());
     let refused = change.refusal.iter().cloned();
-    plan.refusals.extend(refused.map(|message| Refusal { guard: Guard::StateNamespace, message, flag: None }));
+    plan.refusals.extend(refused.map(|message| Refusal { guard: Guard::StateNamespace, message }));
 }
 
 /// The request with the scope that follows from the ledger.
@@ -225,47 +278,49 @@ fn in_scope(desired: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey, scope: &Sc
     desired.get(key).is_some_and(|manifest| scope.contains(&manifest.project))
 }
 
-fn intent(desired: &BTreeMap<ObjectKey, Manifest>, scope: &Scope) -> Entries {
-    let mut intent = Entries::default();
-    for manifest in desired.values().filter(|manifest| scope.contains(&manifest.project)) {
-        intent.insert(&manifest.project, &manifest.ident);
-    }
-    intent
-}
-
-fn resolve_scope(
-    request: &RunRequest,
-    sources: &Sources,
-    entries: &Entries,
-    desired: &BTreeMap<ObjectKey, Manifest>,
-) -> Result<Scope, RunError> {
+/// The scope. Open projects and those with orphans are in it unless the caller named others; a project that cannot be
+/// rendered has no orphans, as nobody knows what it wants.
+fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired: &Desired) -> Result<Scope, RunError> {
+    let Prior { entries, open, .. } = prior;
     let mut known = sources.tree.projects();
     known.extend(request.known.iter().cloned());
     known.extend(entries.projects().cloned());
-    let undesired = entries.iter().filter(|(_, ident)| !desired.contains_key(&ident.key));
-    let undesired = undesired.map(|(project, _)| project.clone()).collect();
-    Scope::resolve(&request.scope, &known, &undesired).map_err(RunError::Scope)
+    known.extend(open.iter().cloned());
+    let broken = projects_of(&desired.failures, sources);
+    let undesired = entries.iter().filter(|(_, ident)| !desired.manifests.contains_key(&ident.key));
+    let undesired = undesired.map(|(project, _)| project).filter(|project| !broken.contains_key(*project));
+    let due = undesired.chain(open).cloned().collect();
+    Scope::resolve(&request.scope, &known, &due).map_err(RunError::Scope)
 }
 
-/// The policy, with deletions off where any source failed. A failure in scope ends the run.
+/// The policy, with deletions off where any source failed, and the failures that fail projects in scope.
 fn checked(
     policy: &Policy,
     sources: &Sources,
     failures: &[SourceError],
     scope: &Scope,
     notices: &mut Vec<String>,
-) -> Result<Policy, RunError> {
+) -> (Policy, Vec<SourceError>) {
     let (ours, others): (Vec<_>, Vec<_>) =
         failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
-    if !ours.is_empty() {
-        return Err(RunError::Sources(ours));
-    }
     let mut policy = policy.clone();
-    if let Some(first) = others.first() {
+    if !failures.is_empty() {
         policy.sources = Rendered::Failed;
+    }
+    if let Some(first) = others.first() {
         notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {first}"));
     }
-    Ok(policy)
+    (policy, ours)
+}
+
+/// The projects that files fail, each with its first failure.
+fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPath, String> {
+    let mut projects = BTreeMap::new();
+    for error in broken {
+        let project = sources.tree.project_of(&error.place.path).clone();
+        projects.entry(project).or_insert_with(|| error.to_string());
+    }
+    projects
 }
 
 /// The commit, where this run covers everything that could have changed since the last one.

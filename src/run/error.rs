@@ -62,7 +62,7 @@ pub enum RunError {
     #[error("failed to {0}")]
     WriteState(StateWriteError, Progress),
     /// Some objects failed; the rest was done. The next run goes on from there.
-    #[error("{}", incomplete(.1))]
+    #[error("{}", incomplete(.0, .1))]
     Incomplete(Box<Plan>, Outcome),
     /// A signal stopped the run. The next run goes on from there.
     #[error("the run was interrupted; the next run goes on from here")]
@@ -112,7 +112,10 @@ fn first_of(errors: &[SourceError]) -> String {
     }
 }
 
-fn incomplete(outcome: &Outcome) -> String {
+fn incomplete(plan: &Plan, outcome: &Outcome) -> String {
+    if !plan.broken.is_empty() {
+        return first_of(&plan.broken);
+    }
     match outcome.first_failure() {
         Some(failure) => {
             format!("{} failed: {}", failure.key, failure.message.as_deref().unwrap_or("no reason was given"))

@@ -446,7 +446,8 @@ pub fn unready(plan: &Plan, observed: &Observed) -> Option<String> {
 async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {
     let desired: BTreeSet<&ObjectKey> = request.desired.keys().collect();
     let PlanRequest { root, scope, entries, policy, .. } = request;
-    let cleanup = CleanupRequest { root, scope, entries, desired: &desired, policy };
+    let intended = &request.in_scope().map(|manifest| &manifest.ident.key).collect();
+    let cleanup = CleanupRequest { root, scope, entries, desired: &desired, intended, policy };
     let twins = Twins::of(request.desired.keys(), observed);
     let recorded: Vec<ObjectKey> = candidates(cleanup).map(|(_, ident)| ident.key).collect();
     let namesakes: Vec<ObjectKey> = recorded.iter().flat_map(|key| twins.namesakes(key)).collect();

@@ -119,14 +119,13 @@ pub struct Work<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Refuses a plan that guards refuse, or that is not the one that was approved.
+/// Refuses a plan of a tree in doubt, and one that is not the one that was approved.
 fn check(request: &RunRequest, plan: &Plan) -> Result<(), RunError> {
     let refused = |why: String| Err(RunError::Refused(why, Box::new(plan.clone())));
     if let Some(first) = plan.refusals.first() {
         let more = plan.refusals.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-        let flag = first.flag.map(|flag| format!("; {flag} allows it")).unwrap_or_default();
-        return refused(format!("{}{flag}{more}", first.message));
+        return refused(format!("{}{more}", first.message));
     }
     match &request.approved {
         Some(approved) if *approved != plan.digest => {

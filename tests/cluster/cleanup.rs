@@ -56,20 +56,24 @@ fn s2_a_moved_object_is_kept_and_owned_once() {
 }
 
 #[test]
-fn c5_guards_refuse_before_anything_is_written_and_their_flag_opens_them() {
+fn c5_a_guard_keeps_what_it_guards_and_a_tree_in_doubt_refuses_the_run() {
     let (bench, ns) = two_projects("guarded");
     bench.remove("ns.yaml").remove("a").remove("b");
     let other = format!("{ns}-other");
     bench.write("other.yaml", &namespace(&other));
-    let before = bench.state();
-    bench.ktor(&["plan"]).exits(3);
-    bench.ktor(&["apply", "--yes"]).exits(3).says("--allow-namespace-deletion");
-    bench.ktor(&["apply", "--yes", "--allow-mass-deletion"]).exits(3);
-    assert_eq!(bench.state(), before);
+    bench.ktor(&["plan"]).exits(3).says("--allow-namespace-deletion allows it");
+    bench.ktor(&["apply", "--yes", "--allow-mass-deletion"]).exits(3).says("--allow-namespace-deletion");
+    // The rest went on, the run is finalized, and what is kept stays recorded.
     assert!(bench.get(&format!("namespace/{ns}"), None).is_some());
+    assert_eq!(bench.get("configmap/a-one", Some(&ns)), None);
+    let (finalized, recorded) = bench.recorded();
+    assert!(finalized && recorded[&bench.root].contains(&format!("Namespace {ns}")), "{recorded:?}");
     assert_eq!(bench.lease(), None);
+
     bench.remove("other.yaml");
+    let before = bench.state();
     bench.ktor(&["apply", "--yes", "--allow-namespace-deletion"]).exits(3).says("--allow-empty");
+    assert_eq!(bench.state(), before, "a run that is refused writes nothing");
     bench.ktor(&["apply", "--yes", "--allow-namespace-deletion", "--allow-empty"]).exits(0);
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);
     assert!(bench.recorded().1.is_empty());
@@ -93,19 +97,29 @@ fn o7_disabled_or_protected_cleanup_is_remembered_and_done_later() {
 }
 
 #[test]
-fn s7_a_broken_file_fails_its_own_scope_and_turns_off_deletions_elsewhere() {
+fn s7_a_broken_file_fails_its_own_project_and_turns_off_deletions_everywhere() {
     let (bench, ns) = two_projects("broken");
-    bench.write("a/broken.yaml", "a: 1\nb: [1\n").remove("b/one.yaml");
+    bench
+        .write("a/broken.yaml", "a: 1\nb: [1\n")
+        .remove("b/one.yaml")
+        .write("b/two.yaml", &config_map(&ns, "b-two", "1"));
+    bench.write("a/one.yaml", &config_map(&ns, "a-one", "2"));
     let (a, b) = (format!("{}.a", bench.root), format!("{}.b", bench.root));
-    bench.ktor(&["apply", "--yes"]).exits(1).says("a/broken.yaml:");
     bench.ktor(&["plan", "-I", &a]).exits(1).says("a/broken.yaml:");
-    let plan = bench.ktor(&["plan", "-I", &b, "-o", "json"]).exits(0).json();
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).says("a/broken.yaml:").json();
+    assert_eq!(change(&plan, "changes", "a-one")["reason"]["kind"], "unrendered", "{plan:#}");
     assert_eq!(change(&plan, "cleanup", "b-one")["action"], "keep", "{plan:#}");
+    bench.ktor(&["apply", "--yes"]).exits(1).says("a/broken.yaml:");
+    assert_eq!(bench.get("configmap/a-one", Some(&ns)).unwrap()["data"]["phase"], "1", "its project fails");
+    assert!(bench.get("configmap/b-two", Some(&ns)).is_some(), "others go on");
+    assert!(bench.get("configmap/b-one", Some(&ns)).is_some(), "and nothing is deleted");
+    assert!(!bench.recorded().0, "nor finalized");
     bench.ktor(&["apply", "--yes", "-I", &b]).exits(0);
     assert!(bench.get("configmap/b-one", Some(&ns)).is_some());
     bench.remove("a/broken.yaml");
     bench.apply();
     assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
+    assert_eq!(bench.get("configmap/a-one", Some(&ns)).unwrap()["data"]["phase"], "2");
 }
 
 #[test]

@@ -13,12 +13,13 @@ use crate::support::controlplane::{Fault, Recorder, User};
 /// The plan of what [`DROP`] applies.
 const PLAN: [&str; 6] = ["plan", "-o", "json", "--allow-empty", "--allow-namespace-deletion", "--allow-crd-deletion"];
 
-/// The message of the refusal of this guard.
+/// What the guard of other people's content met at an object that it keeps.
 #[track_caller]
-fn refusal(plan: &Value, guard: &str) -> String {
-    let refusals = plan["refusals"].as_array().unwrap();
-    let found = refusals.iter().find(|refusal| refusal["guard"] == guard);
-    found.unwrap_or_else(|| panic!("no {guard} in {refusals:#?}"))["message"].as_str().unwrap().to_owned()
+fn kept(plan: &Value, name: &str) -> String {
+    let kept = change(plan, "cleanup", name);
+    assert_eq!((&kept["action"], &kept["reason"]["kind"]), (&json!("keep"), &json!("guarded")), "{plan:#}");
+    assert_eq!(kept["reason"]["subject"][0], "foreign", "{plan:#}");
+    kept["reason"]["subject"][1].as_str().unwrap().to_owned()
 }
 
 #[track_caller]
@@ -53,7 +54,7 @@ fn c5_what_a_manifest_still_wants_keeps_the_namespace_that_the_tree_dropped() {
 }
 
 #[test]
-fn c5_a_namespace_or_definition_with_what_others_have_there_is_refused_and_only_its_flag_opens_that() {
+fn c5_a_namespace_or_definition_with_what_others_have_there_is_kept_and_only_its_flag_opens_that() {
     let bench = Bench::new("shared");
     let (ns, group) = (bench.root.clone(), format!("{}.example.com", bench.root));
     let elsewhere = format!("{ns}-elsewhere");
@@ -86,15 +87,21 @@ fn c5_a_namespace_or_definition_with_what_others_have_there_is_refused_and_only_
     bench.kubectl(&["create", "namespace", &elsewhere], "");
     bench.kubectl(&["create", "-f", "-"], &config_map(&ns, "theirs", "1"));
     bench.kubectl(&["create", "-f", "-"], &till(&group, &elsewhere, "theirs"));
-    let before = (uid(&format!("namespace/{ns}")), uid(&format!("crd/tills.{group}")), bench.state());
+    let uids = || (uid(&format!("namespace/{ns}")), uid(&format!("crd/tills.{group}")));
+    let before = uids();
     let plan = bench.ktor(&PLAN).exits(3).json();
-    let message = refusal(&plan, "foreign");
-    assert!(message.contains(&format!("Namespace {ns} holds ConfigMap {ns}/theirs;")), "{message}");
+    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} holds ConfigMap {ns}/theirs"));
+    let message = kept(&plan, &format!("tills.{group}"));
     assert!(message.ends_with(&format!("tills.{group} holds Till.{group} {elsewhere}/theirs")), "{message}");
     bench.ktor(&DROP).exits(3).says("--allow-foreign-deletion allows it");
     let unopened = [&DROP[..], &["--allow-mass-deletion", "--allow-volume-deletion", "--allow-replacement"]].concat();
     bench.ktor(&unopened).exits(3).says("--allow-foreign-deletion");
-    assert_eq!((uid(&format!("namespace/{ns}")), uid(&format!("crd/tills.{group}")), bench.state()), before);
+    assert_eq!(uids(), before);
+    let (finalized, recorded) = bench.recorded();
+    assert!(
+        finalized && recorded[&bench.root].len() == 2,
+        "the rest is deleted, and these stay recorded: {recorded:?}"
+    );
 
     bench.kubectl(&["delete", &format!("tills.{group}/theirs"), "-n", &elsewhere], "");
     let opened = [&DROP[..], &["--allow-foreign-deletion"]].concat();
@@ -140,7 +147,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     assert!(bench.recorded().1[&bench.root].contains(&format!("Namespace {ns}")));
 
     let plan = bench.ktor(&["plan", "-o", "json", "--allow-namespace-deletion"]).json();
-    assert!(refusal(&plan, "foreign").ends_with(&format!("Namespace {ns} holds ConfigMap {ns}/theirs")), "{plan:#}");
+    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} holds ConfigMap {ns}/theirs"));
     bench.kubectl(&["delete", "configmap", "theirs", "-n", &ns], "");
     bench.remove("slow.json");
     bench.ktor(&DROP).exits(0);
@@ -161,10 +168,12 @@ fn c5_what_cannot_be_looked_at_keeps_its_namespace_and_its_definition() {
         (entry.method == Method::GET && is_whole && hidden.contains(&entry.path().to_owned())).then_some(Fault::Cut)
     });
     bench.through(recorder.kubeconfig(User::Admin));
-    let message = refusal(&bench.ktor(&PLAN).exits(3).json(), "foreign");
-    for (holder, unseen) in
-        [(format!("Namespace {ns}"), "PodTemplate".to_owned()), (format!("tills.{group}"), format!("Till.{group}"))]
-    {
+    let plan = bench.ktor(&PLAN).exits(3).json();
+    for (name, holder, unseen) in [
+        (ns.clone(), format!("Namespace {ns}"), "PodTemplate".to_owned()),
+        (format!("tills.{group}"), format!("tills.{group}"), format!("Till.{group}")),
+    ] {
+        let message = kept(&plan, &name);
         let words = format!("{holder} holds is not known: {unseen} could not be listed: no answer");
         assert!(message.contains(&words), "no {words:?} in {message}");
     }

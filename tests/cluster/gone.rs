@@ -109,15 +109,9 @@ fn c4_cleanup_goes_backwards_custom_resources_before_their_definition_and_namesp
     for number in 0..objects.len() {
         bench.remove(&format!("{number}.json"));
     }
-    // Without the flags of either nothing is deleted at all.
-    bench
-        .ktor(&["apply", "--yes", "--allow-empty", "--allow-namespace-deletion"])
-        .exits(3)
-        .says("--allow-crd-deletion");
-    bench
-        .ktor(&["apply", "--yes", "--allow-empty", "--allow-crd-deletion"])
-        .exits(3)
-        .says("--allow-namespace-deletion");
+    // Without its own flag each is kept.
+    bench.ktor(&["plan", "--allow-empty", "--allow-namespace-deletion"]).exits(3).says("--allow-crd-deletion");
+    bench.ktor(&["plan", "--allow-empty", "--allow-crd-deletion"]).exits(3).says("--allow-namespace-deletion");
     assert_eq!(sent(Method::DELETE).len(), 0);
     bench.ktor(&DROP).exits(0);
     let deleted = sent(Method::DELETE);

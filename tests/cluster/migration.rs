@@ -183,7 +183,7 @@ fn a1_a_later_client_side_apply_is_migrated_again_and_a_hand_edit_conflicts() {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
     bench.kubectl(&["patch", "configmap", "config", "-n", &ns, "-p", r#"{"data":{"phase":"by hand"}}"#], "");
-    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let blocked = change(&plan, "changes", "config");
     let words = blocked["reason"]["subject"].as_str().unwrap();
     assert!(words.starts_with(".data.phase is held by kubectl-patch: "), "{plan:#}");
@@ -311,7 +311,7 @@ async fn a6_a_migration_of_an_object_that_changed_is_decided_anew() {
 }
 
 #[test]
-fn o4_another_roots_object_is_refused_by_its_names_and_taken_over_when_asked() {
+fn o4_another_roots_object_is_blocked_by_its_names_and_taken_over_when_asked() {
     let (owner, ns) = project("owner");
     owner.write("sub/.ktor.yaml", "project: sub\n");
     for name in ["config", "second"] {
@@ -322,20 +322,21 @@ fn o4_another_roots_object_is_refused_by_its_names_and_taken_over_when_asked() {
 
     let taker = Bench::new("taker");
     taker.write("config.yaml", &config_map(&ns, "config", "2")).write("second.yaml", &config_map(&ns, "second", "2"));
-    let refusal = format!("ConfigMap {ns}/config belongs to project {0}.sub of root {0}", owner.root);
-    taker.ktor(&["apply", "--yes"]).exits(3).says(&refusal).says("--take-over allows it");
-    // One object by its name: the other is refused as before.
     let object = format!("ConfigMap {ns}/config");
-    taker.ktor(&["apply", "--yes", "--take-over", &object]).exits(3).says(&format!("ConfigMap {ns}/second belongs"));
+    let blocked = format!("{object} stays as it is: belongs to project {0}.sub of root {0}", owner.root);
+    let hint = format!("--take-over {object:?} takes it over");
+    taker.ktor(&["apply", "--yes"]).exits(3).says(&blocked).says(&hint);
     assert_eq!(data(&taker, &ns), json!({"phase": "1", "theirs": "1"}));
-    taker.remove("second.yaml");
     let plan = taker.ktor(&["plan", "-o", "json", "--take-over", &owner.root, "--no-adopt"]).exits(0).json();
     let adopted = change(&plan, "changes", "config");
     assert_eq!((&adopted["action"], &adopted["reason"]["kind"]), (&json!("adopt"), &json!("taken-from")), "{plan:#}");
     assert_eq!(paths(adopted), ["data.phase", "data.theirs"]);
-    taker.ktor(&["apply", "--yes", "--take-over", &object]).exits(0);
+    // One object by its name: the other is blocked as before.
+    let second = format!("ConfigMap {ns}/second stays as it is: belongs");
+    taker.ktor(&["apply", "--yes", "--take-over", &object]).exits(3).says(&second);
     assert_eq!(data(&taker, &ns), json!({"phase": "2"}));
     assert_eq!(taker.recorded().1[&taker.root], ["ConfigMap config"]);
+    taker.remove("second.yaml");
     // No flag is needed any more, and nothing is left to do.
     taker.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
@@ -357,7 +358,7 @@ fn o4_a_field_that_neither_root_holds_is_not_forced_by_a_take_over() {
     owner.kubectl(&["apply", "--server-side", "--field-manager=third", "-n", &ns, "-f", "-"], patch);
     let taker = Bench::new("forcing");
     taker.write("config.yaml", &(config_map(&ns, "config", "2") + "  third: \"2\"\n"));
-    let ran = taker.ktor(&["apply", "--yes", "--take-over", &owner.root]).exits(1);
+    let ran = taker.ktor(&["apply", "--yes", "--take-over", &owner.root]).exits(3);
     assert!(ran.stdout.contains(".data.third is held by third"), "{ran:#?}");
     assert_eq!(data(&owner, &ns), json!({"phase": "1", "third": "1"}));
 }

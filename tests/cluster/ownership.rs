@@ -1,5 +1,6 @@
 //! Whose an object is: adoption, other roots, forged records, recreated objects.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use base64::Engine;
@@ -64,13 +65,13 @@ fn o3_a_recorded_or_pending_entry_without_our_live_mark_is_never_deleted() {
 }
 
 #[test]
-fn o4_unmarked_objects_are_adopted_and_another_roots_are_refused() {
+fn o4_unmarked_objects_are_adopted_and_another_roots_are_blocked() {
     let (bench, ns) = project("adopting");
     bench.kubectl(&["create", "--save-config=false", "-f", "-"], &config_map(&ns, "unmarked", "1"));
     bench.write("unmarked.yaml", &config_map(&ns, "unmarked", "1"));
     let plan = bench.plan();
     assert_eq!(change(&plan, "changes", "unmarked")["action"], "adopt", "{plan:#}");
-    bench.ktor(&["apply", "--yes", "--no-adopt"]).exits(3).says("adoption is off");
+    bench.ktor(&["apply", "--yes", "--no-adopt"]).exits(3).says("exists without a mark (leave out --no-adopt");
     bench.apply();
     let object = bench.get("configmap/unmarked", Some(&ns)).unwrap();
     assert_eq!(object["metadata"]["annotations"]["kubernator.io/project"], bench.root.as_str());
@@ -80,6 +81,7 @@ fn o4_unmarked_objects_are_adopted_and_another_roots_are_refused() {
     let refused = other.ktor(&["apply", "--yes"]).exits(3);
     assert!(refused.stderr.contains(&bench.root) && refused.stderr.contains("unmarked"), "{refused:#?}");
     other.ktor(&["plan"]).exits(3);
+    assert_eq!(other.recorded(), (true, BTreeMap::new()), "what is foreign is not recorded");
     assert_eq!(bench.get("configmap/unmarked", Some(&ns)).unwrap()["data"]["phase"], "1");
 }
 

@@ -154,18 +154,15 @@ fn a5_what_cannot_be_changed_is_replaced_whatever_its_kind_and_only_where_allowe
 
     write(|one| &one.after);
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
-    assert_eq!(plan["summary"]["replace"], fixed.len(), "{plan:#}");
-    let replaced = plan["changes"].as_array().unwrap().iter().filter(|change| change["action"] == "replace");
-    assert!(replaced.clone().all(|change| change["reason"]["kind"] == "immutable"), "{plan:#}");
+    assert_eq!(plan["summary"]["keep"], fixed.len(), "{plan:#}");
     for one in &fixed {
         let kind = one.after["kind"].as_str().unwrap();
-        let changes = plan["changes"].as_array().unwrap().iter();
-        let shown = changes.filter(|change| change["key"]["kind"] == kind && change["action"] == "replace");
-        assert!(shown.clone().all(|change| !change["diff"].as_array().unwrap().is_empty()), "{kind}: {plan:#}");
+        let mut changes = plan["changes"].as_array().unwrap().iter();
+        let kept = changes.find(|change| change["key"]["kind"] == kind && change["action"] == "keep").unwrap();
+        assert_eq!(kept["reason"], json!({"kind": "guarded", "subject": ["replacement", ""]}), "{plan:#}");
+        assert!(!kept["diff"].as_array().unwrap().is_empty(), "{kind}: {plan:#}");
     }
-    let flags: Vec<&Value> = plan["refusals"].as_array().unwrap().iter().map(|refusal| &refusal["flag"]).collect();
-    assert_eq!(flags, ["--allow-replacement"]);
-    bench.ktor(&["apply", "--yes"]).exits(3).says("--allow-replacement");
+    bench.ktor(&["apply", "--yes"]).exits(3).says("--allow-replacement allows it");
     assert_eq!(uids(), before);
 
     let ran = bench.ktor(&ALLOWED).exits(0).json();
@@ -222,11 +219,12 @@ fn a5_a_mistake_replaces_nothing_nor_does_what_is_adopted_or_protected() {
         (&name, "immutable"),
     ] {
         let change = change(&plan, "changes", name);
-        assert_eq!(change["action"], "blocked", "{change:#}");
+        assert_eq!(change["action"], if name == "kept" { "keep" } else { "blocked" }, "{change:#}");
         assert!(change["reason"]["subject"].as_str().unwrap().contains(why), "{change:#}");
     }
     let applied = outcomes(&bench.ktor(&ALLOWED).exits(1).json(), "applied");
-    assert_eq!(applied.values().filter(|(verdict, _)| verdict == "failed").count(), 5, "{applied:#?}");
+    assert_eq!(applied.values().filter(|(verdict, _)| verdict == "failed").count(), 4, "{applied:#?}");
+    assert_eq!(applied.values().filter(|(verdict, _)| verdict == "kept").count(), 1, "{applied:#?}");
     assert_eq!(uids(), before);
     assert_eq!(bench.get("configmap/adopted", Some(&ns)).unwrap()["data"]["value"], "a stranger's");
 }

@@ -8,7 +8,7 @@ use ktor_action::object::live::Live;
 use ktor_action::object::manifest::Manifest;
 use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::Redactor;
-use ktor_action::plan::build::{Plan, PlanRequest, build};
+use ktor_action::plan::build::{Before, Plan, PlanRequest, build};
 use ktor_action::plan::change::Action;
 use ktor_action::plan::observed::{Look, Observed, Trial};
 use ktor_action::plan::policy::Policy;
@@ -121,7 +121,8 @@ fn planned(world: &World, entries: &Entries) -> Plan {
     let policy = Policy::new(Cleanup::On, "kubernator-system");
     let redactor = Redactor::default();
     let (root, World { desired, scope, observed, .. }) = (root(), world);
-    build(PlanRequest { root: &root, scope, desired, entries, policy: &policy, redactor: &redactor }, observed)
+    let (policy, redactor, broken, before) = (&policy, &redactor, &BTreeMap::new(), Before::Unknown);
+    build(PlanRequest { root: &root, scope, desired, entries, policy, redactor, broken, before }, observed)
 }
 
 /// What a run that did all of the plan has settled.

@@ -56,6 +56,8 @@ fn empty() -> Plan {
         changes: vec![],
         cleanup: vec![],
         refusals: vec![],
+        broken: vec![],
+        own: BTreeSet::new(),
         notices: vec![],
         digest: "5e".repeat(32),
     }
@@ -120,9 +122,8 @@ fn full() -> Plan {
             change(Action::Release, Reason::Foreign("other.api".into()), "ConfigMap", "shop/lent", "demo.shop"),
         ],
         refusals: vec![Refusal {
-            guard: Guard::Namespace,
-            message: "namespaces and all they hold would be deleted: Namespace old-shop".into(),
-            flag: Some("--allow-namespace-deletion"),
+            guard: Guard::MassDeletion,
+            message: "25 of 31 live objects would be deleted, more than half".into(),
         }],
         notices: vec!["An apply of this root is in progress, by demo run 12.".into()],
         ..empty()
@@ -377,7 +378,7 @@ fn hostile(text: &str) -> Plan {
     ];
     let mut moved = update.clone();
     (moved.action, moved.reason) = (Action::Move, Reason::MovedFrom(text.into()));
-    let refusal = |flag| Refusal { guard: Guard::Ownership, message: text.into(), flag };
+    let refusal = |guard| Refusal { guard, message: text.into() };
     Plan {
         changes: vec![
             update,
@@ -393,7 +394,7 @@ fn hostile(text: &str) -> Plan {
             with(Action::Release, Reason::Foreign(text.into())),
             with(Action::Blocked, Reason::Refused(text.into())),
         ],
-        refusals: vec![refusal(None), refusal(Some("--adopt"))],
+        refusals: vec![refusal(Guard::EmptyDesired), refusal(Guard::MassDeletion)],
         notices: vec![text.to_owned(), format!("about {text}: mind it")],
         ..empty()
     }

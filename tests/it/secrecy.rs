@@ -10,7 +10,7 @@ use ktor_action::object::manifest::Manifest;
 use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::{Adopted, Redactor};
 use ktor_action::object::refusal::{Contested, Refusal};
-use ktor_action::plan::build::{Plan, PlanRequest, build};
+use ktor_action::plan::build::{Before, Plan, PlanRequest, build};
 use ktor_action::plan::change::Action;
 use ktor_action::plan::observed::{Look, Observed, Trial};
 use ktor_action::plan::policy::{Policy, TakeOver};
@@ -202,8 +202,16 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: Trial, redactor: &Red
     let take_over = vec![TakeOver::Object(key.to_string())];
     let policy = Policy { take_over, ..Policy::new(Cleanup::On, "kubernator-system") };
     let (root, entries, desired) = (root(), Entries::default(), BTreeMap::from([(key, manifest)]));
-    let request =
-        PlanRequest { root: &root, scope: &scope, desired: &desired, entries: &entries, policy: &policy, redactor };
+    let request = PlanRequest {
+        root: &root,
+        scope: &scope,
+        desired: &desired,
+        entries: &entries,
+        policy: &policy,
+        redactor,
+        broken: &BTreeMap::new(),
+        before: Before::Unknown,
+    };
     build(request, &observed)
 }
 

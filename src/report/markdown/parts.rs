@@ -17,8 +17,8 @@ pub(super) fn refusals(refusals: &[Refusal], room: usize, rest: &str) -> Section
     }
     let head = "> [!CAUTION]\n> **Refused.** An apply would stop here and write nothing:\n>\n";
     let item = |refusal: &Refusal| {
-        let flag = refusal.flag.map(|flag| format!(" To allow it: {}", code(flag))).unwrap_or_default();
-        format!("> - {}.{flag}", inert(&refusal.message))
+        let option = wording::option(refusal.guard).map(|option| format!(" To allow it: {}", code(option)));
+        format!("> - {}.{}", inert(&refusal.message), option.unwrap_or_default())
     };
     let items: Vec<String> = refusals.iter().map(item).collect();
     let Section { text, omitted } = listing::lined(&items, room.saturating_sub(head.len()), "> - ", rest);

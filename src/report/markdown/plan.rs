@@ -59,14 +59,14 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
 
 /// What cannot be done, why, and where it is written.
 fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
-    let blocked: Vec<&Change> = plan.changes.iter().filter(|change| change.action == Action::Blocked).collect();
+    let blocked: Vec<&Change> = plan.changes.iter().filter(|change| change.standing().is_some()).collect();
     if blocked.is_empty() {
         return Section::default();
     }
-    let head = "### Blocked\n\n";
+    let head = "### Blocked or kept\n\n";
     let entry = |change: &&Change| {
         let place = change.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        let reason = clipped(&change.reason.to_string(), 1_200);
+        let reason = clipped(&wording::reason(change), 1_200);
         vec![format!("{}{place}", change.ident.key), format!("  {reason}")]
     };
     let entries: Vec<listing::Entry> = blocked.iter().map(entry).collect();

@@ -11,7 +11,7 @@ use ktor_action::object::redact::Redactor;
 use ktor_action::plan::policy::{Gate, Policy};
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
-use ktor_action::run::decide::{RunRequest, Since, decide};
+use ktor_action::run::decide::{Before, RunRequest, Since, decide};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::{Reconciled, reconcile};
@@ -65,6 +65,7 @@ fn request(run: &Run) -> RunRequest {
         approved: None,
         since: Since::Unasked,
         notices: Vec::new(),
+        before: Before::Unknown,
     }
 }
 
