@@ -37,14 +37,14 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
     let is_blocked = |change: &&Change| change.standing() == Some(Standing::Blocked);
     let mut blocking: Vec<ObjectKey> =
         changes.iter().filter(is_blocked).map(|change| change.ident.key.clone()).collect();
-    let mut named: BTreeMap<ObjectKey, Vec<Reference>> = BTreeMap::new();
+    let mut read: BTreeMap<ObjectKey, Vec<Reference>> = BTreeMap::new();
     while !blocking.is_empty() {
         let blockers: Vec<Blocker> = blocking.into_iter().map(|key| Blocker::of(key, desired)).collect();
         blocking = Vec::new();
         for change in changes.iter_mut().filter(|change| writes(change)) {
             let key = &change.ident.key;
             let Some(manifest) = desired.get(key) else { continue };
-            let names = named.entry(key.clone()).or_insert_with(|| references(&manifest.body));
+            let names = read.entry(key.clone()).or_insert_with(|| references(&manifest.body));
             if let Some(blocker) = blockers.iter().find(|blocker| blocker.is_needed_by(key, names)) {
                 blocking.push(key.clone());
                 (change.action, change.reason) = (Action::Blocked, Reason::Needs(blocker.key.clone()));
@@ -68,7 +68,9 @@ pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSe
     let mut staying: Vec<(ObjectKey, ProjectPath)> = Vec::new();
     let standing = changes.iter().filter(|change| change.standing().is_some());
     staying.extend(standing.map(|change| (change.ident.key.clone(), change.project.clone())));
-    staying.extend(cleanup.iter().filter(stays).map(|change| (change.ident.key.clone(), change.project.clone())));
+    staying.extend(
+        cleanup.iter().filter(|change| stays(change)).map(|change| (change.ident.key.clone(), change.project.clone())),
+    );
     while !staying.is_empty() {
         let needs: Vec<Need> =
             staying.drain(..).map(|(key, project)| Need::of(key, project, observed, &builtin)).collect();
@@ -91,7 +93,7 @@ fn writes(change: &Change) -> bool {
     !matches!(change.action, Action::Unchanged | Action::Blocked | Action::Keep)
 }
 
-fn stays(change: &&Change) -> bool {
+fn stays(change: &Change) -> bool {
     matches!(change.action, Action::Keep | Action::Blocked)
 }
 

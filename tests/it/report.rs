@@ -218,7 +218,7 @@ fn a_refused_apply_says_why_nothing_was_done() {
     let error = Some("the plan is refused");
     let text = markdown::outcome(&full(), &Outcome::default(), &heading(), error, Budget::COMMENT).text;
     assert!(text.starts_with("## Not applied: `demo` on `prod-eu`\n\nNothing was changed, 1 kept.\n"), "{text}");
-    assert!(text.contains("`--allow-namespace-deletion`"), "{text}");
+    assert!(text.contains("`--allow-mass-deletion`"), "{text}");
 }
 
 #[test]
