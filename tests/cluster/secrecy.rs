@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::bench::{Bench, config_map, namespace};
+use super::bench::{Bench, change, config_map, namespace};
 
 /// A plan in every format, one after another.
 fn plans(bench: &Bench, more: &[&str], code: i32) -> Vec<String> {
@@ -124,4 +124,32 @@ fn x6_a_shrunk_redaction_hides_what_the_base_hides_and_x7_names_it() {
         .ktor(&["plan"])
         .exits(1)
         .says(".ktor.yaml:2:10: \"data.phase\" is not a JSON pointer: write it as /data/phase");
+}
+
+#[test]
+fn r5_twenty_plans_of_one_mistake_are_one_plan_and_a_replacement_has_few_words() {
+    let bench = Bench::new("repeating");
+    let ns = bench.root.clone();
+    let service = |port: u32| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: {ns}}}\nspec:\n  selector: {{app: web}}\n  ports: [{{port: {port}}}]\n"
+        )
+    };
+    let job = |image: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once, namespace: {ns}, annotations: {{kubernator.io/wait: 'false'}}}}\nspec:\n  \
+             template:\n    spec:\n      restartPolicy: Never\n      containers: [{{name: c, image: {image}}}]\n"
+        )
+    };
+    bench.write("ns.yaml", &namespace(&ns)).write("web.yaml", &service(80)).write("once.yaml", &job("one"));
+    bench.apply();
+    bench.write("web.yaml", &service(80_000)).write("once.yaml", &job("two"));
+    let first = bench.plan();
+    for _ in 1..20 {
+        assert_eq!(bench.plan(), first);
+    }
+    let reason = |name: &str| change(&first, "changes", name)["reason"]["subject"].as_str().unwrap().to_owned();
+    assert!(reason("web").contains("spec.ports[0].port") && !reason("web").contains("ktor-probe"), "{}", reason("web"));
+    assert_eq!(reason("once"), "spec.template: field is immutable");
+    println!("{}", bench.ktor(&["plan"]).stdout);
 }
