@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::args::ActionArgs;
+use super::args::{ActionArgs, ClusterArgs};
 use super::command::{concluded, judged, waiting_for};
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
@@ -14,13 +14,14 @@ use super::exit::Exit;
 use super::request::{Base, Permit, Project, connect, run_name};
 use super::signal::{on_signals, preparing};
 use super::voice::{Report, Voice, reviewed_in};
-use crate::cluster::connect::Cluster;
+use crate::cluster::connect::{Cluster, ConnectOptions};
 use crate::cluster::lock::Holder;
 use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
+use crate::project::snapshot::printable;
 use crate::report::Heading;
 use crate::run::decide::{Before, RunRequest, Since, decide, decide_offline};
 use crate::run::error::RunError;
@@ -92,6 +93,14 @@ impl Action<'_> {
     }
 
     async fn open(&self) -> Result<Project, CliError> {
+        // Whoever can commit could name the cluster, and the program that fetches its credentials.
+        if let Some(planted) = env::lying_in(&self.connect_options().kubeconfig, &self.context.workspace) {
+            return Err(CliError::usage(format!(
+                "the kubeconfig {} lies in the checkout, where a pull request can put its own: write it elsewhere, as \
+                 below RUNNER_TEMP",
+                printable(planted)
+            )));
+        }
         let path = &self.args.project.path;
         let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
         // A repository around the workspace is none of the workflow's.
@@ -131,12 +140,13 @@ impl Action<'_> {
         run_name(&format!("{}/{} run {run_id} attempt {attempt}", repository.owner, repository.name))
     }
 
+    fn connect_options(&self) -> ConnectOptions {
+        let ClusterArgs { kubeconfig, context, .. } = &self.args.cluster;
+        env::connect_options(kubeconfig.as_deref(), context.as_deref(), self.variables)
+    }
+
     fn has_cluster(&self) -> bool {
-        let options = env::connect_options(
-            self.args.cluster.kubeconfig.as_deref(),
-            self.args.cluster.context.as_deref(),
-            self.variables,
-        );
+        let options = self.connect_options();
         !options.kubeconfig.is_empty() || options.in_cluster
     }
 

@@ -388,9 +388,12 @@ fn cleanup() -> impl TypedValueParser<Value = Cleanup> {
     BoolValueParser::new().map(|on| if on { Cleanup::On } else { Cleanup::Off })
 }
 
+/// The longest time that can be asked for: longer than any runner lives.
+const LONGEST_DURATION: Duration = Duration::from_secs(1000 * 3600);
+
 /// Parses `90s`, `2m`, `1h30m` or `0`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || "write a duration as 90s, 2m, 1h30m or 0".to_owned();
+    let refused = || "write a duration as 90s, 2m, 1h30m or 0, at most 1000h".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -409,7 +412,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         total = part.and_then(|part| total.checked_add(part)).ok_or_else(refused)?;
         rest = &rest[unit + 1..];
     }
-    if text.is_empty() { Err(refused()) } else { Ok(total) }
+    if text.is_empty() || total > LONGEST_DURATION { Err(refused()) } else { Ok(total) }
 }
 
 #[cfg(test)]
@@ -528,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn durations() {
+    fn x15_durations() {
         let cases = [
             ("0", Some(0)),
             ("0s", Some(0)),
@@ -544,6 +547,11 @@ mod tests {
             ("5é", None),
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
+            ("18446744073709551615s", None),
+            ("18446744073709551615s18446744073709551615s", None),
+            ("1000h", Some(3_600_000)),
+            ("1000h1s", None),
+            ("9999999999m", None),
         ];
         for (text, seconds) in cases {
             assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text:?}");

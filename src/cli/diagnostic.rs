@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::exit::Exit;
+use super::unlock;
 use crate::cluster::lock::{Holder, LockError};
 use crate::forge::workflow::{Annotation, Level};
 use crate::git::error::GitError;
@@ -69,7 +70,11 @@ impl From<RunError> for CliError {
             RunError::Sources(errors) => return Self::sources(errors),
             RunError::Scope(_) => Exit::Usage,
             RunError::Lock(LockError::Held(holder)) => {
-                let message = format!("failed to acquire {}; if it is dead, `ktor unlock` frees it", held_lock(holder));
+                let message = format!(
+                    "failed to acquire {}; if it is dead, `{}` frees it",
+                    held_lock(holder),
+                    unlock::command(&holder.identity)
+                );
                 return Self::new(Exit::Locked, message);
             }
             RunError::Unknown(_) => Exit::Usage,

@@ -62,6 +62,19 @@ pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variabl
     ConnectOptions { kubeconfig: files, context: context.map(str::to_owned), in_cluster }
 }
 
+/// The first of these files that lies in a directory, links followed.
+pub fn lying_in<'a>(files: &'a [PathBuf], directory: &Path) -> Option<&'a Path> {
+    let directory = directory.canonicalize().ok()?;
+    let lies = |file: &&PathBuf| file.canonicalize().is_ok_and(|file| file.starts_with(&directory));
+    // A link in the checkout is the checkout's word for where it leads to.
+    let named = |file: &&PathBuf| {
+        let above = file.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+        file.exists()
+            && above.and_then(|above| above.canonicalize().ok()).is_some_and(|above| above.starts_with(&directory))
+    };
+    files.iter().find(|file| lies(file) || named(file)).map(PathBuf::as_path)
+}
+
 fn home_kubeconfig(variables: &Variables) -> Option<PathBuf> {
     let file = PathBuf::from(variables.get("HOME")?).join(".kube/config");
     file.is_file().then_some(file)
@@ -85,4 +98,42 @@ pub fn seed() -> [u8; 16] {
         half.copy_from_slice(&hasher.finish().to_ne_bytes());
     }
     seed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn x15_a_kubeconfig_in_the_checkout_is_found_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (checkout, outside) = (directory.path().join("checkout"), directory.path().join("temp"));
+        fs::create_dir_all(checkout.join("deploy")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for file in [checkout.join("planted"), checkout.join("deploy/planted"), outside.join("written")] {
+            fs::write(file, "").unwrap();
+        }
+        symlink(outside.join("written"), checkout.join("link")).unwrap();
+        symlink(checkout.join("planted"), outside.join("link")).unwrap();
+        symlink(&checkout, outside.join("tree")).unwrap();
+        for (file, is_planted) in [
+            (checkout.join("planted"), true),
+            (checkout.join("deploy/planted"), true),
+            (outside.join("../checkout/planted"), true),
+            (checkout.join("link"), true),
+            (outside.join("link"), true),
+            (outside.join("tree/planted"), true),
+            (outside.join("written"), false),
+            (checkout.join("../temp/written"), false),
+            // What is not there is nobody's.
+            (checkout.join("absent"), false),
+        ] {
+            let files = [outside.join("written"), file.clone()];
+            let expected = is_planted.then_some(file.as_path());
+            assert_eq!(lying_in(&files, &checkout), expected, "{}", file.display());
+        }
+        assert_eq!(lying_in(&[], &checkout), None);
+    }
 }

@@ -6,6 +6,12 @@ use super::env::Variables;
 use super::exit::Exit;
 use super::request::{Project, connect};
 use crate::cluster::lock::Broken;
+use crate::report::shell::quoted;
+
+/// The command that frees a lock of this holder, to be pasted into a shell.
+pub fn command(identity: &str) -> String {
+    format!("ktor unlock --holder={}", quoted(identity))
+}
 
 /// Frees the root's lock, provided that the named party holds it.
 ///
@@ -27,9 +33,9 @@ pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) ->
             holder.map_err(|error| CliError::new(Exit::Failure, format!("failed to read the lock: {error}")))?;
         let Some(holder) = holder else { return free() };
         return Err(CliError::usage(format!(
-            "name the holder of {}: `ktor unlock {}`, once you know that this run is dead",
+            "name the holder of {}: `{}`, once you know that this run is dead",
             held_lock(&holder),
-            holder.identity
+            command(&holder.identity)
         )));
     };
     match cluster.break_lock(namespace, root, identity).await {

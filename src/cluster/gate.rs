@@ -3,7 +3,7 @@
 //! It decides by what is really in the request whether the request would persist anything, and lets such a one out only
 //! with a permit that is still good. It is not a client: it neither retries nor reads answers.
 
-use std::future::ready;
+use std::future::{Future as _, poll_fn, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
+use super::moment::Moment;
 use super::path::{Resource, Route, is_query_of, route};
 
 /// Why a request did not leave, or its answer was not waited for.
@@ -47,26 +48,29 @@ pub(super) enum Permit {
     Namespace,
 }
 
-/// Until when a lock's holder may change anything, by the local monotonic clock.
+/// Until when a lock's holder may change anything, by local clocks that never go back. What counts is the one that shows
+/// more: a machine that slept past its lease has lost it.
 #[derive(Debug)]
 pub(super) struct Fence {
     lease: Duration,
     /// When the last renewal that succeeded was sent.
-    renewed: Mutex<Instant>,
+    renewed: Mutex<Moment>,
     lost: watch::Sender<bool>,
     unanswered: watch::Sender<usize>,
 }
 
 impl Fence {
     /// A fence of a lease of the given length whose first write left at `sent`.
-    pub(super) fn new(lease: Duration, sent: Instant) -> Self {
+    pub(super) fn new(lease: Duration, sent: Moment) -> Self {
         Self { lease, renewed: Mutex::new(sent), lost: watch::Sender::new(false), unanswered: watch::Sender::new(0) }
     }
 
     /// Moves the fence: a renewal that left at `sent` succeeded.
-    pub(super) fn renewed(&self, sent: Instant) {
+    pub(super) fn renewed(&self, sent: Moment) {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        *renewed = (*renewed).max(sent);
+        if renewed.instant() <= sent.instant() {
+            *renewed = sent;
+        }
     }
 
     /// Closes the fence for good.
@@ -77,7 +81,7 @@ impl Fence {
     /// Whether nothing may leave any more. The fence's passing while nothing was sent is not yet a loss: a renewal may
     /// still succeed before the lease ends. After that it is one.
     pub(super) fn is_lost(&self) -> bool {
-        if Instant::now() >= self.lease_end() {
+        if self.last_renewed().elapsed() >= self.lease {
             self.lose();
         }
         *self.lost.borrow()
@@ -92,7 +96,21 @@ impl Fence {
 
     /// When another party may take the lease over, at the earliest.
     pub(super) fn lease_end(&self) -> Instant {
-        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) + self.lease
+        self.last_renewed().instant() + self.lease
+    }
+
+    fn last_renewed(&self) -> Moment {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of the time in which an answer to a request of this lock is waited for, counted from its last renewal.
+    fn patience(&self) -> Duration {
+        self.lease.saturating_sub(self.lease / 12)
+    }
+
+    /// Says whether that time is over.
+    fn is_over(&self) -> bool {
+        self.last_renewed().elapsed() >= self.patience()
     }
 
     /// Whether any request of this lock left and its effect is unknown.
@@ -104,13 +122,12 @@ impl Fence {
     ///
     /// A refusal is final: whoever was refused gives up, so a late renewal must not bring the lock back.
     fn admit(&self) -> Result<Instant, GateError> {
-        let now = Instant::now();
-        let end = self.lease_end();
-        if *self.lost.borrow() || now >= end - self.lease / 3 {
+        let renewed = self.last_renewed();
+        if *self.lost.borrow() || renewed.elapsed() >= self.lease.saturating_sub(self.lease / 3) {
             self.lose();
             return Err(GateError::Fenced);
         }
-        Ok(end - self.lease / 12)
+        Ok(renewed.instant() + self.patience())
     }
 }
 
@@ -199,14 +216,18 @@ where
             let left = until.map_or(self.time_out, |until| until.saturating_duration_since(Instant::now()));
             limit(&mut request, left.min(self.time_out));
         }
-        let in_flight = fence.map(InFlight::new);
-        let answer = self.inner.call(request);
+        let in_flight = fence.clone().map(InFlight::new);
+        let mut answer = Box::pin(self.inner.call(request));
+        // Looked at before every step: what a sleeping machine did not send yet does not leave when it wakes up.
+        let answer = poll_fn(move |context| match &fence {
+            Some(fence) if fence.is_over() => Poll::Ready(Err(GateError::TooLate.into())),
+            _ => answer.as_mut().poll(context).map_err(Into::into),
+        });
         Box::pin(async move {
             let mut answer = match until {
                 Some(until) => tokio::time::timeout_at(until, answer).await.map_err(|_| GateError::TooLate)?,
                 None => answer.await,
-            }
-            .map_err(Into::into)?;
+            }?;
             if let Some(in_flight) = in_flight {
                 answer.extensions_mut().insert(in_flight);
             }
@@ -391,7 +412,7 @@ mod tests {
             (Method::POST, "/apis?dryRun=All".to_owned()),
             (Method::DELETE, all.to_owned()),
         ];
-        let fence = Arc::new(Fence::new(Duration::from_mins(1), Instant::now()));
+        let fence = Arc::new(Fence::new(Duration::from_mins(1), Moment::now()));
         for (method, target) in elsewhere {
             for permit in [None, Some(Permit::Lock(Arc::clone(&fence))), Some(Permit::Lease), Some(Permit::Namespace)] {
                 let label = format!("{method} {target} {permit:?}");
@@ -423,7 +444,7 @@ mod tests {
         let lease = Duration::from_mins(1);
         let path = "/api/v1/namespaces/a/configmaps/x";
         for (age, expected) in [(0, true), (39, true), (40, false), (61, false)] {
-            let fence = Arc::new(Fence::new(lease, Instant::now()));
+            let fence = Arc::new(Fence::new(lease, Moment::now()));
             tokio::time::sleep(Duration::from_secs(age)).await;
             let permit = Permit::Lock(Arc::clone(&fence));
             let fake = Fake::new();
@@ -436,12 +457,66 @@ mod tests {
         }
     }
 
+    /// The runtime's clock stands still while a machine sleeps; the lease does not.
+    #[tokio::test(start_paused = true)]
+    async fn x15_nothing_leaves_after_a_sleep_past_the_fence() {
+        let lease = Duration::from_mins(1);
+        for (slept, expected) in [(0, true), (35, true), (41, false), (61, false)] {
+            let sent = Moment::now().before_a_sleep_of(Duration::from_secs(slept));
+            let fence = Arc::new(Fence::new(lease, sent));
+            assert_eq!(fence.is_lost(), slept > 60, "{slept} s");
+            let fake = Fake::new();
+            let put = Call::put(Target::raw("/api/v1/namespaces/a/configmaps/x"), &json!({"metadata": {}}));
+            let answer = fake.cluster().wire.send(&put.permitted(Permit::Lock(Arc::clone(&fence)))).await;
+            assert_eq!((answer.is_ok(), fake.journal().len()), (expected, usize::from(expected)), "{slept} s");
+            assert_eq!(fence.is_lost(), !expected, "{slept} s");
+        }
+        // A renewal that was sent after the sleep holds again, one from before it does not.
+        let before = Moment::now().before_a_sleep_of(Duration::from_secs(45));
+        let fence = Fence::new(lease, before);
+        fence.renewed(before);
+        assert!(!fence.is_over() && fence.admit().is_err());
+        let fence = Fence::new(lease, before);
+        fence.renewed(Moment::now());
+        assert!(fence.admit().is_ok());
+    }
+
+    /// A request that was let out and waited for a connection while the machine slept stays where it is.
+    #[tokio::test(start_paused = true)]
+    async fn x15_what_did_not_leave_before_a_sleep_does_not_leave_after_it() {
+        let fence = Arc::new(Fence::new(Duration::from_mins(1), Moment::now()));
+        let polls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&polls);
+        let inner = tower::service_fn(move |_: Request<Body>| {
+            let counted = Arc::clone(&counted);
+            async move {
+                for _ in 0..3 {
+                    counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Ok::<_, BoxError>(Response::new(()))
+            }
+        });
+        let mut gate = GateLayer::new(Duration::from_secs(30), "").layer(inner);
+        let mut request = Request::put("/api/v1/namespaces/a/configmaps/x").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Permit::Lock(Arc::clone(&fence)));
+        let answer = gate.call(request);
+        let slept = Arc::clone(&fence);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            *slept.renewed.lock().unwrap() = Moment::now().before_a_sleep_of(Duration::from_secs(58));
+        });
+        let error = answer.await.unwrap_err();
+        assert_eq!(error.downcast_ref::<GateError>(), Some(&GateError::TooLate));
+        assert_eq!(polls.load(std::sync::atomic::Ordering::SeqCst), 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn every_mutating_request_says_how_long_the_server_may_work_on_it() {
         let fake = Fake::new();
         let cluster = fake.cluster();
         let path = "/api/v1/namespaces/a/configmaps/x";
-        let fence = Arc::new(Fence::new(Duration::from_mins(1), Instant::now()));
+        let fence = Arc::new(Fence::new(Duration::from_mins(1), Moment::now()));
         let put = || {
             Call::put(Target::raw(&format!("{path}?fieldManager=b")), &json!({"metadata": {}}))
                 .permitted(Permit::Lock(Arc::clone(&fence)))

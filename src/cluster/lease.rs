@@ -50,7 +50,7 @@ impl Lease {
             "leaseDurationSeconds": seconds.max(1),
             "acquireTime": micro_time(now),
             "renewTime": micro_time(now),
-            "leaseTransitions": found.map_or(0, Self::transitions) + 1,
+            "leaseTransitions": found.map_or(0, Self::transitions).saturating_add(1).min(i32::MAX as u64),
         });
         Self { body }
     }

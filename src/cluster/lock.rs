@@ -16,6 +16,7 @@ use super::connect::Cluster;
 use super::error::ClusterError;
 use super::gate::{Fence, Permit};
 use super::lease::Lease;
+use super::moment::{Moment, after};
 use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::{Call, Mode};
@@ -128,11 +129,11 @@ impl Cluster {
         progress: &mut (dyn FnMut(&Holder) + Send),
     ) -> Result<HeldLock, LockError> {
         let contender = Contender { cluster: self, request, target: lock_target(&request.namespace, &request.root) };
-        let give_up = Instant::now() + request.timeout;
+        let give_up = after(request.timeout);
         let poll = (self.settings.lease_duration / 60).clamp(Duration::from_millis(20), Duration::from_secs(1));
         let mut watched: Option<(Lease, Instant)> = None;
         let mut told: Option<String> = None;
-        let mut sent: Vec<(Lease, Instant)> = Vec::new();
+        let mut sent: Vec<(Lease, Moment)> = Vec::new();
         loop {
             let Some(found) = contender.look().await.map_err(LockError::Failed)? else {
                 let fresh = contender.fresh(None)?;
@@ -248,7 +249,7 @@ impl Contender<'_> {
 
     /// Tries to write a term. Nothing when another party was quicker, or when what became of it is not known: then the
     /// term is noted in `sent`, and the next look tells.
-    async fn take(&self, term: Lease, sent: &mut Vec<(Lease, Instant)>) -> Result<Option<HeldLock>, LockError> {
+    async fn take(&self, term: Lease, sent: &mut Vec<(Lease, Moment)>) -> Result<Option<HeldLock>, LockError> {
         let wire = &self.cluster.wire;
         let is_new = term.uid().is_empty();
         let call = if is_new {
@@ -256,7 +257,7 @@ impl Contender<'_> {
         } else {
             Call::put(self.target.clone(), term.body())
         };
-        let at = Instant::now();
+        let at = Moment::now();
         let limit = (self.cluster.settings.lease_duration / 4).min(self.cluster.settings.request_timeout);
         let answer = wire.attempt(&call.permitted(Permit::Lease), limit).await;
         let (asked, failure) = match answer {
@@ -284,7 +285,7 @@ impl Contender<'_> {
     }
 
     /// Holds a Lease that this party wrote with a request that left at `sent`.
-    fn hold(&self, lease: Lease, sent: Instant) -> HeldLock {
+    fn hold(&self, lease: Lease, sent: Moment) -> HeldLock {
         let duration = self.cluster.settings.lease_duration;
         let shared = Arc::new(Shared {
             wire: self.cluster.wire.clone(),
@@ -294,7 +295,7 @@ impl Contender<'_> {
             lease: Mutex::new(lease),
             released: watch::Sender::new(false),
         });
-        let renewal = tokio::spawn(renew(Arc::clone(&shared), duration, sent));
+        let renewal = tokio::spawn(renew(Arc::clone(&shared), duration, sent.instant()));
         HeldLock { shared, renewal }
     }
 }
@@ -401,21 +402,21 @@ async fn renew(shared: Arc<Shared>, duration: Duration, acquired: Instant) {
         if *shared.released.borrow() {
             return;
         }
-        let sent = Instant::now();
-        let limit = (duration / 6).min(shared.fence.lease_end().saturating_duration_since(sent));
+        let sent = Moment::now();
+        let limit = (duration / 6).min(shared.fence.lease_end().saturating_duration_since(sent.instant()));
         let Some(renewed) = lease.renewed(shared.wire.server_time()) else { return shared.fence.lose() };
         let call = Call::put(shared.target.clone(), renewed.body()).permitted(Permit::Lease);
         let answer = shared.wire.attempt(&call, limit).await;
         if let Some(body) = written(&answer) {
             *lease = Lease::new(body);
             shared.fence.renewed(sent);
-            next = sent + duration / 3;
+            next = sent.instant() + duration / 3;
             continue;
         }
         match look(&shared, &mut lease, &renewed, limit).await {
             Look::Ours { renewed: true } => {
                 shared.fence.renewed(sent);
-                next = sent + duration / 3;
+                next = sent.instant() + duration / 3;
             }
             Look::Ours { renewed: false } | Look::Unknown => next = Instant::now() + soon,
             Look::Lost => return shared.fence.lose(),
@@ -523,6 +524,38 @@ mod tests {
             .unwrap();
         assert!(started.elapsed() >= 60 * SECOND && started.elapsed() < 63 * SECOND, "{:?}", started.elapsed());
         assert_eq!((lock.epoch(), told), (5, vec!["dead".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn x15_no_time_to_wait_is_too_long_or_too_short() {
+        for wait in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX, Duration::from_secs(u64::MAX)] {
+            let fake = Fake::new();
+            dead_lease(&fake);
+            let taken = fake.cluster().acquire(&lock_request("us", wait), &mut |_| {}).await;
+            assert_eq!(taken.is_ok(), wait > 60 * SECOND, "{wait:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn x15_a_lease_says_whatever_it_likes() {
+        for (field, value) in [
+            ("leaseDurationSeconds", json!(i32::MAX)),
+            ("leaseDurationSeconds", json!(u64::MAX)),
+            ("leaseDurationSeconds", json!(-1)),
+            ("leaseDurationSeconds", json!("long")),
+            ("leaseTransitions", json!(i64::MAX)),
+            ("leaseTransitions", json!(u64::MAX)),
+            ("renewTime", json!("never")),
+            ("acquireTime", json!("9999-12-31T23:59:59.999999Z")),
+        ] {
+            let fake = Fake::new();
+            dead_lease(&fake);
+            let mut lease = lease(&fake);
+            lease["spec"][field] = value.clone();
+            fake.set(&lease_path(), Some(lease));
+            let taken = fake.cluster().acquire(&lock_request("us", 120 * SECOND), &mut |_| {}).await;
+            assert_eq!(taken.is_ok(), value != json!(i32::MAX), "{field} {value}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ mod answer;
 mod fake;
 mod gate;
 mod lease;
+mod moment;
 mod path;
 pub mod readiness;
 mod request;

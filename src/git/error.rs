@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::commit::Commit;
 use crate::process::ProcessError;
-use crate::project::snapshot::printable;
+use crate::project::snapshot::{Exceeded, printable};
 
 /// Why git gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +155,16 @@ pub enum GitError {
         commit: Commit,
         /// What is wrong with it.
         problem: LinkProblem,
+    },
+    /// The tree is too large, or links make it so.
+    #[error("read {} in commit {}: {problem}", printable(path), commit.short())]
+    Exceeded {
+        /// The file at which it was too much, relative to the directory that was read.
+        path: PathBuf,
+        /// The commit that was read.
+        commit: Commit,
+        /// The limit.
+        problem: Exceeded,
     },
     /// Git failed at something that it should be able to do.
     #[error("{operation}")]

@@ -9,7 +9,7 @@ use super::command;
 use super::commit::Commit;
 use super::error::{GitError, LinkProblem};
 use super::repository::Repository;
-use crate::project::snapshot::Snapshot;
+use crate::project::snapshot::{Allowance, Snapshot};
 
 const READ_TIME: Duration = Duration::from_mins(2);
 const READ_LIMIT: usize = 512 << 20;
@@ -47,8 +47,12 @@ impl Repository {
 
         let operation = || format!("read the files of commit {commit}");
         let content = self.blobs(&found.files.values().cloned().collect(), operation).await?;
+        let mut allowance = Allowance::default();
         let files = found.files.into_iter().map(|(path, name)| {
             let bytes = content.get(&name).ok_or_else(|| GitError::Answer { operation: operation() })?;
+            let is_repeated = !matches!(tree.entries.get(&path), Some(Entry::File(_)));
+            let counted = allowance.take(bytes.len(), is_repeated);
+            counted.map_err(|problem| GitError::Exceeded { path: path.clone(), commit: commit.clone(), problem })?;
             Ok((path, bytes.clone()))
         });
         Ok(TreeFiles { files: files.collect::<Result<_, GitError>>()?, submodules: found.submodules })

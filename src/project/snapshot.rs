@@ -7,6 +7,54 @@ use std::path::{Path, PathBuf};
 /// Path, relative to the project's root directory, to content. The only input of loading a tree and of rendering.
 pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
+/// The bytes that the files of one tree may have together, each real file counted once.
+pub const MOST_BYTES: usize = 256 << 20;
+/// The bytes that links may add to a tree by naming a file once more.
+pub const MOST_REPEATED: usize = 16 << 20;
+/// What each file counts beside its content: its path is not free.
+const FILE: usize = 256;
+
+/// What is left of the bytes that one tree may have.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    bytes: usize,
+    repeated: usize,
+}
+
+/// Says which limit a tree exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// Its files are too large together.
+    #[error("the files of the tree have more than {} MiB together: use a smaller root, or exclude some", MOST_BYTES >> 20)]
+    Bytes,
+    /// Links repeat too much of it.
+    #[error(
+        "links repeat more than {} MiB of the tree's files: name each file once, or exclude the links",
+        MOST_REPEATED >> 20
+    )]
+    Repeated,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { bytes: MOST_BYTES, repeated: MOST_REPEATED }
+    }
+}
+
+impl Allowance {
+    /// Counts a file of so many bytes, which may be one that was counted before.
+    ///
+    /// # Errors
+    ///
+    /// The limit that it exceeds.
+    pub fn take(&mut self, bytes: usize, is_repeated: bool) -> Result<(), Exceeded> {
+        let (left, exceeded) =
+            if is_repeated { (&mut self.repeated, Exceeded::Repeated) } else { (&mut self.bytes, Exceeded::Bytes) };
+        *left = left.checked_sub(bytes.saturating_add(FILE)).ok_or(exceeded)?;
+        Ok(())
+    }
+}
+
 /// A place in a source file. Lines and columns count from 1; a line of 0 means the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {

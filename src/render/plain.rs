@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::yaml::{self, Outline};
+use super::yaml::{self, Budget, Outline};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{Place, SourceError};
 
@@ -14,8 +14,17 @@ use crate::project::snapshot::{Place, SourceError};
 ///
 /// Every body that comes out is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them text.
 pub fn manifests(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
+    manifests_within(path, bytes, &mut Budget::default())
+}
+
+/// Reads the objects of a file that is one of many, within what is left of their budget.
+///
+/// # Errors
+///
+/// As for [`manifests`]; and a file that exceeds the budget.
+pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut Budget) -> Result<Vec<Document>, SourceError> {
     let mut found = Vec::new();
-    for located in yaml::read(path, bytes)? {
+    for located in yaml::read(path, bytes, budget)? {
         let Document { place, body } = located.document;
         flatten(place, body, &located.items, &mut found)?;
     }

@@ -2,16 +2,19 @@
 //!
 //! What is selected is the caller's choice; what the bytes mean is judged elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::yaml::MAX_BYTES;
-use crate::project::snapshot::{Snapshot, printable};
+use crate::project::snapshot::{Allowance, Exceeded, Snapshot, printable};
 
-/// How many directories one tree may have. Links that multiply each other meet it before memory ends.
+/// How many directories one tree may have.
 const MAX_DIRECTORIES: usize = 100_000;
+/// How many of them may be reached through links. Links that multiply each other meet it before time and memory end.
+const MAX_LINKED: usize = 10_000;
 
 /// Why a work tree could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,14 @@ pub enum SourceReadError {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// The tree is too large, or links make it so.
+    #[error("read {}: {problem}", printable(.path))]
+    Exceeded {
+        /// Relative to the root.
+        path: PathBuf,
+        /// The limit.
+        problem: Exceeded,
+    },
     /// There are too many directories.
     #[error("read the tree below {}: it has, or symbolic links make it, too many directories; use a smaller root", printable(.path))]
     TooMany {
@@ -89,15 +100,28 @@ pub enum SourceReadError {
 /// Directories whose name begins with a dot are not entered. Symbolic links are followed within the tree; one that leads
 /// to a directory above itself adds nothing and is passed over.
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
-    read_within(root, select, MAX_DIRECTORIES)
+    read_within(root, select, (MAX_DIRECTORIES, MAX_LINKED))
 }
 
-fn read_within(root: &Path, select: &dyn Fn(&Path) -> bool, limit: usize) -> Result<Snapshot, SourceReadError> {
+fn read_within(
+    root: &Path,
+    select: &dyn Fn(&Path) -> bool,
+    (directories_left, linked_left): (usize, usize),
+) -> Result<Snapshot, SourceReadError> {
     let canonical = fs::canonicalize(root)
         .and_then(|path| if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) });
     let canonical = canonical.map_err(|source| SourceReadError::Root { path: root.to_owned(), source })?;
-    let mut reader = Reader { root: &canonical, select, snapshot: Snapshot::new(), directories_left: limit };
-    let mut waiting = vec![Directory { path: PathBuf::new(), above: BTreeSet::from([canonical.clone()]) }];
+    let mut reader = Reader {
+        root: &canonical,
+        select,
+        snapshot: Snapshot::new(),
+        directories_left,
+        linked_left,
+        allowance: Allowance::default(),
+        first: HashMap::new(),
+    };
+    let above = BTreeSet::from([canonical.clone()]);
+    let mut waiting = vec![Directory { path: PathBuf::new(), above, is_linked: false }];
     while let Some(directory) = waiting.pop() {
         reader.list(&directory, &mut waiting)?;
     }
@@ -110,6 +134,8 @@ struct Directory {
     path: PathBuf,
     /// The real paths of it and of those that led to it, as far as a link could lead back to them.
     above: BTreeSet<PathBuf>,
+    /// Whether a link leads to it, or to one above it.
+    is_linked: bool,
 }
 
 struct Reader<'a> {
@@ -118,14 +144,16 @@ struct Reader<'a> {
     select: &'a dyn Fn(&Path) -> bool,
     snapshot: Snapshot,
     directories_left: usize,
+    linked_left: usize,
+    allowance: Allowance,
+    /// The path by which each real file was read first, by its device and number.
+    first: HashMap<(u64, u64), PathBuf>,
 }
 
 impl Reader<'_> {
     fn list(&mut self, directory: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
-        let Some(left) = self.directories_left.checked_sub(1) else {
-            return Err(SourceReadError::TooMany { path: directory.path.clone() });
-        };
-        self.directories_left = left;
+        let left = if directory.is_linked { &mut self.linked_left } else { &mut self.directories_left };
+        *left = left.checked_sub(1).ok_or_else(|| SourceReadError::TooMany { path: directory.path.clone() })?;
         let error = |source| SourceReadError::Directory { path: shown(&directory.path), source };
         for entry in fs::read_dir(self.root.join(&directory.path)).map_err(error)? {
             let entry = entry.map_err(error)?;
@@ -134,7 +162,7 @@ impl Reader<'_> {
             if kind.is_symlink() {
                 self.follow(path, directory, waiting)?;
             } else if kind.is_dir() {
-                self.enter(path, directory, waiting)?;
+                self.enter(path, directory, directory.is_linked, waiting)?;
             } else if (self.select)(&path) {
                 self.read(path)?;
             }
@@ -142,7 +170,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn enter(&self, path: PathBuf, from: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
+    fn enter(
+        &self,
+        path: PathBuf,
+        from: &Directory,
+        is_linked: bool,
+        waiting: &mut Vec<Directory>,
+    ) -> Result<(), SourceReadError> {
         if is_hidden(&path) {
             return Ok(());
         }
@@ -150,7 +184,7 @@ impl Reader<'_> {
             .map_err(|source| SourceReadError::Directory { path: path.clone(), source })?;
         let mut above = from.above.clone();
         if above.insert(real) {
-            waiting.push(Directory { path, above });
+            waiting.push(Directory { path, above, is_linked });
         }
         Ok(())
     }
@@ -169,7 +203,7 @@ impl Reader<'_> {
         if !real.starts_with(self.root) {
             return Err(SourceReadError::Outside { path, target: real });
         }
-        if is_directory { self.enter(path, from, waiting) } else { self.read(path) }
+        if is_directory { self.enter(path, from, true, waiting) } else { self.read(path) }
     }
 
     fn read(&mut self, path: PathBuf) -> Result<(), SourceReadError> {
@@ -184,6 +218,16 @@ impl Reader<'_> {
         if metadata.len() > limit {
             return Err(SourceReadError::TooLarge { path });
         }
+        let length = usize::try_from(metadata.len()).unwrap_or(MAX_BYTES);
+        let known = self.first.get(&(metadata.dev(), metadata.ino())).cloned();
+        let exceeded = |problem| SourceReadError::Exceeded { path: path.clone(), problem };
+        self.allowance.take(length, known.is_some()).map_err(exceeded)?;
+        // A real file is read once, whatever leads to it.
+        if let Some(content) = known.and_then(|first| self.snapshot.get(&first).cloned()) {
+            self.snapshot.insert(path, content);
+            return Ok(());
+        }
+        self.first.insert((metadata.dev(), metadata.ino()), path.clone());
         let mut content = Vec::new();
         // It may have grown since.
         let file = File::open(&full).map_err(error)?;
@@ -211,6 +255,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::project::snapshot::MOST_REPEATED;
 
     /// A tree of files, each with its own path as its content.
     fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -311,8 +356,50 @@ mod tests {
             }
         }
         fs::create_dir(root.path().join("d20")).unwrap();
-        let found = read_within(root.path(), &is_manifest, 1_000);
+        let found = read_within(root.path(), &is_manifest, (1_000, 1_000));
         assert!(matches!(found, Err(SourceReadError::TooMany { .. })));
+    }
+
+    #[test]
+    fn x12_a_real_file_is_read_once_and_links_repeat_no_more_than_they_may() {
+        let root = tree(&["notes.txt"]);
+        fs::write(root.path().join("a.yaml"), vec![b'#'; 2 << 20]).unwrap();
+        fs::hard_link(root.path().join("a.yaml"), root.path().join("hard.yaml")).unwrap();
+        for number in 0..5 {
+            symlink("a.yaml", root.path().join(format!("link{number}.yaml"))).unwrap();
+        }
+        assert_eq!(read(root.path()).unwrap().len(), 7);
+        for number in 5..10_000 {
+            symlink("a.yaml", root.path().join(format!("link{number}.yaml"))).unwrap();
+        }
+        let started = std::time::Instant::now();
+        let error = read(root.path()).unwrap_err().to_string();
+        assert!(error.contains(".yaml: links repeat more than 16 MiB of the tree's files: name each"), "{error}");
+        assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn x12_directories_of_links_repeat_no_more_than_they_may() {
+        let root = tree(&["base/x.yaml"]);
+        fs::write(root.path().join("base/a.yaml"), vec![b'#'; 1 << 20]).unwrap();
+        for number in 0..40 {
+            symlink("base", root.path().join(format!("d{number}"))).unwrap();
+        }
+        let error = read(root.path()).unwrap_err().to_string();
+        assert!(error.contains("links repeat more than 16 MiB"), "{error}");
+    }
+
+    #[test]
+    fn x12_an_honest_tree_has_room() {
+        let mut allowance = Allowance::default();
+        for _ in 0..100_000 {
+            allowance.take(2_000, false).unwrap();
+        }
+        for _ in 0..5_000 {
+            allowance.take(2_000, true).unwrap();
+        }
+        assert_eq!(allowance.take(usize::MAX, false), Err(Exceeded::Bytes));
+        assert_eq!(allowance.take(MOST_REPEATED, true), Err(Exceeded::Repeated));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::object::manifest::Document;
 use crate::project::snapshot::{Place, SourceError};
 
-/// The longest text that is read, in bytes, and the most that aliases may copy within one document.
+/// The longest text that is read, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
 
 /// How deep mappings and lists may be nested.
@@ -29,9 +29,33 @@ pub const MAX_DEPTH: usize = 120;
 /// How many values and keys one document may have.
 const MAX_NODES: usize = 1_000_000;
 
+/// How many values and keys all documents of a tree may have together.
+const TREE_NODES: usize = 8_000_000;
+
+/// How many of them may come from aliases.
+const TREE_ALIASED: usize = 250_000;
+
+/// How many bytes of text aliases may copy in a tree.
+const TREE_COPIED: usize = 16 << 20;
+
+/// What is left of the values that the documents of one tree may have.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    pub(super) nodes: usize,
+    pub(super) aliased: usize,
+    pub(super) copied: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { nodes: TREE_NODES, aliased: TREE_ALIASED, copied: TREE_COPIED }
+    }
+}
+
 /// Reads the documents of a file. Empty and null documents yield nothing, as kubectl skips them.
 pub fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
-    Ok(read(path, bytes)?.into_iter().map(|located| located.document).collect())
+    let read = read(path, bytes, &mut Budget::default())?;
+    Ok(read.into_iter().map(|located| located.document).collect())
 }
 
 /// A document and the places of what may be objects of their own in it.
@@ -47,7 +71,7 @@ pub(super) struct Outline {
 }
 
 /// Reads the documents of a file together with the places of their `items`.
-pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Located>, SourceError> {
+pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut Budget) -> Result<Vec<Located>, SourceError> {
     let text = text(path, bytes)?;
     // kubectl reads line by line, and a last line without its end like any other.
     let lines = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
@@ -55,8 +79,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Located>, SourceErro
     let text = escaped.as_deref().unwrap_or(&lines);
     let mut documents = Vec::new();
     for chunk in split::chunks(path, text)? {
-        let tree = tree::read(path, &chunk)?;
-        documents.extend(convert::document(path, &tree, chunk.syntax)?);
+        let tree = tree::read(path, &chunk, budget)?;
+        documents.extend(convert::document(path, &tree, chunk.syntax, budget)?);
     }
     Ok(documents)
 }

@@ -12,6 +12,7 @@ pub mod html;
 pub mod json;
 pub mod listing;
 pub mod markdown;
+pub mod shell;
 pub mod state;
 pub mod summary;
 pub mod terminal;

@@ -15,6 +15,7 @@ use crate::project::scope::{Checkout, Scope};
 use crate::project::snapshot::{Place, Snapshot, SourceError};
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::{SourceReadError, read_worktree};
+use crate::render::yaml::Budget;
 use crate::render::{plain, unsupported};
 
 /// Where a tree is read from.
@@ -75,13 +76,14 @@ impl Sources {
         let files = read(origin, &|path| tree.is_manifest(path)).await?;
         let mut documents = Vec::new();
         let mut failures = Vec::new();
+        let mut budget = Budget::default();
         for (path, bytes) in &files {
             match unsupported(path) {
                 Some(source) => failures.push(SourceError::new(
                     Place::whole(path),
                     format!("{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"),
                 )),
-                None => match plain::manifests(path, bytes) {
+                None => match plain::manifests_within(path, bytes, &mut budget) {
                     Ok(found) => documents.extend(found),
                     Err(error) => failures.push(error),
                 },

@@ -13,6 +13,7 @@ use ktor_action::object::kinds::{Kind, Kinds, defined_kind};
 use ktor_action::object::live::Live;
 use ktor_action::object::mark::Root;
 use ktor_action::project::path::Segment;
+use ktor_action::report::shell::quoted;
 use ktor_action::run::sources::{Origin, Sources};
 use ktor_action::state::codec::{Recorded, encode_all, read};
 use ktor_action::state::payload::Entries;
@@ -195,6 +196,30 @@ proptest! {
 
 /// Methods and targets, as they were asked.
 type Journal = Arc<Mutex<Vec<(Method, String)>>>;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// A shell reads the printed command's word as the very text, and runs nothing that is in it.
+    #[test]
+    fn x15_a_pasted_word_is_the_text_and_nothing_else(
+        text in prop::collection::vec(prop::sample::select(vec![
+            "maria", " ", "$(touch pwned)", "`touch pwned`", ";touch pwned", "|touch pwned", "&", "'", "\"", "\\", "\n", "\r",
+            "##[error]", "::error::", "ü", "\u{1b}[2J", "*", "~", "!", "-", "#", "$HOME", "0", "<!--", "@team", "\u{202e}",
+        ]), 1..6).prop_map(|parts| parts.concat()),
+    ) {
+        let word = quoted(&text);
+        prop_assert!(word.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", word);
+        prop_assert!(!word.contains("##[") && !word.contains("::") && !word.contains('`'), "{}", word);
+        let directory = tempfile::tempdir().unwrap();
+        for shell in ["bash", "sh"] {
+            let ran = std::process::Command::new(shell)
+                .args(["-c", &format!("printf %s {word}")]).current_dir(directory.path()).output().unwrap();
+            prop_assert!(shell == "sh" || ran.stdout == text.as_bytes(), "{} for {:?}", word, text);
+            prop_assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{}", word);
+        }
+    }
+}
 
 /// A server that writes down what is asked, answers with what it was sent, and grants every lock.
 fn recording() -> (Journal, Cluster) {

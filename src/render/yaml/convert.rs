@@ -9,12 +9,17 @@ use serde_json::{Map, Value};
 
 use super::split::Syntax;
 use super::tree::{Kind, Node, Tree, too_deep};
-use super::{Located, MAX_BYTES, MAX_DEPTH, Outline, scalar};
+use super::{Budget, Located, MAX_DEPTH, Outline, scalar};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{Place, SourceError};
 
 /// The document of a tree; none when it is empty or null.
-pub(super) fn document(path: &Path, tree: &Tree<'_>, syntax: Syntax) -> Result<Option<Located>, SourceError> {
+pub(super) fn document(
+    path: &Path,
+    tree: &Tree<'_>,
+    syntax: Syntax,
+    budget: &mut Budget,
+) -> Result<Option<Located>, SourceError> {
     let Some(root) = tree.root else { return Ok(None) };
     let mut converter = Converter {
         path,
@@ -24,7 +29,7 @@ pub(super) fn document(path: &Path, tree: &Tree<'_>, syntax: Syntax) -> Result<O
         read: 1,
         read_by_alias: 0,
         aliases: 0,
-        copied: 0,
+        budget,
     };
     let body = converter.value(root, 1)?;
     if body.is_null() {
@@ -45,8 +50,8 @@ struct Converter<'a, 't> {
     read_by_alias: u64,
     /// How many aliases lead to the node that is being read.
     aliases: usize,
-    /// Bytes of text that aliases copied.
-    copied: usize,
+    /// What aliases may still add to the tree.
+    budget: &'t mut Budget,
 }
 
 impl Converter<'_, '_> {
@@ -143,10 +148,10 @@ impl Converter<'_, '_> {
             return Err(self.error(id, "expected a scalar"));
         };
         if self.aliases > 0 {
-            self.copied = self.copied.saturating_add(text.len());
-            if self.copied > MAX_BYTES {
-                return Err(self.error(id, "aliases copy too much of this document: write out less, or split it"));
-            }
+            let Some(left) = self.budget.copied.checked_sub(text.len()) else {
+                return Err(self.error(id, "aliases copy too much of this document: write out less, or exclude it"));
+            };
+            self.budget.copied = left;
         }
         let resolved = scalar::resolve(text, *plain, tag.as_deref()).and_then(|resolved| match resolved {
             scalar::Scalar::Text(_) if *plain && self.syntax == Syntax::Json => {
@@ -192,7 +197,13 @@ impl Converter<'_, '_> {
     /// Counts a node, and refuses a document that consists of aliases, by goyaml.v2's measure.
     fn count(&mut self, id: usize) -> Result<(), SourceError> {
         self.read += 1;
-        self.read_by_alias += u64::from(self.aliases > 0);
+        if self.aliases > 0 {
+            self.read_by_alias += 1;
+            let Some(left) = self.budget.aliased.checked_sub(1) else {
+                return Err(self.error(id, "aliases expand to too many values: write out less, or exclude the file"));
+            };
+            self.budget.aliased = left;
+        }
         #[expect(clippy::cast_precision_loss, reason = "a ratio of counts far below 2^52")]
         let share = self.read_by_alias as f64 / self.read as f64;
         if self.read_by_alias > 100 && self.read > 1000 && share > allowed_share(self.read) {

@@ -8,7 +8,7 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 
 use super::dialect::{self, Gap};
 use super::split::{Chunk, Syntax};
-use super::{MAX_DEPTH, MAX_NODES};
+use super::{Budget, MAX_DEPTH, MAX_NODES};
 use crate::project::snapshot::{Place, SourceError};
 
 const UNKNOWN_ANCHOR: &str = "this alias names no anchor above it in the document";
@@ -54,10 +54,11 @@ pub(super) enum Kind<'a> {
 }
 
 /// Reads the syntax of a chunk.
-pub(super) fn read<'a>(path: &Path, chunk: &Chunk<'a>) -> Result<Tree<'a>, SourceError> {
+pub(super) fn read<'a>(path: &Path, chunk: &Chunk<'a>, budget: &mut Budget) -> Result<Tree<'a>, SourceError> {
     let mut builder = Builder {
         path,
         chunk,
+        budget,
         tree: Tree { nodes: Vec::new(), root: None },
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -87,6 +88,7 @@ fn options(syntax: Syntax) -> Options {
 struct Builder<'a, 'c> {
     path: &'c Path,
     chunk: &'c Chunk<'a>,
+    budget: &'c mut Budget,
     tree: Tree<'a>,
     /// The lists and mappings that have not ended.
     open: Vec<Open>,
@@ -188,6 +190,10 @@ impl<'a> Builder<'a, '_> {
             let message = format!("the document has more than {MAX_NODES} values: split it");
             return Err(self.error(span, &message));
         }
+        let Some(left) = self.budget.nodes.checked_sub(1) else {
+            return Err(self.error(span, "the tree's files have too many values together: use a smaller root"));
+        };
+        self.budget.nodes = left;
         let Place { line, column, .. } = self.place(span);
         self.tree.nodes.push(Node { kind, line, column });
         if anchor > 0 {
