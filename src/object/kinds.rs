@@ -77,6 +77,13 @@ impl Kinds {
         Self::new(kinds, BTreeSet::new())
     }
 
+    /// Whether a kind is one of the server's own.
+    pub fn is_builtin(group_kind: &GroupKind) -> bool {
+        let is_named =
+            |names: &str| names.split_whitespace().any(|name| name.split(':').next() == Some(&group_kind.kind));
+        BUILTIN.iter().any(|(group, _, _, names)| *group == group_kind.group && is_named(names))
+    }
+
     /// The kind, if it is known.
     pub fn get(&self, group_kind: &GroupKind) -> Option<&Kind> {
         self.by_group_kind.get(group_kind)

@@ -1,5 +1,6 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
+pub mod exported;
 pub mod field_path;
 pub mod fields;
 pub mod ident;

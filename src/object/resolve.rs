@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::ident::{Ident, ObjectKey, split_api_version};
 use super::kinds::Kinds;
 use super::manifest::{Document, Manifest};
-use super::{name, reserved};
+use super::{exported, name, reserved};
 use crate::project::snapshot::{Place, SourceError};
 use crate::project::tree::Tree;
 
@@ -86,9 +86,10 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
             Some(namespace) => drop(metadata.insert("namespace".to_owned(), Value::String(namespace.clone()))),
             None => drop(metadata.remove("namespace")),
         }
-        drop_server_fields(metadata);
     }
-    encode_string_data(key, &place, &mut body)?;
+    let is_builtin = Kinds::is_builtin(&ident.key.group_kind());
+    exported::clean(&ident.key.group_kind(), is_builtin, &mut body);
+    encode_string_data(&ident.key, &place, &mut body)?;
     let project = tree.project_of(&place.path).clone();
     Ok(Manifest { ident, project, place, body })
 }
@@ -108,13 +109,6 @@ fn check(ident: &Ident, body: &Value) -> Result<(), String> {
 
 fn missing(place: &Place, field: &str) -> SourceError {
     SourceError::new(place.clone(), format!("the object has no `{field}`: add it"))
-}
-
-/// Drops what only a server writes: manifests saved by `kubectl get -o yaml` carry it.
-fn drop_server_fields(metadata: &mut serde_json::Map<String, Value>) {
-    for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
-        metadata.remove(field);
-    }
 }
 
 /// Turns a Secret's `stringData` into `data`: server-side apply never prunes a key taken out of `stringData`.

@@ -192,6 +192,7 @@ pub async fn decide_from(
 
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
+    plan.notices.extend(desired.notices);
     plan.notices.extend(observe::unready(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
@@ -241,6 +242,7 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
     plan.broken = broken;
     tell_of_root(&mut plan, &request.root_change);
+    plan.notices.extend(desired.notices);
     Ok(plan)
 }
 

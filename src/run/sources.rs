@@ -10,7 +10,7 @@ use crate::git::worktree::ReadFiles;
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
-use crate::object::resolve;
+use crate::object::{exported, resolve};
 use crate::project::scope::{Checkout, Scope};
 use crate::project::snapshot::{Place, Snapshot, SourceError};
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
@@ -61,6 +61,8 @@ pub struct Desired {
     pub manifests: BTreeMap<ObjectKey, Manifest>,
     /// What could not be rendered or resolved, anywhere in the tree.
     pub failures: Vec<SourceError>,
+    /// What a reader of a plan has to know about the manifests.
+    pub notices: Vec<String>,
 }
 
 impl Sources {
@@ -135,7 +137,17 @@ impl Sources {
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
         let (manifests, errors) = resolve::manifests(&self.documents, &self.tree, kinds);
         let failures = self.failures.iter().cloned().chain(errors).collect();
-        Desired { manifests, failures }
+        let saved: Vec<&Document> =
+            self.documents.iter().filter(|document| exported::is_saved(&document.body)).collect();
+        let notice = saved.first().map(|first| {
+            let others = if saved.len() == 1 { String::new() } else { format!(" and {} more", saved.len() - 1) };
+            format!(
+                "The manifest at {}{others} was saved from a cluster: what only a server writes is left out (status, \
+                 managed fields, owners, generated labels).",
+                first.place
+            )
+        });
+        Desired { manifests, failures, notices: notice.into_iter().collect() }
     }
 
     /// The failures that concern projects in scope.

@@ -11,6 +11,7 @@ mod crash;
 mod denied;
 mod deployer;
 mod errors;
+mod exported;
 mod final_answers;
 mod foreign;
 mod gone;

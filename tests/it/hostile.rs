@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +26,8 @@ use kube::client::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
+
+use crate::support::profile;
 
 fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())
@@ -218,6 +224,72 @@ proptest! {
             prop_assert!(shell == "sh" || ran.stdout == text.as_bytes(), "{} for {:?}", word, text);
             prop_assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{}", word);
         }
+    }
+}
+
+/// Plans a tree with the binary, and gives the most memory that it had, its processor's time, and what it said.
+fn planned(directory: &Path) -> (usize, Duration, String) {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"))
+        .args(["plan", "-p"])
+        .arg(directory)
+        .env_clear()
+        .envs(profile())
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", directory)
+        .env("KUBECONFIG", directory.join("absent"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (status, stat) = (format!("/proc/{}/status", child.id()), format!("/proc/{}/stat", child.id()));
+    let (mut peak, mut ticks) = (0, 0);
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        peak = peak.max(line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or_default() << 10);
+        let text = fs::read_to_string(&stat).unwrap_or_default();
+        let fields = text.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        ticks = fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>().max(ticks);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut said = String::new();
+    child.stderr.unwrap().read_to_string(&mut said).unwrap();
+    (peak, Duration::from_millis(ticks * 10), said)
+}
+
+/// Trees that are small on the disk and would be large in memory.
+#[test]
+fn x12_links_and_aliases_fill_no_memory() {
+    let tree = || {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".ktor.yaml"), "project: demo\n").unwrap();
+        directory
+    };
+    let (links, aliases, merges, many) = (tree(), tree(), tree(), tree());
+    let large: String = (0..50_000).map(|number| format!("k{number}: a text of some length\n")).collect();
+    fs::write(links.path().join("a.yaml"), large).unwrap();
+    for number in 0..10_000 {
+        symlink("a.yaml", links.path().join(format!("link{number}.yaml"))).unwrap();
+    }
+    let fields: String = (0..20).map(|number| format!("k{number}: v, ")).collect();
+    fs::write(aliases.path().join("a.yaml"), format!("a: &x {{{fields}}}\nb:\n{}", "- *x\n".repeat(110_000))).unwrap();
+    fs::write(merges.path().join("a.yaml"), format!("a: &x {{{fields}}}\nb:\n{}", "- {<<: *x}\n".repeat(50_000)))
+        .unwrap();
+    // Each file keeps within what one document may have; the tree does not.
+    for number in 0..40 {
+        let text = format!(
+            "apiVersion: v1\nkind: A\nmetadata: {{name: n{number}}}\na: &x {{{fields}}}\nb:\n{}",
+            "- *x\n".repeat(800)
+        );
+        fs::write(many.path().join(format!("{number}.yaml")), text).unwrap();
+    }
+    for (directory, said) in
+        [(&links, "links repeat more than 16 MiB of the tree's files"), (&aliases, ""), (&merges, ""), (&many, "")]
+    {
+        let (peak, spent, error) = planned(directory.path());
+        assert!(error.contains(said) && error.contains("error: "), "{error}");
+        assert!(peak > 1 << 20 && peak < 256 << 20, "{} MiB: {error}", peak >> 20);
+        assert!(spent < Duration::from_secs(5), "{spent:?}: {error}");
     }
 }
 

