@@ -50,8 +50,7 @@ impl Repository {
         let mut allowance = Allowance::default();
         let files = found.files.into_iter().map(|(path, name)| {
             let bytes = content.get(&name).ok_or_else(|| GitError::Answer { operation: operation() })?;
-            let is_repeated = !matches!(tree.entries.get(&path), Some(Entry::File(_)));
-            let counted = allowance.take(bytes.len(), is_repeated);
+            let counted = allowance.take(bytes.len(), found.repeated.contains(&path));
             counted.map_err(|problem| GitError::Exceeded { path: path.clone(), commit: commit.clone(), problem })?;
             Ok((path, bytes.clone()))
         });
@@ -193,6 +192,8 @@ fn is_hidden(path: &Path) -> bool {
 pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, String>,
     pub(super) broken: BTreeMap<PathBuf, LinkProblem>,
+    /// Those of the files that a link names once more.
+    repeated: BTreeSet<PathBuf>,
     submodules: BTreeSet<PathBuf>,
 }
 
@@ -251,6 +252,9 @@ impl Tree {
                 };
                 match target {
                     Ok(Target::File(name)) if select(&seen) => {
+                        if seen != *path || !matches!(entry, Entry::File(_)) {
+                            found.repeated.insert(seen.clone());
+                        }
                         found.files.insert(seen, name);
                     }
                     Ok(Target::Directory(directory)) => open.extend(view.entered(path, directory, seen)),
