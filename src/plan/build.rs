@@ -273,7 +273,7 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, mani
         resource_version: live.map(|live| live.resource_version().to_owned()),
         diff: Vec::new(),
     };
-    let owner = live.map(|live| ownership(live, request.root));
+    let owner = live.map(|live| owner_of(request, key, live));
     let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
     if let Some(why) = request.broken.get(&manifest.project) {
         (change.action, change.reason) = (Action::Blocked, Reason::Unrendered(why.clone()));
@@ -330,6 +330,14 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, mani
         change.reason = with_null(change.reason, &manifest.body);
     }
     change
+}
+
+/// Whose a live object is. A mark without managed fields is believed of what is recorded: anybody could have restored it.
+fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, live: &Live) -> Ownership {
+    match ownership(live, request.root) {
+        Ownership::Lost(project) if !request.entries.keys().contains(key) => Ownership::Copied(project.to_string()),
+        owner => owner,
+    }
 }
 
 /// What the run tries with an object that the server cannot check yet.
@@ -703,10 +711,10 @@ mod tests {
                 "take-over",
             ),
             (
-                "restored",
+                "restored, and never recorded",
                 with(ours("demo"), "managedFields", written("velero")),
                 ours("demo"),
-                Action::Update,
+                Action::Adopt,
                 "take-over",
             ),
             ("unmarked", unmarked(), ours("demo"), Action::Adopt, "exists without a mark"),
@@ -848,6 +856,25 @@ mod tests {
         assert_eq!((blocked.action, blocked.reason), (Action::Blocked, Reason::Unmarked));
         assert_eq!(change(Some(ours("demo"))).action, Action::Unchanged);
         assert_eq!(change(None).action, Action::Create);
+    }
+
+    #[test]
+    fn x6_what_was_restored_with_a_mark_and_never_recorded_shows_no_live_value() {
+        let config = key("ConfigMap", "restored");
+        let stated =
+            Manifest { ident: Ident { key: config.clone(), version: "v1".into() }, ..manifest(&config, "demo") };
+        let mut live = with(ours("demo"), "managedFields", json!([]));
+        live.body["data"] = json!({"word": "a live value"});
+        let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
+        observed.looks.insert(config.clone(), Look::Live(live));
+        observed.trials.insert(config.clone(), Trial::Applied(ours("demo")));
+        let planned = |entries: &Entries| planned(&policy(), std::slice::from_ref(&stated), entries, &observed);
+        let change = planned(&Entries::default()).changes.remove(0);
+        assert_eq!(change.action, Action::Adopt);
+        assert!(!format!("{change:?}").contains("a live value"), "{change:?}");
+        let mut recorded = Entries::default();
+        recorded.insert(&root().project(), &stated.ident);
+        assert_eq!(planned(&recorded).changes.remove(0).action, Action::Update, "what is recorded is taken over again");
     }
 
     #[test]
