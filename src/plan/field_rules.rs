@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::object::fields::Fields;
 use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
 use crate::object::manifest::Manifest;
-use crate::object::mark::{Root, stamp};
+use crate::object::mark::{PROJECT, ROOT, Root, stamp};
 use crate::plan::policy::Policy;
 use crate::project::field_rule::{FieldPointer, FieldPolicy};
 
@@ -38,6 +39,12 @@ impl Policy {
     #[must_use]
     pub fn forces(&self, key: &ObjectKey, field: &str) -> bool {
         self.pointers(key, FieldPolicy::Force).any(|pointer| covers(pointer.tokens(), field))
+    }
+
+    /// Whether a contested field is a part of the mark of an object that is taken over: whoever wrote it has it no more.
+    #[must_use]
+    pub fn takes_mark(&self, key: &ObjectKey, live: &Live, field: &str) -> bool {
+        self.takes_over(key, live) && mark().iter().any(|tokens| covers(tokens, field))
     }
 
     /// What the root says about fields and managers, as a reader should know it.
@@ -108,10 +115,19 @@ pub fn relinquished(
 
 /// The managed fields without what is taken from others in their entries; nothing where nothing of it is there.
 #[must_use]
-pub fn seized(entries: &[Value], policy: &Policy, key: &ObjectKey, root: &Root) -> Option<Vec<Value>> {
-    let pointers: Vec<&[String]> = policy.pointers(key, FieldPolicy::Force).map(FieldPointer::tokens).collect();
+pub fn seized(entries: &[Value], policy: &Policy, key: &ObjectKey, live: &Live, root: &Root) -> Option<Vec<Value>> {
+    let mut pointers: Vec<&[String]> = policy.pointers(key, FieldPolicy::Force).map(FieldPointer::tokens).collect();
+    let mark = mark();
+    if policy.takes_over(key, live) {
+        pointers.extend(mark.iter().map(<[String; 3]>::as_slice));
+    }
     let manager = root.field_manager();
     without(entries, &pointers, |entry| text(entry, "manager") != manager && text(entry, "subresource") != "status")
+}
+
+/// The fields of the mark.
+fn mark() -> [[String; 3]; 2] {
+    [["metadata", "annotations", PROJECT], ["metadata", "labels", ROOT]].map(|tokens| tokens.map(str::to_owned))
 }
 
 fn without(entries: &[Value], pointers: &[&[String]], is_meant: impl Fn(&Value) -> bool) -> Option<Vec<Value>> {
@@ -321,9 +337,10 @@ mod tests {
             entry("hpa", json!({"f:spec": {"f:replicas": {}}})),
             entry("kubectl", both.clone()),
         ];
-        let left = seized(&entries, &policy, &key(), &root).unwrap();
+        let bare = Live { body: json!({}) };
+        let left = seized(&entries, &policy, &key(), &bare, &root).unwrap();
         assert_eq!(left, [entry("ktor-demo", both), entry("kubectl", json!({"f:spec": {"f:paused": {}}}))]);
-        assert_eq!(seized(&left, &policy, &key(), &root), None);
+        assert_eq!(seized(&left, &policy, &key(), &bare, &root), None);
     }
 
     #[test]

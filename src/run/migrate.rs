@@ -96,7 +96,7 @@ fn changed(
         take(&mut fields, left);
     }
     if work.observed.forced.contains(key) {
-        let left = seized(&fields, policy, key, root);
+        let left = seized(&fields, policy, key, live, root);
         take(&mut fields, left);
     }
     Ok(is_due.then_some(fields))

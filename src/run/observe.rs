@@ -354,8 +354,9 @@ async fn try_take_over(
     let Some(live) = found else { return Refusal::Conflict(contested).into() };
     let heir = Heir::of(request.root, api_version, request.policy, key, &live);
     let others = heir.contested(&live, &contested);
-    let (forced, others): (Vec<Contested>, Vec<Contested>) =
-        others.into_iter().partition(|one| request.policy.forces(key, &one.field));
+    let is_taken =
+        |one: &Contested| request.policy.forces(key, &one.field) || request.policy.takes_mark(key, &live, &one.field);
+    let (forced, others): (Vec<Contested>, Vec<Contested>) = others.into_iter().partition(is_taken);
     if !others.is_empty() {
         return Refusal::Conflict(others).into();
     }

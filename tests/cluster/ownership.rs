@@ -86,6 +86,32 @@ fn o4_unmarked_objects_are_adopted_and_another_roots_are_blocked() {
 }
 
 #[test]
+fn x14_a_strangers_mark_blocks_the_object_alone_and_the_advice_works() {
+    let (bench, ns) = project("evil");
+    for name in ["config", "other"] {
+        bench.write(&format!("{name}.yaml"), &config_map(&ns, name, "1"));
+    }
+    bench.apply();
+    bench.kubectl(&["annotate", "--overwrite", "configmap", "config", "-n", &ns, "kubernator.io/project=evil.x"], "");
+    for name in ["config", "other"] {
+        bench.write(&format!("{name}.yaml"), &config_map(&ns, name, "2"));
+    }
+    let phase = |name: &str| bench.get(&format!("configmap/{name}"), Some(&ns)).unwrap()["data"]["phase"].clone();
+    let object = format!("ConfigMap {ns}/config");
+    let advice = format!("--take-over {object:?} takes it over");
+    bench.ktor(&["apply", "--yes"]).exits(3).says("belongs to project evil.x").says(&advice);
+    assert_eq!((phase("config"), phase("other")), ("1".into(), "2".into()), "it blocks itself, and not the run");
+    let (finalized, recorded) = bench.recorded();
+    assert!(finalized && recorded[&bench.root].contains(&"ConfigMap config".to_owned()), "{recorded:?}");
+
+    bench.ktor(&["apply", "--yes", "--take-over", &object]).exits(0);
+    assert_eq!(phase("config"), "2");
+    let live = bench.get("configmap/config", Some(&ns)).unwrap();
+    assert_eq!(live["metadata"]["annotations"]["kubernator.io/project"], bench.root.as_str());
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+#[test]
 fn o11_an_adopted_object_with_an_immutable_difference_is_refused_not_replaced() {
     let (bench, ns) = project("immutable");
     let immutable = |value: &str| format!("{}immutable: true\n", config_map(&ns, "sealed", value));

@@ -20,10 +20,10 @@ use super::script::Script;
 use super::site::{Fates, Hand, LEASE, STATE, Site, When};
 use crate::support::announce;
 
-const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
+pub const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 
 /// What a client sends, under its name as a manager.
-fn send(world: &mut World, manager: &str, now: Timestamp, method: Method, path: &str, body: &Value) -> Answer {
+pub fn send(world: &mut World, manager: &str, now: Timestamp, method: Method, path: &str, body: &Value) -> Answer {
     let request =
         Request { method, target: format!("{path}?fieldManager={manager}"), body: body.to_string().into_bytes() };
     world.answer(&request, now)
@@ -125,14 +125,14 @@ fn record(world: &mut World, now: Timestamp, state: &Value) {
 }
 
 /// A server on which a run of this tree came to its end.
-async fn after(forest: &Forest, tree: Tree) -> World {
+pub async fn after(forest: &Forest, tree: Tree) -> World {
     let site = Site::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     site.world()
 }
 
 /// Every server that a run may leave, crashed anywhere or not at all.
-async fn every_end(forest: &Forest, world: World, choice: Choice) -> Vec<Past> {
+pub async fn every_end(forest: &Forest, world: World, choice: Choice) -> Vec<Past> {
     crash(forest, &Past { world, script: Script::default(), pasts: 1 }, choice, 1).await
 }
 

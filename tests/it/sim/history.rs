@@ -30,11 +30,13 @@ pub struct Run {
     pub fates: Fates,
     /// The request at which it is told to stop.
     pub interrupt: Option<usize>,
+    /// Whether the guard of replacements is open.
+    pub replacement: Gate,
 }
 
 impl Run {
     pub fn of(name: impl Into<String>, choice: Choice) -> Self {
-        Self { name: name.into(), choice, fates: Fates::default(), interrupt: None }
+        Self { name: name.into(), choice, fates: Fates::default(), interrupt: None, replacement: Gate::Open }
     }
 }
 
@@ -51,7 +53,7 @@ fn root() -> Root {
 
 fn request(run: &Run) -> RunRequest {
     let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
-    (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, Gate::Open);
+    (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, run.replacement);
     let commit = format!("{:040x}", run.choice.tree as usize + 1);
     RunRequest {
         root: root(),

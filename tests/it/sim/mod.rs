@@ -15,5 +15,6 @@ mod model;
 mod random;
 mod script;
 mod site;
+mod standing;
 mod stories;
 mod trouble;

@@ -1,0 +1,92 @@
+//! Objects that stay as they are: another root's in the way of ours, and replacements that a guard keeps. Wherever runs die,
+//! nothing that is foreign is recorded or touched, nothing is deleted in a project that is open, and no project is open
+//! without a reason.
+
+use http::Method;
+use ktor_action::plan::change::Standing;
+use ktor_action::plan::policy::Gate;
+use serde_json::{Value, json};
+
+use super::choice::{Choice, Forest, Tree};
+use super::crashes::fail_on;
+use super::hands::{Y, after, every_end, send};
+use super::history::{Run, run, settle};
+use super::invariant::recorded;
+use super::model::World;
+use super::site::{STATE, Site};
+
+const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
+
+/// The projects that the state says are open.
+fn open(world: &World) -> Vec<String> {
+    let state = world.object(STATE).unwrap();
+    let text = state["metadata"]["annotations"]["kubernator.io/ktor-open"].as_str().unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Another root's `w`, which the tree `renewed` wants too.
+fn with_another_roots(mut world: World) -> World {
+    let now = "2031-05-06T08:08:09Z".parse().unwrap();
+    let body = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "w", "annotations": {"kubernator.io/project": "other.a"}}, "rules": []});
+    let collection = W.rsplit_once('/').unwrap().0;
+    assert_eq!(send(&mut world, "ktor-other", now, Method::POST, collection, &body).status, 201);
+    world
+}
+
+/// X16: `renewed` adds the foreign `w` to `demo.a` and drops `y` from it.
+#[tokio::test(start_paused = true)]
+async fn x16_a_foreign_object_blocks_itself_and_its_project_wherever_a_run_dies() {
+    let forest = Forest::grow().await;
+    let renewed = Choice::of(Tree::Renewed);
+    let world = with_another_roots(after(&forest, Tree::Whole).await);
+    let theirs = world.object(W).cloned();
+    for past in every_end(&forest, world, renewed).await {
+        let script = &past.script;
+        let site = Site::new(past.world.clone());
+        for name in ["next", "again"] {
+            let ended = run(&site, &forest, &Run::of(name, renewed)).await.result;
+            let plan = ended.unwrap_or_else(|error| panic!("{script}: {error}")).plan;
+            assert_eq!(plan.standing(Standing::Blocked).count(), 1, "{script}");
+        }
+        fail_on(&site.violations(), &site, &script.to_string());
+        let left = site.world();
+        assert_eq!(left.object(W), theirs.as_ref(), "{script}: it is somebody else's");
+        assert!(!recorded(&left).contains_key("ClusterRole /w"), "{script}: what is foreign is not recorded");
+        assert!(left.object(Y).is_some(), "{script}: nothing is deleted in an open project");
+        assert!(recorded(&left).contains_key("ConfigMap shop/y"), "{script}: nor forgotten");
+        assert_eq!(open(&left), ["demo.a"], "{script}");
+
+        let mut freed = left;
+        let now = "2031-05-07T08:08:09Z".parse().unwrap();
+        assert_eq!(send(&mut freed, "ktor-other", now, Method::DELETE, W, &json!({})).status, 200);
+        let site = Site::new(freed);
+        fail_on(&settle(&site, &forest, Tree::Renewed).await, &site, &format!("{script}; w is let go"));
+        assert_eq!(open(&site.world()), Vec::<String>::new(), "{script}: no project is open without a reason");
+    }
+}
+
+/// C5: a replacement that its guard keeps, wherever runs die, and made as soon as the guard is opened.
+#[tokio::test(start_paused = true)]
+async fn c5_a_replacement_that_a_guard_keeps_is_made_once_it_is_opened() {
+    let forest = Forest::grow().await;
+    let resealed = Choice::of(Tree::Resealed);
+    let uid = |world: &World| world.object(Y).map(|y| y["metadata"]["uid"].clone());
+    let value = |world: &World| world.object(Y).map(|y| y["data"]["value"].clone());
+    let world = after(&forest, Tree::Sealed).await;
+    let before = uid(&world);
+    let site = Site::new(world);
+    for name in ["kept", "again"] {
+        let guarded = Run { replacement: Gate::Closed, ..Run::of(name, resealed) };
+        let plan = run(&site, &forest, &guarded).await.result.unwrap().plan;
+        assert_eq!(plan.standing(Standing::Kept).count(), 1);
+        assert_eq!((uid(&site.world()), value(&site.world())), (before.clone(), Some(Value::from("1"))));
+        assert_eq!(open(&site.world()), ["demo.a"]);
+    }
+    for past in every_end(&forest, site.world(), resealed).await {
+        let site = Site::new(past.world.clone());
+        fail_on(&settle(&site, &forest, Tree::Resealed).await, &site, &past.script.to_string());
+        assert_eq!(value(&site.world()), Some(Value::from("2")), "{}", past.script);
+        assert_eq!(open(&site.world()), Vec::<String>::new(), "{}", past.script);
+    }
+}
