@@ -237,6 +237,25 @@ async fn x1_a_forged_repository_is_never_read_wherever_it_lies_and_whatever_it_c
 }
 
 #[tokio::test]
+async fn x1_a_forged_repository_that_git_would_open_is_passed_over_for_the_one_around_it() {
+    for place in PLACES {
+        // Nothing that git takes offence at: whoever trusts the nested directory reads the forged history.
+        let checkout = Checkout::new(place, |canary| vec![("core.fsmonitor".to_owned(), canary.to_owned())]);
+        let Checkout { repository, second, .. } = &checkout;
+        for directory in ["deploy", "deploy/web"] {
+            let directory = repository.top().join(directory);
+            let found = Repository::discover(&directory, None, &repository.environment()).await.unwrap().unwrap();
+            assert_eq!(
+                (found.top(), found.head().await.unwrap()),
+                (&*repository.top().canonicalize().unwrap(), second.clone()),
+                "{place:?}"
+            );
+        }
+        checkout.assert_quiet(&place);
+    }
+}
+
+#[tokio::test]
 async fn x1_without_the_rules_the_same_tree_runs_its_programs() {
     let checkout = Checkout::new(Place::Plain("deploy"), |canary| {
         [("core.worktree", ".."), ("core.bare", "false"), ("core.fsmonitor", canary)]
