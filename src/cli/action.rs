@@ -171,8 +171,14 @@ impl Action<'_> {
         };
         let report = Report { plan: &plan, outcome: None, heading, error: None };
         let url = self.voice.plan(pull.number, &pull.head_sha, &target, &report).await;
-        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, url.as_deref());
-        Ok(if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) })
+        let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };
+        let result = match (exit, plan.has_changes()) {
+            (Exit::Failure, _) => "failed",
+            (_, true) => "changes",
+            (_, false) => "no-changes",
+        };
+        self.outputs(&plan, result, url.as_deref());
+        Ok(exit)
     }
 
     async fn planned(

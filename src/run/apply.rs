@@ -239,7 +239,8 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sendin
                 Some(Standing::Kept) => Verdict::Kept,
                 _ => Verdict::Failed,
             };
-            return done(verdict, Some(&change.reason.to_string()));
+            let reason = change.reason.to_string();
+            return done(verdict, Some(reason.strip_prefix("kept: ").unwrap_or(&reason)));
         }
         Action::Unchanged => {
             let outcome = outcome(work, change, Verdict::Unchanged, None);

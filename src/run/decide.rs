@@ -309,6 +309,7 @@ fn checked(
     if !failures.is_empty() {
         policy.sources = Rendered::Failed;
     }
+    notices.extend(ours.iter().map(|error| format!("A file cannot be rendered, so its project fails: {error}")));
     if let Some(first) = others.first() {
         notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {first}"));
     }

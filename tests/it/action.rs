@@ -531,7 +531,7 @@ fn f6_a_checkout_of_another_commit_is_refused() {
 }
 
 #[test]
-fn f1_a_plan_that_cannot_be_made_is_told_in_the_same_comment() {
+fn f1_a_file_that_cannot_be_rendered_is_told_in_the_same_comment() {
     let (story, _) = applied("action-broken");
     let (opened, merge) = story.propose("opened", retire_banner);
     ended(&story.run(&opened, &merge), 0, "changes");
@@ -545,7 +545,7 @@ fn f1_a_plan_that_cannot_be_made_is_told_in_the_same_comment() {
     assert!(ran.summary.contains("web.yaml"), "{}", ran.summary);
     let failed = story.comment();
     assert_eq!(failed.id, planned.id);
-    assert!(failed.body.contains("could not be made") && failed.body.contains("web.yaml"), "{}", failed.body);
+    assert!(failed.body.contains("cannot be rendered") && failed.body.contains("web.yaml"), "{}", failed.body);
     // What can no longer be planned is no longer reviewed.
     assert!(story.hidden_cleanup().is_empty());
 }

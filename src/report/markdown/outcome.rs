@@ -16,7 +16,7 @@ use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 ///
 /// `error` is why the run as a whole ended early, where it did.
 pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Option<&str>, budget: Budget) -> Markdown {
-    let mut room = Room::new(budget, 10);
+    let mut room = Room::new(budget, 11);
     let share = budget.bytes() / 8;
     let started = outcome.all().any(|object| object.verdict != Verdict::Skipped);
     let complete = error.is_none() && outcome.is_complete();
@@ -45,11 +45,13 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let failed = room.rest(|room, rest| list(&failed, room, rest));
     let skipped = of(outcome, &[Verdict::Skipped]);
     let skipped = room.rest(|room, rest| headed("### Skipped\n\n", '!', &skipped, room, rest));
+    let standing = of(outcome, &[Verdict::Blocked, Verdict::Kept]);
+    let standing = room.rest(|room, rest| headed("### Blocked or kept\n\n", '!', &standing, room, rest));
     let notices = room.rest(|room, rest| notices(&plan.notices, room, rest));
     let applied = of(outcome, &[Verdict::Created, Verdict::Configured]);
     let applied = room.rest(|room, rest| headed("### Applied\n\n", '+', &applied, room, rest));
     let foot = if room.omitted > 0 { foot } else { footer(heading, Some(plan), None) };
-    let text = joined(&[head, alert, refusals, failed, deleted, staying, skipped, applied, notices, foot]);
+    let text = joined(&[head, alert, refusals, failed, standing, deleted, staying, skipped, applied, notices, foot]);
     Markdown { text, omitted: room.omitted }
 }
 
