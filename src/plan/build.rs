@@ -79,6 +79,11 @@ impl Plan {
         self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep))
     }
 
+    /// Whether a run would write, delete or let go of any object.
+    pub fn writes(&self) -> bool {
+        self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep | Action::Blocked))
+    }
+
     /// What would be deleted for good.
     pub fn deletions(&self) -> impl Iterator<Item = &Change> {
         self.cleanup.iter().filter(|change| change.action == Action::Delete)

@@ -119,8 +119,11 @@ pub struct Work<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// Refuses a plan of a tree in doubt, and one that is not the one that was approved.
+/// Refuses a plan of a tree in doubt, one that is not the one that was approved, and one that files leave nothing to do for.
 fn check(request: &RunRequest, plan: &Plan) -> Result<(), RunError> {
+    if !plan.broken.is_empty() && !plan.writes() {
+        return Err(RunError::Sources(plan.broken.clone()));
+    }
     let refused = |why: String| Err(RunError::Refused(why, Box::new(plan.clone())));
     if let Some(first) = plan.refusals.first() {
         let more = plan.refusals.len() - 1;

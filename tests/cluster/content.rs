@@ -146,10 +146,10 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     assert_eq!(live["metadata"].get("deletionTimestamp"), None);
     assert!(bench.recorded().1[&bench.root].contains(&format!("Namespace {ns}")));
 
+    bench.remove("slow.json");
     let plan = bench.ktor(&["plan", "-o", "json", "--allow-namespace-deletion"]).json();
     assert_eq!(kept(&plan, &ns), format!("Namespace {ns} holds ConfigMap {ns}/theirs"));
     bench.kubectl(&["delete", "configmap", "theirs", "-n", &ns], "");
-    bench.remove("slow.json");
     bench.ktor(&DROP).exits(0);
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);
 }

@@ -54,7 +54,7 @@ fn a3_a_scaled_deployment_shows_both_values_and_the_remedy_and_is_left_or_taken_
     bench.write("web.json", &web(Some(2)));
     bench.apply();
     bench.kubectl(&["scale", "deployment/web", "--replicas=4", "-n", &ns], "");
-    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let blocked = change(&plan, "changes", "web");
     assert_eq!(blocked["action"], "blocked", "{blocked:#}");
     let words = blocked["reason"]["subject"].as_str().unwrap();
@@ -95,7 +95,7 @@ fn a3_only_the_fields_that_the_settings_name_are_taken() {
     bench.apply();
     let theirs = json!({"data": {"phase": "theirs", "other": "theirs"}}).to_string();
     bench.kubectl(&["patch", "configmap", "config", "-n", &ns, "-p", &theirs], "");
-    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let words = change(&plan, "changes", "config")["reason"]["subject"].as_str().unwrap().to_owned();
     assert!(words.starts_with(".data.other is held by kubectl-patch: "), "{words}");
     bench.write("config.yaml", &config_map(&ns, "config", "1"));
@@ -139,7 +139,7 @@ fn a3_what_other_tools_applied_counts_as_ours_where_the_settings_say_so() {
         let field_manager = format!("--field-manager={manager}");
         bench.kubectl(&["apply", "--server-side", &field_manager, "-f", "-"], &theirs.to_string());
         bench.write("config.yaml", &config_map(&ns, "config", "2"));
-        let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+        let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
         let blocked = change(&plan, "changes", "config");
         let words = blocked["reason"]["subject"].as_str().unwrap();
         assert!(words.contains("adoptManagers"), "{preset}: {words}");

@@ -326,7 +326,7 @@ fn r1_what_another_manager_set_is_named_with_the_remedy_and_nothing_is_replaced(
     write(&bench, &workload("Deployment", "env", &env(&value_from)));
     write(&bench, &service(&json!([{"name": "a", "port": 80}, {"name": "b", "port": 82}])));
     write(&bench, &till(&json!({"c": "2", "b": "ours"})));
-    let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(3).json();
     for (name, field, manager) in [
         ("env", ".spec.template.spec.containers[name=\"c\"].env[name=\"A\"].value", "kubectl-set"),
         ("port", ".spec.ports[port=81,protocol=\"TCP\"]", "kubectl-patch"),
@@ -338,7 +338,7 @@ fn r1_what_another_manager_set_is_named_with_the_remedy_and_nothing_is_replaced(
         assert!(words.starts_with(&format!("{field}, which {manager} set, ")), "{words}");
         assert!(words.contains("remove it from the live object"), "{words}");
     }
-    bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(1);
+    bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(3);
     assert_eq!(versions(&bench, &ns), uids);
 }
 
@@ -381,11 +381,11 @@ fn r1_a_claim_that_shrinks_by_a_typo_is_refused_and_never_replaced() {
     for wrong in [claim("1Gi", &ns), claim("10Gi", "other")] {
         write(&bench, &wrong);
         let flags = ["--allow-replacement", "--allow-volume-deletion", "--allow-mass-deletion"];
-        let plan = bench.ktor(&[&["plan", "-o", "json"], &flags[..]].concat()).exits(1).json();
+        let plan = bench.ktor(&[&["plan", "-o", "json"], &flags[..]].concat()).exits(3).json();
         let blocked = change(&plan, "changes", "data");
-        assert_eq!(blocked["action"], "blocked", "{blocked:#}");
+        assert_eq!(blocked["action"], "keep", "{blocked:#}");
         assert!(blocked["reason"]["subject"].as_str().unwrap().contains("never replaced"), "{blocked:#}");
-        bench.ktor(&[&["apply", "--yes"], &flags[..]].concat()).exits(1);
+        bench.ktor(&[&["apply", "--yes"], &flags[..]].concat()).exits(3);
         assert_eq!(versions(&bench, &ns), uids);
     }
     bench.kubectl(&["delete", "persistentvolume", &ns, "--wait=false"], "");
@@ -403,11 +403,11 @@ fn r1_without_the_right_to_update_it_is_not_known_and_nothing_is_replaced() {
     let state = (Extent::In("kubernator-system"), json!([all(&["update"])]));
     let kubeconfig = deployer(&bench, &ns, &[(Extent::Everywhere, rules), state]);
     bench.through(kubeconfig);
-    let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(3).json();
     let blocked = change(&plan, "changes", "web");
     assert_eq!((&blocked["action"], &blocked["reason"]["kind"]), (&json!("blocked"), &json!("unknown")), "{plan:#}");
     assert!(blocked["reason"]["subject"].as_str().unwrap().contains("the right to update it is needed"), "{blocked:#}");
-    bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(1);
+    bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(3);
     assert_eq!(versions(&bench, &ns), uids);
 }
 

@@ -327,7 +327,8 @@ fn o4_another_roots_object_is_blocked_by_its_names_and_taken_over_when_asked() {
     let hint = format!("--take-over {object:?} takes it over");
     taker.ktor(&["apply", "--yes"]).exits(3).says(&blocked).says(&hint);
     assert_eq!(data(&taker, &ns), json!({"phase": "1", "theirs": "1"}));
-    let plan = taker.ktor(&["plan", "-o", "json", "--take-over", &owner.root, "--no-adopt"]).exits(0).json();
+    let shown = ["plan", "-o", "json", "--take-over", &owner.root, "--no-adopt", "--show-adopted"];
+    let plan = taker.ktor(&shown).exits(0).json();
     let adopted = change(&plan, "changes", "config");
     assert_eq!((&adopted["action"], &adopted["reason"]["kind"]), (&json!("adopt"), &json!("taken-from")), "{plan:#}");
     assert_eq!(paths(adopted), ["data.phase", "data.theirs"]);
