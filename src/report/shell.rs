@@ -6,12 +6,12 @@
 /// than plain ones is written as bash, ksh and zsh read it; another shell finds an inert word.
 pub fn quoted(text: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
-    let is_inert = |byte: u8| is_bare(byte) || b" (){}|;?!~^".contains(&byte);
+    let is_inert = |byte: u8| is_bare(byte) || b" (){}|;?!~^#".contains(&byte);
     let begins_plainly = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
     if begins_plainly && !text.contains("::") && text.bytes().all(is_bare) {
         return text.to_owned();
     }
-    if !text.contains("::") && text.bytes().all(is_inert) {
+    if !text.contains("::") && !text.contains("##") && text.bytes().all(is_inert) {
         return format!("'{text}'");
     }
     let escaped = text.bytes().map(|byte| match byte {
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn x15_a_word_is_plain_where_it_can_be_and_inert_where_it_cannot() {
         for (text, expected) in [
-            ("karellen/shop#1", r"$'karellen/shop\0431'"),
+            ("karellen/shop#1", "'karellen/shop#1'"),
             ("maria@laptop", "maria@laptop"),
             ("karellen/shop run 7 attempt 1", "'karellen/shop run 7 attempt 1'"),
             ("$(touch pwned)", r"$'\044\050touch pwned\051'"),

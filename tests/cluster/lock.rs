@@ -61,7 +61,7 @@ fn l5_a_lock_that_is_let_go_in_time_is_taken() {
 #[test]
 fn l6_a_lock_is_freed_by_its_holders_name_alone() {
     let bench = held("unlocking");
-    bench.ktor(&["unlock"]).exits(64).says(WORDS).says("`ktor unlock octo/shop#7`");
+    bench.ktor(&["unlock"]).exits(64).says(WORDS).says("`ktor unlock --holder='octo/shop#7'`");
     bench.ktor(&["unlock", "octo/shop#8"]).exits(3).says(WORDS);
     bench.ktor(&["unlock", "--holder", "octo/shop"]).exits(3).says(WORDS);
     assert!(bench.lease().is_some());

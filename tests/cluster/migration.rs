@@ -234,7 +234,7 @@ async fn killed_at(begins: &str, is_it: impl Fn(&Entry) -> bool + Send + Sync + 
     drop(recorder);
     bench.through(direct);
     assert_eq!(data(&bench, &ns), json!({"phase": "1", "dropped": "1"}));
-    let plan = bench.plan();
+    let plan = bench.ktor(&["plan", "-o", "json", "--show-adopted"]).json();
     assert_eq!(paths(change(&plan, "changes", "config")), ["data.dropped"], "{plan:#}");
     bench.ktor(&["apply", "--yes"]).exits(0);
     assert_eq!(data(&bench, &ns), json!({"phase": "1"}));

@@ -88,7 +88,7 @@ fn p5_secret_values_appear_in_no_output() {
     for canary in encoded {
         assert!(!output.contains(&canary), "{canary} in {output}");
     }
-    assert!(output.contains("~ data, metadata.annotations."), "a change of secrets shows as one line: {output}");
+    assert!(output.contains("~ data: (secret, changed)"), "a change of secrets shows as one line: {output}");
 }
 
 fn all_fail(run: &mut dyn FnMut(&[&str], i32)) {

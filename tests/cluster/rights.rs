@@ -89,7 +89,7 @@ fn r12_an_aggregated_role_names_the_remedy_and_is_applied_when_it_is_followed() 
         assert!(began.elapsed().as_secs() < 60, "the role is aggregated");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
+    let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let words = change(&plan, "changes", &name)["reason"]["subject"].as_str().unwrap().to_owned();
     assert!(words.starts_with(".rules is held by clusterrole-aggregation-controller: "), "{words}");
     assert!(words.contains("leave `rules` out of the manifest"), "{words}");
