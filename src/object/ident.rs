@@ -193,9 +193,10 @@ const BUILTIN_GROUPS: [&str; 24] = [
     "storagemigration.k8s.io",
 ];
 
-/// Splits an `apiVersion` into group and version.
+/// Splits an `apiVersion` into group and version. A slash without a group before it stays in the version, which no server
+/// accepts.
 pub fn split_api_version(api_version: &str) -> (&str, &str) {
-    api_version.split_once('/').unwrap_or(("", api_version))
+    api_version.split_once('/').filter(|(group, _)| !group.is_empty()).unwrap_or(("", api_version))
 }
 
 /// An [`Ident`] in parts, as it is recorded.

@@ -32,16 +32,22 @@ impl Phase {
 
     /// Whether a request belongs to the phase; `states` were written before it.
     fn has(self, entry: &Entry, states: usize) -> bool {
-        let is_state = entry.path().contains("/secrets/kubernator-project-");
+        let is_state = is_state(entry);
         match self {
             Self::Locking => is_lease(entry) && entry.method == Method::POST,
-            Self::Planning => entry.method == Method::GET && is_state,
+            // The state is read before the lock is taken as well; objects are listed under it alone.
+            Self::Planning => entry.method == Method::GET && entry.target.contains("labelSelector"),
             Self::Recording => is_change(entry) && is_state && states == 0,
             Self::Applying => is_change(entry) && entry.method == Method::PATCH,
             Self::CleaningUp => is_change(entry) && entry.method == Method::DELETE,
             Self::Finalizing => is_change(entry) && is_state && states == 1,
         }
     }
+}
+
+/// Whether a request is about the state's own Secret, not the review key's.
+fn is_state(entry: &Entry) -> bool {
+    entry.path().contains("/secrets/kubernator-project-") && !entry.path().ends_with("-review")
 }
 
 /// What becomes of the request at which a run stands.
@@ -91,11 +97,11 @@ impl Standing {
         let held = gate.clone();
         let states = AtomicUsize::new(0);
         let recorder = Recorder::with_faults(bench.plane, move |entry| {
-            let is_state = is_change(entry) && entry.path().contains("/secrets/kubernator-project-");
-            if Phase::Planning.has(entry, 0) {
+            let is_written = is_change(entry) && is_state(entry);
+            if entry.method == Method::GET && is_state(entry) {
                 states.store(0, Ordering::Relaxed);
             }
-            let stands = phase.has(entry, states.fetch_add(usize::from(is_state), Ordering::Relaxed));
+            let stands = phase.has(entry, states.fetch_add(usize::from(is_written), Ordering::Relaxed));
             // A request that is sent again is not answered either.
             let again = is_change(entry) && held.is_reached();
             (stands || again).then(|| Fault::Hold(held.clone()))
@@ -170,13 +176,21 @@ fn a9_a_signal_before_the_lock_is_asked_for_ends_a_run_that_changed_nothing() {
     let (git, reached) = (programs.path().join("git"), programs.path().join("reached"));
     fs::write(&git, format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", reached.display())).unwrap();
     fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
+    // Git is asked for the commit, before anything else.
+    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "first"]] {
+        let user = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"];
+        let ran = std::process::Command::new("git").args(user).args(arguments).current_dir(bench.path()).status();
+        assert!(ran.unwrap().success(), "{arguments:?}");
+    }
     let state = bench.state_text();
     let renamed = ["state", "mv", &ns, "other", "--yes"];
     for (name, arguments) in
         [("INT", &["apply", "--yes"] as &[&str]), ("TERM", &["apply", "--yes"]), ("TERM", &renamed)]
     {
         let run = bench.spawn_beside(programs.path(), arguments);
+        let spawned = Instant::now();
         while !reached.exists() {
+            assert!(spawned.elapsed() < Duration::from_secs(60), "{arguments:?} asks git");
             std::thread::sleep(Duration::from_millis(20));
         }
         let began = Instant::now();
