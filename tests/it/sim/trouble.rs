@@ -151,8 +151,8 @@ async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
             let ended = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("cut-off", choice) }).await;
             let step = format!("{choice}, every renewal from {from} on: {fate:?}");
             assert!(matches!(ended.result, Err(RunError::LockLost(_))), "{step}: {:?}", ended.result.err());
-            // A look at the namespace comes before the lock.
-            let latest = MINUTE / 6 + MINUTE + u32::try_from(from).unwrap() * MINUTE / 3;
+            // A look at the namespace comes before the lock, and a read that is under way is waited for.
+            let latest = 2 * MINUTE / 6 + MINUTE + u32::try_from(from).unwrap() * MINUTE / 3;
             assert!(began.elapsed() <= latest, "{step}: after {:?}", began.elapsed());
             tokio::time::sleep(3 * MINUTE).await;
             check(&site, &forest, Tree::Dropped, &[step]).await;
