@@ -51,7 +51,8 @@ pub struct Plan {
     /// The files of projects in scope that cannot be rendered: those projects fail, and nothing is deleted.
     pub broken: Vec<SourceError>,
     /// What is blocked, kept or failed and is asked for by the very changes that the plan is about, not by earlier ones.
-    /// What its own annotation or the root's settings protect is not among it: that is no refusal.
+    /// What its own annotation or the root's settings protect, or the run of a later commit deletes, is not among it: that
+    /// is no refusal.
     pub own: BTreeSet<ObjectKey>,
     /// What a reader has to know besides.
     pub notices: Vec<String>,
@@ -99,15 +100,13 @@ impl Plan {
         stops::open_projects(self.all())
     }
 
-    /// Whether the review of something is still waited for: a deletion or a replacement is kept that a review or the
-    /// caller may still allow.
+    /// Whether the review of something is still waited for: a deletion or a replacement is kept, or may be hidden behind
+    /// what blocks an object, that a later run may still make.
     pub fn awaits_review(&self) -> bool {
-        self.all().any(|change| {
-            let waits = matches!(
-                change.reason,
-                Reason::Unreviewed | Reason::Guarded(..) | Reason::OpenProject(_) | Reason::NeededBy(_)
-            );
-            change.action == Action::Keep && waits
+        self.all().any(|change| match change.action {
+            Action::Keep => !matches!(change.reason, Reason::Protected(_) | Reason::Irreplaceable(_)),
+            Action::Blocked => matches!(change.reason, Reason::Needs(_) | Reason::Unknown(_)),
+            _ => false,
         })
     }
 
@@ -219,7 +218,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
         .iter()
-        .filter(|change| change.standing().is_some() && !matches!(change.reason, Reason::Protected(_)))
+        .filter(|change| change.standing().is_some() && !change.reason.is_no_refusal())
         .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
     let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
     let earlier = left_over(&earlier);
@@ -424,6 +423,10 @@ fn immutable(
                 (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
             } else if let Some(why) = kept {
                 (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+            } else if let Some(Reason::Withheld(why)) = policy.sources.prevents_deletion() {
+                (Action::Keep, Reason::Withheld(format!("{refusal}{}{why}", telling::BUT)))
+            } else if let Some(withheld) = policy.sources.prevents_deletion() {
+                (Action::Keep, withheld)
             } else if policy.reviewed.shows_replacement(key) {
                 (Action::Replace, Reason::Immutable(refusal.to_string()))
             } else {
@@ -817,12 +820,43 @@ mod tests {
         }
         assert!(one(&shown(&[], &[]), Some(Look::Live(ours("demo"))), words()).awaits_review());
         assert!(!one(&opened(), Some(Look::Live(ours("demo"))), words()).awaits_review());
+        let behind = Policy { sources: Sources::LaterCommits, ..opened() };
+        let behind = one(&behind, Some(Look::Live(ours("demo"))), words());
+        assert_eq!(behind.changes[0].reason, Reason::LaterCommits);
+        assert!(behind.own.is_empty(), "the run of the branch's last commit replaces it");
         let guarded = change(&policy(), ours("demo"));
         assert_eq!(
             (guarded.action, guarded.reason),
             (Action::Keep, Reason::Guarded(Guard::Replacement, String::new()))
         );
         assert_eq!(one(&opened(), None, words()).changes[0].action, Action::Blocked, "gone by the time it was read");
+    }
+
+    #[test]
+    fn c5_what_a_later_run_may_still_delete_waits_for_its_review() {
+        let gone = marked("demo", "ktor-demo", "Apply", Some("89e495e7941c"));
+        let mut protected = gone.clone();
+        protected.body["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
+        let dropped = |policy: Policy, look: Look| {
+            let orphan = key("ConfigMap", "orphan");
+            let mut entries = Entries::default();
+            entries.insert(&"demo".parse().unwrap(), &Ident { key: orphan.clone(), version: "v1".into() });
+            let looks = [(orphan, look)].into();
+            let observed = Observed { kinds: Kinds::builtin(), looks, ..Observed::default() };
+            planned(&policy, &[], &entries, &observed)
+        };
+        for (what, policy, look, waits, own) in [
+            ("deleted", policy(), Look::Live(gone.clone()), false, 0),
+            ("a broken source", Policy { sources: Sources::Failed, ..policy() }, Look::Live(gone.clone()), true, 1),
+            ("no base", Policy { sources: Sources::BaseUnknown, ..policy() }, Look::Live(gone.clone()), true, 1),
+            ("later commits", Policy { sources: Sources::LaterCommits, ..policy() }, Look::Live(gone.clone()), true, 0),
+            ("not seen", policy(), Look::Unknown("no right".into()), true, 1),
+            ("cleanup off", Policy { cleanup: Cleanup::Off, ..policy() }, Look::Live(gone), false, 0),
+            ("an annotation", Policy { sources: Sources::LaterCommits, ..policy() }, Look::Live(protected), false, 0),
+        ] {
+            let plan = dropped(policy, look);
+            assert_eq!((plan.awaits_review(), plan.own.len()), (waits, own), "{what}: {plan:?}");
+        }
     }
 
     #[test]

@@ -119,9 +119,15 @@ pub enum Reason {
     /// Release or blocked: it is served under two kinds, and desired as the object of the given key.
     #[error("the same object as {0}")]
     SameObject(String),
-    /// Keep: something protects it.
+    /// Keep: something protects it, for good.
     #[error("kept: {0}")]
     Protected(String),
+    /// Keep: this run cannot know that it may go; a later one may.
+    #[error("kept: {0}")]
+    Withheld(String),
+    /// Keep: the branch has later commits, or may have, and what is deleted is the business of the run of the last one.
+    #[error("kept: this is not known to be the branch's last commit")]
+    LaterCommits,
     /// Keep: a guard keeps it; the text says what the guard met beside the object itself.
     #[error("kept: {}", guarded(*.0, .1))]
     Guarded(Guard, String),
@@ -161,6 +167,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether what it keeps is nobody's concern: the user wants it kept, or another run will delete it.
+    pub fn is_no_refusal(&self) -> bool {
+        matches!(self, Self::Protected(_) | Self::LaterCommits)
+    }
+
     /// The reason's kind without its subject, as in JSON output.
     pub fn kind(&self) -> String {
         let value = serde_json::to_value(self).unwrap_or_default();

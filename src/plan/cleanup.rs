@@ -74,7 +74,7 @@ pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey
             desired.iter().copied().find(is_held).map(|held| format!("it holds {held}, which a manifest wants"));
         let why = wanted.or_else(|| staying.iter().find(is_held).map(|held| format!("it holds {held}, which stays")));
         if let Some(why) = why {
-            (change.action, change.reason) = (Action::Keep, Reason::Protected(why));
+            (change.action, change.reason) = (Action::Keep, Reason::Withheld(why));
         }
     }
 }
@@ -168,6 +168,9 @@ impl Judge<'_> {
         if let Some(why) = protection(request.policy, &ident.key, live) {
             return keep(why);
         }
+        if let Some(withheld) = request.policy.sources.prevents_deletion() {
+            return change(Action::Keep, withheld, Some(live), &project);
+        }
         if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
             let why = format!("it may be the same object as {unseen}, which was not seen");
             return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
@@ -196,9 +199,6 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
 
 /// Why an object that is ours is not deleted, whether for good or to be created anew.
 pub fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
-    if let Some(why) = policy.sources.prevents_deletion() {
-        return Some(why.to_owned());
-    }
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
     }

@@ -62,7 +62,7 @@ pub fn build(request: OfflineRequest<'_>) -> Plan {
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
     let standing = all.iter().filter(|change| change.standing().is_some());
-    let own = standing.filter(|change| !matches!(change.reason, Reason::Protected(_)));
+    let own = standing.filter(|change| !change.reason.is_no_refusal());
     let own = own.map(|change| change.ident.key.clone()).collect();
     let notices = vec![
         "This plan is the difference between two trees: no cluster was asked. What is live, and what earlier runs \
@@ -95,10 +95,10 @@ fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
     let keep = |why: &str| blank(manifest, Action::Keep, Reason::Protected(why.to_owned()));
     if policy.cleanup == Cleanup::Off {
         keep("cleanup is off for this root")
-    } else if let Some(why) = policy.sources.prevents_deletion() {
-        keep(why)
     } else if system {
         keep("it is a namespace of the system or of the state")
+    } else if let Some(withheld) = policy.sources.prevents_deletion() {
+        blank(manifest, Action::Keep, withheld)
     } else {
         blank(manifest, Action::Delete, Reason::Undesired)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use super::change::Reason;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::mark::PROJECT;
@@ -25,12 +26,14 @@ pub enum Sources {
 
 impl Sources {
     /// The reason for which nothing may be deleted.
-    pub fn prevents_deletion(self) -> Option<&'static str> {
+    pub fn prevents_deletion(self) -> Option<Reason> {
         match self {
             Self::Complete => None,
-            Self::Failed => Some("a source of the tree cannot be rendered"),
-            Self::LaterCommits => Some("this is not known to be the branch's last commit"),
-            Self::BaseUnknown => Some("the tree that this one is compared with cannot be read"),
+            Self::Failed => Some(Reason::Withheld("a source of the tree cannot be rendered".to_owned())),
+            Self::LaterCommits => Some(Reason::LaterCommits),
+            Self::BaseUnknown => {
+                Some(Reason::Withheld("the tree that this one is compared with cannot be read".to_owned()))
+            }
         }
     }
 }

@@ -25,10 +25,11 @@ pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, ro
     let key = &change.ident.key;
     match &mut change.reason {
         Reason::Refused(text) | Reason::Immutable(text) => *text = told(text, key, observed, desired, root, redactor),
-        Reason::Irreplaceable(text) => {
-            let words = text.rsplit_once(BUT).map_or(text.as_str(), |(words, _)| words);
-            let but = text[words.len()..].to_owned();
-            *text = told(words, key, observed, desired, root, redactor) + &but;
+        Reason::Irreplaceable(text) | Reason::Withheld(text) => {
+            if let Some((words, _)) = text.rsplit_once(BUT) {
+                let but = text[words.len()..].to_owned();
+                *text = told(words, key, observed, desired, root, redactor) + &but;
+            }
         }
         // Of what could not be looked at, the server's words are about the looking; of a conflict, about fields.
         Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
