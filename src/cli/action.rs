@@ -20,6 +20,7 @@ use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
+use crate::plan::change::Standing;
 use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
 use crate::project::snapshot::printable;
 use crate::report::Heading;
@@ -88,7 +89,7 @@ struct Action<'a> {
 impl Action<'_> {
     fn nothing(&self, why: &str) -> Exit {
         self.console.notice(&format!("nothing to do: {why}"));
-        self.voice.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0")]);
+        self.voice.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0"), ("kept", "0")]);
         Exit::Success
     }
 
@@ -215,6 +216,11 @@ impl Action<'_> {
         let prior = project.prior(cluster).await?;
         let mut request = request.clone();
         let commits = prior.commits.clone();
+        if matches!(request.before, Before::Unknown)
+            && let Some(before) = self.before_finalized(project, &commits, head).await?
+        {
+            request.before = before;
+        }
         let Some(ledger) = ledger_of(&commits) else {
             request.since = Since::Ledger { commits, touched: None };
             return Ok((request, prior));
@@ -235,11 +241,32 @@ impl Action<'_> {
     async fn before_push(&self, project: &Project, head: &Commit) -> Result<Before, CliError> {
         let Event::Push(push) = &self.context.event else { return Ok(Before::Unknown) };
         match push.before.parse::<Commit>() {
-            Ok(before) if !push.created => Ok(match project.base_fetched(&before, head).await?.before() {
-                Before::Unreadable => Before::Unknown,
-                before => before,
-            }),
+            Ok(before) if !push.created => told_before(project, &before, head).await,
             _ => Ok(Before::Unknown),
+        }
+    }
+
+    /// The tree before the run's changes, where the event does not tell and that of a current ledger is not it.
+    ///
+    /// A run that comes again after the root was finalized at its commit is about that commit's own changes, but for a
+    /// dispatch, which is about none. A stale ledger still says what was there before.
+    async fn before_finalized(
+        &self,
+        project: &Project,
+        commits: &Commits,
+        head: &Commit,
+    ) -> Result<Option<Before>, CliError> {
+        let Some(last) = finalized_at(commits) else { return Ok(None) };
+        if last == *head && !matches!(self.context.event, Event::WorkflowDispatch) {
+            let parents = project.repository("an apply")?.parents(head).await?;
+            return Ok(Some(match parents.first() {
+                Some(parent) => told_before(project, parent, head).await?,
+                None => Before::Nothing,
+            }));
+        }
+        match commits.ledger.current() {
+            Some(_) => Ok(None),
+            None => told_before(project, &last, head).await.map(Some),
         }
     }
 
@@ -418,6 +445,7 @@ impl Action<'_> {
             ("result", result),
             ("changes", &changes.to_string()),
             ("cleanup-count", &plan.deletions().count().to_string()),
+            ("kept", &plan.standing(Standing::Kept).count().to_string()),
             ("comment-url", url.unwrap_or_default()),
             ("digest", &plan.digest),
         ]);
@@ -427,6 +455,20 @@ impl Action<'_> {
 /// The ledger's commit, where it is current.
 fn ledger_of(commits: &Commits) -> Option<Commit> {
     commits.ledger.current().and_then(|commit| commit.parse().ok())
+}
+
+/// The commit that the root was last finalized at, where that is one commit: the ledger's, current or not.
+fn finalized_at(commits: &Commits) -> Option<Commit> {
+    let commits = commits.ledger.commits();
+    commits.first().filter(|_| commits.len() == 1)?.parse().ok()
+}
+
+/// The tree of a commit as the one before the changes of a run. One that cannot be read tells nothing.
+async fn told_before(project: &Project, commit: &Commit, head: &Commit) -> Result<Before, CliError> {
+    Ok(match project.base_fetched(commit, head).await?.before() {
+        Before::Unreadable => Before::Unknown,
+        before => before,
+    })
 }
 
 /// HEAD, which has to be the event's commit: anything else would plan or apply what nobody asked for.

@@ -16,6 +16,7 @@ mod final_answers;
 mod foreign;
 mod gone;
 mod hostile;
+mod kept_earlier;
 mod kinds;
 mod kubernator;
 mod leftover;
