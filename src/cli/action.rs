@@ -29,6 +29,7 @@ use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::commits::Commits;
 use crate::state::lateness::Caller;
+use crate::state::provenance::{Provenance, RepositoryName};
 use crate::state::transition::Prior;
 
 /// How often an apply begins anew because another run finalized the root meanwhile.
@@ -105,7 +106,11 @@ impl Action<'_> {
         let path = &self.args.project.path;
         let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
         // A repository around the workspace is none of the workflow's.
-        let project = Project::open_within(&path, Some(&self.context.workspace), self.variables).await?;
+        let mut project = Project::open_within(&path, Some(&self.context.workspace), self.variables).await?;
+        // The forge's own word counts for more than the remote's address. Of a fork's pull request, it is the base's.
+        let Context { server_url, repository, .. } = self.context;
+        let forge = RepositoryName::of_forge(server_url, &repository.owner, &repository.name);
+        project.place = forge.and_then(|name| Provenance::new(name, &project.prefix)).or(project.place);
         self.target.get_or_init(|| self.target(&project));
         Ok(project)
     }
@@ -368,6 +373,7 @@ impl Action<'_> {
         for _ in 0..ATTEMPTS {
             let since = self.since_ledger(&project, &cluster, &head, &request);
             let (mut request, prior) = preparing(&interrupt, since).await?;
+            Project::check_place(&request, &prior)?;
             let ask = async |head: &Commit, other: &str| self.voice.standing(head.as_str(), other).await;
             let (history, commits) = (&self.args.history, &prior.commits);
             let judged = project.judged(Caller::Workflow, history, self.branch(), commits, &ask);

@@ -19,6 +19,7 @@ use crate::plan::policy::{Adoption, Gate, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
+use crate::state::provenance::Relocation;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
 #[derive(Parser)]
@@ -136,6 +137,9 @@ pub struct PolicyArgs {
     /// Allow deleting a namespace or a custom resource definition together with what others have in it.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_foreign_deletion: Gate,
+    /// Accept that the root's tree comes from another repository or directory than before.
+    #[arg(long = "move", action = ArgAction::SetTrue, value_parser = relocation())]
+    pub relocation: Relocation,
     /// What a report may show.
     #[command(flatten)]
     pub show: ShowArgs,
@@ -378,6 +382,10 @@ fn gate() -> impl TypedValueParser<Value = Gate> {
 
 fn adoption() -> impl TypedValueParser<Value = Adoption> {
     BoolValueParser::new().map(|refused| if refused { Adoption::Refused } else { Adoption::Allowed })
+}
+
+fn relocation() -> impl TypedValueParser<Value = Relocation> {
+    BoolValueParser::new().map(|moved| if moved { Relocation::Accepted } else { Relocation::Refused })
 }
 
 fn adopted() -> impl TypedValueParser<Value = Adopted> {

@@ -179,7 +179,9 @@ async fn judge(
     args: &ApplyArgs,
     request: &RunRequest,
 ) -> Result<Result<RunRequest, String>, CliError> {
-    let commits = project.prior(cluster).await?.commits;
+    let prior = project.prior(cluster).await?;
+    Project::check_place(request, &prior)?;
+    let commits = prior.commits;
     let nobody = async |_: &Commit, _: &str| None;
     let branch = args.history.apply_ref.as_deref();
     let judged = project.judged(Caller::Person, &args.history, branch, &commits, &nobody).await?;

@@ -10,6 +10,7 @@ use crate::cluster::lock::{Holder, LockError};
 use crate::forge::workflow::{Annotation, Level};
 use crate::git::error::GitError;
 use crate::plan::build::Plan;
+use crate::plan::guard::Guard;
 use crate::project::snapshot::{SourceError, printable};
 use crate::report::{escape, wording};
 use crate::run::error::RunError;
@@ -44,7 +45,12 @@ impl CliError {
 
     /// A tree in doubt, or a plan that is not the approved one.
     pub fn refused(message: &str, plan: &Plan) -> Self {
-        let option = plan.refusals.first().and_then(|refusal| wording::option(refusal.guard));
+        Self::guarded(message, plan.refusals.first().map(|refusal| refusal.guard))
+    }
+
+    /// A run that a guard refuses as a whole, or something that no guard stands for.
+    pub fn guarded(message: &str, guard: Option<Guard>) -> Self {
+        let option = guard.and_then(wording::option);
         let hint = option.map(|option| format!("; {option} allows it"));
         Self::new(Exit::Refused, format!("the plan is refused: {message}{}", hint.unwrap_or_default()))
     }

@@ -18,6 +18,7 @@ use crate::object::kinds::Kinds;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
+use crate::plan::guard::Guard;
 use crate::plan::policy::{Policy, Reviewed, Sources as Rendered};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -31,6 +32,7 @@ use crate::run::record::Store;
 use crate::run::sources::{Origin, Sources};
 use crate::state::commits::Commits;
 use crate::state::lateness::{self, Acceptance, Caller, Facts, Recording, Standing, Tip, Verdict};
+use crate::state::provenance::{Claim, Placed, Provenance, RepositoryName};
 use crate::state::transition::{Prior, RunCommits};
 
 /// A loaded project, and the tree that it is compared with.
@@ -41,6 +43,8 @@ pub struct Project {
     pub repository: Option<Repository>,
     /// The root directory's path in the repository.
     pub prefix: PathBuf,
+    /// The place that the tree is taken from, where others know it by that name too.
+    pub place: Option<Provenance>,
     /// The root.
     pub root: Root,
     /// The tree as it is.
@@ -183,7 +187,32 @@ impl Project {
         };
         let sources = Sources::load(Origin::WorkTree(&directory)).await?;
         let root = Root::new(sources.tree.root().root());
-        Ok(Self { directory, repository, prefix, root, sources })
+        let place = match &repository {
+            Some(repository) => {
+                let addresses = repository.remote_addresses("origin").await?;
+                let name = addresses.iter().find_map(|address| RepositoryName::of_address(address));
+                name.and_then(|name| Provenance::new(name, &prefix))
+            }
+            None => None,
+        };
+        Ok(Self { directory, repository, prefix, place, root, sources })
+    }
+
+    /// The place that the tree is taken from, and whether it may be another than the recorded one.
+    fn claim(&self, policy: &PolicyArgs) -> Claim {
+        Claim { here: self.place.clone(), relocation: policy.relocation }
+    }
+
+    /// Refuses a tree from elsewhere than the record says, before its commits are compared with those of the record.
+    ///
+    /// # Errors
+    ///
+    /// That.
+    pub fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
+        match request.claim.judged(prior.source.as_ref()) {
+            Placed::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
+            Placed::Same(_) | Placed::Moved { .. } => Ok(()),
+        }
     }
 
     /// The repository, where the caller cannot do without.
@@ -363,6 +392,7 @@ impl Project {
             approved: None,
             since: Since::Unasked,
             root_change,
+            claim: self.claim(policy),
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
             before: base.map_or(Before::Unknown, Base::before),
         }

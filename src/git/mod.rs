@@ -8,6 +8,7 @@ pub mod commit;
 mod discovery;
 pub mod error;
 pub mod history;
+pub mod remote;
 pub mod repository;
 pub mod tree;
 pub mod worktree;

@@ -39,13 +39,15 @@ pub enum Guard {
     Volume,
     /// The state would be looked for in another namespace than where it is.
     StateNamespace,
+    /// The tree comes from another repository or directory than the record says.
+    Relocation,
     /// A namespace or a CRD would take with it what others have there, or what could not be looked at.
     Foreign,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::EmptyDesired,
         Self::MassDeletion,
         Self::Replacement,
@@ -54,6 +56,7 @@ impl Guard {
         Self::Volume,
         Self::Foreign,
         Self::StateNamespace,
+        Self::Relocation,
     ];
 
     /// The reason of the guard, to read after "kept".
@@ -67,6 +70,7 @@ impl Guard {
             Self::Volume => "deleting it may delete stored data",
             Self::Foreign => "deleting it would also delete objects outside the plan",
             Self::StateNamespace => "the state's namespace changes",
+            Self::Relocation => "the tree comes from another repository or directory",
         }
     }
 
@@ -80,7 +84,7 @@ impl Guard {
             Self::Definition => policy.allow_crd_deletion,
             Self::Volume => policy.allow_volume_deletion,
             Self::Foreign => policy.allow_foreign_deletion,
-            Self::StateNamespace => return false,
+            Self::StateNamespace | Self::Relocation => return false,
         };
         gate == Gate::Open
     }

@@ -126,6 +126,7 @@ pub fn option(guard: Guard) -> Option<&'static str> {
         Guard::Definition => "--allow-crd-deletion",
         Guard::Volume => "--allow-volume-deletion",
         Guard::Foreign => "--allow-foreign-deletion",
+        Guard::Relocation => "--move",
         Guard::StateNamespace => return None,
     })
 }

@@ -24,6 +24,7 @@ use crate::run::record::Store;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
 use crate::state::payload::Entries;
+use crate::state::provenance::{Claim, Placed};
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
 
 /// Whether the scope follows from the ledger.
@@ -69,6 +70,8 @@ pub struct RunRequest {
     pub before: Before,
     /// What the tree makes of the root's own settings.
     pub root_change: RootChange,
+    /// The place that the tree is taken from.
+    pub claim: Claim,
     /// What a reader of the plan has to know about the request.
     pub notices: Vec<String>,
 }
@@ -196,6 +199,7 @@ pub async fn decide_from(
     plan.notices.extend(observe::unready(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
+    tell_of_place(&mut plan, &mut prior, &request.claim);
     plan.broken = broken;
     let pending = prior.begin(plan.intent(), &request.commits);
     let ledger = ledger(request, prior.start, &scope, pending.entries(), sources);
@@ -251,6 +255,18 @@ fn tell_of_root(plan: &mut Plan, change: &RootChange) {
     plan.notices.splice(0..0, change.notices.iter().cloned());
     let refused = change.refusal.iter().cloned();
     plan.refusals.extend(refused.map(|message| Refusal { guard: Guard::StateNamespace, message }));
+}
+
+/// Refuses a tree from elsewhere than the record says; else records where it comes from.
+fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
+    match claim.judged(prior.source.as_ref()) {
+        Placed::Same(known) => prior.source = known,
+        Placed::Moved { from, to } => {
+            plan.notices.insert(0, format!("The tree moved: the record says {to} from now on, and no longer {from}."));
+            prior.source = Some(to);
+        }
+        Placed::Elsewhere(message) => plan.refusals.push(Refusal { guard: Guard::Relocation, message }),
+    }
 }
 
 /// The request with the scope that follows from the ledger.

@@ -12,6 +12,7 @@ use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, Recorded, State
 use crate::state::commits::Commits;
 use crate::state::done::{DONE_ANNOTATION, Done};
 use crate::state::payload::Payload;
+use crate::state::provenance::Provenance;
 use crate::state::shard::SHARDS_ANNOTATION;
 use crate::state::transition::{Pending, Prior, Record, annotations};
 
@@ -143,7 +144,7 @@ impl Store {
         // After the state: it is written first, so what is read here is never older than that.
         let review_key = place.read_review_key().await?;
         let kept = review_key.as_ref().and_then(|stored| Commits::of(&stored.annotations));
-        let (prior, damage) = match &stored {
+        let (mut prior, damage) = match &stored {
             None => (Prior::absent(kept), None),
             Some(state) => match place.payload(state).await {
                 Ok((payload, digests)) => {
@@ -155,6 +156,9 @@ impl Store {
                 Err(error) => return Err(error),
             },
         };
+        // The state is written first. Where another tool dropped what it said, the other place still does.
+        let kept = review_key.as_ref().and_then(|stored| Provenance::of(&stored.annotations));
+        prior.source = prior.source.take().or(kept);
         let Place { cluster, namespace, root, run } = place;
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
         let done = stored.as_ref().map(|stored| Done::parse(&stored.annotations)).unwrap_or_default();
@@ -178,13 +182,14 @@ impl Store {
         let written = self.cluster.write_state(lock, &self.namespace, &self.root, &data, &notes, previous).await;
         self.stored = Some(written.map_err(unwritten)?);
         self.referred = referred;
-        self.write_commits(lock, &record.commits).await
+        self.write_beside(lock, record).await
     }
 
-    /// Writes the commits into the review key's Secret, and the key where there is none.
-    async fn write_commits(&mut self, lock: &HeldLock, commits: &Commits) -> Result<(), RunError> {
+    /// Writes the commits and the tree's place into the review key's Secret, and the key where there is none.
+    async fn write_beside(&mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
         let Self { cluster, namespace, root, .. } = &*self;
-        let mut notes = commits.annotations();
+        let mut notes = record.commits.annotations();
+        notes.extend(record.source.as_ref().map(Provenance::annotation));
         notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
         let previous = self.review_key.as_ref();
         if previous.is_some_and(|stored| stored.annotations == notes) {

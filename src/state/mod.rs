@@ -8,6 +8,7 @@ pub mod done;
 pub mod inspect;
 pub mod lateness;
 pub mod payload;
+pub mod provenance;
 pub mod rename;
 pub mod shard;
 pub mod transition;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::codec::{self, DIGEST_ANNOTATION, OPEN_ANNOTATION, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
 use super::commits::{Commits, Ledger};
 use super::payload::{Entries, Payload, Version};
+use super::provenance::Provenance;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
@@ -35,6 +36,8 @@ pub struct Prior {
     pub commits: Commits,
     /// The projects in which the last run left something blocked or kept.
     pub open: BTreeSet<ProjectPath>,
+    /// The place that the root's tree comes from, where that is known.
+    pub source: Option<Provenance>,
     /// Whether there is a state at all.
     pub exists: bool,
 }
@@ -44,13 +47,15 @@ impl Prior {
     pub fn absent(kept: Option<Commits>) -> Self {
         let start = if kept.is_none() { Start::Settled } else { Start::Unsettled };
         let commits = Commits::merged(None, kept).0.staled();
-        Self { entries: Entries::default(), start, commits, open: BTreeSet::new(), exists: false }
+        Self { entries: Entries::default(), start, commits, open: BTreeSet::new(), source: None, exists: false }
     }
 
     /// A state that is there and cannot be used: what it recorded is not known.
     pub fn unreadable(annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let commits = Commits::merged(Commits::of(annotations), kept).0.staled();
-        Self { entries: Entries::default(), start: Start::Unsettled, commits, open: BTreeSet::new(), exists: true }
+        let source = Provenance::of(annotations);
+        let (start, open) = (Start::Unsettled, BTreeSet::new());
+        Self { entries: Entries::default(), start, commits, open, source, exists: true }
     }
 
     /// What a payload means that was read from this Secret and, where it is sharded, from its shards.
@@ -65,7 +70,7 @@ impl Prior {
         entries.union(&pending);
         let open = open_projects(annotations.get(OPEN_ANNOTATION), &entries);
         let (start, commits) = if settled { (Start::Settled, commits) } else { (Start::Unsettled, commits.staled()) };
-        Self { entries, start, commits, open, exists: true }
+        Self { entries, start, commits, open, source: Provenance::of(annotations), exists: true }
     }
 
     /// Adds what a sweep found live with our mark.
@@ -96,13 +101,15 @@ impl Prior {
             commits.ledger = Ledger::Stale([accepted.clone()].into());
             commits.reviewed_from = [accepted.clone()].into();
         }
-        Pending { resources, intent, start: self.start, commits, open: self.open.clone() }
+        let (open, source) = (self.open.clone(), self.source.clone());
+        Pending { resources, intent, start: self.start, commits, open, source }
     }
 
     /// The record of a change to the state itself that leaves these entries behind. The next run covers the whole root.
     #[must_use]
     pub fn edited(&self, payload: Payload) -> Record {
-        Record { payload, commits: self.commits.clone().staled(), open: self.open.clone() }
+        let commits = self.commits.clone().staled();
+        Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
     }
 }
 
@@ -127,6 +134,8 @@ pub struct Record {
     pub commits: Commits,
     /// The projects in which something is blocked or kept.
     pub open: BTreeSet<ProjectPath>,
+    /// The place that the root's tree comes from, where that is known.
+    pub source: Option<Provenance>,
 }
 
 /// What a run records before it acts. Consumed by finishing: phase two cannot happen twice.
@@ -137,6 +146,7 @@ pub struct Pending {
     start: Start,
     commits: Commits,
     open: BTreeSet<ProjectPath>,
+    source: Option<Provenance>,
 }
 
 /// What a successful run observed and did, as far as the record is concerned.
@@ -172,14 +182,15 @@ impl Pending {
             resources: self.resources.clone(),
             version: Version::One,
         };
-        Record { payload, commits: self.commits.clone().staled(), open: self.open.clone() }
+        let commits = self.commits.clone().staled();
+        Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
     }
 
     /// What phase two writes. Not finalized where a request is in flight: the next run then begins unsettled, and what
     /// lands during that one or after it is still recorded for the run that follows.
     #[must_use]
     pub fn finish(self, settlement: &Settlement) -> Record {
-        let Self { mut resources, intent, start, mut commits, .. } = self;
+        let Self { mut resources, intent, start, mut commits, source, .. } = self;
         let settled = start == Start::Settled && !settlement.in_flight;
         if settled {
             resources.retain(|project, key| {
@@ -198,7 +209,7 @@ impl Pending {
         commits.ledger = ledger.map_or(Ledger::Stale(before), |commit| Ledger::Current(commit.clone()));
         let finalized = !settlement.in_flight;
         let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
-        Record { payload, commits, open: settlement.open.clone() }
+        Record { payload, commits, open: settlement.open.clone(), source }
     }
 }
 
@@ -224,6 +235,7 @@ pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTre
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     annotations.extend(stated);
+    annotations.extend(record.source.as_ref().map(Provenance::annotation));
     if !record.open.is_empty() {
         let listed = record.open.iter().map(ProjectPath::as_str).collect::<Vec<_>>().join(" ");
         let listed = if listed.len() > LONGEST { ALL.to_owned() } else { listed };
@@ -272,7 +284,7 @@ mod tests {
 
     fn prior(start: Start, list: &[(&str, &str)]) -> Prior {
         let (commits, open) = (Commits::default(), BTreeSet::new());
-        Prior { entries: entries(list), start, commits, open, exists: true }
+        Prior { entries: entries(list), start, commits, open, source: None, exists: true }
     }
 
     #[test]
@@ -359,7 +371,7 @@ mod tests {
     fn only_our_own_finalized_digest_is_settled() {
         let check = |finalized, annotate: bool, tamper: bool| {
             let payload = Payload { finalized, resources: entries(&[("demo", "a")]), ..Payload::default() };
-            let record = Record { payload, commits: current(COMMIT), open: BTreeSet::new() };
+            let record = Record { payload, commits: current(COMMIT), open: BTreeSet::new(), source: None };
             let (data, mut notes, kept) = written(&record);
             if !annotate {
                 notes.clear();
@@ -384,6 +396,7 @@ mod tests {
             payload: payload(),
             commits: current(commit),
             open: BTreeSet::new(),
+            source: None,
         });
         let (data, notes, _) = written(&newer);
         let (_, _, kept) = written(&older);
@@ -436,7 +449,7 @@ mod tests {
         let [a, b] = ["demo.a", "demo.b"].map(|name| name.parse::<ProjectPath>().unwrap());
         let payload =
             Payload { finalized: true, resources: entries(&[("demo.a", "x"), ("demo.b", "y")]), ..Payload::default() };
-        let record = Record { payload, commits: Commits::default(), open: [b.clone()].into() };
+        let record = Record { payload, commits: Commits::default(), open: [b.clone()].into(), source: None };
         let (data, mut notes, kept) = written(&record);
         let open = |notes: &_| Prior::of(record.payload.clone(), &data, notes, kept.clone()).open;
         assert_eq!(open(&notes), [b.clone()].into());

@@ -23,6 +23,7 @@ mod leftover;
 mod lock;
 mod lost_fields;
 mod migration;
+mod moved_tree;
 mod obstacles;
 mod ownership;
 mod plan;

@@ -97,6 +97,7 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
             start: Start::Settled,
             commits: Commits::default(),
             open: BTreeSet::new(),
+            source: None,
             exists: true,
         },
         scope,

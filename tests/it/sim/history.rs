@@ -15,6 +15,7 @@ use ktor_action::run::decide::{Before, RunRequest, Since, decide};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::{Reconciled, reconcile};
+use ktor_action::state::provenance::Claim;
 use ktor_action::state::transition::RunCommits;
 
 use super::choice::{Choice, Forest, Tree};
@@ -61,6 +62,7 @@ fn request(run: &Run) -> RunRequest {
         policy,
         redactor: Redactor::default(),
         root_change: RootChange::default(),
+        claim: Claim::default(),
         run: run.name.clone(),
         commits: RunCommits { begun: Some(commit.clone()), ledger: Some(commit), accepted: None },
         known: BTreeSet::new(),

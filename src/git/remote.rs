@@ -1,0 +1,33 @@
+//! The address of a remote, for whoever wants to know which repository it is. Nothing is asked of the remote.
+
+use super::command;
+use super::error::GitError;
+use super::repository::{Repository, is_plain};
+
+impl Repository {
+    /// The addresses that a remote is known by: as it is configured, and as git makes it of that by `url.….insteadOf`. None
+    /// where there is no such remote.
+    ///
+    /// They may carry credentials.
+    ///
+    /// # Errors
+    ///
+    /// Git fails.
+    pub async fn remote_addresses(&self, remote: &str) -> Result<Vec<String>, GitError> {
+        if !is_plain(remote) {
+            return Err(GitError::NotARemote { remote: remote.to_owned() });
+        }
+        let operation = || format!("look up the address of {remote:?}");
+        let key = format!("remote.{remote}.url");
+        let configured = self.run(self.git().arguments(["config", "-z", "--get-all", &key]), operation).await?;
+        if !configured.status.success() {
+            return Ok(Vec::new());
+        }
+        let made = ["ls-remote", "--get-url", "--end-of-options", remote];
+        let made = self.read(self.git().arguments(made), operation).await?;
+        // Git fetches from the first one.
+        let first = command::records(&configured.stdout).next().map(<[u8]>::to_vec);
+        let texts = first.into_iter().chain([made.strip_suffix(b"\n").unwrap_or(&made).to_vec()]);
+        Ok(texts.filter_map(|text| String::from_utf8(text).ok()).collect())
+    }
+}
