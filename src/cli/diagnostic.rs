@@ -12,6 +12,7 @@ use crate::git::error::GitError;
 use crate::plan::build::Plan;
 use crate::plan::guard::Guard;
 use crate::project::snapshot::{SourceError, printable};
+use crate::report::shell::quoted_path;
 use crate::report::{escape, wording};
 use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
@@ -109,16 +110,26 @@ impl From<SourcesError> for CliError {
 
 impl From<GitError> for CliError {
     fn from(error: GitError) -> Self {
-        Self::failure(&error)
+        match &error {
+            GitError::DubiousOwnership { repository, .. } => {
+                let trust = quoted_path(repository);
+                let hint = format!(
+                    "if you trust it, run `git config --global --add safe.directory {trust}` first, as the same user and \
+                     with the same HOME"
+                );
+                Self::new(Exit::Failure, format!("{}; {hint}", chain(&error)))
+            }
+            _ => Self::failure(&error),
+        }
     }
 }
 
-/// A lock and who holds it, since when, and where that run can be watched.
+/// A lock and who holds it, since when, and where that run can be watched. Whatever the holder calls itself, on one line.
 pub fn held_lock(holder: &Holder) -> String {
     let Holder { identity, since, run_url, .. } = holder;
     let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-    let url = run_url.as_deref().map(|url| format!(", see {url}")).unwrap_or_default();
-    format!("the lock, which {identity} holds{since}{url}")
+    let url = run_url.as_deref().map(|url| format!(", see {}", escape::visible(url))).unwrap_or_default();
+    format!("the lock, which {} holds{since}{url}", escape::visible(identity))
 }
 
 /// An error and its causes as one line: `failed to a: b: c`.

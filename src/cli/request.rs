@@ -26,6 +26,7 @@ use crate::project::scope::{ScopeRequest, touched};
 use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
+use crate::report::shell::quoted_path;
 use crate::run::decide::{Before, RunRequest, Since};
 use crate::run::error::RunError;
 use crate::run::record::Store;
@@ -489,6 +490,6 @@ fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), CliError> {
         "{} lies in the project at {}: run with -p {} {include}",
         printable(directory),
         printable(root),
-        printable(root)
+        quoted_path(root)
     )))
 }

@@ -14,12 +14,7 @@ pub enum GitError {
     #[error("run git: it is not installed, or not on the PATH")]
     NoGit(#[source] ProcessError),
     /// Git does not trust the repository, because its directory belongs to someone else.
-    #[error(
-        "open the git repository of {}: it belongs to another user; if you trust it, run \
-         `git config --global --add safe.directory '{}'` first, as the same user and with the same HOME",
-        printable(directory),
-        printable(repository)
-    )]
+    #[error("open the git repository of {}: {} belongs to another user", printable(directory), printable(repository))]
     DubiousOwnership {
         /// Where the search began.
         directory: PathBuf,

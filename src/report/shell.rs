@@ -1,26 +1,74 @@
 //! Untrusted text as one word of a command that someone pastes into a shell.
 
-/// Writes a text so that a shell reads it as one word, which is the text, and nothing else.
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Writes a text so that every POSIX shell reads it as one word, which is the text, and runs nothing that the text names.
 ///
-/// The word is printable, and holds nothing that a log, Markdown or HTML reads as its own. A text with other characters
-/// than plain ones is written as bash, ksh and zsh read it; another shell finds an inert word.
+/// The word is printable ASCII without a backtick, and no log takes it for a command of its own. A text that cannot be
+/// shown so is spelt out for `printf`. A text that ends with a line break, which `printf` would lose there, is written as
+/// bash, ksh and zsh read it; another shell finds an inert word.
 pub fn quoted(text: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
-    let is_inert = |byte: u8| is_bare(byte) || b" (){}|;?!~^#".contains(&byte);
+    word(OsStr::new(text))
+}
+
+/// As [`quoted`], for a path.
+pub fn quoted_path(path: &Path) -> String {
+    word(path.as_os_str())
+}
+
+fn word(text: &OsStr) -> String {
+    match text.to_str() {
+        Some(text) if is_bare(text) => text.to_owned(),
+        Some(text) if is_shown(text) => single_quoted(text),
+        _ if text.as_bytes().ends_with(b"\n") => format!("$'{}'", spelt_out(text.as_bytes(), "\\")),
+        _ => format!("\"$(printf %b '{}')\"", spelt_out(text.as_bytes(), "\\0")),
+    }
+}
+
+/// Whether no shell reads anything but the text itself, wherever in a command it stands.
+fn is_bare(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
     let begins_plainly = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
-    if begins_plainly && !text.contains("::") && text.bytes().all(is_bare) {
-        return text.to_owned();
+    begins_plainly && !text.contains("::") && text.bytes().all(is_plain)
+}
+
+/// Whether every report shows the text as it is: one that folds white space would change it, and a backtick would end the
+/// command.
+fn is_shown(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'`';
+    text.bytes().all(is_plain) && !text.contains("  ") && text.trim() == text
+}
+
+/// Between single quotes nothing has a meaning. What a workflow's log obeys is torn apart by closing and opening them.
+fn single_quoted(text: &str) -> String {
+    let mut word = String::from("'");
+    let mut last = None;
+    for character in text.chars() {
+        match character {
+            '\'' => word.push_str(r"'\''"),
+            ':' | '#' if last == Some(character) => {
+                word.push_str("''");
+                word.push(character);
+            }
+            _ => word.push(character),
+        }
+        last = Some(character);
     }
-    if !text.contains("::") && !text.contains("##") && text.bytes().all(is_inert) {
-        return format!("'{text}'");
-    }
-    let escaped = text.bytes().map(|byte| match byte {
-        b' ' | b'-' | b'.' | b'/' | b'_' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        // Always three digits: no digit after it becomes part of the escape.
-        _ => format!("\\{byte:03o}"),
+    word.push('\'');
+    word
+}
+
+/// Every byte that is not plain as an escape of three octal digits: no digit after it becomes part of it.
+fn spelt_out(text: &[u8], escape: &str) -> String {
+    let escaped = text.iter().map(|byte| match byte {
+        b' ' | b'-' | b'.' | b'/' | b'_' => char::from(*byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        _ => format!("{escape}{byte:03o}"),
     });
-    format!("$'{}'", escaped.collect::<String>())
+    // Two spaces beside each other would be folded.
+    escaped.collect::<String>().replace("  ", &format!("{escape}040{escape}040"))
 }
 
 #[cfg(test)]
@@ -33,16 +81,22 @@ mod tests {
             ("karellen/shop#1", "'karellen/shop#1'"),
             ("maria@laptop", "maria@laptop"),
             ("karellen/shop run 7 attempt 1", "'karellen/shop run 7 attempt 1'"),
-            ("$(touch pwned)", r"$'\044\050touch pwned\051'"),
-            ("it's", r"$'it\047s'"),
+            ("$(touch pwned)", "'$(touch pwned)'"),
+            ("it's", r"'it'\''s'"),
             ("-x", "'-x'"),
             ("", "''"),
-            ("a`b`", r"$'a\140b\140'"),
-            ("##[error]x", r"$'\043\043\133error\135x'"),
-            ("::error::x", r"$'\072\072error\072\072x'"),
-            ("ü\n", r"$'\303\274\012'"),
+            ("a`b`", r#""$(printf %b 'a\0140b\0140')""#),
+            ("x\n", r"$'x\012'"),
+            ("##[error]x", "'#''#[error]x'"),
+            ("::error::x", "':'':error:'':x'"),
+            ("ü", r#""$(printf %b '\0303\0274')""#),
+            ("a\nb", r#""$(printf %b 'a\0012b')""#),
+            ("two  spaces", r#""$(printf %b 'two\0040\0040spaces')""#),
+            ("\u{202e}x\t", r#""$(printf %b '\0342\0200\0256x\0011')""#),
         ] {
             assert_eq!(quoted(text), expected);
         }
+        let path = Path::new(OsStr::from_bytes(b"/srv/\xff'"));
+        assert_eq!(quoted_path(path), r#""$(printf %b '/srv/\0377\0047')""#);
     }
 }

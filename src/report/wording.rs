@@ -1,5 +1,6 @@
 //! The words of every report: how objects, counts and reasons are called. Plain text, not yet escaped.
 
+use super::shell::quoted;
 use crate::object::ident::ObjectKey;
 use crate::plan::build::{Mode, Plan};
 use crate::plan::change::{Action, Change, Reason};
@@ -136,7 +137,7 @@ fn hint(change: &Change) -> Option<String> {
     match (change.action, &change.reason) {
         (Action::Keep, Reason::Guarded(guard, _)) => option(*guard).map(|option| format!("{option} allows it")),
         (Action::Blocked, Reason::Foreign(_)) => {
-            Some(format!("--take-over {:?} takes it over", change.ident.key.to_string()))
+            Some(format!("--take-over {} takes it over", quoted(&change.ident.key.to_string())))
         }
         (Action::Blocked, Reason::Unmarked) => Some("leave out --no-adopt to adopt it".to_owned()),
         _ => None,

@@ -150,6 +150,13 @@ impl Bench {
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display())).spawn().unwrap()
     }
 
+    /// Starts a command as a person pastes it into a shell, `ktor` being the binary.
+    pub fn spawn_in_shell(&self, typed: &str) -> Child {
+        let programs = Path::new(env!("CARGO_BIN_EXE_ktor")).parent().unwrap();
+        let mut command = self.command(Path::new("/bin/sh"), &["-c", typed]);
+        command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display())).spawn().unwrap()
+    }
+
     /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
     pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
         self.spawn_example("ktor-brief", arguments)

@@ -6,15 +6,21 @@ use super::bench::{Bench, config_map, namespace};
 
 /// A project whose lock someone holds who never lets go, and says where it can be watched.
 fn held(begins: &str) -> Bench {
+    held_by(begins, "octo/shop#7")
+}
+
+/// As [`held`], by a party that calls itself so.
+fn held_by(begins: &str, identity: &str) -> Bench {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
     bench.write("ns.yaml", &namespace(&ns)).write("x.yaml", &config_map(&ns, "x", "1"));
     drop(bench.plane.kubectl(&["create", "namespace", "kubernator-system"]));
     let lease = format!(
         "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: kubernator-project-{}-lock\n  namespace: kubernator-system\n  \
-         annotations: {{kubernator.io/run: 'https://forge.example/runs/7'}}\nspec:\n  holderIdentity: octo/shop#7\n  \
+         annotations: {{kubernator.io/run: 'https://forge.example/runs/7'}}\nspec:\n  holderIdentity: {}\n  \
          leaseDurationSeconds: 3600\n  acquireTime: '2026-11-24T01:02:03.000000Z'\n  renewTime: '2026-11-24T01:02:03.000000Z'\n",
-        bench.hash()
+        bench.hash(),
+        serde_json::to_string(identity).unwrap()
     );
     bench.kubectl(&["create", "-f", "-"], &lease);
     bench
@@ -72,4 +78,34 @@ fn l6_a_lock_is_freed_by_its_holders_name_alone() {
         assert!(ran.stdout.contains("held by nobody"), "{ran:#?}");
     }
     bench.apply();
+}
+
+#[test]
+fn x15_the_unlock_command_works_in_a_shell_whatever_the_holder_calls_itself() {
+    for (number, identity) in [
+        "karellen/shop run 7 attempt 1#0a1b2c3d",
+        "$(touch pwned)`touch pwned`",
+        "it's \"me\"; touch pwned #",
+        "--holder=someone",
+        "-x",
+        "two\nlines and  two spaces\t",
+        "::error::##[error]",
+        "\u{202e}reversed ü",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bench = held_by(&format!("pasted{number}"), identity);
+        let ran = bench.ktor(&["unlock"]).exits(64);
+        let (_, command) = ran.stderr.split_once("`ktor unlock").unwrap();
+        let command = format!("ktor unlock{}", command.split_once("`, once you know").unwrap().0);
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+        let refused = bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(4);
+        assert!(refused.stderr.contains(&format!("`{command}` frees it")), "{refused:#?}");
+        let files = || std::fs::read_dir(bench.path()).unwrap().count();
+        let before = files();
+        let freed = Bench::finished(bench.spawn_in_shell(&command)).exits(0);
+        assert!(freed.stdout.ends_with(" is free\n"), "{command}: {freed:#?}");
+        assert_eq!((bench.lease(), files()), (None, before), "{command}");
+    }
 }

@@ -324,7 +324,7 @@ fn o4_another_roots_object_is_blocked_by_its_names_and_taken_over_when_asked() {
     taker.write("config.yaml", &config_map(&ns, "config", "2")).write("second.yaml", &config_map(&ns, "second", "2"));
     let object = format!("ConfigMap {ns}/config");
     let blocked = format!("{object} stays as it is: belongs to project {0}.sub of root {0}", owner.root);
-    let hint = format!("--take-over {object:?} takes it over");
+    let hint = format!("--take-over '{object}' takes it over");
     taker.ktor(&["apply", "--yes"]).exits(3).says(&blocked).says(&hint);
     assert_eq!(data(&taker, &ns), json!({"phase": "1", "theirs": "1"}));
     let shown = ["plan", "-o", "json", "--take-over", &owner.root, "--no-adopt", "--show-adopted"];

@@ -98,7 +98,7 @@ fn x14_a_strangers_mark_blocks_the_object_alone_and_the_advice_works() {
     }
     let phase = |name: &str| bench.get(&format!("configmap/{name}"), Some(&ns)).unwrap()["data"]["phase"].clone();
     let object = format!("ConfigMap {ns}/config");
-    let advice = format!("--take-over {object:?} takes it over");
+    let advice = format!("--take-over '{object}' takes it over");
     bench.ktor(&["apply", "--yes"]).exits(3).says("belongs to project evil.x").says(&advice);
     assert_eq!((phase("config"), phase("other")), ("1".into(), "2".into()), "it blocks itself, and not the run");
     let (finalized, recorded) = bench.recorded();

@@ -14,6 +14,7 @@ mod packaging;
 mod plan;
 mod report;
 mod secrecy;
+mod shell;
 mod sim;
 mod support;
 mod workflow;
