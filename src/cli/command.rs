@@ -8,7 +8,7 @@ use super::consent;
 use super::diagnostic::{CliError, Console, held_lock};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Base, Permit, Project, connect, run_name};
+use super::request::{Base, Permit, Project, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
@@ -43,7 +43,7 @@ pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> 
         };
         (decide_offline(&request, base.sources.as_ref(), &project.sources)?, None)
     } else {
-        let cluster = connect(&args.cluster, None, variables).await?;
+        let cluster = project.connect(&args.cluster, None, variables, console).await?;
         (decide(&cluster, &request, &project.sources).await?.plan, Some(cluster))
     };
     let heads = Heads::of(&project, base.as_ref()).await;
@@ -109,7 +109,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
         let run = run_name(&env::whoami(variables));
         let mut request = project.request(&args.project, &args.policy, base.as_ref(), run);
-        let cluster = connect(&args.cluster, Some(&args.wait), variables).await?;
+        let cluster = project.connect(&args.cluster, Some(&args.wait), variables, console).await?;
         let heads = Heads::of(&project, base.as_ref()).await;
         if !args.yes {
             let judged = match Box::pin(judge(&project, &cluster, args, &request)).await? {

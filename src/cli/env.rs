@@ -1,7 +1,7 @@
 //! The process's surroundings: variables, arguments, randomness. The only place that reads them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 
@@ -62,17 +62,44 @@ pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variabl
     ConnectOptions { kubeconfig: files, context: context.map(str::to_owned), in_cluster }
 }
 
-/// The first of these files that lies in a directory, links followed.
+/// The most links that are followed: as many as the kernel follows.
+const LINKS: usize = 40;
+
+/// The first of these files that lies in a directory, or that a link in it leads to.
 pub fn lying_in<'a>(files: &'a [PathBuf], directory: &Path) -> Option<&'a Path> {
     let directory = directory.canonicalize().ok()?;
-    let lies = |file: &&PathBuf| file.canonicalize().is_ok_and(|file| file.starts_with(&directory));
-    // A link in the checkout is the checkout's word for where it leads to.
-    let named = |file: &&PathBuf| {
-        let above = file.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
-        file.exists()
-            && above.and_then(|above| above.canonicalize().ok()).is_some_and(|above| above.starts_with(&directory))
-    };
-    files.iter().find(|file| lies(file) || named(file)).map(PathBuf::as_path)
+    files.iter().map(PathBuf::as_path).find(|file| is_decided_in(file, &directory))
+}
+
+/// Whether the content of a real directory decides what a path names: the file lies in it, or a link on the way does.
+fn is_decided_in(file: &Path, directory: &Path) -> bool {
+    let Ok(absolute) = std::path::absolute(file) else { return false };
+    let reversed = |path: &Path| path.iter().rev().map(OsStr::to_owned).collect::<Vec<OsString>>();
+    let (mut at, mut ahead, mut links) = (PathBuf::from("/"), reversed(&absolute), 0);
+    while let Some(name) = ahead.pop() {
+        if name == "." {
+            continue;
+        }
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        // The root of an absolute path takes the place of what is before it.
+        let next = at.join(name);
+        // What is not there is nobody's.
+        let Ok(found) = next.symlink_metadata() else { return false };
+        if !found.is_symlink() {
+            at = next;
+            continue;
+        }
+        links += 1;
+        let target = next.read_link();
+        let (false, Ok(target)) = (at.starts_with(directory) || links > LINKS, target) else {
+            return at.starts_with(directory);
+        };
+        ahead.extend(reversed(&target));
+    }
+    at.starts_with(directory)
 }
 
 fn home_kubeconfig(variables: &Variables) -> Option<PathBuf> {
@@ -118,6 +145,12 @@ mod tests {
         symlink(outside.join("written"), checkout.join("link")).unwrap();
         symlink(checkout.join("planted"), outside.join("link")).unwrap();
         symlink(&checkout, outside.join("tree")).unwrap();
+        symlink(&outside, checkout.join("folder")).unwrap();
+        symlink("../temp", checkout.join("relative")).unwrap();
+        symlink(checkout.join("folder"), outside.join("through")).unwrap();
+        symlink(outside.join("written"), outside.join("own")).unwrap();
+        symlink("/nowhere", checkout.join("dangling")).unwrap();
+        symlink("round", outside.join("round")).unwrap();
         for (file, is_planted) in [
             (checkout.join("planted"), true),
             (checkout.join("deploy/planted"), true),
@@ -125,6 +158,13 @@ mod tests {
             (checkout.join("link"), true),
             (outside.join("link"), true),
             (outside.join("tree/planted"), true),
+            (checkout.join("folder/written"), true),
+            (checkout.join("relative/written"), true),
+            (checkout.join("deploy/../folder/written"), true),
+            (outside.join("through/written"), true),
+            (checkout.join("dangling"), true),
+            (outside.join("own"), false),
+            (outside.join("round"), false),
             (outside.join("written"), false),
             (checkout.join("../temp/written"), false),
             // What is not there is nobody's.

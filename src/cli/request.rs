@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ancestry;
 use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
-use super::diagnostic::{CliError, chain};
+use super::diagnostic::{CliError, Console, chain};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use crate::cluster::connect::Cluster;
@@ -408,6 +408,32 @@ impl Project {
         let base = base.and_then(|base| base.sources.as_ref());
         let hidden = [&self.sources].into_iter().chain(base).flat_map(|sources| &sources.tree.settings().redact);
         Redactor::new(hidden.chain(&show.redact).cloned(), show.show_adopted)
+    }
+
+    /// Connects to the cluster, and says where the repository itself names it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`].
+    pub async fn connect(
+        &self,
+        args: &ClusterArgs,
+        wait: Option<&WaitArgs>,
+        variables: &Variables,
+        console: &Console,
+    ) -> Result<Cluster, CliError> {
+        let options = env::connect_options(args.kubeconfig.as_deref(), args.context.as_deref(), variables);
+        let around = self.repository.as_ref().map_or(self.directory.as_path(), Repository::top);
+        if let Some(file) = env::lying_in(&options.kubeconfig, around) {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            console.notice(&format!(
+                "the kubeconfig {} lies in {}: whoever changes a file there chooses the cluster, and the programs that fetch \
+                 its credentials",
+                printable(&file),
+                printable(around)
+            ));
+        }
+        connect(args, wait, variables).await
     }
 
     /// What is asked of the lock.

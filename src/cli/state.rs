@@ -10,7 +10,7 @@ use super::consent;
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Project, connect, run_name};
+use super::request::{Project, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, Holder, LockRequest};
@@ -49,7 +49,7 @@ pub async fn run(command: &StateCommand, variables: &Variables, console: &Consol
 
 async fn show(args: &ShowArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.root.path, variables).await?;
-    let cluster = connect(&args.root.cluster, None, variables).await?;
+    let cluster = project.connect(&args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let Inspected { prior, finalized, run, integrity, holder } = inspect(&cluster, namespace, &project.root).await?;
     let mut projects = BTreeMap::new();
@@ -82,7 +82,7 @@ async fn show(args: &ShowArgs, variables: &Variables, console: &Console) -> Resu
 
 async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.project.path, variables).await?;
-    let cluster = connect(&args.cluster, None, variables).await?;
+    let cluster = project.connect(&args.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let entries = inspect(&cluster, namespace, &project.root).await?.prior.entries;
     let request = ScopeRequest {
@@ -100,7 +100,7 @@ async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Resu
 
 async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.project.path, variables).await?;
-    let cluster = connect(&args.cluster, None, variables).await?;
+    let cluster = project.connect(&args.cluster, None, variables, console).await?;
     let request = project.request(&args.project, &args.policy, None, run_name(&env::whoami(variables)));
     let decided = decide(&cluster, &request, &project.sources).await?;
     let plan = &decided.plan;
@@ -253,7 +253,7 @@ impl<'a> Site<'a> {
         let prepared = preparing(&interrupt, async {
             let project = Project::open(&root.path, variables).await?;
             let namespace = project.sources.tree.settings().state_namespace.clone();
-            Ok((connect(&root.cluster, None, variables).await?, project.root, namespace))
+            Ok((project.connect(&root.cluster, None, variables, console).await?, project.root, namespace))
         });
         let (cluster, root, namespace) = prepared.await?;
         let run = run_name(&env::whoami(variables));

@@ -4,7 +4,7 @@ use super::args::state::UnlockArgs;
 use super::diagnostic::{CliError, Console, chain, held_lock};
 use super::env::Variables;
 use super::exit::Exit;
-use super::request::{Project, connect};
+use super::request::Project;
 use crate::cluster::lock::Broken;
 use crate::report::shell::quoted;
 
@@ -20,7 +20,7 @@ pub fn command(identity: &str) -> String {
 /// Another holder, no name at all, or a cluster that does not answer.
 pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.root.path, variables).await?;
-    let cluster = connect(&args.root.cluster, None, variables).await?;
+    let cluster = project.connect(&args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let root = &project.root;
     let free = || {

@@ -18,6 +18,7 @@ mod gone;
 mod hostile;
 mod kept_earlier;
 mod kinds;
+mod kubeconfig;
 mod kubernator;
 mod leftover;
 mod lock;
