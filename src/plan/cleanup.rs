@@ -64,17 +64,26 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
 }
 
 /// Keeps namespaces and definitions that hold something that is wanted or stays: it would go with them.
+///
+/// Where all of that is protected, they are so too; else a later run may delete them.
 pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
-    let stays = |change: &&Change| matches!(change.action, Action::Keep | Action::Blocked);
-    let staying: Vec<ObjectKey> = changes.iter().filter(stays).map(|change| change.ident.key.clone()).collect();
+    let staying: Vec<(ObjectKey, bool)> = changes
+        .iter()
+        .filter(|change| matches!(change.action, Action::Keep | Action::Blocked))
+        .map(|change| (change.ident.key.clone(), matches!(change.reason, Reason::Protected(_))))
+        .collect();
     let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
     for change in changes.iter_mut().filter(holders) {
-        let is_held = |key: &&ObjectKey| holds(&change.ident.key, key, observed);
-        let wanted =
-            desired.iter().copied().find(is_held).map(|held| format!("it holds {held}, which a manifest wants"));
-        let why = wanted.or_else(|| staying.iter().find(is_held).map(|held| format!("it holds {held}, which stays")));
-        if let Some(why) = why {
-            (change.action, change.reason) = (Action::Keep, Reason::Withheld(why));
+        let is_held = |key: &ObjectKey| holds(&change.ident.key, key, observed);
+        let wanted = desired.iter().find(|key| is_held(key));
+        let wanted = wanted.map(|held| Reason::Withheld(format!("it holds {held}, which a manifest wants")));
+        let stays = staying.iter().filter(|(key, _)| is_held(key)).min_by_key(|(_, is_protected)| *is_protected);
+        let stays = stays.map(|(held, is_protected)| {
+            let why = format!("it holds {held}, which stays");
+            if *is_protected { Reason::Protected(why) } else { Reason::Withheld(why) }
+        });
+        if let Some(reason) = wanted.or(stays) {
+            (change.action, change.reason) = (Action::Keep, reason);
         }
     }
 }
@@ -348,6 +357,30 @@ mod tests {
         );
         let [x, y, tills] = &reasons(&[key(("shop.dev", "Till"), "t")])[..] else { panic!() };
         assert!(kept(x, "Till.shop.dev x/t") && *y == deleted() && kept(tills, "Till.shop.dev x/t"), "{x} {y} {tills}");
+    }
+
+    #[test]
+    fn c5_a_namespace_is_protected_only_where_all_that_stays_in_it_is() {
+        let all = [key(("", "Namespace"), "x"), key(("", "ConfigMap"), "a"), key(("", "ConfigMap"), "b")];
+        let mut protected = ours("u");
+        protected.body["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
+        let (deleted, unseen) = (Look::Live(ours("u")), Look::Unknown("no right".to_owned()));
+        for (looks, reason) in [
+            ([&deleted, &deleted], None),
+            ([&Look::Live(protected.clone()), &deleted], Some("protected")),
+            ([&unseen, &deleted], Some("withheld")),
+            ([&Look::Live(protected.clone()), &unseen], Some("withheld")),
+            ([&unseen, &Look::Live(protected.clone())], Some("withheld")),
+        ] {
+            let mut observed = Observed::default();
+            observed.looks.insert(all[0].clone(), Look::Live(ours("x")));
+            for (key, look) in all[1..].iter().zip(looks) {
+                observed.looks.insert(key.clone(), look.clone());
+            }
+            let decided = decided(&all, &[], &observed);
+            let namespace = decided.iter().find(|(_, reason)| reason.to_string().contains("it holds"));
+            assert_eq!(namespace.map(|(_, reason)| reason.kind()), reason.map(str::to_owned), "{decided:?}");
+        }
     }
 
     #[test]

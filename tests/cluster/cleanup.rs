@@ -114,7 +114,7 @@ fn s7_a_broken_file_fails_its_own_project_and_turns_off_deletions_everywhere() {
     assert!(bench.get("configmap/b-two", Some(&ns)).is_some(), "others go on");
     assert!(bench.get("configmap/b-one", Some(&ns)).is_some(), "and nothing is deleted");
     assert!(!bench.recorded().0, "nor finalized");
-    bench.ktor(&["apply", "--yes", "-I", &b]).exits(0);
+    bench.ktor(&["apply", "--yes", "-I", &b]).exits(3).says("a source of the tree cannot be rendered");
     assert!(bench.get("configmap/b-one", Some(&ns)).is_some());
     bench.remove("a/broken.yaml");
     bench.apply();

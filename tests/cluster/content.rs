@@ -45,7 +45,7 @@ fn c5_what_a_manifest_still_wants_keeps_the_namespace_that_the_tree_dropped() {
         let why = kept["reason"]["subject"].as_str().unwrap();
         assert!(kept["action"] == "keep" && why.contains(&format!("it holds {held}")), "{kept:#}");
     }
-    bench.ktor(&DROP).exits(0);
+    bench.ktor(&DROP).exits(3);
     assert!(bench.get("configmap/config", Some(&ns)).is_some());
     assert!(bench.get(&format!("tills.{group}/front"), Some(&ns)).is_some());
     bench.remove("config.yaml").remove("till.json");

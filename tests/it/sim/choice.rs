@@ -1,5 +1,8 @@
 //! What a run may be asked to do: one of a few small trees, a scope, and what else happens to a project in between.
 
+use std::collections::BTreeSet;
+
+use ktor_action::project::path::ProjectPath;
 use ktor_action::project::scope::ScopeRequest;
 use ktor_action::project::tree::Cleanup;
 use ktor_action::run::sources::{Origin, Sources};
@@ -75,6 +78,14 @@ impl Tree {
             Self::Sealed => vec![("a/x.json", config("x", "1")), ("a/y.json", sealed("1")), z],
             Self::Resealed => vec![("a/x.json", config("x", "1")), ("a/y.json", sealed("2")), z],
         }
+    }
+
+    /// The projects whose files another tree has otherwise.
+    pub fn touched(self, other: Self) -> BTreeSet<ProjectPath> {
+        let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
+            (self.files().into_iter().collect(), other.files().into_iter().collect());
+        let differing = ours.symmetric_difference(&theirs);
+        differing.map(|(path, _)| format!("demo.{}", &path[..1]).parse().unwrap()).collect()
     }
 
     /// The paths of the desired objects on the server.

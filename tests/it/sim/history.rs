@@ -22,6 +22,9 @@ use super::choice::{Choice, Forest, Tree};
 use super::invariant;
 use super::site::{Fates, Site};
 
+/// How long runs wait for the lock.
+pub const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// A run to make.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -48,11 +51,11 @@ pub struct Ended {
     pub requests: usize,
 }
 
-fn root() -> Root {
+pub fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())
 }
 
-fn request(run: &Run) -> RunRequest {
+pub fn request(run: &Run) -> RunRequest {
     let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
     (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, run.replacement);
     let commit = format!("{:040x}", run.choice.tree as usize + 1);
@@ -83,7 +86,7 @@ pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
         namespace: "kubernator-system".to_owned(),
         root: root(),
         holder: run.name.clone(),
-        timeout: Duration::from_secs(3600),
+        timeout: PATIENCE,
         run_url: None,
     };
     let request = request(run);
@@ -145,7 +148,7 @@ pub async fn settle(site: &Site, forest: &Forest, tree: Tree) -> Vec<String> {
 }
 
 /// The resourceVersions of everything but the state and the lock.
-fn managed(site: &Site) -> Vec<(String, String)> {
+pub fn managed(site: &Site) -> Vec<(String, String)> {
     let world = site.world();
     let objects = world.objects().filter(|(path, _)| !path.contains("/kubernator-system/"));
     objects.map(|(path, object)| (path.to_owned(), object["metadata"]["resourceVersion"].to_string())).collect()

@@ -1,6 +1,6 @@
 //! What has to hold at every moment, whatever crashes: checked on the server's content alone, by nobody's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use base64::Engine;
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::choice::Tree;
 use super::model::{Request, World};
-use super::site::{LEASE, STATE, path_of};
+use super::site::{LEASE, REVIEW_KEY, STATE, path_of};
 
 /// The manager of what we write.
 const MANAGER: &str = "ktor-demo";
 /// The mark.
-const MARK: &str = "kubernator.io/project";
+pub const MARK: &str = "kubernator.io/project";
 
 /// A request that changed the server.
 pub struct Landing<'a> {
@@ -24,14 +24,16 @@ pub struct Landing<'a> {
     pub after: &'a World,
     /// Paths that late requests changed.
     pub late: &'a [String],
+    /// The commit that is being applied, where commits have an order.
+    pub commit: Option<usize>,
 }
 
 /// Checks the server after a request of ours changed it.
 pub fn landing(landing: Landing<'_>) -> Vec<String> {
-    let Landing { request, before, after, late } = landing;
+    let Landing { request, before, after, late, commit } = landing;
     let path = path_of(&request.target);
     let mut violations = Vec::new();
-    if is_foreign(path) {
+    if is_foreign(path) || before.object(path).is_some_and(is_others) {
         violations.push(format!("nothing foreign is touched: {} {path}", request.method));
     }
     if request.method == Method::DELETE && path != LEASE {
@@ -43,6 +45,9 @@ pub fn landing(landing: Landing<'_>) -> Vec<String> {
         if before.object(path).is_some_and(|object| !is_ours(object)) {
             violations.push(format!("nothing foreign is ever deleted: {path}"));
         }
+    }
+    if let Some(commit) = commit.filter(|_| !path.contains("/kubernator-system") && path != "/api/v1/namespaces") {
+        violations.extend(order(before, commit).map(|what| format!("{what}: {} {path}", request.method)));
     }
     let recorded = recorded(after);
     for (path, object) in after.objects().filter(|(_, object)| is_ours(object)) {
@@ -56,6 +61,35 @@ pub fn landing(landing: Landing<'_>) -> Vec<String> {
         violations.extend(dropped(before, after));
     }
     violations
+}
+
+/// **Invariant (order):** nothing older goes over newer: an object is written only once its commit is recorded as begun, in
+/// both places, and while no later one is recorded in either.
+fn order(before: &World, commit: usize) -> Option<String> {
+    let later = commits_recorded(before).into_iter().find(|recorded| *recorded > commit);
+    if let Some(later) = later {
+        return Some(format!("nothing older over newer: {commit} is applied after {later}"));
+    }
+    let is_begun = |path: &str| commits_in(before, path, &["ktor-begun"]).contains(&commit);
+    (![STATE, REVIEW_KEY].into_iter().all(is_begun))
+        .then(|| format!("{commit} is applied before it is recorded as begun"))
+}
+
+/// The commits that runs must not be older than, as both places say them together.
+pub fn commits_recorded(world: &World) -> BTreeSet<usize> {
+    let both = |names: &[&str]| -> BTreeSet<usize> {
+        [STATE, REVIEW_KEY].iter().flat_map(|path| commits_in(world, path, names)).collect()
+    };
+    let measures = both(&["ktor-begun", "ktor-ledger"]);
+    if measures.is_empty() { both(&["ktor-reviewed-from"]) } else { measures }
+}
+
+/// The commits that some annotations of an object name.
+pub fn commits_in(world: &World, path: &str, names: &[&str]) -> BTreeSet<usize> {
+    let Some(object) = world.object(path) else { return BTreeSet::new() };
+    let texts = names.iter().map(|name| &object["metadata"]["annotations"][format!("kubernator.io/{name}")]);
+    let words = texts.filter_map(Value::as_str).flat_map(str::split_whitespace);
+    words.filter(|word| *word != "stale").map(|word| usize::from_str_radix(word, 16).unwrap() - 1).collect()
 }
 
 /// **Invariant (superset):** an entry leaves only when its object is gone, someone else's, or recorded elsewhere.
@@ -113,8 +147,13 @@ fn is_foreign(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("foreign-"))
 }
 
+/// Whether another root has an object.
+pub fn is_others(object: &Value) -> bool {
+    object["metadata"]["annotations"][MARK].as_str().is_some_and(|mark| mark.starts_with("other"))
+}
+
 /// Whether we, or Kubernator for us, put the mark of `demo` on it.
-fn is_ours(object: &Value) -> bool {
+pub fn is_ours(object: &Value) -> bool {
     let marked = object["metadata"]["annotations"][MARK].as_str();
     let of_demo = marked.is_some_and(|project| project == "demo" || project.starts_with("demo."));
     let managers = object["metadata"]["managedFields"].as_array();

@@ -6,6 +6,8 @@
 //! numbered steps.
 
 mod agreement;
+mod between;
+mod branch;
 mod choice;
 mod crashes;
 mod hands;

@@ -26,6 +26,8 @@ use super::model::{Answer, Request, World};
 pub const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases/kubernator-project-89e495e7941c-lock";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases";
+/// Where the review key stands, and the commits once more.
+pub const REVIEW_KEY: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c-review";
 /// Where the state stands.
 pub const STATE: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c";
 
@@ -85,6 +87,8 @@ pub struct Fates {
     pub interrupt: Option<(usize, Arc<Interrupter>)>,
     /// Before this request of the actor, the other actor's stalled request goes on.
     pub wakes: Option<(usize, Arc<Notify>)>,
+    /// The commit that this actor applies, counted along the branch: it is held to the order of commits then.
+    pub commit: Option<usize>,
     /// How far the clock of the server that this actor talks to is ahead.
     pub skew_hours: i64,
 }
@@ -346,7 +350,7 @@ impl Site {
         let answer = match sent.fate {
             Some(Fate::Refused(status)) => refusal(status),
             _ => {
-                let mut answer = inside.land(&sent.request, now, &actor.name);
+                let mut answer = inside.land(&sent.request, now, &actor.name, actor.fates.commit);
                 if matches!(sent.fate, Some(Fate::Partial)) && sent.request.target.contains("limit=") {
                     halve(&mut answer);
                 }
@@ -386,14 +390,14 @@ impl Inside {
         }
     }
 
-    fn land(&mut self, request: &Request, now: Timestamp, name: &str) -> Answer {
+    fn land(&mut self, request: &Request, now: Timestamp, name: &str, commit: Option<usize>) -> Answer {
         if !is_persisting(request) {
             return self.world.answer(request, now);
         }
         let before = self.world.clone();
         let answer = self.world.answer(request, now);
         if answer.status < 300 {
-            let landing = invariant::Landing { request, before: &before, after: &self.world, late: &self.late };
+            let landing = invariant::Landing { request, before: &before, after: &self.world, late: &self.late, commit };
             self.violations.extend(invariant::landing(landing).into_iter().map(|what| format!("{what} ({name})")));
         }
         answer
@@ -403,7 +407,7 @@ impl Inside {
         for Flying { request, line } in std::mem::take(&mut self.flying) {
             self.late.push(path_of(&request.target).to_owned());
             let now = self.now(0);
-            let answer = self.land(&request, now, "late");
+            let answer = self.land(&request, now, "late", None);
             self.journal.push(format!("late {line}: {}", answer.status));
         }
     }

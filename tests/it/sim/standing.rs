@@ -15,17 +15,17 @@ use super::invariant::recorded;
 use super::model::World;
 use super::site::{STATE, Site};
 
-const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
+pub const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
 
 /// The projects that the state says are open.
-fn open(world: &World) -> Vec<String> {
+pub fn open(world: &World) -> Vec<String> {
     let state = world.object(STATE).unwrap();
     let text = state["metadata"]["annotations"]["kubernator.io/ktor-open"].as_str().unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Another root's `w`, which the tree `renewed` wants too.
-fn with_another_roots(mut world: World) -> World {
+pub fn with_another_roots(mut world: World) -> World {
     let now = "2031-05-06T08:08:09Z".parse().unwrap();
     let body = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": "w", "annotations": {"kubernator.io/project": "other.a"}}, "rules": []});

@@ -1,0 +1,223 @@
+//! What comes between two runs: late, dirty, scoped and repeated ones, guards that keep, Kubernator, another root's object, a
+//! stranger's copy. Every crash point of a run goes on after every crash point of another, whatever came in between; and from
+//! each server that is left, the branch's last commit is applied until nothing is left to do.
+
+use http::Method;
+use jiff::Timestamp;
+use ktor_action::cli::exit::Exit;
+use ktor_action::plan::policy::Gate;
+use serde_json::json;
+
+use super::branch::{Apply, By, Due, LAST, apply, due, is_own, standing};
+use super::choice::{Forest, Tree};
+use super::crashes::{beginning, fail_on};
+use super::hands::{kubernator, recreate, send};
+use super::history::managed;
+use super::invariant::{commits_in, foreigners, is_others, settled};
+use super::model::World;
+use super::site::{LEASE, REVIEW_KEY, STATE, Site};
+use super::standing::{W, open, with_another_roots};
+use crate::support::announce;
+
+/// What somebody else does between two runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Nothing,
+    /// Kubernator applies a tree.
+    Kubernator(Tree),
+    /// Another root makes an object that one of the commits wants.
+    AnotherRoot,
+    /// A stranger makes `y` anew from a copy.
+    Recreate,
+}
+
+impl Event {
+    const ALL: [Self; 5] = [
+        Self::Nothing,
+        Self::Kubernator(Tree::Whole),
+        Self::AnotherRoot,
+        Self::Recreate,
+        Self::Kubernator(Tree::Renewed),
+    ];
+
+    fn happen(self, mut world: World, now: Timestamp) -> World {
+        match self {
+            Self::Nothing => {}
+            Self::Kubernator(tree) => {
+                // It waits for the lock as everyone does: a dead run's is freed by hand.
+                send(&mut world, "kubernator", now, Method::DELETE, LEASE, &json!({}));
+                kubernator(&mut world, tree, now);
+            }
+            Self::AnotherRoot if world.object(W).is_none() => world = with_another_roots(world),
+            Self::AnotherRoot => {}
+            Self::Recreate => recreate(&mut world, now),
+        }
+        world
+    }
+}
+
+/// A server, and what led to it.
+#[derive(Clone)]
+struct Left {
+    world: World,
+    script: Vec<String>,
+}
+
+fn moment(day: usize) -> Timestamp {
+    format!("2031-05-{day:02}T07:08:09Z").parse().unwrap()
+}
+
+/// Everything but the lock: what a run that is not to write must leave as it was.
+fn without_lock(world: &World) -> Vec<(String, serde_json::Value)> {
+    let objects = world.objects().filter(|(path, _)| *path != LEASE);
+    objects.map(|(path, object)| (path.to_owned(), object.clone())).collect()
+}
+
+/// Makes an apply, holds it to what it is due, and gives every server that it may leave.
+async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Left> {
+    let site = Site::new(left.world.clone());
+    site.watch_moments();
+    let exit = apply(&site, forest, name, asked).await;
+    let moments = site.take_moments();
+    let told = |at: &str| left.script.iter().cloned().chain([format!("{asked}{at}")]).collect::<Vec<_>>();
+    let mut violations = site.violations();
+    let expected = match due(&left.world, asked) {
+        Due::Carried => None,
+        Due::Superseded => Some(Exit::Success),
+        Due::Refused => Some(Exit::Refused),
+    };
+    if let Some(expected) = expected {
+        if exit != expected {
+            violations.push(format!("exit code: it ended with {exit:?} and not with {expected:?}"));
+        }
+        if without_lock(&site.world()) != without_lock(&left.world) {
+            violations.push("nothing older over newer: a run that is late wrote something".to_owned());
+        }
+    }
+    fail_on(&violations, &site, &told("").join("; "));
+    let crashed = moments.into_iter().filter(|moment| moment.under_way.is_none());
+    let crashed = crashed
+        .map(|moment| Left { script: told(&format!(" @{} {}", moment.number, moment.when)), world: moment.world });
+    let ends = crashed.chain([Left { script: told(""), world: site.world() }]);
+    let mut seen = std::collections::BTreeSet::new();
+    ends.filter(|left| seen.insert(left.world.digest())).collect()
+}
+
+/// Whether both places say that the root was finalized at the branch's last commit.
+fn is_at_last(world: &World) -> bool {
+    let ledger = |path: &str| {
+        let text = world.object(path)?["metadata"]["annotations"]["kubernator.io/ktor-ledger"].as_str()?;
+        (!text.starts_with("stale")).then(|| text.to_owned())
+    };
+    let at_last = |path: &str| ledger(path).is_some() && commits_in(world, path, &["ktor-ledger"]).contains(&LAST);
+    at_last(STATE)
+        && at_last(REVIEW_KEY)
+        && commits_in(world, STATE, &["ktor-begun"]) == commits_in(world, REVIEW_KEY, &["ktor-begun"])
+}
+
+/// Applies the branch's last commit, guarded, again by hand, and at last with nothing in its way.
+async fn come_to_rest(forest: &Forest, left: &Left) {
+    let site = Site::new(left.world.clone());
+    let mut violations = Vec::new();
+    let tree = Apply::push(LAST, LAST).tree();
+    let codes = |expected: bool| if expected { Exit::Refused } else { Exit::Success };
+
+    let stands = standing(&site.world(), tree, Gate::Closed);
+    let own = stands.iter().any(|(path, _)| is_own(LAST, path));
+    let was_at_last = is_at_last(&site.world());
+    let exit = apply(&site, forest, "pushed", Apply::push(LAST, LAST).guarded()).await;
+    if exit != codes(own) && !(was_at_last && exit == Exit::Success) {
+        violations.push(format!("exit code: the push ended with {exit:?}, standing is {stands:?}"));
+    }
+
+    let stands = standing(&site.world(), tree, Gate::Closed);
+    let is_earlier = is_at_last(&site.world());
+    let exit = apply(&site, forest, "by-hand", Apply::push(LAST, LAST).by(By::Dispatch).guarded()).await;
+    if exit != codes(!stands.is_empty() && !is_earlier) {
+        violations.push(format!("exit code: by hand it ended with {exit:?}, standing is {stands:?}"));
+    }
+    let reasons: std::collections::BTreeSet<&str> = stands.iter().map(|(_, project)| *project).collect();
+    if open(&site.world()) != reasons.iter().copied().collect::<Vec<_>>() {
+        violations
+            .push(format!("no project is open without a reason: {:?}, standing is {stands:?}", open(&site.world())));
+    }
+    violations.extend(site.violations());
+    fail_on(&violations, &site, &left.script.join("; "));
+
+    let mut world = site.world();
+    if world.object(W).is_some_and(is_others) {
+        assert_eq!(send(&mut world, "ktor-other", moment(20), Method::DELETE, W, &json!({})).status, 200);
+    }
+    let site = Site::new(world);
+    for name in ["settle-1", "settle-2"] {
+        let exit = apply(&site, forest, name, Apply::push(LAST, LAST).by(By::Dispatch)).await;
+        if exit != Exit::Success {
+            violations.push(format!("a run that nothing disturbs succeeds: {name} ended with {exit:?}"));
+        }
+    }
+    violations.extend(settled(&site.world(), tree));
+    if !open(&site.world()).is_empty() || !is_at_last(&site.world()) {
+        violations.push("converges: a project is open at the end, or the ledger is not current".to_owned());
+    }
+    let before = managed(&site);
+    apply(&site, forest, "again", Apply::push(LAST, LAST).by(By::Dispatch)).await;
+    if managed(&site) != before {
+        violations.push("converges: a second apply wrote to an object".to_owned());
+    }
+    if foreigners(&site.world()) != foreigners(&beginning()) {
+        violations.push("nothing foreign is touched: someone else's object changed".to_owned());
+    }
+    violations.extend(site.violations());
+    fail_on(&violations, &site, &left.script.join("; "));
+}
+
+const FIRST: [Apply; 4] = [Apply::push(0, 0), Apply::push(2, 2), Apply::push(1, 2), Apply::push(1, 1).by(By::Dirty)];
+
+const SECOND: [Apply; 9] = [
+    Apply::push(0, 2),
+    Apply::push(1, 1),
+    Apply::push(1, 1).guarded(),
+    Apply::push(1, 2),
+    Apply::push(2, 2),
+    Apply::push(2, 2).by(By::Dispatch),
+    Apply::push(2, 2).by(By::Dirty),
+    Apply::push(2, 2).by(By::Scoped("demo.b")),
+    Apply::push(1, 2).by(By::Beside),
+];
+
+/// One in so many of the servers that two runs leave is gone on from to the end.
+const EACH: usize = 7;
+
+#[tokio::test(start_paused = true)]
+async fn x4_c5_o13_nothing_older_goes_over_newer_whatever_comes_between_two_runs() {
+    let forest = Forest::grow().await;
+    let begun = Left { world: beginning(), script: Vec::new() };
+    let (mut runs, mut ends, mut rests) = (0, 0, 0);
+    let mut known = std::collections::BTreeSet::new();
+    for first in FIRST {
+        for left in go_on(&forest, &begun, first, "first").await {
+            for event in Event::ALL {
+                let mut left = Left { world: event.happen(left.world.clone(), moment(7)), ..left.clone() };
+                if !known.insert(left.world.digest()) {
+                    continue;
+                }
+                left.script.push(format!("{event:?}"));
+                for second in SECOND {
+                    runs += 1;
+                    for left in go_on(&forest, &left, second, "second").await {
+                        ends += 1;
+                        if ends % EACH != 0 {
+                            continue;
+                        }
+                        let event = Event::ALL[ends / EACH % Event::ALL.len()];
+                        let mut left = Left { world: event.happen(left.world, moment(14)), ..left };
+                        left.script.push(format!("{event:?}"));
+                        come_to_rest(&forest, &left).await;
+                        rests += 1;
+                    }
+                }
+            }
+        }
+    }
+    announce(&format!("simulator: between two runs: {runs} second runs, {ends} servers left, {rests} brought to rest"));
+}

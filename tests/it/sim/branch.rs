@@ -1,0 +1,277 @@
+//! A branch whose commits are applied on time, late, again, from a dirty work tree, in part, and from beside it: the action's
+//! apply without git, and an oracle that knows from the server's content alone what it has to come to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ktor_action::cli::command::concluded;
+use ktor_action::cli::diagnostic::CliError;
+use ktor_action::cli::exit::Exit;
+use ktor_action::cli::request::{Judged, Permit};
+use ktor_action::cluster::lock::LockRequest;
+use ktor_action::git::commit::Commit;
+use ktor_action::object::kinds::Kinds;
+use ktor_action::plan::policy::Gate;
+use ktor_action::run::decide::{Before, RunRequest, Since};
+use ktor_action::run::error::RunError;
+use ktor_action::run::interrupt;
+use ktor_action::run::reconcile::reconcile;
+use ktor_action::run::record::Store;
+use ktor_action::state::commits::Commits;
+use ktor_action::state::lateness::{self, Acceptance, Caller, Facts, Recording, Standing, Tip};
+use ktor_action::state::transition::Prior;
+
+use super::choice::{Choice, Forest, Tree};
+use super::history::{PATIENCE, Run, request, root};
+use super::invariant::{commits_recorded, is_others, is_ours};
+use super::model::World;
+use super::site::{Fates, Site};
+
+/// The branch: each commit's tree, the oldest first.
+pub const BRANCH: [Tree; 4] = [Tree::Sealed, Tree::Resealed, Tree::Renewed, Tree::Moved];
+/// The last commit.
+pub const LAST: usize = BRANCH.len() - 1;
+/// The tree of a work tree with files that its commit does not have.
+const DIRTY: Tree = Tree::Whole;
+/// The tree of a commit beside the branch.
+const BESIDE: Tree = Tree::Dropped;
+/// What the number of a commit beside the branch is greater by than that of the one which it follows.
+const ASIDE: usize = 0xb000;
+
+const STATE_NAMESPACE: &str = "kubernator-system";
+const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
+
+/// Who starts an apply, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The workflow, as the commit is pushed, or as the job of that push is run again.
+    Push,
+    /// The workflow, started by hand.
+    Dispatch,
+    /// The workflow, with files that the commit does not have.
+    Dirty,
+    /// A person, for one project of the commit.
+    Scoped(&'static str),
+    /// A person, from a commit that follows this one beside the branch.
+    Beside,
+}
+
+/// An apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apply {
+    /// The commit, counted from 0.
+    pub commit: usize,
+    /// The branch's last commit at that time.
+    pub tip: usize,
+    pub by: By,
+    /// Whether the guard of replacements is open.
+    pub replacement: Gate,
+}
+
+impl Apply {
+    pub const fn push(commit: usize, tip: usize) -> Self {
+        Self { commit, tip, by: By::Push, replacement: Gate::Open }
+    }
+
+    pub const fn by(self, by: By) -> Self {
+        Self { by, ..self }
+    }
+
+    pub const fn guarded(self) -> Self {
+        Self { replacement: Gate::Closed, ..self }
+    }
+
+    pub fn tree(self) -> Tree {
+        match self.by {
+            By::Dirty => DIRTY,
+            By::Beside => BESIDE,
+            _ => BRANCH[self.commit],
+        }
+    }
+
+    fn caller(self) -> Caller {
+        if matches!(self.by, By::Scoped(_) | By::Beside) { Caller::Person } else { Caller::Workflow }
+    }
+
+    fn position(self) -> Tip {
+        match self.by {
+            By::Beside => Tip::Elsewhere,
+            _ if self.commit == self.tip => Tip::Reached,
+            _ => Tip::Behind,
+        }
+    }
+
+    fn head(self) -> Commit {
+        named(if self.by == By::Beside { ASIDE + self.commit } else { self.commit })
+    }
+
+    /// What git and the forge would say, and what follows from it.
+    fn judged(self, record: &Commits) -> Judged {
+        let mut measures = record.measures();
+        if measures.is_empty() {
+            measures.clone_from(&record.reviewed_from);
+        }
+        let (tip, caller) = (self.position(), self.caller());
+        let recorded = measures.iter().map(|commit| self.standing(commit)).collect();
+        let facts = Facts { recorded, tip, caller, acceptance: Acceptance::None };
+        let head = self.head();
+        let (begun, ledger) = match lateness::recording(tip) {
+            Recording::Whole => (head.clone(), Some(head.clone()).filter(|_| self.by != By::Dirty)),
+            Recording::MergeBase => (named(self.commit), None),
+        };
+        let verdict = lateness::judge(&facts);
+        Judged { head: Some(head), tip, verdict, begun: Some(begun), ledger, accepted: None }
+    }
+
+    /// How this commit lies to another of the branch.
+    fn standing(self, other: &str) -> Standing {
+        let other = number(other);
+        match (self.commit.cmp(&other), self.by) {
+            (std::cmp::Ordering::Less, By::Beside) => Standing::Diverged,
+            (_, By::Beside) => Standing::Newer,
+            (std::cmp::Ordering::Less, _) => Standing::Older,
+            (std::cmp::Ordering::Equal, _) => Standing::Same,
+            (std::cmp::Ordering::Greater, _) => Standing::Newer,
+        }
+    }
+
+    fn request(self, name: &str, forest: &Forest, prior: &Prior) -> RunRequest {
+        let only = match self.by {
+            By::Scoped(project) => Some(project),
+            _ => None,
+        };
+        let choice = Choice { only, ..Choice::of(self.tree()) };
+        let mut request = request(&Run { replacement: self.replacement, ..Run::of(name, choice) });
+        let commits = prior.commits.clone();
+        let ledger = commits.ledger.current().map(|commit| BRANCH[number(commit)]);
+        request.before = match (self.by, self.commit, ledger) {
+            (By::Push | By::Dirty, 0, _) => Before::Nothing,
+            (By::Push | By::Dirty, commit, _) => Before::Tree(Arc::new(forest.sources(BRANCH[commit - 1]).clone())),
+            (By::Dispatch, _, Some(ledger)) => Before::Tree(Arc::new(forest.sources(ledger).clone())),
+            _ => Before::Unknown,
+        };
+        request.since = match self.by {
+            By::Push | By::Dirty => {
+                Since::Ledger { commits, touched: ledger.map(|ledger| ledger.touched(self.tree())) }
+            }
+            _ => Since::Judged(commits),
+        };
+        request
+    }
+}
+
+impl std::fmt::Display for Apply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { commit, tip, by, replacement } = self;
+        write!(f, "{by:?} of {commit}, the tip is {tip}")?;
+        f.write_str(if *replacement == Gate::Closed { ", guarded" } else { "" })
+    }
+}
+
+/// The name of a commit.
+fn named(number: usize) -> Commit {
+    format!("{:040x}", number + 1).parse().unwrap()
+}
+
+/// The number of a commit of the branch.
+pub fn number(commit: &str) -> usize {
+    usize::from_str_radix(commit, 16).unwrap() - 1
+}
+
+/// Makes an apply as the action does: reads the record, judges the commit by it, reconciles, and begins anew where the
+/// record moved in between.
+pub async fn apply(site: &Site, forest: &Forest, name: &str, apply: Apply) -> Exit {
+    let (cluster, _) = site.connect(name, Fates { commit: Some(apply.commit), ..Fates::default() });
+    let (_interrupter, interrupt) = interrupt::pair();
+    let sources = forest.sources(apply.tree());
+    let lock = LockRequest {
+        namespace: STATE_NAMESPACE.to_owned(),
+        root: root(),
+        holder: name.to_owned(),
+        timeout: PATIENCE,
+        run_url: None,
+    };
+    let exit = |error: RunError| CliError::from(error).exit;
+    for _ in 0..5 {
+        let prior = match Store::open(&cluster, STATE_NAMESPACE, &root()).await {
+            Ok((_, prior)) => prior,
+            Err(error) => return exit(error),
+        };
+        let mut request = apply.request(name, forest, &prior);
+        let judged = apply.judged(&prior.commits);
+        match judged.permit(&mut request) {
+            Ok(Permit::Granted) => {}
+            Ok(Permit::Superseded(_)) => return Exit::Success,
+            Err(error) => return error.exit,
+        }
+        let is_applied = prior.commits.ledger.current() == Some(apply.head().as_str()) && judged.ledger.is_some();
+        if apply.by == By::Push && is_applied && prior.open.is_empty() && !has_orphans(forest, apply, &prior) {
+            return Exit::Success;
+        }
+        request.commits = judged.commits();
+        match reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await {
+            Err(RunError::RecordMoved) => {}
+            Err(error) => return exit(error),
+            Ok(reconciled) => return concluded(&reconciled.plan).map_or_else(|error| error.exit, |()| Exit::Success),
+        }
+    }
+    Exit::Failure
+}
+
+fn has_orphans(forest: &Forest, apply: Apply, prior: &Prior) -> bool {
+    let sources = forest.sources(apply.tree());
+    let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin())).manifests;
+    prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
+}
+
+/// What an apply has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing is written, and all is well.
+    Superseded,
+    /// Nothing is written, and a person has to look.
+    Refused,
+    /// It is carried out.
+    Carried,
+}
+
+/// What an apply has to come to on a server with this content, by the rules of late runs.
+pub fn due(world: &World, apply: Apply) -> Due {
+    let newest = commits_recorded(world).last().copied();
+    match (newest, apply.by) {
+        (None, By::Scoped(_) | By::Beside) => Due::Carried,
+        (None, _) if apply.commit == apply.tip => Due::Carried,
+        (None, _) => Due::Superseded,
+        (Some(newest), _) if newest <= apply.commit => Due::Carried,
+        (Some(_), By::Beside) => Due::Refused,
+        (Some(_), _) if apply.commit < apply.tip => Due::Superseded,
+        (Some(_), _) => Due::Refused,
+    }
+}
+
+/// Objects that a tree wants and that have to stay as they are, each with its project: another root's, and those that only
+/// a replacement could change while its guard is closed.
+pub fn standing(world: &World, tree: Tree, replacement: Gate) -> BTreeSet<(&'static str, &'static str)> {
+    let mut standing = BTreeSet::new();
+    for path in tree.desired() {
+        let Some(live) = world.object(path) else { continue };
+        let manifest = tree.manifest(path);
+        let is_sealed = live["immutable"] == true;
+        let differs = live["data"] != manifest["data"] || live["immutable"] != manifest["immutable"];
+        let is_kept = path == Y && is_ours(live) && is_sealed && differs && replacement == Gate::Closed;
+        if is_kept || is_others(live) {
+            standing.insert((path, tree.project_of(path)));
+        }
+    }
+    standing
+}
+
+/// Whether a commit asks for what its tree makes of an object: by itself, not by an earlier commit.
+pub fn is_own(commit: usize, path: &str) -> bool {
+    let (before, after) = (commit.checked_sub(1).map(|before| BRANCH[before]), BRANCH[commit]);
+    let stated = |tree: Tree| {
+        let wanted = tree.desired().contains(&path);
+        wanted.then(|| (tree.manifest(path), tree.project_of(path)))
+    };
+    before.and_then(stated) != stated(after)
+}
