@@ -8,7 +8,7 @@ use ktor_action::cli::exit::Exit;
 use ktor_action::plan::policy::Gate;
 use serde_json::json;
 
-use super::branch::{Apply, By, Due, LAST, apply, due, is_own, standing};
+use super::branch::{Apply, BRANCH, By, Due, LAST, apply, due, is_own, outdated, standing};
 use super::choice::{Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::hands::{kubernator, recreate, send};
@@ -94,6 +94,13 @@ async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Le
             violations.push("nothing older over newer: a run that is late wrote something".to_owned());
         }
     }
+    let (before, after) = (finalized_at(&left.world), finalized_at(&site.world()));
+    if let Some(commit) = after.filter(|_| after != before) {
+        let outdated = outdated(&site.world(), BRANCH[commit]);
+        if !outdated.is_empty() {
+            violations.push(format!("the ledger is true: at {commit}, and {outdated:?} are not as it wants them"));
+        }
+    }
     fail_on(&violations, &site, &told("").join("; "));
     let crashed = moments.into_iter().filter(|moment| moment.under_way.is_none());
     let crashed = crashed
@@ -103,16 +110,20 @@ async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Le
     ends.filter(|left| seen.insert(left.world.digest())).collect()
 }
 
-/// Whether both places say that the root was finalized at the branch's last commit.
-fn is_at_last(world: &World) -> bool {
+/// The commit that both places say the root was finalized at.
+fn finalized_at(world: &World) -> Option<usize> {
     let ledger = |path: &str| {
         let text = world.object(path)?["metadata"]["annotations"]["kubernator.io/ktor-ledger"].as_str()?;
-        (!text.starts_with("stale")).then(|| text.to_owned())
+        let commits = commits_in(world, path, &["ktor-ledger"]);
+        commits.into_iter().next().filter(|_| !text.starts_with("stale"))
     };
-    let at_last = |path: &str| ledger(path).is_some() && commits_in(world, path, &["ktor-ledger"]).contains(&LAST);
-    at_last(STATE)
-        && at_last(REVIEW_KEY)
-        && commits_in(world, STATE, &["ktor-begun"]) == commits_in(world, REVIEW_KEY, &["ktor-begun"])
+    let begun = |path: &str| commits_in(world, path, &["ktor-begun"]);
+    ledger(STATE).filter(|commit| ledger(REVIEW_KEY) == Some(*commit) && begun(STATE) == begun(REVIEW_KEY))
+}
+
+/// Whether both places say that the root was finalized at the branch's last commit.
+fn is_at_last(world: &World) -> bool {
+    finalized_at(world) == Some(LAST)
 }
 
 /// Applies the branch's last commit, guarded, again by hand, and at last with nothing in its way.
@@ -156,8 +167,11 @@ async fn come_to_rest(forest: &Forest, left: &Left) {
         }
     }
     violations.extend(settled(&site.world(), tree));
-    if !open(&site.world()).is_empty() || !is_at_last(&site.world()) {
-        violations.push("converges: a project is open at the end, or the ledger is not current".to_owned());
+    let outdated = outdated(&site.world(), tree);
+    if !open(&site.world()).is_empty() || !is_at_last(&site.world()) || !outdated.is_empty() {
+        violations.push(
+            "converges: a project is open at the end, the ledger is not current, or an object is outdated".to_owned(),
+        );
     }
     let before = managed(&site);
     apply(&site, forest, "again", Apply::push(LAST, LAST).by(By::Dispatch)).await;
@@ -181,7 +195,7 @@ const SECOND: [Apply; 9] = [
     Apply::push(2, 2),
     Apply::push(2, 2).by(By::Dispatch),
     Apply::push(2, 2).by(By::Dirty),
-    Apply::push(2, 2).by(By::Scoped("demo.b")),
+    Apply::push(LAST, LAST).by(By::Scoped("demo.b")),
     Apply::push(1, 2).by(By::Beside),
 ];
 

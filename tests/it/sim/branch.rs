@@ -23,7 +23,7 @@ use ktor_action::state::transition::Prior;
 
 use super::choice::{Choice, Forest, Tree};
 use super::history::{PATIENCE, Run, request, root};
-use super::invariant::{commits_recorded, is_others, is_ours};
+use super::invariant::{MARK, commits_recorded, is_others, is_ours};
 use super::model::World;
 use super::site::{Fates, Site};
 
@@ -264,6 +264,19 @@ pub fn standing(world: &World, tree: Tree, replacement: Gate) -> BTreeSet<(&'sta
         }
     }
     standing
+}
+
+/// Objects that a tree wants and that are not as it wants them, but for those that have to stay.
+pub fn outdated(world: &World, tree: Tree) -> BTreeSet<&'static str> {
+    let stands = standing(world, tree, Gate::Closed);
+    let is_current = |path: &&str| {
+        world.object(path).is_some_and(|live| {
+            let is_placed = live["metadata"]["annotations"][MARK] == tree.project_of(path);
+            is_placed && live["data"] == tree.manifest(path)["data"]
+        })
+    };
+    let moving = tree.desired().into_iter().filter(|path| !stands.contains(&(*path, tree.project_of(path))));
+    moving.filter(|path| !is_current(path)).collect()
 }
 
 /// Whether a commit asks for what its tree makes of an object: by itself, not by an earlier commit.
