@@ -414,6 +414,7 @@ impl Action<'_> {
         comments: &BTreeMap<u64, Value>,
         heading: Heading<'_>,
     ) -> Result<Exit, CliError> {
+        let early = result.as_ref().is_err_and(RunError::ended_early);
         let (progress, error) = match result {
             Ok(Reconciled { plan, outcome }) => (Some((plan, outcome)), None),
             Err(error) => {
@@ -424,7 +425,7 @@ impl Action<'_> {
         };
         let url = match &progress {
             Some((plan, outcome)) => {
-                let error = error.as_ref().map(CliError::first);
+                let error = error.as_ref().filter(|_| early).map(CliError::first);
                 let report = Report { plan, outcome: Some(outcome), heading, error };
                 self.voice.outcome(pulls, comments, &report).await
             }

@@ -161,10 +161,12 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         }
         Err(error) => {
             let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned()));
+            let early = error.ended_early();
             let error = CliError::from(error);
             if let Some((plan, outcome)) = progress {
                 let outcome = outcome.unwrap_or_default();
-                let text = outcome_text(&args.report, &plan, &outcome, &heading, Some(error.first()))?;
+                let why = early.then_some(error.first());
+                let text = outcome_text(&args.report, &plan, &outcome, &heading, why)?;
                 write_report(&args.report, &text, console)?;
             }
             Err(error)

@@ -11,7 +11,7 @@ use super::migration::{Heir, is_bookkeeping};
 use super::observed::{Look, Observed, Trial};
 use super::policy::{Adoption, Policy};
 use super::twins::Twins;
-use super::{diff, digest, guard, leftover, obstacle, remedy, stops, telling};
+use super::{diff, digest, guard, leftover, obstacle, remedy, stops, telling, unready};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -54,6 +54,8 @@ pub struct Plan {
     /// What its own annotation or the root's settings protect, or the run of a later commit deletes, is not among it: that
     /// is no refusal.
     pub own: BTreeSet<ObjectKey>,
+    /// What the run leaves as it is although it is not ready: its projects are open unless it becomes ready.
+    pub unready: BTreeSet<ObjectKey>,
     /// What a reader has to know besides.
     pub notices: Vec<String>,
     /// Identifies what would be done.
@@ -95,9 +97,10 @@ impl Plan {
         self.all().filter(move |change| change.standing() == Some(standing))
     }
 
-    /// The projects in which anything is blocked, kept or failed.
+    /// The projects in which anything is blocked, kept, failed or left unready.
     pub fn open_projects(&self) -> BTreeSet<ProjectPath> {
-        stops::open_projects(self.all())
+        let unready = unready::of(self).map(|change| change.project.clone());
+        stops::open_projects(self.all()).into_iter().chain(unready).collect()
     }
 
     /// Whether the review of something is still waited for: a deletion or a replacement is kept, or may be hidden behind
@@ -236,7 +239,8 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
     let notices = rules.into_iter().chain(told).collect();
     let (scope, broken) = (scope.projects().clone(), Vec::new());
-    Plan { root: root.project(), mode: Mode::Server, scope, changes, cleanup, refusals, broken, own, notices, digest }
+    let (root, mode, unready) = (root.project(), Mode::Server, unready::left(&changes, observed));
+    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {

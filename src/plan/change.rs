@@ -134,6 +134,9 @@ pub enum Reason {
     /// Keep: the desired object of the given key in the same project stays as it is.
     #[error("kept: nothing is deleted in this project while {0} stays as it is")]
     OpenProject(#[serde(serialize_with = "displayed")] ObjectKey),
+    /// Keep: the desired object of the given key in the same project was not ready before the run and is not ready now.
+    #[error("kept: nothing is deleted in this project while {0} is not ready")]
+    NotReady(#[serde(serialize_with = "displayed")] ObjectKey),
     /// Keep: the object of the given key stays and needs it.
     #[error("kept: {0} stays and needs it")]
     NeededBy(#[serde(serialize_with = "displayed")] ObjectKey),

@@ -25,3 +25,4 @@ pub mod telling;
 pub mod twins;
 pub mod unchanged;
 pub mod unchecked;
+pub mod unready;

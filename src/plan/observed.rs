@@ -49,6 +49,8 @@ pub struct Observed {
     pub looks: BTreeMap<ObjectKey, Look>,
     /// Dry runs of in-scope desired objects.
     pub trials: BTreeMap<ObjectKey, Trial>,
+    /// In-scope desired objects that are live and not ready.
+    pub unready: BTreeSet<ObjectKey>,
     /// Objects of which the server does not let go all that older tools left: only their metadata is migrated.
     pub held: BTreeSet<ObjectKey>,
     /// Jobs that ran as they are desired and removed themselves.

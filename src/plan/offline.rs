@@ -1,6 +1,6 @@
 //! The plan without a cluster: what differs between the base tree and the head tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Mode, Plan};
 use super::change::{Action, Change, Reason};
@@ -70,7 +70,8 @@ pub fn build(request: OfflineRequest<'_>) -> Plan {
             .to_owned(),
     ];
     let (root, mode, scope, broken) = (root.project(), Mode::Offline, scope.projects().clone(), Vec::new());
-    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, notices, digest }
+    let unready = BTreeSet::new();
+    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
 fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {

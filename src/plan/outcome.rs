@@ -13,6 +13,8 @@ pub enum Verdict {
     Failed,
     /// It was not started, because something it needs failed or the run was interrupted.
     Skipped,
+    /// The run left it as it is, and it was not ready before and is not ready now; the message says why.
+    Unready,
     /// Something else is in the way: it stays as it is.
     Blocked,
     /// A guard, a review or an annotation keeps it as it is.
@@ -31,9 +33,10 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order in which reports count them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Failed,
         Self::Skipped,
+        Self::Unready,
         Self::Blocked,
         Self::Kept,
         Self::Created,
@@ -48,6 +51,7 @@ impl Verdict {
         match self {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Unready => "unready",
             Self::Blocked => "blocked",
             Self::Kept => "kept",
             Self::Created => "created",
@@ -56,6 +60,16 @@ impl Verdict {
             Self::Deleted => "deleted",
             Self::Unchanged => "unchanged",
         }
+    }
+
+    /// Whether the object is as it is to be. What stays as it is although something is to be done with it is not.
+    pub fn is_carried_out(self) -> bool {
+        matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Unchanged)
+    }
+
+    /// Whether the run ends with the object: nothing is deleted after it, and the next run goes on from there.
+    pub fn ends_the_run(self) -> bool {
+        matches!(self, Self::Failed | Self::Skipped)
     }
 }
 
@@ -84,8 +98,7 @@ pub struct Outcome {
 impl Outcome {
     /// The desired objects that are as they are to be.
     pub fn carried_out(&self) -> impl Iterator<Item = &ObjectKey> {
-        let is_done = |outcome: &&ObjectOutcome| !matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped);
-        self.applied.iter().filter(is_done).map(|outcome| &outcome.key)
+        self.applied.iter().filter(|outcome| outcome.verdict.is_carried_out()).map(|outcome| &outcome.key)
     }
 
     /// Every object's outcome.
@@ -103,9 +116,19 @@ impl Outcome {
         self.all().find(|outcome| outcome.verdict == Verdict::Failed)
     }
 
+    /// The first object that was not ready before the run and is not ready now.
+    pub fn first_unready(&self) -> Option<&ObjectOutcome> {
+        self.all().find(|outcome| outcome.verdict == Verdict::Unready)
+    }
+
     /// Whether everything that was started succeeded and everything was started.
+    pub fn is_carried_through(&self) -> bool {
+        self.all().all(|outcome| !outcome.verdict.ends_the_run())
+    }
+
+    /// Whether the run was carried through and left nothing that is not ready.
     pub fn is_complete(&self) -> bool {
-        self.all().all(|outcome| !matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped))
+        self.is_carried_through() && self.first_unready().is_none()
     }
 }
 
@@ -130,11 +153,22 @@ mod tests {
         for verdict in Verdict::ALL {
             for (applied, cleaned) in [(verdict, Verdict::Deleted), (Verdict::Created, verdict)] {
                 let ran = Outcome { applied: vec![outcome(applied)], cleaned: vec![outcome(cleaned)] };
-                let complete = !matches!(verdict, Verdict::Failed | Verdict::Skipped);
-                assert_eq!(ran.is_complete(), complete, "{verdict:?}");
+                let through = !matches!(verdict, Verdict::Failed | Verdict::Skipped);
+                assert_eq!(ran.is_carried_through(), through, "{verdict:?}");
+                assert_eq!(ran.is_complete(), through && verdict != Verdict::Unready, "{verdict:?}");
+                assert_eq!(ran.first_unready().is_some(), verdict == Verdict::Unready, "{verdict:?}");
                 assert_eq!(ran.first_failure().is_some(), verdict == Verdict::Failed, "{verdict:?}");
                 assert_eq!(ran.count(verdict), 1 + usize::from(applied == cleaned), "{verdict:?}");
             }
+        }
+    }
+
+    #[test]
+    fn r4_only_what_is_as_it_is_to_be_counts_as_carried_out() {
+        let done = [Verdict::Created, Verdict::Configured, Verdict::Replaced, Verdict::Unchanged];
+        for verdict in Verdict::ALL {
+            let ran = Outcome { applied: vec![outcome(verdict)], cleaned: Vec::new() };
+            assert_eq!(ran.carried_out().count(), usize::from(done.contains(&verdict)), "{verdict:?}");
         }
     }
 }

@@ -55,19 +55,31 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
 
 /// Keeps every deletion of a project in which a desired object stays as it is, and whatever is needed by what stays.
 pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
+    let standing = changes.iter().filter(|change| change.standing().is_some());
+    keep_beside(&standing.collect::<Vec<_>>(), Reason::OpenProject, cleanup, desired, observed);
+}
+
+/// Keeps every deletion of a project in which one of these desired objects stands, each for the given reason, and whatever
+/// is needed by them and by what stays.
+pub(super) fn keep_beside(
+    standing: &[&Change],
+    reason: fn(ObjectKey) -> Reason,
+    cleanup: &mut [Change],
+    desired: &BTreeSet<&ObjectKey>,
+    observed: &Observed,
+) {
     let mut stopped: BTreeMap<&ProjectPath, &ObjectKey> = BTreeMap::new();
-    for change in changes.iter().filter(|change| change.standing().is_some()) {
+    for change in standing {
         stopped.entry(&change.project).or_insert(&change.ident.key);
     }
     for change in cleanup.iter_mut().filter(|change| change.action == Action::Delete) {
         if let Some(key) = stopped.get(&change.project) {
-            (change.action, change.reason) = (Action::Keep, Reason::OpenProject((*key).clone()));
+            (change.action, change.reason) = (Action::Keep, reason((*key).clone()));
         }
     }
     let builtin = Kinds::builtin();
     let mut staying: Vec<(ObjectKey, ProjectPath)> = Vec::new();
-    let standing = changes.iter().filter(|change| change.standing().is_some());
-    staying.extend(standing.map(|change| (change.ident.key.clone(), change.project.clone())));
+    staying.extend(standing.iter().map(|change| (change.ident.key.clone(), change.project.clone())));
     staying.extend(
         cleanup.iter().filter(|change| stays(change)).map(|change| (change.ident.key.clone(), change.project.clone())),
     );
@@ -76,10 +88,16 @@ pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSe
             staying.drain(..).map(|(key, project)| Need::of(key, project, observed, &builtin)).collect();
         keep_holders(cleanup, desired, observed);
         for change in cleanup.iter_mut().filter(|change| change.action == Action::Delete) {
-            if let Some(need) = needs.iter().find(|need| need.covers(change, observed)) {
-                (change.action, change.reason) = (Action::Keep, Reason::NeededBy(need.key.clone()));
-                staying.push((change.ident.key.clone(), change.project.clone()));
-            }
+            let lifted = observed.lifted.get(&change.ident.key);
+            let reason = match needs.iter().find(|need| need.covers(change, observed) || Some(&need.key) == lifted) {
+                Some(need) if Some(&need.key) == lifted => {
+                    Reason::Withheld(format!("{}, which refuses its deletion, stays", need.key))
+                }
+                Some(need) => Reason::NeededBy(need.key.clone()),
+                None => continue,
+            };
+            (change.action, change.reason) = (Action::Keep, reason);
+            staying.push((change.ident.key.clone(), change.project.clone()));
         }
     }
 }

@@ -189,7 +189,7 @@ impl Page {
     fn object(&mut self, object: &ObjectOutcome) {
         let ObjectOutcome { key, verdict, message, .. } = object;
         let tone = match verdict {
-            Verdict::Failed | Verdict::Deleted | Verdict::Replaced => Tone::Gone,
+            Verdict::Failed | Verdict::Unready | Verdict::Deleted | Verdict::Replaced => Tone::Gone,
             Verdict::Created => Tone::New,
             Verdict::Configured => Tone::Changed,
             Verdict::Skipped | Verdict::Blocked | Verdict::Kept | Verdict::Unchanged => Tone::Faint,

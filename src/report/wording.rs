@@ -93,6 +93,7 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
         Verdict::Deleted,
         Verdict::Failed,
         Verdict::Skipped,
+        Verdict::Unready,
         Verdict::Blocked,
         Verdict::Kept,
     ];
@@ -102,7 +103,7 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
         let words = format!("{count} {}", verdict.word());
         match verdict {
             _ if count == 0 => {}
-            Verdict::Replaced | Verdict::Deleted | Verdict::Failed => parts.push(strong(&words)),
+            Verdict::Replaced | Verdict::Deleted | Verdict::Failed | Verdict::Unready => parts.push(strong(&words)),
             _ => parts.push(words),
         }
     }

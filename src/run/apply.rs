@@ -17,6 +17,7 @@ use crate::object::refusal::Refusal;
 use crate::plan::change::{Action, Change, Reason, Standing};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
+use crate::plan::unready;
 use crate::run::error::RunError;
 use crate::run::reconcile::Work;
 use crate::run::waits::{End, Waits};
@@ -53,7 +54,7 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
     outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
     let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-    if outcome.is_complete() && work.plan.broken.is_empty() {
+    if outcome.is_carried_through() && work.plan.broken.is_empty() {
         Ok(outcome.applied)
     } else {
         Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
@@ -148,7 +149,7 @@ async fn carry_out(work: Work<'_>, failed: &Failed, changes: Vec<&Change>) -> (V
     (outcomes, stop)
 }
 
-/// An object that was sent and is not ready.
+/// An object that was sent, or left as it is, and is not ready.
 fn not_ready(work: Work<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => return outcome,
@@ -157,8 +158,9 @@ fn not_ready(work: Work<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome 
             format!("not ready after {} s: {reason}", work.cluster.settings().readiness_timeout.as_secs())
         }
     };
-    let message = redacted(work, &outcome.key, &format!("it did not become ready: {why}"));
-    ObjectOutcome { verdict: Verdict::Failed, message: Some(message), ..outcome }
+    let (verdict, message) = unready::judged(work.plan, &outcome, &why);
+    let message = redacted(work, &outcome.key, &message);
+    ObjectOutcome { verdict, message: Some(message), ..outcome }
 }
 
 /// An object that cannot be sent, as something that is being deleted keeps its place.
@@ -192,7 +194,7 @@ struct Failed {
 impl Failed {
     fn of(outcomes: &[ObjectOutcome], work: Work<'_>) -> Self {
         let mut failed = Self::default();
-        let failing = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
+        let failing = outcomes.iter().filter(|outcome| outcome.verdict.ends_the_run());
         for ObjectOutcome { key, .. } in failing {
             failed.keys.insert(key.clone());
             if key.is_namespace() {

@@ -14,6 +14,7 @@ use crate::plan::guard::{Guard, Refusal};
 use crate::plan::observed::Observed;
 use crate::plan::offline::{self, OfflineRequest};
 use crate::plan::policy::{Policy, Sources as Rendered};
+use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
@@ -196,7 +197,7 @@ pub async fn decide_from(
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
     plan.notices.extend(desired.notices);
-    plan.notices.extend(observe::unready(&plan, &observed));
+    plan.notices.extend(unready::told(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);

@@ -61,7 +61,8 @@ pub enum RunError {
     /// The state could not be written. What was recorded before still holds; the next run goes on from there.
     #[error("failed to {0}")]
     WriteState(StateWriteError, Progress),
-    /// Some objects failed; the rest was done. The next run goes on from there.
+    /// Some objects failed, and the rest was done: the next run goes on from there. Or all was done, and something that the
+    /// run left as it is was not ready before and is not ready now.
     #[error("{}", incomplete(.0, .1))]
     Incomplete(Box<Plan>, Outcome),
     /// A signal stopped the run. The next run goes on from there.
@@ -104,6 +105,13 @@ impl RunError {
     }
 }
 
+impl RunError {
+    /// Whether the run ended before it was finalized.
+    pub fn ended_early(&self) -> bool {
+        !matches!(self, Self::Incomplete(plan, outcome) if plan.broken.is_empty() && outcome.is_carried_through())
+    }
+}
+
 fn first_of(errors: &[SourceError]) -> String {
     match errors {
         [] => "the sources cannot be read".to_owned(),
@@ -120,6 +128,11 @@ fn incomplete(plan: &Plan, outcome: &Outcome) -> String {
         Some(failure) => {
             format!("{} failed: {}", failure.key, failure.message.as_deref().unwrap_or("no reason was given"))
         }
-        None => "some objects were skipped".to_owned(),
+        None => match outcome.first_unready() {
+            Some(object) if outcome.is_carried_through() => {
+                format!("{} is not ready: {}", object.key, object.message.as_deref().unwrap_or("no reason was given"))
+            }
+            _ => "some objects were skipped".to_owned(),
+        },
     }
 }

@@ -15,7 +15,7 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, managed_fields, ownership};
 use crate::object::order::Wave;
 use crate::object::refusal::{Contested, Refusal};
-use crate::plan::build::{Plan, PlanRequest};
+use crate::plan::build::PlanRequest;
 use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
 use crate::plan::field_rules::relinquished;
@@ -29,9 +29,6 @@ use crate::plan::unchecked::{Brought, seen_anew};
 use crate::run::content::look_into_all;
 use crate::run::in_place::try_otherwise;
 use crate::run::listing::list_in_namespaces;
-
-/// How many objects a notice names before it counts.
-const NAMED: usize = 5;
 
 /// Which kinds a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +126,7 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
     look_at_met(cluster, observed).await;
     look_in_desired_version(cluster, served, request, observed).await;
     believe(request, observed);
+    observed.unready = unready(request, observed);
     try_deletions(cluster, request, observed).await;
 }
 
@@ -433,15 +431,11 @@ fn believe(request: PlanRequest<'_>, observed: &mut Observed) {
     }
 }
 
-/// A notice that names what is live, desired and not ready now. Without its numbers: they change by the second.
-pub fn unready(plan: &Plan, observed: &Observed) -> Option<String> {
-    let live = plan.changes.iter().filter_map(|change| Some((&change.ident.key, observed.live(&change.ident.key)?)));
-    let waiting = live.filter(|(key, live)| is_waited_for(&key.group_kind()) && readiness(live) != Readiness::Ready);
-    let names: Vec<String> = waiting.map(|(key, _)| key.to_string()).collect();
-    let more = names.len().saturating_sub(NAMED);
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    (!names.is_empty()).then(|| format!("Not ready now: {first}{more}."))
+/// The in-scope desired objects that are live and not ready.
+fn unready(request: PlanRequest<'_>, observed: &Observed) -> BTreeSet<ObjectKey> {
+    let keys = request.in_scope().map(|manifest| &manifest.ident.key).filter(|key| is_waited_for(&key.group_kind()));
+    let is_unready = |key: &&ObjectKey| observed.live(key).is_some_and(|live| readiness(live) != Readiness::Ready);
+    keys.filter(is_unready).cloned().collect()
 }
 
 async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {

@@ -9,6 +9,7 @@ use crate::object::manifest::Manifest;
 use crate::plan::build::Plan;
 use crate::plan::observed::Observed;
 use crate::plan::outcome::{ObjectOutcome, Outcome};
+use crate::plan::unready;
 use crate::run::decide::{Decided, RunRequest, decide_from};
 use crate::run::error::RunError;
 use crate::run::hold::{GRACE, hold, overdue};
@@ -76,6 +77,8 @@ async fn reconcile_locked(
 
     store.record(lock, &pending).await?; // Phase one.
     let applied = applied(work, &mut store, &pending).await?; // Any failure ends the run here, resumable.
+    let plan = unready::kept_for(&plan, &applied, &desired, &observed); // In their projects nothing is deleted.
+    let work = Work { plan: &plan, ..work };
     let cleaned = cleanup::all(work, &applied).await?;
     let finalized = store.finalize(lock, &pending.finish(&cleaned.settlement(work, ledger))).await; // Phase two.
 
@@ -91,7 +94,10 @@ async fn reconcile_locked(
 async fn applied(work: Work<'_>, store: &mut Store, pending: &Pending) -> Result<Vec<ObjectOutcome>, RunError> {
     let applied = apply::all(work).await;
     match &applied {
-        Ok(outcomes) => store.done = store.done.after(work.desired, outcomes.iter().map(|outcome| &outcome.key)),
+        Ok(outcomes) => {
+            let done = outcomes.iter().filter(|outcome| outcome.verdict.is_carried_out());
+            store.done = store.done.after(work.desired, done.map(|outcome| &outcome.key));
+        }
         Err(RunError::Incomplete(_, outcome)) => {
             store.remember(work.lock, pending, store.done.after(work.desired, outcome.carried_out())).await;
         }

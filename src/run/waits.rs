@@ -131,9 +131,8 @@ impl<'a, T> Waits<'a, T> {
             }
             let awaited: Vec<&Awaited> = self.waiting.iter().map(|(awaited, _)| awaited).collect();
             let mut sights = self.work.cluster.look_at_awaited(&awaited, &self.work.request.root, &self.owned).await;
-            if self.is_asking_pods() {
-                self.ask_pods(&mut sights).await;
-            }
+            let is_asking = self.is_asking_pods();
+            self.ask_pods(&mut sights, is_asking).await;
             let ended = self.take_ended(sights);
             if !ended.is_empty() {
                 return ended;
@@ -152,19 +151,22 @@ impl<'a, T> Waits<'a, T> {
         true
     }
 
-    /// Adds what the newest pods say to what is waited for.
-    async fn ask_pods(&self, sights: &mut [Sight]) {
+    /// Adds what the newest pods say to each wait that ends, and, where it is time to ask, to what is waited for.
+    async fn ask_pods(&self, sights: &mut [Sight], is_time: bool) {
         let pairs = self.waiting.iter().zip(sights.iter_mut());
         let waiting = pairs.filter(|((awaited, _), sight)| {
             matches!(awaited.until, Until::Ready | Until::ReadyOrGone)
                 && has_pods(&awaited.kind.group_kind)
-                && matches!(sight, Sight::Waiting(_))
+                && (matches!(sight, Sight::Failed(_)) || is_time && matches!(sight, Sight::Waiting(_)))
         });
         let asked = waiting.take(ASK_MOST).map(|((awaited, _), sight)| async move {
             let trouble = self.work.cluster.trouble(&awaited.kind, &awaited.key).await;
-            if let (Some(trouble), Sight::Waiting(reason)) = (trouble, &*sight) {
-                let told = format!("{reason}; {}", trouble.reason);
-                *sight = if trouble.is_final { Sight::Failed(told) } else { Sight::Waiting(told) };
+            let Some(trouble) = trouble else { return };
+            let told = |reason: &str| format!("{reason}; {}", trouble.reason);
+            match sight {
+                Sight::Waiting(reason) if !trouble.is_final => *reason = told(reason),
+                Sight::Waiting(reason) | Sight::Failed(reason) => *sight = Sight::Failed(told(reason)),
+                Sight::Over => {}
             }
         });
         join_all(asked).await;

@@ -41,4 +41,5 @@ mod shop;
 mod skip;
 mod terminating;
 mod twins;
+mod unready;
 mod waiting;

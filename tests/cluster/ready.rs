@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, change, namespace};
+use super::bench::{Bench, change, config_map, namespace};
 use super::waiting::{until, workload};
 
 fn ready(begins: &str) -> (Bench, String) {
@@ -46,6 +46,20 @@ fn r4_a_job_that_removes_itself_is_done_and_runs_again_only_when_it_changes() {
     bench.apply();
     bench.write("job.json", &migration(&ns, "example.invalid/two"));
     assert_eq!(bench.apply()["summary"]["created"], 1);
+}
+
+#[test]
+fn r4_a_job_that_was_blocked_has_not_run() {
+    let (bench, ns) = ready("heldjob");
+    bench.kubectl(&["create", "namespace", &ns], "");
+    bench.kubectl(&["create", "configmap", "settings", "-n", &ns], "");
+    let mut job: Value = serde_json::from_str(&migration(&ns, "example.invalid/c")).unwrap();
+    job["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
+    bench.remove("ns.yaml").write("job.json", &job.to_string());
+    bench.write("settings.yaml", &config_map(&ns, "settings", "1"));
+    let held = bench.ktor(&["apply", "--yes", "--no-adopt", "-o", "json"]).exits(3).json();
+    assert_eq!(held["summary"]["blocked"], 2, "{held:#}");
+    assert_eq!(bench.apply()["summary"]["created"], 1, "it was noted as done");
 }
 
 #[test]
@@ -152,10 +166,13 @@ fn r6_r7_custom_resources_are_judged_alike_whatever_their_group_and_what_is_susp
     let plan = bench.plan();
     let notices = plan["notices"].to_string();
     let ran = bench.ktor(&["apply", "--yes", "-o", "json", "--readiness-timeout", "2s"]).exits(1).json();
-    assert_eq!(ran["summary"]["failed"], 2, "{ran:#}");
+    assert_eq!(ran["summary"]["unready"], 2, "{ran:#}");
     for group in &groups {
         assert!(notices.contains("Not ready now") && notices.contains(&format!("Gate.{group}")), "{notices}");
     }
+    // What a run changes itself and does not become ready ends it.
+    bench.write("gate-0.json", &of_group(&groups[0], &ns, &json!({"a": 2})));
+    bench.ktor(&["apply", "--yes", "--readiness-timeout", "2s"]).exits(1);
     assert!(bench.plan()["notices"].to_string().contains("The last run did not finish"));
     // Suspended, paused or told so: on purpose.
     for spec in [json!({"suspend": true}), json!({"paused": true}), json!({"suspended": true})] {

@@ -58,6 +58,7 @@ fn empty() -> Plan {
         refusals: vec![],
         broken: vec![],
         own: BTreeSet::new(),
+        unready: BTreeSet::new(),
         notices: vec![],
         digest: "5e".repeat(32),
     }
@@ -199,6 +200,53 @@ fn a7_an_incomplete_apply_names_what_failed_first() {
     note: An apply of this root is in progress, by demo run 12.
     1 created, 1 configured, 2 failed, 1 skipped, 1 kept; 1 unchanged.
     ");
+}
+
+#[test]
+fn r16_an_apply_that_leaves_something_unready_names_it_and_says_that_all_else_was_done() {
+    let mut plan = full();
+    plan.refusals.clear();
+    plan.notices.clear();
+    let mut outcome = incomplete();
+    let sick = "it was not ready before this run: pod web-1: Unschedulable";
+    outcome.applied.retain(|object| !matches!(object.verdict, Verdict::Failed | Verdict::Skipped));
+    outcome.applied.push(happened(Verdict::Unready, "Deployment.apps", "shop/api", Some(sick)));
+    outcome.applied.push(happened(Verdict::Unready, "Job.batch", "shop/seed", Some("deadline exceeded")));
+    let text = markdown::outcome(&plan, &outcome, &heading(), None, Budget::COMMENT).text;
+    let (before, _) = text.split_once("### Not deleted").unwrap_or((&text, ""));
+    insta::assert_snapshot!(before, @r"
+    ## Applied `demo` on `prod-eu`
+
+    1 created, 1 configured, **2 unready**, 1 kept; 1 unchanged.
+
+    > [!CAUTION]
+    > **Not ready:** `Deployment.apps shop/api`: it was not ready before this run: pod web-1: Unschedulable
+    >
+    > Everything else was done and is recorded.
+
+    ### Not ready as well
+
+    ```text
+    Job.batch shop/seed
+      deadline exceeded
+    ```
+    ");
+    insta::assert_snapshot!(terminal::outcome(&plan, &outcome, Style::Plain), @r"
+    namespace/till created
+    deployment.apps/web configured (shop)
+    deployment.apps/api unready (shop): it was not ready before this run: pod web-1: Unschedulable
+    job.batch/seed unready (shop): deadline exceeded
+    persistentvolumeclaim/books kept (shop): its annotation kubernator.io/cleanup says so
+    1 created, 1 configured, 2 unready, 1 kept; 1 unchanged.
+    ");
+    let json = serde_json::to_value(json::outcome(&plan, &outcome, &heading(), None)).unwrap();
+    assert_eq!(
+        (&json["complete"], &json["summary"]["unready"], &json["error"]),
+        (&false.into(), &2.into(), &serde_json::Value::Null)
+    );
+    // Where the record could not be written in the end, that is no finished run.
+    let text = markdown::outcome(&plan, &outcome, &heading(), Some("failed to write"), Budget::COMMENT).text;
+    assert!(text.contains("ended early") && !text.contains("Everything else was done"), "{text}");
 }
 
 #[test]
@@ -416,9 +464,7 @@ fn reports(text: &str) -> Vec<String> {
         message: Some(text.to_owned()),
     };
     let outcome = Outcome {
-        applied: [Verdict::Failed, Verdict::Failed, Verdict::Skipped, Verdict::Created, Verdict::Configured]
-            .map(object)
-            .to_vec(),
+        applied: Verdict::ALL.into_iter().chain([Verdict::Failed, Verdict::Unready]).map(object).collect(),
         cleaned: vec![object(Verdict::Deleted)],
     };
     vec![

@@ -19,8 +19,8 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let mut room = Room::new(budget, 11);
     let share = budget.bytes() / 8;
     let started = outcome.all().any(|object| object.verdict != Verdict::Skipped);
-    let complete = error.is_none() && outcome.is_complete();
-    let words = match (complete, started) {
+    let through = error.is_none() && outcome.is_carried_through();
+    let words = match (through, started) {
         (true, _) => "Applied",
         (false, true) => "Incomplete apply of",
         (false, false) => "Not applied:",
@@ -34,7 +34,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
         if started { String::new() } else { room.fill(share, |room, rest| self::refusals(&plan.refusals, room, rest)) };
     let cleaned: BTreeSet<&ObjectKey> = outcome.cleaned.iter().map(|object| &object.key).collect();
     let unstarted: Vec<&Change> =
-        plan.deletions().filter(|change| !complete && !cleaned.contains(&change.ident.key)).collect();
+        plan.deletions().filter(|change| !through && !cleaned.contains(&change.ident.key)).collect();
     let aside = room.left.min(share);
     room.left -= aside;
     let deleted = of(outcome, &[Verdict::Deleted, Verdict::Replaced]);
@@ -42,7 +42,9 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let staying = room.rest(|room, rest| not_deleted(plan, &unstarted, room, rest));
     room.left += aside;
     let failed = failed(outcome);
-    let failed = room.rest(|room, rest| list(&failed, room, rest));
+    let failed = room.rest(|room, rest| list("### Failed as well\n\n", &failed, room, rest));
+    let unready = unready(outcome);
+    let unready = room.rest(|room, rest| list("### Not ready as well\n\n", &unready, room, rest));
     let skipped = of(outcome, &[Verdict::Skipped]);
     let skipped = room.rest(|room, rest| headed("### Skipped\n\n", '!', &skipped, room, rest));
     let standing = of(outcome, &[Verdict::Blocked, Verdict::Kept]);
@@ -51,22 +53,28 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let applied = of(outcome, &[Verdict::Created, Verdict::Configured]);
     let applied = room.rest(|room, rest| headed("### Applied\n\n", '+', &applied, room, rest));
     let foot = if room.omitted > 0 { foot } else { footer(heading, Some(plan), None) };
-    let text = joined(&[head, alert, refusals, failed, standing, deleted, staying, skipped, applied, notices, foot]);
+    let parts = [head, alert, refusals, failed, unready, standing, deleted, staying, skipped, applied, notices, foot];
+    let text = joined(&parts);
     Markdown { text, omitted: room.omitted }
 }
 
 /// What went wrong first.
 fn alert(outcome: &Outcome, error: Option<&str>, started: bool) -> String {
     let mut lines = Vec::new();
-    if let Some(ObjectOutcome { key, message, .. }) = outcome.first_failure() {
+    let mut first = |words: &str, object: Option<&ObjectOutcome>| {
+        let Some(ObjectOutcome { key, message, .. }) = object else { return };
         let why = message.as_deref().map(|message| format!(": {}", inert(message))).unwrap_or_default();
-        lines.push(format!("**First to fail:** {}{why}", code(&key.to_string())));
-    }
+        lines.push(format!("**{words}:** {}{why}", code(&key.to_string())));
+    };
+    first("First to fail", outcome.first_failure());
+    first("Not ready", outcome.first_unready());
     lines.extend(error.map(|error| format!("**The run ended early:** {}", inert(error))));
     if lines.is_empty() {
         return String::new();
     }
-    if started {
+    if error.is_none() && outcome.is_carried_through() {
+        lines.push("Everything else was done and is recorded.".to_owned());
+    } else if started {
         lines.push("What was done is recorded. The next run continues from here.".to_owned());
     }
     format!("> [!CAUTION]\n> {}\n", lines.join("\n>\n> "))
@@ -96,19 +104,27 @@ fn row(object: &ObjectOutcome) -> Vec<String> {
 
 /// Everything that failed after the first.
 fn failed(outcome: &Outcome) -> Vec<Entry> {
+    after_first(outcome, Verdict::Failed)
+}
+
+/// Everything that the run left unready after the first.
+fn unready(outcome: &Outcome) -> Vec<Entry> {
+    after_first(outcome, Verdict::Unready)
+}
+
+fn after_first(outcome: &Outcome, verdict: Verdict) -> Vec<Entry> {
     let entry = |object: &&ObjectOutcome| {
         let message = object.message.as_deref().unwrap_or("no reason was given");
         vec![object.key.to_string(), format!("  {}", clipped(message, 1_200))]
     };
-    of(outcome, &[Verdict::Failed]).iter().skip(1).map(entry).collect()
+    of(outcome, &[verdict]).iter().skip(1).map(entry).collect()
 }
 
-fn list(failed: &[Entry], room: usize, rest: &str) -> Section {
-    if failed.is_empty() {
+fn list(head: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
+    if entries.is_empty() {
         return Section::default();
     }
-    let head = "### Failed as well\n\n";
-    let section = listing::fenced("text", failed, room.saturating_sub(head.len()), rest);
+    let section = listing::fenced("text", entries, room.saturating_sub(head.len()), rest);
     Section { text: format!("{head}{}", section.text), ..section }
 }
 

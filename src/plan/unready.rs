@@ -1,0 +1,354 @@
+//! Objects that were not ready before a run which leaves them as they are: they open their project, and stop nothing else.
+//!
+//! A run waits for them as for all others, since they may become ready meanwhile. One that does not is no failure of the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build::Plan;
+use super::change::{Action, Change, Reason};
+use super::observed::Observed;
+use super::outcome::{ObjectOutcome, Verdict};
+use super::stops;
+use crate::object::ident::ObjectKey;
+use crate::object::manifest::Manifest;
+use crate::project::path::ProjectPath;
+
+/// How many objects a notice names before it counts.
+const NAMED: usize = 5;
+
+/// The objects that the run leaves as they are although they are not ready.
+pub(super) fn left(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> {
+    let unchanged = changes.iter().filter(|change| change.action == Action::Unchanged);
+    unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
+}
+
+/// The changes of a plan's unready objects.
+pub(super) fn of(plan: &Plan) -> impl Iterator<Item = &Change> {
+    plan.changes.iter().filter(|change| plan.unready.contains(&change.ident.key))
+}
+
+/// The verdict about an object that did not become ready, and why: what the run changed failed.
+pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
+    let ObjectOutcome { key, project, .. } = outcome;
+    if !plan.unready.contains(key) {
+        return (Verdict::Failed, format!("it did not become ready: {why}"));
+    }
+    let message = format!(
+        "it was not ready before this run, which left it as it is: {why}. Nothing is deleted in {project} until it is \
+         ready, paused, scaled to 0, removed from the tree, or has the annotation kubernator.io/wait: \"false\""
+    );
+    (Verdict::Unready, message)
+}
+
+/// The plan once it is known which of its unready objects did not become ready: in their projects nothing is deleted, and
+/// what they name stays with them.
+#[must_use]
+pub fn kept_for(
+    plan: &Plan,
+    applied: &[ObjectOutcome],
+    desired: &BTreeMap<ObjectKey, Manifest>,
+    observed: &Observed,
+) -> Plan {
+    let mut plan = plan.clone();
+    let still = applied.iter().filter(|outcome| outcome.verdict == Verdict::Unready);
+    plan.unready = still.map(|outcome| outcome.key.clone()).collect();
+    let mut cleanup = std::mem::take(&mut plan.cleanup);
+    let unready: Vec<&Change> = of(&plan).collect();
+    if !unready.is_empty() {
+        stops::keep_beside(&unready, Reason::NotReady, &mut cleanup, &desired.keys().collect(), observed);
+    }
+    plan.cleanup = cleanup;
+    plan
+}
+
+/// A notice that names what is live, desired and not ready now, and which deletions that holds back. Without its numbers:
+/// they change by the second.
+pub fn told(plan: &Plan, observed: &Observed) -> Option<String> {
+    let unready = plan.changes.iter().map(|change| &change.ident.key).filter(|key| observed.unready.contains(key));
+    let names = named(unready.map(ToString::to_string))?;
+    let mut first: BTreeMap<&ProjectPath, &ObjectKey> = BTreeMap::new();
+    for change in of(plan) {
+        first.entry(&change.project).or_insert(&change.ident.key);
+    }
+    first.retain(|project, _| plan.deletions().any(|change| change.project == **project));
+    let kept = named(first.iter().map(|(project, key)| format!("{project} (for {key})")));
+    let kept = kept.map(|kept| format!(" Unless that changes, nothing is deleted in {kept}."));
+    Some(format!("Not ready now: {names}.{}", kept.unwrap_or_default()))
+}
+
+/// The first of these, and how many more there are; nothing where there are none.
+fn named(all: impl Iterator<Item = String>) -> Option<String> {
+    let all: Vec<String> = all.collect();
+    let more = all.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    let first = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    (!all.is_empty()).then(|| format!("{first}{more}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ident::Ident;
+    use crate::object::kinds::Kinds;
+    use crate::object::live::Live;
+    use crate::object::mark::{Root, stamp};
+    use crate::object::redact::Redactor;
+    use crate::object::refusal::Refusal;
+    use crate::plan::build::{Before, PlanRequest, build};
+    use crate::plan::observed::{Look, Trial};
+    use crate::plan::policy::{Policy, Reviewed, Shown};
+    use crate::project::path::Segment;
+    use crate::project::scope::{Scope, ScopeRequest};
+    use crate::project::snapshot::Place;
+    use crate::project::tree::Cleanup;
+    use crate::state::payload::Entries;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn root() -> Root {
+        Root::new(Segment::new("demo").unwrap())
+    }
+
+    fn project(number: usize) -> ProjectPath {
+        format!("demo.p{number}").parse().unwrap()
+    }
+
+    fn key(kind: &str, name: &str) -> ObjectKey {
+        let group = if kind == "Deployment" { "apps" } else { "" };
+        ObjectKey { group: group.into(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
+    }
+
+    /// What a dry run finds of a desired object, and how it stands before and after the run.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum State {
+        New,
+        Changed,
+        Refused,
+        Foreign,
+        Ready,
+        Heals,
+        Sick,
+    }
+
+    const STATES: [State; 7] =
+        [State::New, State::Changed, State::Refused, State::Foreign, State::Ready, State::Heals, State::Sick];
+
+    /// A situation: desired objects and dropped ones, each in a project, and what is known of it.
+    struct Situation {
+        desired: BTreeMap<ObjectKey, Manifest>,
+        observed: Observed,
+        entries: Entries,
+        policy: Policy,
+        states: BTreeMap<ObjectKey, State>,
+    }
+
+    impl Situation {
+        /// `wanted` are desired Deployments; `dropped` are recorded ConfigMaps, each with whether its deletion was shown.
+        fn new(wanted: &[(usize, State)], dropped: &[(usize, bool)]) -> Self {
+            let observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
+            let policy = Policy::new(Cleanup::On, "kubernator-system");
+            let mut situation = Self {
+                desired: BTreeMap::new(),
+                observed,
+                entries: Entries::default(),
+                policy,
+                states: BTreeMap::new(),
+            };
+            for (number, (at, state)) in wanted.iter().enumerate() {
+                situation.want(&key("Deployment", &format!("d{number}")), &project(*at), *state);
+            }
+            let mut shown = Shown::default();
+            for (number, (at, is_shown)) in dropped.iter().enumerate() {
+                let key = key("ConfigMap", &format!("c{number}"));
+                situation.see(&key, &project(*at), &json!({}));
+                if *is_shown {
+                    shown.deleted.insert(key, 7);
+                }
+            }
+            situation.policy.reviewed = Reviewed::Only(shown);
+            situation
+        }
+
+        /// A live object of ours, recorded.
+        fn see(&mut self, key: &ObjectKey, project: &ProjectPath, body: &Value) {
+            let mut body = body.clone();
+            body["metadata"] = json!({"uid": key.name, "name": key.name, "namespace": "x", "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
+                "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]});
+            stamp(&mut body, project, &root());
+            self.observed.looks.insert(key.clone(), Look::Live(Live { body }));
+            self.entries.insert(project, &Ident { key: key.clone(), version: "v1".into() });
+        }
+
+        fn want(&mut self, key: &ObjectKey, project: &ProjectPath, state: State) {
+            let (ident, place) = (Ident { key: key.clone(), version: "v1".into() }, Place::whole("d.yaml"));
+            let body =
+                json!({"apiVersion": "apps/v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"}});
+            self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body });
+            self.states.insert(key.clone(), state);
+            if state != State::New {
+                self.see(key, project, &json!({"spec": {}}));
+            }
+            if matches!(state, State::Changed | State::Refused | State::Foreign | State::Heals | State::Sick) {
+                self.observed.unready.insert(key.clone());
+            }
+            if state == State::Foreign
+                && let Some(Look::Live(live)) = self.observed.looks.get_mut(key)
+            {
+                live.body["metadata"]["annotations"]["kubernator.io/project"] = json!("other");
+            }
+            let trial = match state {
+                State::New => Trial::Created,
+                State::Refused => Trial::Refused(Refusal::Invalid("no".into())),
+                State::Changed => {
+                    let mut after = self.observed.live(key).unwrap().clone();
+                    after.body["spec"]["replicas"] = json!(2);
+                    Trial::Applied(after)
+                }
+                _ => Trial::Proved,
+            };
+            self.observed.trials.insert(key.clone(), trial);
+        }
+
+        fn plan(&self) -> Plan {
+            let known = (0..3).map(project).chain([root().project()]).collect();
+            let scope = Scope::resolve(&ScopeRequest::default(), &known, &BTreeSet::new()).unwrap();
+            let (redactor, broken) = (Redactor::default(), BTreeMap::new());
+            let request = PlanRequest {
+                root: &root(),
+                scope: &scope,
+                desired: &self.desired,
+                entries: &self.entries,
+                policy: &self.policy,
+                redactor: &redactor,
+                broken: &broken,
+                before: Before::Unknown,
+            };
+            build(request, &self.observed)
+        }
+
+        /// What a run comes to that changes nothing but what the plan says, and in which only the sick stay unready.
+        fn applied(&self, plan: &Plan) -> Vec<ObjectOutcome> {
+            let outcome = |change: &Change| {
+                let (key, project) = (change.ident.key.clone(), change.project.clone());
+                let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, message: None };
+                let verdict = match self.states[&change.ident.key] {
+                    State::Sick => judged(plan, &outcome, "no node").0,
+                    _ => outcome.verdict,
+                };
+                ObjectOutcome { verdict, ..outcome }
+            };
+            plan.changes.iter().map(outcome).collect()
+        }
+
+        fn after(&self, plan: &Plan) -> Plan {
+            kept_for(plan, &self.applied(plan), &self.desired, &self.observed)
+        }
+    }
+
+    fn actions(plan: &Plan) -> Vec<(Action, Reason)> {
+        plan.cleanup.iter().map(|change| (change.action, change.reason.clone())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn r16_what_was_sick_before_and_is_left_as_it_is_keeps_the_deletions_of_its_project_and_of_no_other(
+            wanted in proptest::collection::vec((0..3_usize, proptest::sample::select(STATES.to_vec())), 0..6),
+            dropped in proptest::collection::vec((0..3_usize, any::<bool>()), 0..8),
+        ) {
+            let situation = Situation::new(&wanted, &dropped);
+            let plan = situation.plan();
+            let after = situation.after(&plan);
+            let of = |wished: &[State]| -> BTreeSet<ProjectPath> {
+                wanted.iter().filter(|(_, state)| wished.contains(state)).map(|(at, _)| project(*at)).collect()
+            };
+            let (sick, may_be) = (of(&[State::Sick]), of(&[State::Sick, State::Heals]));
+            let stopped = of(&[State::Refused, State::Foreign]);
+            prop_assert_eq!(&plan.changes, &after.changes);
+            prop_assert_eq!((&plan.digest, &plan.own), (&after.digest, &after.own));
+            prop_assert_eq!((plan.cleanup.len(), after.cleanup.len()), (dropped.len(), dropped.len()));
+            for (before, after) in plan.cleanup.iter().zip(&after.cleanup) {
+                let (at, is_shown) = &dropped[before.ident.key.name[1..].parse::<usize>().unwrap()];
+                let is_deleted = *is_shown && !stopped.contains(&project(*at));
+                prop_assert_eq!(before.action == Action::Delete, is_deleted, "{:?}", before);
+                if is_deleted && sick.contains(&project(*at)) {
+                    let named = matches!(&after.reason, Reason::NotReady(key) if situation.states[key] == State::Sick);
+                    prop_assert!(after.action == Action::Keep && named, "{:?}", after);
+                } else {
+                    prop_assert_eq!(before, after);
+                }
+            }
+            prop_assert_eq!(
+                after.open_projects(),
+                stops::open_projects(after.all()).into_iter().chain(sick.iter().cloned()).collect()
+            );
+            let is_kept = actions(&after) != actions(&plan);
+            prop_assert!(!is_kept || after.awaits_review());
+            // The plan tells beforehand what may come.
+            let told = told(&plan, &situation.observed).unwrap_or_default();
+            for at in (0..3).map(project) {
+                let is_told = told.contains(&format!("{at} (for "));
+                let waits = may_be.contains(&at) && plan.deletions().any(|change| change.project == at);
+                prop_assert_eq!(is_told, waits, "{}", &told);
+            }
+            // Once all is repaired, everything that was kept for it goes.
+            let healed: Vec<(usize, State)> = wanted
+                .iter()
+                .map(|(at, state)| (*at, if *state == State::Sick { State::Ready } else { *state }))
+                .collect();
+            let next = Situation::new(&healed, &dropped);
+            prop_assert_eq!(actions(&next.after(&next.plan())), actions(&plan));
+        }
+    }
+
+    #[test]
+    fn r16_only_what_the_run_leaves_as_it_is_and_was_not_ready_before_is_no_failure() {
+        for state in STATES {
+            let situation = Situation::new(&[(0, state)], &[]);
+            let plan = situation.plan();
+            let (key, project) = (key("Deployment", "d0"), project(0));
+            let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, message: None };
+            let (verdict, message) = judged(&plan, &outcome, "no node");
+            let is_left = matches!(state, State::Heals | State::Sick);
+            assert_eq!(verdict, if is_left { Verdict::Unready } else { Verdict::Failed }, "{state:?}");
+            assert!(message.contains("no node") && message.contains("demo.p0") == is_left, "{state:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn r16_what_a_sick_object_names_stays_with_it() {
+        let mut situation = Situation::new(&[(0, State::Sick)], &[(1, true), (1, true)]);
+        let env = json!({"spec": {"containers": [{"envFrom": [{"configMapRef": {"name": "c0"}}]}]}});
+        situation.see(&key("Deployment", "d0"), &project(0), &env);
+        let after = situation.after(&situation.plan());
+        assert_eq!(
+            actions(&after),
+            [(Action::Keep, Reason::NeededBy(key("Deployment", "d0"))), (Action::Delete, Reason::Undesired)]
+        );
+    }
+
+    #[test]
+    fn r15_what_a_webhook_refuses_stays_where_the_webhook_stays() {
+        let mut situation = Situation::new(&[(0, State::Sick)], &[(0, true), (1, true), (1, true)]);
+        let (webhook, refused) = (key("ConfigMap", "c0"), key("ConfigMap", "c2"));
+        situation.observed.lifted.insert(refused, webhook.clone());
+        let plan = situation.plan();
+        assert!(plan.deletions().count() == 3, "{plan:?}");
+        let why = format!("{webhook}, which refuses its deletion, stays");
+        let after = actions(&situation.after(&plan));
+        assert_eq!(after[1..], [(Action::Delete, Reason::Undesired), (Action::Keep, Reason::Withheld(why))]);
+    }
+
+    #[test]
+    fn r16_a_notice_counts_what_it_does_not_name() {
+        let situation = Situation::new(&[(0, State::Sick); 7], &[(0, true), (1, true)]);
+        let told = told(&situation.plan(), &situation.observed).unwrap();
+        assert_eq!(
+            told,
+            "Not ready now: Deployment.apps x/d0, Deployment.apps x/d1, Deployment.apps x/d2, Deployment.apps x/d3, \
+             Deployment.apps x/d4 (and 2 more). Unless that changes, nothing is deleted in demo.p0 (for Deployment.apps \
+             x/d0)."
+        );
+    }
+}
