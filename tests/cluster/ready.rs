@@ -51,11 +51,13 @@ fn r4_a_job_that_removes_itself_is_done_and_runs_again_only_when_it_changes() {
 #[test]
 fn r4_a_job_that_was_blocked_has_not_run() {
     let (bench, ns) = ready("heldjob");
-    bench.kubectl(&["create", "namespace", &ns], "");
+    bench.write("job.json", &migration(&ns, "example.invalid/one"));
+    bench.apply();
+    until("gone", || bench.get("job/migrate", Some(&ns)).is_none());
     bench.kubectl(&["create", "configmap", "settings", "-n", &ns], "");
-    let mut job: Value = serde_json::from_str(&migration(&ns, "example.invalid/c")).unwrap();
+    let mut job: Value = serde_json::from_str(&migration(&ns, "example.invalid/two")).unwrap();
     job["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
-    bench.remove("ns.yaml").write("job.json", &job.to_string());
+    bench.write("job.json", &job.to_string());
     bench.write("settings.yaml", &config_map(&ns, "settings", "1"));
     let held = bench.ktor(&["apply", "--yes", "--no-adopt", "-o", "json"]).exits(3).json();
     assert_eq!(held["summary"]["blocked"], 2, "{held:#}");
