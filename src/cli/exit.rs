@@ -11,7 +11,7 @@ pub enum Exit {
     ChangesPending,
     /// Refused as a whole, or something was kept or blocked that the run's own changes ask for.
     Refused,
-    /// Something failed.
+    /// Something failed, or is left unready.
     Failure,
     /// Interrupted, or the lock was lost: resumable.
     Interrupted,
