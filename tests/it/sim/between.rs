@@ -185,18 +185,19 @@ async fn come_to_rest(forest: &Forest, left: &Left) {
     fail_on(&violations, &site, &left.script.join("; "));
 }
 
-const FIRST: [Apply; 4] = [Apply::push(0, 0), Apply::push(2, 2), Apply::push(1, 2), Apply::push(1, 1).by(By::Dirty)];
+const FIRST: [Apply; 4] = [Apply::push(0, 0), Apply::push(3, 3), Apply::push(1, 3), Apply::push(1, 1).by(By::Dirty)];
 
-const SECOND: [Apply; 9] = [
-    Apply::push(0, 2),
+const SECOND: [Apply; 10] = [
+    Apply::push(0, 3),
     Apply::push(1, 1),
     Apply::push(1, 1).guarded(),
-    Apply::push(1, 2),
+    Apply::push(1, 3),
     Apply::push(2, 2),
-    Apply::push(2, 2).by(By::Dispatch),
-    Apply::push(2, 2).by(By::Dirty),
+    Apply::push(3, 3),
+    Apply::push(3, 3).by(By::Dispatch),
+    Apply::push(3, 3).by(By::Dirty),
     Apply::push(LAST, LAST).by(By::Scoped("demo.b")),
-    Apply::push(1, 2).by(By::Beside),
+    Apply::push(1, 3).by(By::Beside),
 ];
 
 /// One in so many of the servers that two runs leave is gone on from to the end.

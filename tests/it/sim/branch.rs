@@ -27,8 +27,8 @@ use super::invariant::{MARK, commits_recorded, is_others, is_ours};
 use super::model::World;
 use super::site::{Fates, Site};
 
-/// The branch: each commit's tree, the oldest first.
-pub const BRANCH: [Tree; 4] = [Tree::Sealed, Tree::Resealed, Tree::Renewed, Tree::Moved];
+/// The branch: each commit's tree, the oldest first. One commit changes nothing of the tree.
+pub const BRANCH: [Tree; 5] = [Tree::Sealed, Tree::Resealed, Tree::Resealed, Tree::Renewed, Tree::Moved];
 /// The last commit.
 pub const LAST: usize = BRANCH.len() - 1;
 /// The tree of a work tree with files that its commit does not have.
