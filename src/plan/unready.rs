@@ -33,6 +33,7 @@ pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, Stri
     if !plan.unready.contains(key) {
         return (Verdict::Failed, format!("it did not become ready: {why}"));
     }
+    let why = why.trim_end_matches('.');
     let message = format!(
         "it was not ready before this run, which left it as it is: {why}. Nothing is deleted in {project} until it is \
          ready, paused, scaled to 0, removed from the tree, or has the annotation kubernator.io/wait: \"false\""
@@ -309,9 +310,10 @@ mod tests {
             let plan = situation.plan();
             let (key, project) = (key("Deployment", "d0"), project(0));
             let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, message: None };
-            let (verdict, message) = judged(&plan, &outcome, "no node");
+            let (verdict, message) = judged(&plan, &outcome, "no node.");
             let is_left = matches!(state, State::Heals | State::Sick);
             assert_eq!(verdict, if is_left { Verdict::Unready } else { Verdict::Failed }, "{state:?}");
+            assert!(!message.contains(".."), "{message}");
             assert!(message.contains("no node") && message.contains("demo.p0") == is_left, "{state:?}: {message}");
         }
     }
