@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::observe::ReadError;
+use super::path::Target;
 use super::transport::{Answer, SendError};
 use crate::object::live::Live;
 use crate::object::refusal::{Contested, Refusal};
@@ -108,7 +109,16 @@ impl Answer {
         }
     }
 
-    /// Why a request about one object was refused.
+    /// Why a request to this target was refused. A namespace that is not there is missing itself; to what lies in it, its
+    /// namespace is.
+    pub(super) fn refusal_of(&self, target: &Target) -> Refusal {
+        match self.refusal() {
+            Refusal::NoNamespace(words) if target.is_namespace() => Refusal::Absent(words),
+            refusal => refusal,
+        }
+    }
+
+    /// Why a request about one object in a namespace was refused.
     pub(super) fn refusal(&self) -> Refusal {
         let status = self.status_body();
         let causes = || status.iter().flat_map(Status::causes).map(|(_, field, message)| (field, message));
@@ -284,6 +294,23 @@ mod tests {
         let refusal = answer(status, &status_body.to_string()).refusal();
         let debug = format!("{refusal:?}");
         assert_eq!(debug.split('(').next().unwrap(), expected, "{status} {body}: {debug}");
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_missing_itself_and_what_lies_in_it_misses_its_namespace() {
+        let status = json!({"kind": "Status", "reason": "NotFound", "message": "namespaces \"x\" not found",
+            "details": {"name": "x", "kind": "namespaces"}});
+        let answer = answer(404, &status.to_string());
+        for (target, is_itself) in [
+            ("/api/v1/namespaces/x", true),
+            ("/api/v1/namespaces/x?fieldManager=ktor-demo", true),
+            ("/api/v1/namespaces/x/configmaps/x", false),
+            ("/apis/x.dev/v1/namespaces/x", false),
+        ] {
+            let refusal = answer.refusal_of(&Target::raw(target));
+            assert_eq!(matches!(refusal, Refusal::Absent(_)), is_itself, "{target}: {refusal:?}");
+            assert_eq!(matches!(refusal, Refusal::NoNamespace(_)), !is_itself, "{target}: {refusal:?}");
+        }
     }
 
     #[test]

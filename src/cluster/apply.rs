@@ -128,8 +128,9 @@ impl Cluster {
 
     /// Sends a request that the lock permits.
     pub(super) async fn change(&self, lock: &HeldLock, call: Call) -> Result<Answer, ObjectError> {
+        let target = call.target.clone();
         let answer = self.exchange(lock, call).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal().into()) }
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal_of(&target).into()) }
     }
 
     /// Sends a request that the lock permits, whatever the answer is.

@@ -197,7 +197,7 @@ impl Cluster {
 
     async fn ask(&self, call: &Call) -> Result<Answer, Refusal> {
         let answer = self.wire.send(call).await.map_err(SendError::into_refusal)?;
-        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal()) }
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal_of(&call.target)) }
     }
 }
 

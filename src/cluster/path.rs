@@ -94,6 +94,13 @@ impl Target {
         self.0.as_deref().map_err(String::as_str)
     }
 
+    /// Whether it leads to a namespace itself, and not into one.
+    pub(super) fn is_namespace(&self) -> bool {
+        let namespace = Resource { group: "", plural: "namespaces", is_namespaced: false };
+        let path = self.text().ok().and_then(|text| text.split('?').next());
+        path.and_then(route) == Some(Route::Object(namespace))
+    }
+
     /// Any text at all.
     #[cfg(test)]
     pub(super) fn raw(text: &str) -> Self {

@@ -261,6 +261,7 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sendin
         Err(WriteError::LockLost) => Sent::Stopped(Stop::LockLost),
         Err(WriteError::Stopped) => Sent::Stopped(Stop::Interrupted),
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(&why)),
+        Err(WriteError::MovedOn) => done(Verdict::Failed, Some("it changed after the plan was made: run again")),
         Err(WriteError::Refused(refusal)) => {
             let first = refused.unwrap_or_else(Instant::now);
             match waits_for(work, brought, &refusal, key).filter(|_| first.elapsed() < PATIENCE) {

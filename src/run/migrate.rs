@@ -20,24 +20,12 @@ use crate::run::write::WriteError;
 /// How often a migration is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
 
-/// An object is not as it was planned with.
-const MOVED_ON: &str = "it changed after the plan was made: run again";
-
-/// What became of a migration.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Migrated {
-    /// There was nothing to do.
-    NotDue,
-    /// Fields are ours now that were not.
-    Done,
-}
-
 /// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
 ///
 /// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
-pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<Migrated, WriteError> {
+pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<(), WriteError> {
     let key = &change.ident.key;
-    let Some(planned) = work.observed.live(key) else { return Ok(Migrated::NotDue) };
+    let Some(planned) = work.observed.live(key) else { return Ok(()) };
     let RunRequest { root, policy, .. } = work.request;
     let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
     let extent = work.observed.extent(key);
@@ -48,11 +36,11 @@ pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Res
         let restated = restated(live_fields, kind, &change.ident.api_version());
         let readable = restated.as_ref().unwrap_or(live_fields);
         let Some(fields) = changed(work, change, &heir, readable, restated.is_some())? else {
-            return Ok(Migrated::NotDue);
+            return Ok(());
         };
         let fields = Value::Array(fields);
         match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
-            Ok(_) => return Ok(Migrated::Done),
+            Ok(_) => return Ok(()),
             Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
             // Another version of it, or our own lost attempt: look again, and never send the same again.
             Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
@@ -88,7 +76,7 @@ fn changed(
     let inherited = heir.managed_fields(live, work.observed.extent(key));
     take(&mut fields, inherited.and_then(|fields| fields.as_array().cloned()));
     if let Some(claims) = work.observed.claims.get(key) {
-        let claimed = claimed(&fields, claims, root).ok_or_else(|| WriteError::Failed(MOVED_ON.to_owned()))?;
+        let claimed = claimed(&fields, claims, root).ok_or(WriteError::MovedOn)?;
         take(&mut fields, Some(claimed));
     }
     if let Some(manifest) = work.desired.get(key) {
@@ -138,7 +126,7 @@ async fn reread(
         {
             Ok(now)
         }
-        Ok(_) => Err(WriteError::Failed(MOVED_ON.to_owned())),
+        Ok(_) => Err(WriteError::MovedOn),
         Err(error) => Err(WriteError::Failed(error.to_string())),
     }
 }
@@ -150,7 +138,7 @@ pub(super) async fn unify(work: Work<'_>, change: &Change, kind: &Kind, why: &st
     for _ in 0..ATTEMPTS {
         let live = match work.cluster.get(kind, key).await {
             Ok(Some(live)) if change.uid.as_deref().is_none_or(|uid| uid == live.uid()) => live,
-            Ok(_) => return Err(WriteError::Failed(MOVED_ON.to_owned())),
+            Ok(_) => return Err(WriteError::MovedOn),
             Err(error) => return Err(WriteError::Failed(error.to_string())),
         };
         let unified = unified(&live, &change.ident.api_version()).ok_or_else(failed)?;

@@ -12,7 +12,7 @@ use crate::plan::change::{Action, Change};
 use crate::plan::outcome::Verdict;
 use crate::plan::policy::Adoption;
 use crate::run::decide::RunRequest;
-use crate::run::migrate::{Migrated, migrate, unify};
+use crate::run::migrate::{migrate, unify};
 use crate::run::reconcile::Work;
 use crate::run::remove::{Removed, remove};
 
@@ -61,6 +61,8 @@ pub enum WriteError {
     Stopped,
     /// The server refused the apply itself.
     Refused(Refusal),
+    /// The object is not the one that the plan saw.
+    MovedOn,
     /// The server's words, or ours.
     Failed(String),
 }
@@ -77,17 +79,8 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     let kind = work.observed.kinds.get(&key.group_kind()).ok_or_else(|| failed("its kind is not known"))?;
     let kind = &redefined(work, kind);
     let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
-    let mut body = work.request.policy.sent(manifest, &work.request.root);
+    let body = work.request.policy.sent(manifest, &work.request.root);
     if place == Place::AsPlanned {
-        let migrated = match change.action {
-            Action::Update | Action::Move | Action::Adopt => migrate(work, change, kind).await?,
-            _ => Migrated::NotDue,
-        };
-        let is_pinned =
-            migrated == Migrated::Done || matches!(change.action, Action::Adopt | Action::Update | Action::Move);
-        if let Some(uid) = change.uid.as_deref().filter(|_| is_pinned) {
-            body["metadata"]["uid"] = uid.into();
-        }
         if change.action == Action::Replace
             && let Some(uid) = removed(work, change).await?
         {
@@ -102,14 +95,14 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     let Put { live, verdict, message } = if is_empty {
         create(work, change, &written, body).await?
     } else {
-        let Applied { created, live } = match apply(work, &written, &body).await {
-            Err(WriteError::Refused(Refusal::Unreadable(why))) => {
-                unify(work, change, &written, &why).await?;
-                apply(work, &written, &body).await?
+        match configure(work, change, kind, &written, body.clone()).await {
+            Err(WriteError::MovedOn | WriteError::Refused(Refusal::Changed(_) | Refusal::Absent(_)))
+                if is_gone(work, kind, key).await =>
+            {
+                create(work, change, &written, body).await?
             }
-            applied => applied?,
-        };
-        Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None }
+            configured => configured?,
+        }
     };
     if live.is_terminating() {
         // About to vanish, applied or not: what counts is the one that comes after it.
@@ -127,6 +120,36 @@ struct Put {
     live: Live,
     verdict: Verdict,
     message: Option<String>,
+}
+
+/// Changes the object that the plan saw, and no other.
+async fn configure(
+    work: Work<'_>,
+    change: &Change,
+    kind: &Kind,
+    written: &Kind,
+    mut body: Value,
+) -> Result<Put, WriteError> {
+    let is_planned = matches!(change.action, Action::Update | Action::Move | Action::Adopt);
+    if is_planned {
+        migrate(work, change, kind).await?;
+    }
+    if let Some(uid) = change.uid.as_deref().filter(|_| is_planned) {
+        body["metadata"]["uid"] = uid.into();
+    }
+    let Applied { created, live } = match apply(work, written, &body).await {
+        Err(WriteError::Refused(Refusal::Unreadable(why))) => {
+            unify(work, change, written, &why).await?;
+            apply(work, written, &body).await?
+        }
+        applied => applied?,
+    };
+    Ok(Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None })
+}
+
+/// Whether the object that the plan saw vanished meanwhile.
+async fn is_gone(work: Work<'_>, kind: &Kind, key: &ObjectKey) -> bool {
+    matches!(work.cluster.get(kind, key).await, Ok(None))
 }
 
 /// Creates an object where the plan saw none, or none is left.

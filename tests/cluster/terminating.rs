@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
 use super::gone::{definition, hold, outcomes, till};
+use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 /// Applies while something is being deleted, and lifts what holds it after a while.
 fn applied_while(bench: &Bench, lift: impl FnOnce()) -> Ran {
@@ -148,4 +149,58 @@ fn a10_a_definition_that_is_being_deleted_is_waited_for_with_its_custom_resource
     assert_ne!(uid(bench.get(&format!("crd/{crd}"), None)), before);
     assert!(bench.get(&format!("{crd}/front"), Some(&ns)).is_some());
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+/// Deletes an object while a run's first change of it is under way, and lets the run finish.
+async fn vanishes_meanwhile(bench: &mut Bench, (kind, name, ns): (&str, &str, Option<&str>), ours: bool) {
+    let what = format!("{kind}/{name}");
+    let place = ns.map_or_else(Vec::new, |ns| vec!["-n", ns]);
+    let before = uid(bench.get(&what, ns));
+    let direct = bench.plane.kubeconfig(User::Admin);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let end = format!("s/{name}");
+    let recorder = Recorder::with_faults(bench.plane, move |entry| {
+        let is_change = entry.method == http::Method::PATCH && entry.persists() && entry.path().ends_with(&end);
+        (is_change && !held.is_reached()).then(|| Fault::Hold(held.clone()))
+    });
+    bench.through(recorder.kubeconfig(User::Admin));
+    let run = bench.spawn(&["apply", "--yes", "-o", "json"]);
+    gate.reached().await;
+    bench.kubectl(&[["delete", &what].as_slice(), &place].concat(), "");
+    gate.open();
+    let ran = tokio::task::spawn_blocking(|| Bench::finished(run)).await.unwrap().exits(0);
+    bench.through(direct);
+    let (verdict, _) =
+        &outcomes(&ran.json(), "applied")[&format!("{} {name}", if ns.is_some() { "ConfigMap" } else { "Namespace" })];
+    assert_eq!(verdict, "created", "{what}, ours {ours}: {ran:#?}");
+    assert_ne!(uid(bench.get(&what, ns)), before);
+    bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a10_what_vanishes_while_it_is_changed_is_created() {
+    let mut bench = Bench::new("vanishing");
+    let (ns, other) = (bench.root.clone(), format!("{}-other", bench.root));
+    bench.write("ns.yaml", &namespace(&ns)).write("other.yaml", &namespace(&other));
+    bench.write("config.yaml", &config_map(&ns, "config", "1"));
+    // What is not ours yet is migrated before it is applied.
+    bench.kubectl(&["create", "namespace", &ns], "");
+    bench.kubectl(&["create", "namespace", &other], "");
+    bench.kubectl(&["create", "configmap", "config", "-n", &ns, "--from-literal=phase=0", "--from-literal=old=1"], "");
+    vanishes_meanwhile(&mut bench, ("configmap", "config", Some(&ns)), false).await;
+    bench.write("other.yaml", &format!("{}  labels: {{phase: '1'}}\n", namespace(&other)));
+    bench.write("config.yaml", &config_map(&ns, "config", "2"));
+    vanishes_meanwhile(&mut bench, ("configmap", "config", Some(&ns)), true).await;
+    bench.write("other.yaml", &format!("{}  labels: {{phase: '2'}}\n", namespace(&other)));
+    vanishes_meanwhile(&mut bench, ("namespace", &other, None), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a10_a_namespace_that_vanishes_while_it_is_taken_over_is_created() {
+    let mut bench = Bench::new("vanishing");
+    let other = format!("{}-other", bench.root);
+    bench.write("other.yaml", &namespace(&other));
+    bench.kubectl(&["create", "-f", "-"], &format!("{}  labels: {{phase: '0'}}\n", namespace(&other)));
+    vanishes_meanwhile(&mut bench, ("namespace", &other, None), false).await;
 }
