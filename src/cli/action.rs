@@ -11,20 +11,20 @@ use super::command::{concluded, judged, waiting_for};
 use super::diagnostic::{CliError, Console};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Base, Permit, Project, connect, run_name};
+use super::reporter::{Report, Reporter, reviewed_in};
+use super::request::{Base, Project, RunPermission, connect, run_name};
 use super::signal::{on_signals, preparing};
-use super::voice::{Report, Voice, reviewed_in};
 use crate::cluster::connect::{Cluster, ConnectOptions};
 use crate::cluster::lock::Holder;
 use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
-use crate::plan::change::Standing;
-use crate::plan::policy::{Gate, Reviewed, Sources as Rendered};
+use crate::plan::change::Disposition;
+use crate::plan::policy::{Gate, Reviewed, SourceCoverage};
 use crate::project::snapshot::printable;
 use crate::report::Heading;
-use crate::run::decide::{Before, RunRequest, Since, decide, decide_offline};
+use crate::run::decide::{BaseTree, RunRequest, ScopeBasis, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::commits::Commits;
@@ -42,7 +42,7 @@ const ATTEMPTS: usize = 5;
 /// Whatever keeps it from being done.
 pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let context = context(variables)?;
-    let voice = Voice::new(args, &context, console)?;
+    let voice = Reporter::new(args, &context, console)?;
     let action = Action { args, variables, console, context: &context, voice: &voice, target: OnceLock::new() };
     let done = match &context.event {
         Event::PullRequest(pull) if pull.action == "closed" && pull.merged => action.merged(pull).await,
@@ -82,7 +82,7 @@ struct Action<'a> {
     variables: &'a Variables,
     console: &'a Console,
     context: &'a Context,
-    voice: &'a Voice<'a>,
+    voice: &'a Reporter<'a>,
     /// What the comment is about, as soon as it is known.
     target: OnceLock<String>,
 }
@@ -221,33 +221,33 @@ impl Action<'_> {
         let prior = project.prior(cluster).await?;
         let mut request = request.clone();
         let commits = prior.commits.clone();
-        if matches!(request.before, Before::Unknown)
+        if matches!(request.before, BaseTree::Unknown)
             && let Some(before) = self.before_finalized(project, &commits, head).await?
         {
             request.before = before;
         }
         let Some(ledger) = ledger_of(&commits) else {
-            request.since = Since::Ledger { commits, touched: None };
+            request.since = ScopeBasis::Ledger { commits, touched: None };
             return Ok((request, prior));
         };
         let base = project.base_fetched(&ledger, head).await?;
-        if matches!(request.before, Before::Unknown) {
+        if matches!(request.before, BaseTree::Unknown) {
             request.before = base.before();
         }
         if let Some(why) = base.unreadable {
-            request.policy.sources = Rendered::BaseUnknown;
+            request.policy.sources = SourceCoverage::BaseUnknown;
             request.notices.push(why);
         }
-        request.since = Since::Ledger { commits, touched: Some(base.touched) };
+        request.since = ScopeBasis::Ledger { commits, touched: Some(base.touched) };
         Ok((request, prior))
     }
 
     /// The tree before the push that is applied, where the event names a commit that can be read.
-    async fn before_push(&self, project: &Project, head: &Commit) -> Result<Before, CliError> {
-        let Event::Push(push) = &self.context.event else { return Ok(Before::Unknown) };
+    async fn before_push(&self, project: &Project, head: &Commit) -> Result<BaseTree, CliError> {
+        let Event::Push(push) = &self.context.event else { return Ok(BaseTree::Unknown) };
         match push.before.parse::<Commit>() {
             Ok(before) if !push.created => told_before(project, &before, head).await,
-            _ => Ok(Before::Unknown),
+            _ => Ok(BaseTree::Unknown),
         }
     }
 
@@ -260,13 +260,13 @@ impl Action<'_> {
         project: &Project,
         commits: &Commits,
         head: &Commit,
-    ) -> Result<Option<Before>, CliError> {
+    ) -> Result<Option<BaseTree>, CliError> {
         let Some(last) = finalized_at(commits) else { return Ok(None) };
         if last == *head && !matches!(self.context.event, Event::WorkflowDispatch) {
             let parents = project.repository("an apply")?.parents(head).await?;
             return Ok(Some(match parents.first() {
                 Some(parent) => told_before(project, parent, head).await?,
-                None => Before::Nothing,
+                None => BaseTree::Nothing,
             }));
         }
         match commits.ledger.current() {
@@ -378,13 +378,13 @@ impl Action<'_> {
             let (history, commits) = (&self.args.history, &prior.commits);
             let judged = project.judged(Caller::Workflow, history, self.branch(), commits, &ask);
             let judged = preparing(&interrupt, judged).await?;
-            if let Permit::Superseded(why) = judged.permit(&mut request)? {
+            if let RunPermission::Superseded(why) = judged.permit(&mut request)? {
                 return Ok(self.nothing(&why));
             }
             let is_applied = ledger_of(commits).as_ref() == Some(&head) && judged.ledger.is_some();
             if matches!(self.context.event, Event::WorkflowDispatch) {
                 // Whoever starts it by hand wants the whole root looked at.
-                request.since = Since::Judged(commits.clone());
+                request.since = ScopeBasis::Judged(commits.clone());
             } else if is_applied && prior.open.is_empty() && !project.has_orphans(&prior) {
                 return Ok(self.nothing(&format!("{head} was applied already")));
             }
@@ -452,7 +452,7 @@ impl Action<'_> {
             ("result", result),
             ("changes", &changes.to_string()),
             ("cleanup-count", &plan.deletions().count().to_string()),
-            ("kept", &plan.standing(Standing::Kept).count().to_string()),
+            ("kept", &plan.standing(Disposition::Kept).count().to_string()),
             ("comment-url", url.unwrap_or_default()),
             ("digest", &plan.digest),
         ]);
@@ -471,9 +471,9 @@ fn finalized_at(commits: &Commits) -> Option<Commit> {
 }
 
 /// The tree of a commit as the one before the changes of a run. One that cannot be read tells nothing.
-async fn told_before(project: &Project, commit: &Commit, head: &Commit) -> Result<Before, CliError> {
+async fn told_before(project: &Project, commit: &Commit, head: &Commit) -> Result<BaseTree, CliError> {
     Ok(match project.base_fetched(commit, head).await?.before() {
-        Before::Unreadable => Before::Unknown,
+        BaseTree::Unreadable => BaseTree::Unknown,
         before => before,
     })
 }

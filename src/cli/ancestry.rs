@@ -8,7 +8,7 @@ use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::history::{Branch, Order};
 use crate::git::repository::Repository;
-use crate::state::lateness::{Standing, Tip};
+use crate::state::lateness::{CommitOrder, Tip};
 
 const REMOTE: &str = "origin";
 
@@ -23,10 +23,10 @@ pub async fn standing(
     repository: &Repository,
     head: &Commit,
     other: &Commit,
-    ask: &impl AsyncFn(&Commit, &str) -> Option<Standing>,
-) -> Result<Standing, GitError> {
+    ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
+) -> Result<CommitOrder, GitError> {
     let known = known(repository.order(head, other).await?);
-    if known != Standing::Unknown {
+    if known != CommitOrder::Unknown {
         return Ok(known);
     }
     if let Some(told) = ask(head, other.as_str()).await {
@@ -51,7 +51,7 @@ pub async fn tip(
     repository: &Repository,
     head: &Commit,
     branch: Option<&str>,
-    ask: &impl AsyncFn(&Commit, &str) -> Option<Standing>,
+    ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
 ) -> Result<(Tip, Option<Commit>), GitError> {
     let last = match repository.remote_branch(REMOTE, branch).await {
         Ok(Branch::At(commit)) => commit,
@@ -69,22 +69,22 @@ pub async fn tip(
     Ok((of_branch(standing), Some(last)))
 }
 
-fn known(order: Order) -> Standing {
+fn known(order: Order) -> CommitOrder {
     match order {
-        Order::Same => Standing::Same,
-        Order::Newer => Standing::Newer,
-        Order::Older => Standing::Older,
-        Order::Diverged => Standing::Diverged,
-        Order::Unknown => Standing::Unknown,
+        Order::Same => CommitOrder::Same,
+        Order::Newer => CommitOrder::Newer,
+        Order::Older => CommitOrder::Older,
+        Order::Diverged => CommitOrder::Diverged,
+        Order::Unknown => CommitOrder::Unknown,
     }
 }
 
 /// A commit that is newer than the branch's last one was pushed, and the branch moved back since, or it was never pushed.
-fn of_branch(standing: Standing) -> Tip {
+fn of_branch(standing: CommitOrder) -> Tip {
     match standing {
-        Standing::Same => Tip::Reached,
-        Standing::Older => Tip::Behind,
-        Standing::Newer | Standing::Diverged => Tip::Elsewhere,
-        Standing::Unknown => Tip::Unknown,
+        CommitOrder::Same => Tip::Reached,
+        CommitOrder::Older => Tip::Behind,
+        CommitOrder::Newer | CommitOrder::Diverged => Tip::Elsewhere,
+        CommitOrder::Unknown => Tip::Unknown,
     }
 }

@@ -12,7 +12,7 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
-use crate::cluster::connect::Settings;
+use crate::cluster::connect::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
 use crate::plan::policy::{Adoption, Gate, TakeOver};
@@ -101,7 +101,7 @@ pub struct ClusterArgs {
     pub context: Option<String>,
     /// Limits and durations: the program's own, no option.
     #[arg(skip)]
-    pub settings: Settings,
+    pub settings: ClusterSettings,
 }
 
 /// What a run is allowed to do.
@@ -196,7 +196,7 @@ pub struct PlanArgs {
     /// Which tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Since when.
+    /// ScopeBasis when.
     #[command(flatten)]
     pub base: BaseArgs,
     /// Which cluster.
@@ -236,7 +236,7 @@ pub struct ApplyArgs {
     /// Which tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Since when.
+    /// ScopeBasis when.
     #[command(flatten)]
     pub base: BaseArgs,
     /// Which cluster.
@@ -299,7 +299,7 @@ pub struct ScopeArgs {
     /// Which tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Since when.
+    /// ScopeBasis when.
     #[command(flatten)]
     pub base: BaseArgs,
     /// The list's format.

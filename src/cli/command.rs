@@ -8,19 +8,19 @@ use super::consent;
 use super::diagnostic::{CliError, Console, held_lock};
 use super::env::{self, Variables};
 use super::exit::Exit;
-use super::request::{Base, Permit, Project, run_name};
+use super::request::{Base, Project, RunPermission, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
-use crate::plan::change::{Change, Standing};
+use crate::plan::change::{Change, Disposition};
 use crate::plan::outcome::Outcome;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
 use crate::report::terminal::Style;
 use crate::report::{Budget, Heading, json, markdown, terminal, wording};
-use crate::run::decide::{RunRequest, Since, decide, decide_offline};
+use crate::run::decide::{RunRequest, ScopeBasis, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::lateness::Caller;
@@ -69,7 +69,7 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
     if !plan.broken.is_empty() {
         return Err(CliError::sources(&plan.broken));
     }
-    stopped(plan, Exit::Failure, &[Standing::Failed])?;
+    stopped(plan, Exit::Failure, &[Disposition::Failed])?;
     match plan.refusals.first() {
         Some(refusal) => Err(CliError::refused(&refusal.message, plan)),
         None => concluded(plan),
@@ -83,10 +83,10 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
 ///
 /// That, with the first reason.
 pub fn concluded(plan: &Plan) -> Result<(), CliError> {
-    stopped(plan, Exit::Refused, &[Standing::Blocked, Standing::Kept])
+    stopped(plan, Exit::Refused, &[Disposition::Blocked, Disposition::Kept])
 }
 
-fn stopped(plan: &Plan, exit: Exit, standings: &[Standing]) -> Result<(), CliError> {
+fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), CliError> {
     let is_meant = |change: &&Change| {
         change.standing().is_some_and(|standing| standings.contains(&standing)) && plan.own.contains(&change.ident.key)
     };
@@ -188,12 +188,12 @@ async fn judge(
     let branch = args.history.apply_ref.as_deref();
     let judged = project.judged(Caller::Person, &args.history, branch, &commits, &nobody).await?;
     let mut request = request.clone();
-    if let Permit::Superseded(why) = judged.permit(&mut request)? {
+    if let RunPermission::Superseded(why) = judged.permit(&mut request)? {
         return Ok(Err(why));
     }
     request.commits = judged.commits();
     if judged.head.is_some() {
-        request.since = Since::Judged(commits);
+        request.since = ScopeBasis::Judged(commits);
     }
     Ok(Ok(request))
 }

@@ -9,11 +9,11 @@ pub mod consent;
 pub mod diagnostic;
 pub mod env;
 pub mod exit;
+pub mod reporter;
 pub mod request;
 pub mod signal;
 pub mod state;
 pub mod unlock;
-pub mod voice;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,15 +22,15 @@ use self::args::{Cli, Command};
 use self::diagnostic::Console;
 use self::env::Variables;
 use self::exit::Exit;
-use crate::cluster::connect::Settings;
+use crate::cluster::connect::ClusterSettings;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    run_with(Settings::default())
+    run_with(ClusterSettings::default())
 }
 
 /// Runs the program with other limits and durations than its users can choose; what they can choose, they still do.
-pub fn run_with(settings: Settings) -> ExitCode {
+pub fn run_with(settings: ClusterSettings) -> ExitCode {
     let variables = Variables::of_process();
     let mut cli = match Cli::read(env::arguments(), |name| variables.get(name)) {
         Ok(cli) => cli,

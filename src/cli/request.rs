@@ -19,7 +19,7 @@ use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
 use crate::plan::guard::Guard;
-use crate::plan::policy::{Policy, Reviewed, Sources as Rendered};
+use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
@@ -27,13 +27,13 @@ use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
 use crate::report::shell::quoted_path;
-use crate::run::decide::{Before, RunRequest, Since};
+use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::RunError;
 use crate::run::record::Store;
 use crate::run::sources::{Origin, Sources};
 use crate::state::commits::Commits;
-use crate::state::lateness::{self, Acceptance, Caller, Facts, Recording, Standing, Tip, Verdict};
-use crate::state::provenance::{Claim, Placed, Provenance, RepositoryName};
+use crate::state::lateness::{self, Acceptance, Caller, CommitOrder, CommitVerdict, Facts, Recording, Tip};
+use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
 use crate::state::transition::{Prior, RunCommits};
 
 /// A loaded project, and the tree that it is compared with.
@@ -73,7 +73,7 @@ pub struct Judged {
     /// How it lies to the branch that is applied.
     pub tip: Tip,
     /// What the run may do.
-    pub verdict: Verdict,
+    pub verdict: CommitVerdict,
     /// The commit to record as begun.
     pub begun: Option<Commit>,
     /// The commit that may become the ledger: the branch has it, and the work tree is as it says.
@@ -84,7 +84,7 @@ pub struct Judged {
 
 impl Judged {
     fn without_commit() -> Self {
-        let verdict = Verdict::Apply;
+        let verdict = CommitVerdict::Apply;
         Self { head: None, tip: Tip::Unknown, verdict, begun: None, ledger: None, accepted: None }
     }
 
@@ -99,19 +99,19 @@ impl Judged {
     /// # Errors
     ///
     /// A commit that a person has to look at.
-    pub fn permit(&self, request: &mut RunRequest) -> Result<Permit, CliError> {
+    pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, CliError> {
         let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
         match self.verdict {
-            Verdict::Apply => {}
-            Verdict::ApplyOnly => {
-                request.policy.sources = Rendered::LaterCommits;
+            CommitVerdict::Apply => {}
+            CommitVerdict::ApplyOnly => {
+                request.policy.sources = SourceCoverage::LaterCommits;
                 let told = "Nothing is deleted, because this is not known to be the branch's last commit.";
                 request.notices.push(told.to_owned());
             }
-            Verdict::Superseded => {
-                return Ok(Permit::Superseded(format!("superseded: the branch has a later commit than {head}")));
+            CommitVerdict::Superseded => {
+                return Ok(RunPermission::Superseded(format!("superseded: the branch has a later commit than {head}")));
             }
-            Verdict::Refused(refusal) => {
+            CommitVerdict::Refused(refusal) => {
                 let way_out = if refusal.is_acceptable() {
                     format!("if {head} is to be applied all the same, run again with accept-history set to it")
                 } else {
@@ -127,12 +127,12 @@ impl Judged {
                 "{head} is not on the branch that is applied: {begun}, the last commit that they share, is recorded."
             ));
         }
-        Ok(Permit::Granted)
+        Ok(RunPermission::Granted)
     }
 }
 
 /// Whether a run may go on.
-pub enum Permit {
+pub enum RunPermission {
     /// It may.
     Granted,
     /// There is nothing to do, for this reason.
@@ -141,11 +141,11 @@ pub enum Permit {
 
 impl Base {
     /// The tree before the changes.
-    pub fn before(&self) -> Before {
+    pub fn before(&self) -> BaseTree {
         match &self.sources {
-            Some(sources) => Before::Tree(Arc::new(sources.clone())),
-            None if self.unreadable.is_some() => Before::Unreadable,
-            None => Before::Nothing,
+            Some(sources) => BaseTree::Tree(Arc::new(sources.clone())),
+            None if self.unreadable.is_some() => BaseTree::Unreadable,
+            None => BaseTree::Nothing,
         }
     }
 }
@@ -211,8 +211,8 @@ impl Project {
     /// That.
     pub fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
         match request.claim.judged(prior.source.as_ref()) {
-            Placed::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
-            Placed::Same(_) | Placed::Moved { .. } => Ok(()),
+            ProvenanceMatch::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
+            ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
         }
     }
 
@@ -332,7 +332,7 @@ impl Project {
         history: &HistoryArgs,
         branch: Option<&str>,
         record: &Commits,
-        ask: &impl AsyncFn(&Commit, &str) -> Option<Standing>,
+        ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
     ) -> Result<Judged, CliError> {
         // Without a commit there is no earlier and no later.
         let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
@@ -347,7 +347,7 @@ impl Project {
             _ => Acceptance::None,
         };
         let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
-        let refused = matches!(lateness::judge(&unaccepted), Verdict::Refused(_));
+        let refused = matches!(lateness::judge(&unaccepted), CommitVerdict::Refused(_));
         let verdict = lateness::judge(&Facts { acceptance, ..unaccepted });
         let shared = async |other: Option<&Commit>| match other {
             Some(other) => repository.merge_base(&head, other).await.ok().flatten(),
@@ -391,11 +391,11 @@ impl Project {
             commits: RunCommits::default(),
             known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
             approved: None,
-            since: Since::Unasked,
+            since: ScopeBasis::Unasked,
             root_change,
             claim: self.claim(policy),
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
-            before: base.map_or(Before::Unknown, Base::before),
+            before: base.map_or(BaseTree::Unknown, Base::before),
         }
     }
 
@@ -485,7 +485,7 @@ fn lowered(args: &PolicyArgs, base: Option<&Base>, tree: &Tree) -> Policy {
     let settings = tree.settings();
     let unreadable = base.is_some_and(|base| base.unreadable.is_some());
     Policy {
-        sources: if unreadable { Rendered::BaseUnknown } else { Rendered::Complete },
+        sources: if unreadable { SourceCoverage::BaseUnknown } else { SourceCoverage::Complete },
         adoption: args.no_adopt,
         take_over: args.take_over.clone(),
         reviewed: Reviewed::NotRequired,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::state::{
-    ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, ShowArgs, StateCommand, StateFormat,
+    ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, StateCommand, StateFormat, StateShowArgs,
 };
 use super::command::{document, waiting_for};
 use super::consent;
@@ -21,13 +21,13 @@ use crate::report::escape::logged;
 use crate::report::json::VERSION;
 use crate::report::state::{self as report, EntryDocument, LockDocument, StateDocument};
 use crate::report::wording::counted;
+use crate::run::acquire::acquire_lock;
 use crate::run::decide::decide;
-use crate::run::hold::hold;
 use crate::run::inspect::{Inspected, inspect};
 use crate::run::interrupt::Interrupt;
 use crate::run::rebuild::{Damaged, rebuild};
-use crate::run::release::release;
 use crate::run::rename::{RenameRequest, rename_project, rename_root};
+use crate::run::unmanage::unmanage;
 use crate::state::rename::Renaming;
 use crate::state::transition::Start;
 
@@ -47,7 +47,7 @@ pub async fn run(command: &StateCommand, variables: &Variables, console: &Consol
     }
 }
 
-async fn show(args: &ShowArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.root.path, variables).await?;
     let cluster = project.connect(&args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
@@ -140,7 +140,7 @@ fn print(
 }
 
 async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     site.consent(&format!("Record every live object that carries the mark of root {}?", site.root)).await?;
     let damaged = if args.replace_damaged { Damaged::Replaced } else { Damaged::Refused };
     let lock = site.hold(&site.root).await?;
@@ -167,12 +167,12 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
 }
 
 async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     let keys: BTreeSet<ObjectKey> = args.objects.iter().cloned().collect();
     site.consent(&format!("Let {} of root {} go?", counted(keys.len(), "object"), site.root)).await?;
     let lock = site.hold(&site.root).await?;
     let identity = (site.namespace.as_str(), &site.root, site.run.as_str());
-    let result = release(&site.cluster, &lock, identity, &keys, &site.interrupt).await;
+    let result = unmanage(&site.cluster, &lock, identity, &keys, &site.interrupt).await;
     drop(lock.release().await);
     let released = result?;
     console
@@ -181,7 +181,7 @@ async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Res
 }
 
 async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let site = Site::open(&args.root, &args.change, variables, console).await?;
+    let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     let renaming = Renaming { from: args.from.clone(), to: args.to.clone() };
     let (old, new) = (Root::new(args.from.root()), Root::new(args.to.root()));
     let whole = args.from.parent().is_none() && args.to.parent().is_none();
@@ -229,7 +229,7 @@ fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, CliErro
 }
 
 /// What every command that changes a record works with.
-struct Site<'a> {
+struct StateContext<'a> {
     cluster: Cluster,
     root: Root,
     namespace: String,
@@ -239,7 +239,7 @@ struct Site<'a> {
     console: &'a Console,
 }
 
-impl<'a> Site<'a> {
+impl<'a> StateContext<'a> {
     async fn open(
         root: &RootArgs,
         change: &'a ChangeArgs,
@@ -276,7 +276,7 @@ impl<'a> Site<'a> {
             run_url: None,
         };
         let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
-        Ok(hold(&self.cluster, &request, &self.interrupt, &mut waiting).await?)
+        Ok(acquire_lock(&self.cluster, &request, &self.interrupt, &mut waiting).await?)
     }
 
     /// Both locks, always in the same order, so that two renames never wait for each other.

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::observe::ReadError;
 use super::path::Target;
-use super::transport::{Answer, SendError};
+use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
-use crate::object::refusal::{Contested, Refusal};
-use crate::object::words::complaints;
+use crate::object::refusal::{FieldConflict, Refusal};
+use crate::object::server_message::complaints;
 
 /// An answer's body, where it is a `Status`.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Status {
     }
 }
 
-impl Answer {
+impl ApiAnswer {
     /// The body as JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
@@ -151,7 +151,8 @@ impl Answer {
             }
             StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE => Refusal::NoKind(words),
             StatusCode::CONFLICT => {
-                let contested: Vec<Contested> = status.iter().flat_map(Status::causes).filter_map(contested).collect();
+                let contested: Vec<FieldConflict> =
+                    status.iter().flat_map(Status::causes).filter_map(contested).collect();
                 if contested.is_empty() { Refusal::Changed(words) } else { Refusal::Conflict(contested) }
             }
             // The uid is ours to send, never the manifest's: another object stands there now.
@@ -254,8 +255,8 @@ fn is_denial(words: &str) -> bool {
 }
 
 /// `conflict with "kubectl" using apps/v1`, about `.spec.replicas`.
-fn contested((reason, field, message): (&str, &str, &str)) -> Option<Contested> {
-    (reason == "FieldManagerConflict").then(|| Contested {
+fn contested((reason, field, message): (&str, &str, &str)) -> Option<FieldConflict> {
+    (reason == "FieldManagerConflict").then(|| FieldConflict {
         field: field.to_owned(),
         manager: message.split('"').nth(1).unwrap_or("another manager").to_owned(),
     })
@@ -283,9 +284,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> ApiAnswer {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer { status, body: body.as_bytes().to_vec(), retry_after: None, after_unknown: false }
+        ApiAnswer { status, body: body.as_bytes().to_vec(), retry_after: None, after_unknown: false }
     }
 
     fn check(status: u16, body: &Value, expected: &str) {

@@ -7,8 +7,8 @@ use super::error::ClusterError;
 use super::gate::Permit;
 use super::lock::HeldLock;
 use super::path::ResourcePath;
-use super::request::{self, Call, Mode};
-use super::transport::{Answer, SendError};
+use super::request::{self, Call, Effect};
+use super::transport::{ApiAnswer, SendError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
@@ -51,7 +51,7 @@ impl Cluster {
     /// create that did not create met an object that appeared in between.
     pub async fn apply(&self, lock: &HeldLock, kind: &Kind, body: &Value, root: &Root) -> Result<Applied, ObjectError> {
         let path = request::described(kind, body)?;
-        let answer = self.change(lock, Call::apply(&path, body, root, Mode::Real)).await?;
+        let answer = self.change(lock, Call::apply(&path, body, root, Effect::Real)).await?;
         let live = answer.object()?;
         let is_update = body.pointer("/metadata/uid").is_some_and(|uid| !uid.is_null());
         // The attempt that created it may be the one whose answer was lost.
@@ -98,7 +98,7 @@ impl Cluster {
         let same = json!({"op": "test", "path": "/metadata/uid", "value": live.uid()});
         let unchanged = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version()});
         let operations: Vec<&Value> = [&same].into_iter().chain(operations).chain([&unchanged]).collect();
-        let answer = self.change(lock, Call::json_patch(&path, &json!(operations), root, Mode::Real)).await?;
+        let answer = self.change(lock, Call::json_patch(&path, &json!(operations), root, Effect::Real)).await?;
         Ok(answer.object()?)
     }
 
@@ -127,14 +127,14 @@ impl Cluster {
     }
 
     /// Sends a request that the lock permits.
-    pub(super) async fn change(&self, lock: &HeldLock, call: Call) -> Result<Answer, ObjectError> {
+    pub(super) async fn change(&self, lock: &HeldLock, call: Call) -> Result<ApiAnswer, ObjectError> {
         let target = call.target.clone();
         let answer = self.exchange(lock, call).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal_of(&target).into()) }
     }
 
     /// Sends a request that the lock permits, whatever the answer is.
-    pub(super) async fn exchange(&self, lock: &HeldLock, call: Call) -> Result<Answer, ObjectError> {
+    pub(super) async fn exchange(&self, lock: &HeldLock, call: Call) -> Result<ApiAnswer, ObjectError> {
         match lock.wire().send(&call.permitted(lock.permit())).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Fenced) => Err(ObjectError::LockLost),
@@ -228,7 +228,7 @@ mod tests {
             let cluster = fake.cluster();
             let lock = hold(&cluster, "us").await;
             for _ in 0..times {
-                fake.fail(Method::PATCH, "/configmaps/", Fault::Answer(500, answer.clone()));
+                fake.fail(Method::PATCH, "/configmaps/", Fault::ApiAnswer(500, answer.clone()));
             }
             let refused = cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap_err();
             let sent = fake.journal().iter().filter(|line| line.starts_with("PATCH")).count();
@@ -294,7 +294,7 @@ mod tests {
                 let cluster = fake.cluster();
                 let lock = hold(&cluster, "us").await;
                 for _ in 0..9 {
-                    fake.fail(Method::PATCH, "/configmaps/", Fault::Answer(500, message("", &text)));
+                    fake.fail(Method::PATCH, "/configmaps/", Fault::ApiAnswer(500, message("", &text)));
                 }
                 let refused = cluster.apply(&lock, &kind(), &body(), &root()).await.unwrap_err();
                 let sent = fake.journal().iter().filter(|line| line.starts_with("PATCH")).count();

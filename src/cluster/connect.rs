@@ -17,7 +17,7 @@ use super::error::ClusterError;
 use super::gate::GateLayer;
 use super::path::Target;
 use super::request::Call;
-use super::transport::{Wire, credentials};
+use super::transport::{Transport, credentials};
 
 /// Which cluster to use. Nothing of it is read from the environment here.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ pub struct ConnectOptions {
 
 /// Limits and durations of the work with a cluster, and the source of the randomness that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ClusterSettings {
     /// The source of new review keys.
     pub keys: KeySource,
     /// Requests under way at once.
@@ -47,7 +47,7 @@ pub struct Settings {
     pub vanishing_timeout: Duration,
 }
 
-impl Default for Settings {
+impl Default for ClusterSettings {
     fn default() -> Self {
         Self {
             keys: KeySource::System,
@@ -84,19 +84,19 @@ impl KeySource {
 /// A connection to one API server. Clones share it.
 #[derive(Clone)]
 pub struct Cluster {
-    pub(super) wire: Wire,
-    pub(super) settings: Settings,
+    pub(super) wire: Transport,
+    pub(super) settings: ClusterSettings,
     context: String,
 }
 
 impl Cluster {
     /// Connects with the default settings, and asks the server for its version to see that it answers.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ClusterError> {
-        Self::connect_with(options, Settings::default()).await
+        Self::connect_with(options, ClusterSettings::default()).await
     }
 
     /// Connects with the given settings, and asks the server for its version to see that it answers.
-    pub async fn connect_with(options: &ConnectOptions, settings: Settings) -> Result<Self, ClusterError> {
+    pub async fn connect_with(options: &ConnectOptions, settings: ClusterSettings) -> Result<Self, ClusterError> {
         let (config, context) = configure(options).await?;
         let client = open(&config, &settings)?;
         let cluster = Self::new(client, &config.cluster_url.to_string(), context, settings);
@@ -110,7 +110,7 @@ impl Cluster {
     }
 
     /// Talks to a service in this process instead of a server. Within a Tokio runtime only.
-    pub fn over<S>(service: S, settings: Settings) -> Self
+    pub fn over<S>(service: S, settings: ClusterSettings) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>> + Send + 'static,
         S::Future: Send + 'static,
@@ -121,8 +121,8 @@ impl Cluster {
         Self::new(kube::Client::new(gate.layer(service), ""), server, server.to_owned(), settings)
     }
 
-    fn new(client: kube::Client, server: &str, context: String, settings: Settings) -> Self {
-        let wire = Wire::new(client, server, settings.concurrency, settings.request_timeout);
+    fn new(client: kube::Client, server: &str, context: String, settings: ClusterSettings) -> Self {
+        let wire = Transport::new(client, server, settings.concurrency, settings.request_timeout);
         Self { wire, settings, context }
     }
 
@@ -137,7 +137,7 @@ impl Cluster {
     }
 
     /// The limits that this connection works with.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &ClusterSettings {
         &self.settings
     }
 }
@@ -230,7 +230,7 @@ fn choose_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String
 }
 
 /// The stack of layers down to the sockets. The gate is the last that a request passes, after authentication.
-fn open(config: &kube::Config, settings: &Settings) -> Result<kube::Client, ClusterError> {
+fn open(config: &kube::Config, settings: &ClusterSettings) -> Result<kube::Client, ClusterError> {
     let server = || config.cluster_url.to_string();
     let failed = |error| match error {
         kube::Error::Auth(error) => match config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone()) {

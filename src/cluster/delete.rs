@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
-use super::request::{self, Call, Mode};
+use super::request::{self, Call, Effect};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::refusal::Refusal;
 
 /// What became of an object that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deleted {
+pub enum Deletion {
     /// It does not exist any more.
     Gone,
     /// It is being deleted: finalizers or a grace period hold it.
@@ -29,14 +29,14 @@ impl Cluster {
         key: &ObjectKey,
         uid: &str,
         resource_version: &str,
-    ) -> Result<Deleted, ObjectError> {
+    ) -> Result<Deletion, ObjectError> {
         if uid.is_empty() || resource_version.is_empty() {
             return Err(Refusal::Invalid(format!("{key} has no uid or resourceVersion to delete it by")).into());
         }
         let path = request::object(kind, key)?;
-        let answer = self.exchange(lock, Call::delete(path, uid, resource_version, Mode::Real)).await?;
+        let answer = self.exchange(lock, Call::delete(path, uid, resource_version, Effect::Real)).await?;
         if answer.is_missing_object() {
-            return Ok(Deleted::Gone);
+            return Ok(Deletion::Gone);
         }
         // Our own lost attempt may have changed it: then it is the same object, and it is being deleted.
         if answer.status == StatusCode::CONFLICT
@@ -45,7 +45,7 @@ impl Cluster {
             && live.uid() == uid
             && live.is_terminating()
         {
-            return Ok(Deleted::Terminating);
+            return Ok(Deletion::Terminating);
         }
         if !answer.status.is_success() {
             return Err(answer.refusal().into());
@@ -54,7 +54,7 @@ impl Cluster {
             || answer.json().is_some_and(|body| {
                 body.pointer("/metadata/deletionTimestamp").is_some_and(|time| *time != Value::Null)
             });
-        Ok(if terminating { Deleted::Terminating } else { Deleted::Gone })
+        Ok(if terminating { Deletion::Terminating } else { Deletion::Gone })
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: Some("a".into()), name: "x".into() }
     }
 
-    async fn delete(metadata: Value, uid: &str, fault: Option<Fault>) -> (Result<Deleted, ObjectError>, bool) {
+    async fn delete(metadata: Value, uid: &str, fault: Option<Fault>) -> (Result<Deletion, ObjectError>, bool) {
         let fake = Fake::new();
         let cluster = fake.cluster();
         let lock = hold(&cluster, "us").await;
@@ -94,8 +94,8 @@ mod tests {
     async fn c2_exactly_the_object_that_was_looked_at_is_deleted() {
         let plain = json!({"uid": "u"});
         let held = json!({"uid": "u", "finalizers": ["a/b"]});
-        assert_eq!(delete(plain.clone(), "u", None).await, (Ok(Deleted::Gone), false));
-        assert_eq!(delete(held.clone(), "u", None).await, (Ok(Deleted::Terminating), true));
+        assert_eq!(delete(plain.clone(), "u", None).await, (Ok(Deletion::Gone), false));
+        assert_eq!(delete(held.clone(), "u", None).await, (Ok(Deletion::Terminating), true));
         let (refused, still) = delete(plain.clone(), "another", None).await;
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && still);
         let (refused, still) = delete(plain.clone(), "", None).await;
@@ -107,13 +107,13 @@ mod tests {
         let refused = cluster.delete(&lock, &kind(), &key(), "u", "1").await;
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && fake.object(PATH).is_some());
         // What our own lost attempt did is not someone else's doing.
-        assert_eq!(delete(plain, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Gone), false));
-        assert_eq!(delete(held, "u", Some(Fault::LoseAnswer)).await, (Ok(Deleted::Terminating), true));
+        assert_eq!(delete(plain, "u", Some(Fault::LoseAnswer)).await, (Ok(Deletion::Gone), false));
+        assert_eq!(delete(held, "u", Some(Fault::LoseAnswer)).await, (Ok(Deletion::Terminating), true));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_kind_that_is_not_served_is_no_proof_of_deletion() {
-        let answer = Fault::Answer(404, json!("404 page not found"));
+        let answer = Fault::ApiAnswer(404, json!("404 page not found"));
         let (refused, _) = delete(json!({"uid": "u"}), "u", Some(answer)).await;
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::NoKind(_)))), "{refused:?}");
     }

@@ -9,7 +9,7 @@ use super::connect::Cluster;
 use super::error::ClusterError;
 use super::path::{Target, is_plain};
 use super::request::Call;
-use super::transport::Answer;
+use super::transport::ApiAnswer;
 use crate::object::ident::{GroupKind, split_api_version};
 use crate::object::kinds::{Kind, Kinds};
 use crate::object::name::Rule;
@@ -48,7 +48,7 @@ impl Cluster {
         answer.json().filter(|_| answer.status.is_success()).ok_or_else(|| self.wire.refused(DISCOVER, &answer))
     }
 
-    async fn discovery_answer(&self, target: Target, accept: &'static str) -> Result<Answer, ClusterError> {
+    async fn discovery_answer(&self, target: Target, accept: &'static str) -> Result<ApiAnswer, ClusterError> {
         let call = Call::get(target).accepting(accept);
         self.wire.send(&call).await.map_err(|error| self.wire.failed(DISCOVER, error))
     }
@@ -222,7 +222,7 @@ mod tests {
     async fn an_older_server_is_asked_group_by_group() {
         let resource = |name: &str, kind: &str| json!({"name": name, "kind": kind, "namespaced": true, "verbs": ALL});
         let fake = Fake::new();
-        fake.fail(Method::GET, "/api", Fault::Answer(406, json!({})));
+        fake.fail(Method::GET, "/api", Fault::ApiAnswer(406, json!({})));
         fake.set("/api", Some(json!({"kind": "APIVersions", "versions": ["v1"]})));
         fake.set("/api/v1", Some(json!({"resources": [resource("pods", "Pod"), resource("pods/status", "Pod")]})));
         let version = |version: &str| json!({"groupVersion": version});
@@ -245,7 +245,7 @@ mod tests {
     async fn a_server_that_does_not_answer_has_no_kinds_that_anyone_knows_of() {
         let fake = Fake::new();
         for _ in 0..20 {
-            fake.fail(Method::GET, "/api", Fault::Answer(503, json!({})));
+            fake.fail(Method::GET, "/api", Fault::ApiAnswer(503, json!({})));
         }
         assert!(fake.cluster().discover().await.is_err());
     }

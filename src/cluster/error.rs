@@ -109,7 +109,7 @@ pub enum ClusterError {
     },
     /// The server answered something else than what the operation needs.
     #[error("{operation}: {detail}")]
-    Answer {
+    ApiAnswer {
         /// What was tried.
         operation: String,
         /// The server's words.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, service_fn};
 
-use super::connect::{Cluster, Settings};
+use super::connect::{Cluster, ClusterSettings};
 use super::lock::{HeldLock, LockRequest};
 use crate::object::mark::Root;
 use crate::project::path::Segment;
@@ -21,7 +21,7 @@ use crate::project::path::Segment;
 #[derive(Clone)]
 pub(super) enum Fault {
     /// The server answers this instead of doing it.
-    Answer(u16, Value),
+    ApiAnswer(u16, Value),
     /// The server answers this status and asks to come back in so many seconds.
     RetryAfter(u16, u64),
     /// It never arrives: the connection breaks.
@@ -60,10 +60,10 @@ impl Fake {
     }
 
     pub(super) fn cluster(&self) -> Cluster {
-        self.cluster_with(Settings::default())
+        self.cluster_with(ClusterSettings::default())
     }
 
-    pub(super) fn cluster_with(&self, settings: Settings) -> Cluster {
+    pub(super) fn cluster_with(&self, settings: ClusterSettings) -> Cluster {
         let fake = self.clone();
         Cluster::over(
             service_fn(move |request| {
@@ -130,7 +130,7 @@ impl Fake {
         let mut world = self.0.lock().unwrap();
         world.journal.push(format!("{} {}", parts.method, parts.uri));
         let (status, answer, retry_after) = match fault {
-            Some(Fault::Answer(status, ref answer)) => (status, answer.clone(), None),
+            Some(Fault::ApiAnswer(status, ref answer)) => (status, answer.clone(), None),
             Some(Fault::RetryAfter(status, seconds)) => (status, json!({}), Some(seconds)),
             _ => {
                 let query = parts.uri.query().unwrap_or_default();

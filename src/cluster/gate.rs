@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
-use super::moment::Moment;
+use super::clocks::Moment;
 use super::path::{Resource, Route, is_query_of, route};
 
 /// Why a request did not leave, or its answer was not waited for.

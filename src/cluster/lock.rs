@@ -12,15 +12,15 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::clocks::{Moment, after};
 use super::connect::Cluster;
 use super::error::ClusterError;
 use super::gate::{Fence, Permit};
 use super::lease::Lease;
-use super::moment::{Moment, after};
 use super::observe::ReadError;
 use super::path::ResourcePath;
-use super::request::{Call, Mode};
-use super::transport::{Answer, SendError, Wire};
+use super::request::{Call, Effect};
+use super::transport::{ApiAnswer, SendError, Transport};
 use crate::object::mark::Root;
 
 /// Which lock, for whom, and how long to wait for it.
@@ -43,7 +43,7 @@ pub struct LockRequest {
 pub struct Holder {
     /// Its identity.
     pub identity: String,
-    /// Since when, by its own account.
+    /// ScopeBasis when, by its own account.
     pub since: Option<Timestamp>,
     /// When it last renewed, by its own account.
     pub renewed: Option<Timestamp>,
@@ -64,7 +64,7 @@ pub enum LockError {
 
 /// What became of a lock that was let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
+pub enum LockRelease {
     /// The next party may have it at once.
     Freed,
     /// Some request may still land, so the Lease stays and expires.
@@ -94,7 +94,7 @@ pub struct HeldLock {
 }
 
 struct Shared {
-    wire: Wire,
+    wire: Transport,
     target: ResourcePath,
     fence: Arc<Fence>,
     /// The Lease as last written. Held while a renewal is under way.
@@ -197,7 +197,7 @@ impl Cluster {
             if lease.holder() != holder {
                 return Ok(Broken::OtherHolder(lease.described()));
             }
-            let call = Call::delete(target.clone(), lease.uid(), lease.resource_version(), Mode::Real);
+            let call = Call::delete(target.clone(), lease.uid(), lease.resource_version(), Effect::Real);
             let answer = self.wire.send(&call.permitted(Permit::Lease)).await;
             let answer = answer.map_err(|error| self.wire.failed(BREAK, error))?;
             if answer.status.is_success() || answer.is_missing_object() {
@@ -215,7 +215,7 @@ fn lock_target(namespace: &str, root: &Root) -> ResourcePath {
     ResourcePath::leases(namespace).named(&root.lock_name())
 }
 
-async fn read_lease(wire: &Wire, target: &ResourcePath, operation: &str) -> Result<Option<Lease>, ClusterError> {
+async fn read_lease(wire: &Transport, target: &ResourcePath, operation: &str) -> Result<Option<Lease>, ClusterError> {
     let answer = wire.send(&Call::get(target.clone())).await.map_err(|error| wire.failed(operation, error))?;
     if answer.is_missing_object() {
         return Ok(None);
@@ -268,7 +268,7 @@ impl Contender<'_> {
                     .ok_or_else(|| LockError::Failed(wire.refused(ACQUIRE, &answer)));
             }
             Ok(answer) if answer.status == StatusCode::CONFLICT => return Ok(None),
-            // Deleted between the look and the write of a new term.
+            // Deletion between the look and the write of a new term.
             Ok(answer) if answer.is_missing_object() && !is_new => return Ok(None),
             Ok(answer) if answer.is_transient() => (answer.retry_after, wire.refused(ACQUIRE, &answer)),
             Ok(answer) => return Err(LockError::Failed(wire.refused(ACQUIRE, &answer))),
@@ -324,43 +324,43 @@ impl HeldLock {
     /// Lets the lock go.
     ///
     /// Frees it at once unless some request of it is unanswered: what may still land must not land in another's term.
-    pub async fn release(self) -> Result<Released, ClusterError> {
+    pub async fn release(self) -> Result<LockRelease, ClusterError> {
         let Shared { wire, target, fence, .. } = &*self.shared;
         self.shared.released.send_replace(true);
         // Waits for a renewal under way, so that the resourceVersion is the last.
         let Ok(mut lease) = timeout(RELEASE_STEP, self.shared.lease.lock()).await else {
-            return Ok(Released::LeftToExpire);
+            return Ok(LockRelease::LeftToExpire);
         };
         if fence.has_unanswered() {
-            return Ok(Released::LeftToExpire);
+            return Ok(LockRelease::LeftToExpire);
         }
         let mut last = None;
         for _ in 0..2 {
-            let call = Call::delete(target.clone(), lease.uid(), lease.resource_version(), Mode::Real);
+            let call = Call::delete(target.clone(), lease.uid(), lease.resource_version(), Effect::Real);
             match wire.attempt(&call.permitted(Permit::Lease), RELEASE_STEP).await {
-                Ok(answer) if answer.status.is_success() => return Ok(Released::Freed),
-                Ok(answer) if answer.is_missing_object() && last.is_some() => return Ok(Released::Freed),
-                Ok(answer) if answer.is_missing_object() => return Ok(Released::NotOurs),
+                Ok(answer) if answer.status.is_success() => return Ok(LockRelease::Freed),
+                Ok(answer) if answer.is_missing_object() && last.is_some() => return Ok(LockRelease::Freed),
+                Ok(answer) if answer.is_missing_object() => return Ok(LockRelease::NotOurs),
                 Ok(answer) if answer.status == StatusCode::CONFLICT => {
                     last = Some(wire.refused(RELEASE, &answer));
                     // A renewal whose answer was lost has landed, or another party took over.
                     match read_lease(wire, target, RELEASE).await? {
                         Some(found) if found.is_same_term(&lease) => *lease = found,
-                        _ => return Ok(Released::NotOurs),
+                        _ => return Ok(LockRelease::NotOurs),
                     }
                 }
                 Ok(answer) => last = Some(wire.refused(RELEASE, &answer)),
                 Err(error) => last = Some(wire.failed(RELEASE, error)),
             }
         }
-        last.map_or(Ok(Released::LeftToExpire), Err)
+        last.map_or(Ok(LockRelease::LeftToExpire), Err)
     }
 
     pub(super) fn permit(&self) -> Permit {
         Permit::Lock(Arc::clone(&self.shared.fence))
     }
 
-    pub(super) fn wire(&self) -> &Wire {
+    pub(super) fn wire(&self) -> &Transport {
         &self.shared.wire
     }
 }
@@ -424,7 +424,7 @@ async fn renew(shared: Arc<Shared>, duration: Duration, acquired: Instant) {
     }
 }
 
-fn written(answer: &Result<Answer, SendError>) -> Option<serde_json::Value> {
+fn written(answer: &Result<ApiAnswer, SendError>) -> Option<serde_json::Value> {
     answer.as_ref().ok().filter(|answer| answer.status.is_success())?.json()
 }
 
@@ -496,7 +496,7 @@ mod tests {
         assert_eq!(renewed["spec"]["renewTime"], "2031-05-06T07:09:09.000000Z");
         assert_eq!(renewed["spec"]["acquireTime"], taken["spec"]["acquireTime"]);
         change(&cluster, &lock).await.unwrap();
-        assert_eq!(lock.release().await.unwrap(), Released::Freed);
+        assert_eq!(lock.release().await.unwrap(), LockRelease::Freed);
         assert_eq!(fake.object(&lease_path()), None);
     }
 
@@ -598,7 +598,7 @@ mod tests {
         fake.fail(Method::POST, "/leases", Fault::LoseAnswer);
         let lock = hold(&fake.cluster(), "us").await;
         assert_eq!(lease(&fake)["spec"]["holderIdentity"], "us");
-        assert_eq!(lock.release().await.unwrap(), Released::Freed);
+        assert_eq!(lock.release().await.unwrap(), LockRelease::Freed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -613,7 +613,7 @@ mod tests {
                 assert_eq!(working.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                 sleep(3 * SECOND).await;
                 assert_eq!(working.fetch_sub(1, std::sync::atomic::Ordering::SeqCst), 1);
-                assert_eq!(lock.release().await.unwrap(), Released::Freed);
+                assert_eq!(lock.release().await.unwrap(), LockRelease::Freed);
             })
         });
         for contender in contenders.collect::<Vec<_>>() {
@@ -624,8 +624,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn l2_one_failing_renewal_does_not_end_the_run() {
         for fault in [
-            Fault::Answer(500, json!({})),
-            Fault::Answer(409, json!({})),
+            Fault::ApiAnswer(500, json!({})),
+            Fault::ApiAnswer(409, json!({})),
             Fault::RetryAfter(429, 1),
             Fault::Reset,
             Fault::LoseAnswer,
@@ -640,7 +640,7 @@ mod tests {
                 change(&cluster, &lock).await.unwrap();
             }
             assert_eq!(fake.faults_left(), 0);
-            assert_eq!(lock.release().await.unwrap(), Released::Freed);
+            assert_eq!(lock.release().await.unwrap(), LockRelease::Freed);
         }
     }
 
@@ -670,7 +670,7 @@ mod tests {
             assert_eq!(fake.journal().len(), sent, "nothing may leave");
             // L4: the winner's Lease stays.
             let left = fake.object(&lease_path());
-            assert_eq!(lock.release().await.unwrap(), Released::NotOurs);
+            assert_eq!(lock.release().await.unwrap(), LockRelease::NotOurs);
             assert_eq!(fake.object(&lease_path()), left);
         }
     }
@@ -731,16 +731,16 @@ mod tests {
         fake.fail(Method::PATCH, "/configmaps/", Fault::Hang);
         assert_eq!(change(&cluster, &lock).await, Err(ObjectError::LockLost));
         assert!(held.elapsed() < 60 * SECOND, "{:?}", held.elapsed());
-        assert_eq!(lock.release().await.unwrap(), Released::LeftToExpire);
+        assert_eq!(lock.release().await.unwrap(), LockRelease::LeftToExpire);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unanswered_request_leaves_the_lease_to_expire() {
         for (fault, expected) in [
-            (Fault::Reset, Released::LeftToExpire),
-            (Fault::LoseAnswer, Released::LeftToExpire),
-            (Fault::Answer(504, json!({})), Released::LeftToExpire),
-            (Fault::RetryAfter(429, 0), Released::Freed),
+            (Fault::Reset, LockRelease::LeftToExpire),
+            (Fault::LoseAnswer, LockRelease::LeftToExpire),
+            (Fault::ApiAnswer(504, json!({})), LockRelease::LeftToExpire),
+            (Fault::RetryAfter(429, 0), LockRelease::Freed),
         ] {
             let fake = Fake::new();
             let cluster = fake.cluster();
@@ -749,7 +749,7 @@ mod tests {
             // A second attempt succeeds. The first may land later all the same.
             change(&cluster, &lock).await.unwrap();
             assert_eq!(lock.release().await.unwrap(), expected);
-            assert_eq!(fake.object(&lease_path()).is_some(), expected == Released::LeftToExpire);
+            assert_eq!(fake.object(&lease_path()).is_some(), expected == LockRelease::LeftToExpire);
         }
     }
 
@@ -759,7 +759,7 @@ mod tests {
         let cluster = fake.cluster();
         let lock = hold(&cluster, "us").await;
         dead_lease(&fake);
-        assert_eq!(lock.release().await.unwrap(), Released::NotOurs);
+        assert_eq!(lock.release().await.unwrap(), LockRelease::NotOurs);
         assert_eq!(lease(&fake)["spec"]["holderIdentity"], "dead");
     }
 
@@ -770,7 +770,7 @@ mod tests {
         let lock = hold(&cluster, "us").await;
         fake.fail(Method::PATCH, "/configmaps/", Fault::Hang);
         assert!(tokio::time::timeout(SECOND, change(&cluster, &lock)).await.is_err());
-        assert_eq!(lock.release().await.unwrap(), Released::LeftToExpire);
+        assert_eq!(lock.release().await.unwrap(), LockRelease::LeftToExpire);
     }
 
     #[tokio::test(start_paused = true)]

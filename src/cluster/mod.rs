@@ -19,15 +19,15 @@ pub mod store;
 pub mod wait;
 
 mod answer;
+mod clocks;
 #[cfg(test)]
 mod fake;
 mod gate;
 mod lease;
-mod moment;
 mod path;
 pub mod readiness;
 mod request;
 mod transport;
 
-pub use connect::{Cluster, ConnectOptions, Settings};
+pub use connect::{Cluster, ClusterSettings, ConnectOptions};
 pub use error::ClusterError;

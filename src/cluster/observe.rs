@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::connect::Cluster;
 use super::path::ResourcePath;
-use super::request::{self, Call, Mode};
-use super::transport::{Answer, SendError};
+use super::request::{self, Call, Effect};
+use super::transport::{ApiAnswer, SendError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
@@ -39,7 +39,7 @@ pub enum ReadError {
 
 /// What a dry run of an apply answered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tried {
+pub struct DryRunAnswer {
     /// Whether the object would be created.
     pub created: bool,
     /// The object as it would be.
@@ -117,19 +117,19 @@ impl Cluster {
     }
 
     /// Asks what an apply would do. A `metadata.uid` in the body makes it an update of that object and no other.
-    pub async fn try_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Tried, Refusal> {
+    pub async fn try_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
-        let answer = self.ask(&Call::apply(&path, body, root, Mode::DryRun)).await?;
-        Ok(Tried { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        let answer = self.ask(&Call::apply(&path, body, root, Effect::DryRun)).await?;
+        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
     }
 
     /// Asks what an apply would do if it took every contested field.
     ///
     /// Only for a plan: it shows what an apply will do after other managers' fields have become ours.
-    pub async fn try_forced_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Tried, Refusal> {
+    pub async fn try_forced_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
         let answer = self.ask(&Call::try_forced_apply(&path, body, root)).await?;
-        Ok(Tried { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
     }
 
     /// Asks what the object of this uid would be if `from`, which it nearly is, became `to`: without the status and
@@ -154,7 +154,7 @@ impl Cluster {
         let content: BTreeSet<&String> =
             content.filter(|name| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str())).collect();
         operations.extend(content.into_iter().filter_map(|name| replacing("/", name, from, to)));
-        self.ask(&Call::json_patch(&path, &json!(operations), root, Mode::DryRun)).await?.object()
+        self.ask(&Call::json_patch(&path, &json!(operations), root, Effect::DryRun)).await?.object()
     }
 
     /// Asks whether the object could be made exactly this, which has to carry the resourceVersion that was looked at.
@@ -192,10 +192,10 @@ impl Cluster {
         resource_version: &str,
     ) -> Result<(), Refusal> {
         let path = request::object(kind, key)?;
-        self.ask(&Call::delete(path, uid, resource_version, Mode::DryRun)).await.map(drop)
+        self.ask(&Call::delete(path, uid, resource_version, Effect::DryRun)).await.map(drop)
     }
 
-    async fn ask(&self, call: &Call) -> Result<Answer, Refusal> {
+    async fn ask(&self, call: &Call) -> Result<ApiAnswer, Refusal> {
         let answer = self.wire.send(call).await.map_err(SendError::into_refusal)?;
         if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal_of(&call.target)) }
     }
@@ -212,7 +212,7 @@ fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value>
 }
 
 /// Adds a page's objects, each with its apiVersion and kind, and returns where the next page begins.
-fn take_page(answer: &Answer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
+fn take_page(answer: &ApiAnswer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
     if !answer.status.is_success() {
         return Err(answer.read_error());
     }
@@ -251,7 +251,7 @@ mod tests {
 
     fn page(names: &[&str], next: &str) -> Fault {
         let items: Vec<Value> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
-        Fault::Answer(200, json!({"metadata": {"continue": next}, "items": items}))
+        Fault::ApiAnswer(200, json!({"metadata": {"continue": next}, "items": items}))
     }
 
     async fn names(fake: &Fake) -> Result<Vec<String>, ReadError> {
@@ -274,7 +274,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_that_grew_too_old_begins_anew_once() {
         let fake = Fake::new();
-        let gone = || Fault::Answer(410, json!({"kind": "Status", "reason": "Expired", "message": "too old"}));
+        let gone = || Fault::ApiAnswer(410, json!({"kind": "Status", "reason": "Expired", "message": "too old"}));
         fake.fail(Method::GET, ALL, page(&["a"], "t"));
         fake.fail(Method::GET, ALL, gone());
         fake.fail(Method::GET, ALL, page(&["b"], "t"));
@@ -290,11 +290,11 @@ mod tests {
     async fn a_failed_read_is_never_an_empty_one() {
         let forbidden = json!({"kind": "Status", "message": "no"});
         for (fault, expected) in [
-            (Fault::Answer(403, forbidden), ReadError::Forbidden("no".to_owned())),
-            (Fault::Answer(404, json!("404 page not found")), ReadError::Gone),
+            (Fault::ApiAnswer(403, forbidden), ReadError::Forbidden("no".to_owned())),
+            (Fault::ApiAnswer(404, json!("404 page not found")), ReadError::Gone),
             (Fault::RetryAfter(503, 3600), ReadError::Unavailable("{}".to_owned())),
             (
-                Fault::Answer(200, json!("hello")),
+                Fault::ApiAnswer(200, json!("hello")),
                 ReadError::Unavailable("the server answered something else than a list".to_owned()),
             ),
         ] {
@@ -314,7 +314,7 @@ mod tests {
         };
         let fake = Fake::new();
         assert_eq!(fake.cluster().get(&kind(), &key).await, Ok(None));
-        fake.fail(Method::GET, "/deployments/x", Fault::Answer(404, json!("404 page not found")));
+        fake.fail(Method::GET, "/deployments/x", Fault::ApiAnswer(404, json!("404 page not found")));
         assert_eq!(fake.cluster().get(&kind(), &key).await, Err(ReadError::Gone));
     }
 }

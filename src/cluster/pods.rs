@@ -10,7 +10,7 @@ use crate::object::live::Live;
 
 /// Why a workload is not ready. Untrusted words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct NotReadyReason {
     /// One readable line.
     pub reason: String,
     /// Whether no time heals it.
@@ -27,7 +27,7 @@ impl Cluster {
     /// Asks the newest pod of a workload, else the newest event about the workload, what keeps it from being ready.
     ///
     /// Nothing where nothing is known: without the right to look, say.
-    pub async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<Trouble> {
+    pub async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<NotReadyReason> {
         let workload = self.get(kind, key).await.ok()??;
         let selector = selector(&workload)?;
         let namespace = key.namespace.as_deref();
@@ -50,17 +50,20 @@ fn selector(workload: &Live) -> Option<String> {
 }
 
 /// What troubles the newest pod that has a trouble.
-fn newest(pods: &[Live]) -> Option<Trouble> {
+fn newest(pods: &[Live]) -> Option<NotReadyReason> {
     let mut pods: Vec<&Live> = pods.iter().filter(|pod| !pod.is_terminating()).collect();
     pods.sort_by_key(|pod| std::cmp::Reverse(text(&pod.body, "/metadata/creationTimestamp").to_owned()));
     pods.into_iter().find_map(|pod| {
         let (reason, is_final) = troubled(&pod.body)?;
-        Some(Trouble { reason: format!("pod {}: {}", text(&pod.body, "/metadata/name"), line(&reason)), is_final })
+        Some(NotReadyReason {
+            reason: format!("pod {}: {}", text(&pod.body, "/metadata/name"), line(&reason)),
+            is_final,
+        })
     })
 }
 
 /// The newest warning about an object.
-fn told(events: &[Live], uid: &str) -> Option<Trouble> {
+fn told(events: &[Live], uid: &str) -> Option<NotReadyReason> {
     let about =
         |event: &&Live| text(&event.body, "/involvedObject/uid") == uid && text(&event.body, "/type") == "Warning";
     let time = |event: &&Live| {
@@ -69,7 +72,7 @@ fn told(events: &[Live], uid: &str) -> Option<Trouble> {
     };
     let event = events.iter().filter(about).max_by_key(time)?;
     let reason = format!("{}: {}", text(&event.body, "/reason"), text(&event.body, "/message"));
-    Some(Trouble { reason: line(&reason), is_final: false })
+    Some(NotReadyReason { reason: line(&reason), is_final: false })
 }
 
 fn troubled(pod: &Value) -> Option<(String, bool)> {

@@ -49,16 +49,16 @@ impl Call {
     }
 
     /// Server-side apply, forcing nothing.
-    pub(super) fn apply(path: &ResourcePath, body: &Value, root: &Root, mode: Mode) -> Self {
+    pub(super) fn apply(path: &ResourcePath, body: &Value, root: &Root, mode: Effect) -> Self {
         Self::apply_with(path, body, root, "false", mode)
     }
 
     /// Asks what an apply would do if it took every contested field. There is no such apply that takes effect.
     pub(super) fn try_forced_apply(path: &ResourcePath, body: &Value, root: &Root) -> Self {
-        Self::apply_with(path, body, root, "true", Mode::DryRun)
+        Self::apply_with(path, body, root, "true", Effect::DryRun)
     }
 
-    fn apply_with(path: &ResourcePath, body: &Value, root: &Root, force: &str, mode: Mode) -> Self {
+    fn apply_with(path: &ResourcePath, body: &Value, root: &Root, force: &str, mode: Effect) -> Self {
         let manager = root.field_manager();
         let query = [("fieldManager", manager.as_str()), ("fieldValidation", "Strict"), ("force", force)];
         let target = path.with(&[&query, mode.query()].concat());
@@ -70,7 +70,7 @@ impl Call {
     }
 
     /// A JSON patch.
-    pub(super) fn json_patch(path: &ResourcePath, operations: &Value, root: &Root, mode: Mode) -> Self {
+    pub(super) fn json_patch(path: &ResourcePath, operations: &Value, root: &Root, mode: Effect) -> Self {
         let manager = root.field_manager();
         let target = path.with(&[&[("fieldManager", manager.as_str())], mode.query()].concat());
         Self { content_type: JSON_PATCH, body: operations.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
@@ -79,14 +79,14 @@ impl Call {
     /// Deletes exactly the object that was looked at.
     ///
     /// A dry run is said in the body, for that is where the server looks once there is a body.
-    pub(super) fn delete(target: impl Into<Target>, uid: &str, resource_version: &str, mode: Mode) -> Self {
+    pub(super) fn delete(target: impl Into<Target>, uid: &str, resource_version: &str, mode: Effect) -> Self {
         let mut options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
             "propagationPolicy": "Background",
         });
-        if mode == Mode::DryRun {
+        if mode == Effect::DryRun {
             options["dryRun"] = json!(["All"]);
         }
         Self { body: options.to_string().into_bytes(), ..Self::new(Method::DELETE, target) }
@@ -107,12 +107,12 @@ impl Call {
 
 /// Whether a request is to take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum Effect {
     DryRun,
     Real,
 }
 
-impl Mode {
+impl Effect {
     /// What it adds to a query. A deletion says it in its body instead.
     pub(super) fn query(self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_dry_delete_says_so_in_its_body() {
-        let call = Call::delete(ResourcePath::namespaces().named("x"), "u", "1", Mode::DryRun);
+        let call = Call::delete(ResourcePath::namespaces().named("x"), "u", "1", Effect::DryRun);
         assert_eq!(serde_json::from_slice::<Value>(&call.body).unwrap()["dryRun"], json!(["All"]));
         assert_eq!(call.target.text(), Ok("/api/v1/namespaces/x"));
     }

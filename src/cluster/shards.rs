@@ -13,9 +13,9 @@ use super::connect::Cluster;
 use super::lock::HeldLock;
 use super::observe::ReadError;
 use super::path::ResourcePath;
-use super::request::{Call, Mode};
+use super::request::{Call, Effect};
 use super::store::{StateWriteError, texts};
-use super::transport::{Answer, SendError};
+use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
 
 /// The key of the Secret's data.
@@ -164,12 +164,12 @@ impl Cluster {
         shard: &StoredShard,
     ) -> Result<(), StateWriteError> {
         let target = ResourcePath::secrets(namespace).named(name);
-        let call = Call::delete(target, shard.live.uid(), shard.live.resource_version(), Mode::Real);
+        let call = Call::delete(target, shard.live.uid(), shard.live.resource_version(), Effect::Real);
         let answer = self.change_shard(lock, call).await?;
         if answer.status.is_success() || answer.is_missing_object() { Ok(()) } else { Err(refused(&answer)) }
     }
 
-    async fn change_shard(&self, lock: &HeldLock, call: Call) -> Result<Answer, StateWriteError> {
+    async fn change_shard(&self, lock: &HeldLock, call: Call) -> Result<ApiAnswer, StateWriteError> {
         self.exchange(lock, call).await.map_err(|error| match error {
             ObjectError::LockLost => StateWriteError::LockLost,
             ObjectError::Refused(refusal) => StateWriteError::Refused(refusal),
@@ -177,7 +177,7 @@ impl Cluster {
     }
 }
 
-fn refused(answer: &Answer) -> StateWriteError {
+fn refused(answer: &ApiAnswer) -> StateWriteError {
     StateWriteError::Refused(answer.refusal())
 }
 

@@ -14,7 +14,7 @@ use super::lock::HeldLock;
 use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::Call;
-use super::transport::{Answer, SendError};
+use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
@@ -195,7 +195,7 @@ impl Cluster {
                 }
             }
             StatusCode::CONFLICT => Err(StateWriteError::Conflict),
-            // Deleted since it was read.
+            // Deletion since it was read.
             StatusCode::NOT_FOUND if previous.is_some() && answer.is_missing_object() => Err(StateWriteError::Conflict),
             _ if !answer.is_definite() => self.settle(place, data, annotations, answer.words()).await,
             _ => Err(StateWriteError::Refused(answer.refusal())),
@@ -218,7 +218,7 @@ impl Cluster {
     }
 }
 
-fn stored(which: Which, answer: &Answer) -> Result<StoredState, ReadError> {
+fn stored(which: Which, answer: &ApiAnswer) -> Result<StoredState, ReadError> {
     let live = answer.object().map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
     let encoded =
         live.body.get("data").and_then(|data| data.get(which.key())).and_then(Value::as_str).unwrap_or_default();
@@ -325,7 +325,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_permission_a_state_is_unknown_not_absent() {
         let fake = Fake::new();
-        fake.fail(Method::GET, "/secrets/", Fault::Answer(403, json!({"kind": "Status", "message": "no"})));
+        fake.fail(Method::GET, "/secrets/", Fault::ApiAnswer(403, json!({"kind": "Status", "message": "no"})));
         let read = fake.cluster().read_state("kube-state", &root()).await;
         assert_eq!(read, Err(ReadError::Forbidden("no".to_owned())));
     }

@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What the server answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
@@ -50,12 +50,12 @@ pub(super) enum SendError {
     /// The gate held it back, as the lock is lost.
     Fenced,
     /// It may have arrived or not.
-    NoAnswer(Failure),
+    NoAnswer(SendFailure),
 }
 
 /// What kept an answer from coming.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum SendFailure {
     /// The credentials could not be obtained or used.
     Credentials(String),
     /// The server's certificate is not trusted.
@@ -66,7 +66,7 @@ pub(super) enum Failure {
     Connection(String),
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for SendFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Credentials(detail) | Self::Certificate(detail) | Self::Connection(detail) => f.write_str(detail),
@@ -75,7 +75,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-impl Failure {
+impl SendFailure {
     /// Whether asking again may help.
     fn is_transient(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Connection(_))
@@ -84,7 +84,7 @@ impl Failure {
 
 /// A way to the server. Clones share the connections, the limit on parallel requests and the server's clock.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(super) struct Transport {
     client: kube::Client,
     server: Arc<str>,
     time_out: Duration,
@@ -92,7 +92,7 @@ pub(super) struct Wire {
     clock: Arc<ServerClock>,
 }
 
-impl Wire {
+impl Transport {
     /// A way over `client`, whose innermost layer is the gate.
     pub(super) fn new(client: kube::Client, server: &str, concurrency: usize, time_out: Duration) -> Self {
         Self {
@@ -117,16 +117,16 @@ impl Wire {
     /// Sends a request until there is a definite answer, as often as makes sense.
     ///
     /// Only for requests that mean the same when they arrive twice.
-    pub(super) async fn send(&self, call: &Call) -> Result<Answer, SendError> {
+    pub(super) async fn send(&self, call: &Call) -> Result<ApiAnswer, SendError> {
         self.send_pausing(call, &PAUSES).await
     }
 
     /// Sends a request to see whether there is a server at all: gives up sooner.
-    pub(super) async fn probe(&self, call: &Call) -> Result<Answer, SendError> {
+    pub(super) async fn probe(&self, call: &Call) -> Result<ApiAnswer, SendError> {
         self.send_pausing(call, &PAUSES[..3]).await
     }
 
-    async fn send_pausing(&self, call: &Call, pauses: &[Duration]) -> Result<Answer, SendError> {
+    async fn send_pausing(&self, call: &Call, pauses: &[Duration]) -> Result<ApiAnswer, SendError> {
         let mut after_unknown = false;
         let mut pauses = pauses.iter();
         loop {
@@ -136,10 +136,10 @@ impl Wire {
             let asked = match &attempt {
                 Ok(answer) if answer.is_transient() => answer.retry_after.unwrap_or_default(),
                 Err(SendError::NoAnswer(failure)) if failure.is_transient() => Duration::ZERO,
-                _ => return attempt.map(|answer| Answer { after_unknown, ..answer }),
+                _ => return attempt.map(|answer| ApiAnswer { after_unknown, ..answer }),
             };
             let Some(pause) = pauses.next().filter(|_| asked <= LONGEST_PAUSE) else {
-                return attempt.map(|answer| Answer { after_unknown, ..answer });
+                return attempt.map(|answer| ApiAnswer { after_unknown, ..answer });
             };
             after_unknown |= !attempt.is_ok_and(|answer| answer.is_definite());
             sleep(asked.max(*pause)).await;
@@ -147,7 +147,7 @@ impl Wire {
     }
 
     /// Sends a request once, outside the limit on parallel requests.
-    pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<Answer, SendError> {
+    pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<ApiAnswer, SendError> {
         let target = call.target.text().map_err(|why| SendError::NotPermitted(why.to_owned()))?;
         let mut request = Request::builder()
             .method(call.method.clone())
@@ -159,13 +159,13 @@ impl Wire {
         if let Some(permit) = &call.permit {
             request.extensions_mut().insert::<Permit>(permit.clone());
         }
-        let timed_out = |_| SendError::NoAnswer(Failure::TimedOut);
+        let timed_out = |_| SendError::NoAnswer(SendFailure::TimedOut);
         let response = timeout(limit, self.client.send(request)).await.map_err(timed_out)?.map_err(translate)?;
         let (parts, body) = response.into_parts();
         self.clock.set(&parts.headers);
         let body = timeout(limit, body.collect()).await.map_err(timed_out)?.map_err(translate)?.to_bytes().to_vec();
         let retry_after = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let answer = Answer {
+        let answer = ApiAnswer {
             status: parts.status,
             body,
             retry_after: retry_after.map(Duration::from_secs),
@@ -183,23 +183,23 @@ impl Wire {
     pub(super) fn failed(&self, operation: &str, error: SendError) -> ClusterError {
         let server = self.server.to_string();
         match error {
-            SendError::NoAnswer(Failure::Credentials(detail)) => ClusterError::Credentials { server, detail },
-            SendError::NoAnswer(Failure::Certificate(detail)) => ClusterError::Untrusted { server, detail },
+            SendError::NoAnswer(SendFailure::Credentials(detail)) => ClusterError::Credentials { server, detail },
+            SendError::NoAnswer(SendFailure::Certificate(detail)) => ClusterError::Untrusted { server, detail },
             SendError::NoAnswer(failure) => ClusterError::Unreachable { server, detail: failure.to_string() },
-            SendError::NotPermitted(detail) => ClusterError::Answer { operation: operation.to_owned(), detail },
+            SendError::NotPermitted(detail) => ClusterError::ApiAnswer { operation: operation.to_owned(), detail },
             SendError::Fenced => {
-                ClusterError::Answer { operation: operation.to_owned(), detail: "the lock is lost".to_owned() }
+                ClusterError::ApiAnswer { operation: operation.to_owned(), detail: "the lock is lost".to_owned() }
             }
         }
     }
 
     /// Why an answer does not do, for an operation that every run needs.
-    pub(super) fn refused(&self, operation: &str, answer: &Answer) -> ClusterError {
+    pub(super) fn refused(&self, operation: &str, answer: &ApiAnswer) -> ClusterError {
         let (operation, detail) = (operation.to_owned(), answer.words());
         match answer.status {
             StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { server: self.server.to_string() },
             StatusCode::FORBIDDEN => ClusterError::Forbidden { operation, detail },
-            _ => ClusterError::Answer { operation, detail },
+            _ => ClusterError::ApiAnswer { operation, detail },
         }
     }
 }
@@ -234,17 +234,17 @@ fn translate(error: kube::Error) -> SendError {
         return match gate {
             GateError::NotPermitted(_) | GateError::Elsewhere(_) => SendError::NotPermitted(gate.to_string()),
             GateError::Fenced => SendError::Fenced,
-            GateError::TooLate => SendError::NoAnswer(Failure::TimedOut),
+            GateError::TooLate => SendError::NoAnswer(SendFailure::TimedOut),
         };
     }
     if let Some(auth) = chain(&*error).find_map(|error| error.downcast_ref::<AuthError>()) {
-        return SendError::NoAnswer(Failure::Credentials(credentials(auth)));
+        return SendError::NoAnswer(SendFailure::Credentials(credentials(auth)));
     }
     if let Some(tls) = chain(&*error).find_map(tls) {
-        return SendError::NoAnswer(Failure::Certificate(tls));
+        return SendError::NoAnswer(SendFailure::Certificate(tls));
     }
     let innermost = chain(&*error).last().map(ToString::to_string).unwrap_or_default();
-    SendError::NoAnswer(Failure::Connection(innermost))
+    SendError::NoAnswer(SendFailure::Connection(innermost))
 }
 
 /// What went wrong with credentials, without anything that a plugin or a file said: that may be the credential.
@@ -334,16 +334,16 @@ mod tests {
             (Fault::LoseAnswer, 2, true),
             (Fault::Hang, 2, true),
             (Fault::RetryAfter(429, 0), 2, false),
-            (Fault::Answer(502, json!({})), 2, true),
-            (Fault::Answer(503, json!({})), 2, true),
-            (Fault::Answer(504, json!({})), 2, true),
-            (Fault::Answer(500, message("InternalError", webhook)), 2, false),
-            (Fault::Answer(500, message("", "etcdserver: request timed out")), 2, true),
+            (Fault::ApiAnswer(502, json!({})), 2, true),
+            (Fault::ApiAnswer(503, json!({})), 2, true),
+            (Fault::ApiAnswer(504, json!({})), 2, true),
+            (Fault::ApiAnswer(500, message("InternalError", webhook)), 2, false),
+            (Fault::ApiAnswer(500, message("", "etcdserver: request timed out")), 2, true),
             // A11: the server answers 500, and it is the manifest's mistake.
-            (Fault::Answer(500, message("", typed)), 1, false),
-            (Fault::Answer(409, json!({})), 1, false),
-            (Fault::Answer(422, json!({})), 1, false),
-            (Fault::Answer(501, json!({})), 1, false),
+            (Fault::ApiAnswer(500, message("", typed)), 1, false),
+            (Fault::ApiAnswer(409, json!({})), 1, false),
+            (Fault::ApiAnswer(422, json!({})), 1, false),
+            (Fault::ApiAnswer(501, json!({})), 1, false),
         ] {
             let fake = fake();
             let before_arrival = matches!(fault, Fault::Reset | Fault::Hang);
@@ -361,7 +361,7 @@ mod tests {
             fake.fail(Method::GET, PATH, Fault::Reset);
         }
         let answer = fake.cluster().wire.send(&Call::get(Target::raw(PATH))).await;
-        assert!(matches!(answer, Err(SendError::NoAnswer(Failure::Connection(_)))), "{answer:?}");
+        assert!(matches!(answer, Err(SendError::NoAnswer(SendFailure::Connection(_)))), "{answer:?}");
         assert_eq!(fake.faults_left(), 50 - 1 - PAUSES.len());
     }
 

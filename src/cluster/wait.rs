@@ -50,7 +50,7 @@ pub enum Until {
 
 /// How far a wait is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum WaitStatus {
     /// It is over.
     Over,
     /// It goes on, and what for. May hold a controller's words: untrusted.
@@ -68,7 +68,7 @@ impl Cluster {
         awaited: &[&Awaited],
         root: &Root,
         owned: &BTreeMap<GroupKind, usize>,
-    ) -> Vec<Sight> {
+    ) -> Vec<WaitStatus> {
         let mut by_kind: BTreeMap<&GroupKind, Vec<usize>> = BTreeMap::new();
         for (index, one) in awaited.iter().enumerate().filter(|(_, one)| one.until != Until::NextLook) {
             by_kind.entry(&one.kind.group_kind).or_default().push(index);
@@ -80,7 +80,7 @@ impl Cluster {
         }));
         let looks: Vec<(usize, Read)> = looks.await.into_iter().flatten().collect();
         let gone_kinds = self.gone_kinds(awaited, &looks).await;
-        let mut sights = vec![Sight::Over; awaited.len()];
+        let mut sights = vec![WaitStatus::Over; awaited.len()];
         for (index, read) in looks {
             sights[index] = sight(awaited[index], read, &gone_kinds);
         }
@@ -131,23 +131,23 @@ impl Cluster {
 
 type Read = Result<Option<Live>, ReadError>;
 
-fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> Sight {
+fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> WaitStatus {
     match (&awaited.until, read) {
-        (Until::NextLook, _) | (Until::Gone { .. } | Until::ReadyOrGone, Ok(None)) => Sight::Over,
-        (Until::Gone { uid }, Ok(Some(live))) if live.uid() != uid => Sight::Over,
-        (Until::Gone { .. }, Ok(Some(live))) => Sight::Waiting(still_there(&live)),
-        (Until::Gone { .. }, Err(ReadError::Gone)) if gone_kinds.contains(&awaited.kind.group_kind) => Sight::Over,
-        (Until::Gone { .. }, Err(error)) => Sight::Waiting(format!("still there: {error}")),
+        (Until::NextLook, _) | (Until::Gone { .. } | Until::ReadyOrGone, Ok(None)) => WaitStatus::Over,
+        (Until::Gone { uid }, Ok(Some(live))) if live.uid() != uid => WaitStatus::Over,
+        (Until::Gone { .. }, Ok(Some(live))) => WaitStatus::Waiting(still_there(&live)),
+        (Until::Gone { .. }, Err(ReadError::Gone)) if gone_kinds.contains(&awaited.kind.group_kind) => WaitStatus::Over,
+        (Until::Gone { .. }, Err(error)) => WaitStatus::Waiting(format!("still there: {error}")),
         (Until::Ready | Until::ReadyOrGone, Ok(Some(live))) => match readiness(&live) {
-            Readiness::Ready => Sight::Over,
-            Readiness::Failed(reason) => Sight::Failed(reason),
-            Readiness::Waiting(reason) => Sight::Waiting(reason),
+            Readiness::Ready => WaitStatus::Over,
+            Readiness::Failed(reason) => WaitStatus::Failed(reason),
+            Readiness::Waiting(reason) => WaitStatus::Waiting(reason),
         },
-        (Until::Ready, Ok(None)) => Sight::Failed("it does not exist any more".to_owned()),
+        (Until::Ready, Ok(None)) => WaitStatus::Failed("it does not exist any more".to_owned()),
         (Until::Ready | Until::ReadyOrGone, Err(error @ (ReadError::Forbidden(_) | ReadError::Gone))) => {
-            Sight::Failed(error.to_string())
+            WaitStatus::Failed(error.to_string())
         }
-        (Until::Ready | Until::ReadyOrGone, Err(error)) => Sight::Waiting(error.to_string()),
+        (Until::Ready | Until::ReadyOrGone, Err(error)) => WaitStatus::Waiting(error.to_string()),
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
             "status": {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": available}})
     }
 
-    async fn look(fake: &Fake, awaited: &[Awaited]) -> Vec<Sight> {
+    async fn look(fake: &Fake, awaited: &[Awaited]) -> Vec<WaitStatus> {
         let awaited: Vec<&Awaited> = awaited.iter().collect();
         fake.cluster().look_at_awaited(&awaited, &root(), &BTreeMap::new()).await
     }
@@ -198,13 +198,13 @@ mod tests {
     async fn a8_a_look_tells_what_is_waited_for() {
         let fake = Fake::new();
         fake.set(&format!("{DEPLOYMENTS}/x"), Some(body("x", 0)));
-        let waiting = Sight::Waiting("0 of 1 replicas are available".into());
+        let waiting = WaitStatus::Waiting("0 of 1 replicas are available".into());
         assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [waiting]);
         fake.set(&format!("{DEPLOYMENTS}/x"), Some(body("x", 1)));
-        assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [Sight::Over]);
+        assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [WaitStatus::Over]);
         let awaited = [awaited("y", Until::Ready), awaited("y", Until::ReadyOrGone), awaited("y", Until::NextLook)];
-        let lost = Sight::Failed("it does not exist any more".into());
-        assert_eq!(look(&fake, &awaited).await, [lost, Sight::Over, Sight::Over]);
+        let lost = WaitStatus::Failed("it does not exist any more".into());
+        assert_eq!(look(&fake, &awaited).await, [lost, WaitStatus::Over, WaitStatus::Over]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,26 +214,26 @@ mod tests {
         held["metadata"]["deletionTimestamp"] = json!("2031-05-06T07:08:09Z");
         held["metadata"]["finalizers"] = json!(["a.dev/hold"]);
         fake.set(&format!("{DEPLOYMENTS}/x"), Some(held));
-        let still = Sight::Waiting("still there, held by a.dev/hold".into());
+        let still = WaitStatus::Waiting("still there, held by a.dev/hold".into());
         assert_eq!(look(&fake, &[awaited("x", gone())]).await, [still]);
         // Someone made a new one: ours is gone.
-        assert_eq!(look(&fake, &[awaited("x", Until::Gone { uid: "another".into() })]).await, [Sight::Over]);
+        assert_eq!(look(&fake, &[awaited("x", Until::Gone { uid: "another".into() })]).await, [WaitStatus::Over]);
         fake.set(&format!("{DEPLOYMENTS}/x"), None);
-        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [Sight::Over]);
+        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [WaitStatus::Over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn c3_a_path_that_is_not_served_is_gone_only_when_discovery_agrees() {
         let fake = Fake::new();
-        let unserved = || Fault::Answer(404, json!("404 page not found"));
+        let unserved = || Fault::ApiAnswer(404, json!("404 page not found"));
         fake.fail(http::Method::GET, "/deployments/x", unserved());
         // Discovery fails as well.
-        assert!(matches!(look(&fake, &[awaited("x", gone())]).await[..], [Sight::Waiting(_)]));
+        assert!(matches!(look(&fake, &[awaited("x", gone())]).await[..], [WaitStatus::Waiting(_)]));
         let list = json!({"kind": "APIGroupDiscoveryList", "items": []});
         fake.set("/api", Some(list.clone()));
         fake.set("/apis", Some(list));
         fake.fail(http::Method::GET, "/deployments/x", unserved());
-        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [Sight::Over]);
+        assert_eq!(look(&fake, &[awaited("x", gone())]).await, [WaitStatus::Over]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +245,7 @@ mod tests {
         // The list is no proof: this one is there and lost its label.
         fake.set(&format!("{DEPLOYMENTS}/d98"), Some(body("d98", 1)));
         let sights = look(&fake, &all).await;
-        let over: Vec<usize> = (0..100).filter(|index| sights[*index] == Sight::Over).collect();
+        let over: Vec<usize> = (0..100).filter(|index| sights[*index] == WaitStatus::Over).collect();
         assert_eq!(over, [99]);
         assert_eq!(fake.journal().len(), 3, "{:#?}", fake.journal());
         // Five of a thousand are read one by one.

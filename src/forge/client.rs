@@ -59,14 +59,14 @@ pub(super) struct Client {
 }
 
 /// A successful answer.
-pub(super) struct Answer {
+pub(super) struct ForgeAnswer {
     headers: HeaderMap,
     /// The body; null for an empty one.
     pub(super) body: Value,
 }
 
 /// An attempt that was not answered with success.
-pub(super) struct Failure {
+pub(super) struct AttemptFailure {
     pub(super) cause: Cause,
     retry: Retry,
     /// Whether the forge may have done what it was asked all the same.
@@ -93,7 +93,7 @@ pub(super) struct List {
     pub(super) complete: bool,
 }
 
-impl Failure {
+impl AttemptFailure {
     pub(super) fn status(&self) -> Option<u16> {
         match self.cause {
             Cause::Refused { status, .. } | Cause::Limited { status, .. } => Some(status),
@@ -136,35 +136,40 @@ impl Client {
     }
 
     /// Sends one request once. `url` is absolute: octocrab sends the token to its own host alone.
-    pub(super) async fn once(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    pub(super) async fn once(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<ForgeAnswer, AttemptFailure> {
         let begun = Instant::now();
         let answer = timeout(self.patience.attempt, self.exchange(method, url, body)).await;
-        let answer = answer.unwrap_or_else(|_| Err(Failure::unclear(Cause::Silent(self.patience.attempt))));
+        let answer = answer.unwrap_or_else(|_| Err(AttemptFailure::unclear(Cause::Silent(self.patience.attempt))));
         if answer.is_err() {
             self.spend(begun.elapsed());
         }
         answer
     }
 
-    async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> Result<ForgeAnswer, AttemptFailure> {
         let request = http::request::Builder::new().method(method).uri(url);
-        let request = self.octocrab.build_request(request, body).map_err(|error| Failure::transport(&error))?;
-        let answer = self.octocrab.execute(request).await.map_err(|error| Failure::transport(&error))?;
+        let request = self.octocrab.build_request(request, body).map_err(|error| AttemptFailure::transport(&error))?;
+        let answer = self.octocrab.execute(request).await.map_err(|error| AttemptFailure::transport(&error))?;
         let (parts, body) = answer.into_parts();
         let bytes = Limited::new(body, ANSWER_LIMIT).collect().await;
-        let bytes = bytes.map_err(|error| Failure::transport(error.as_ref()))?.to_bytes();
+        let bytes = bytes.map_err(|error| AttemptFailure::transport(error.as_ref()))?.to_bytes();
         if !parts.status.is_success() {
             return Err(self.refusal(parts.status, &parts.headers, &bytes));
         }
         if bytes.is_empty() {
-            return Ok(Answer { headers: parts.headers, body: Value::Null });
+            return Ok(ForgeAnswer { headers: parts.headers, body: Value::Null });
         }
-        let body =
-            serde_json::from_slice(&bytes).map_err(|error| Failure::unclear(Cause::Malformed(error.to_string())))?;
-        Ok(Answer { headers: parts.headers, body })
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|error| AttemptFailure::unclear(Cause::Malformed(error.to_string())))?;
+        Ok(ForgeAnswer { headers: parts.headers, body })
     }
 
-    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> AttemptFailure {
         let message = message(status, body);
         let retry = match status {
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => self.limit(status, headers, &message),
@@ -173,7 +178,7 @@ impl Client {
             _ => Retry::Never,
         };
         let cause = Cause::Refused { status: status.as_u16(), message };
-        Failure { cause, retry, unclear: !status.is_client_error() }
+        AttemptFailure { cause, retry, unclear: !status.is_client_error() }
     }
 
     /// Tells a limit from a missing right, and how long it lasts.
@@ -199,7 +204,7 @@ impl Client {
     }
 
     /// Reads `url`, waiting and asking again where that may help.
-    pub(super) async fn get(&self, operation: &str, url: &str) -> Result<Answer, ForgeError> {
+    pub(super) async fn get(&self, operation: &str, url: &str) -> Result<ForgeAnswer, ForgeError> {
         let mut tries = self.tries();
         loop {
             match self.once(Method::GET, url, None).await {
@@ -256,7 +261,7 @@ impl Client {
 
 impl Tries<'_> {
     /// Waits as the failure asks for, or gives up with it.
-    pub(super) async fn again(&mut self, operation: &str, failure: Failure) -> Result<(), ForgeError> {
+    pub(super) async fn again(&mut self, operation: &str, failure: AttemptFailure) -> Result<(), ForgeError> {
         let patience = self.client.patience;
         self.failed += 1;
         let wait = match failure.retry {
@@ -273,7 +278,7 @@ impl Tries<'_> {
     }
 }
 
-impl Failure {
+impl AttemptFailure {
     /// A failure that leaves open whether the request took effect.
     fn unclear(cause: Cause) -> Self {
         Self { cause, retry: Retry::Soon, unclear: true }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::{Failure, malformed};
+use super::client::{AttemptFailure, malformed};
 use super::{ACTIONS_BOT, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 
 /// The most characters of a comment that are sent, hidden lines included; GitHub refuses 65,536.
@@ -201,7 +201,7 @@ impl Forge {
         pr: u64,
         existing: Option<&Comment>,
         body: &str,
-    ) -> Result<Result<Upserted, Failure>, ForgeError> {
+    ) -> Result<Result<Upserted, AttemptFailure>, ForgeError> {
         self.count_write(operation)?;
         let (method, url) = match existing {
             // GitHub names PATCH for this; octocrab's own method for it sends POST.

@@ -18,7 +18,7 @@ pub struct Context {
     /// What happened.
     pub event: Event,
     /// The repository that the run belongs to.
-    pub repository: Repository,
+    pub repository: RepositorySlug,
     /// The repository's default branch, where the payload names it (a schedule's may not).
     pub default_branch: Option<String>,
     /// The API's address, without a slash at its end.
@@ -45,7 +45,7 @@ pub struct Context {
 
 /// A repository's full name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repository {
+pub struct RepositorySlug {
     /// The user or organization.
     pub owner: String,
     /// The repository's own name.
@@ -170,12 +170,12 @@ impl Context {
 
     /// The web page of this attempt of the run.
     pub fn run_url(&self) -> String {
-        let Repository { owner, name } = &self.repository;
+        let RepositorySlug { owner, name } = &self.repository;
         format!("{}/{owner}/{name}/actions/runs/{}/attempts/{}", self.server_url, self.run_id, self.attempt)
     }
 }
 
-impl Repository {
+impl RepositorySlug {
     /// Parses `owner/name`.
     pub fn parse(text: &str) -> Option<Self> {
         let part = |text: &str| {
@@ -217,9 +217,10 @@ impl<'a> Environment<'a> {
         is_commit(text).then(|| text.to_owned()).ok_or(ForgeError::Environment { name, problem: "is not a commit" })
     }
 
-    fn repository(&self) -> Result<Repository, ForgeError> {
+    fn repository(&self) -> Result<RepositorySlug, ForgeError> {
         let name = "GITHUB_REPOSITORY";
-        Repository::parse(self.required(name)?).ok_or(ForgeError::Environment { name, problem: "is not `owner/name`" })
+        RepositorySlug::parse(self.required(name)?)
+            .ok_or(ForgeError::Environment { name, problem: "is not `owner/name`" })
     }
 
     fn url(&self, name: &'static str, default: &str) -> Result<String, ForgeError> {
@@ -437,7 +438,7 @@ mod tests {
     #[test]
     fn f6_the_surroundings_are_read() {
         let context = parse("pull_request", &pull_request()).unwrap();
-        assert_eq!(context.repository, Repository { owner: "acme".into(), name: "shop.k8s".into() });
+        assert_eq!(context.repository, RepositorySlug { owner: "acme".into(), name: "shop.k8s".into() });
         assert_eq!(context.default_branch.as_deref(), Some("main"));
         assert_eq!(context.api_url, "https://ghe.example/api/v3");
         assert_eq!(context.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242/attempts/2");

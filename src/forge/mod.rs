@@ -22,7 +22,7 @@ pub mod workflow;
 
 pub use self::client::Patience;
 pub use self::comment::{BODY_LIMIT, Comment, Sticky, Upserted, WRITE_LIMIT};
-pub use self::context::{Context, Event, IssueComment, PullRequest, Push, Repository};
+pub use self::context::{Context, Event, IssueComment, PullRequest, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
 pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};
 pub use self::pull::{Comparison, Files, Permission, Pull, Relation};
@@ -33,11 +33,11 @@ pub const ACTIONS_BOT: &str = "github-actions[bot]";
 
 /// What a [`Forge`] is opened with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ForgeSettings {
     /// The API's address: `https://api.github.com`, `https://HOST/api/v3`, `https://HOST/api/v1`.
     pub api_url: String,
     /// The repository that everything is about.
-    pub repository: Repository,
+    pub repository: RepositorySlug,
     /// The token of all requests.
     pub token: Token,
     /// The login under which the token comments; asked of the forge where absent.
@@ -68,8 +68,8 @@ enum Dialect {
 
 impl Forge {
     /// Opens a repository. Sends nothing yet; must run inside a tokio runtime.
-    pub fn new(settings: Settings) -> Result<Self, ForgeError> {
-        let Settings { api_url, repository, token, author, patience } = settings;
+    pub fn new(settings: ForgeSettings) -> Result<Self, ForgeError> {
+        let ForgeSettings { api_url, repository, token, author, patience } = settings;
         let api_url = api_url.trim_end_matches('/').to_owned();
         let path = address(&api_url)?.path().to_owned();
         let client = Client::new(&api_url, &token, patience)?;

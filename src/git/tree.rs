@@ -65,7 +65,7 @@ impl Repository {
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<Found, GitError> {
-        let mut tree = Tree::new(prefix, self.list(commit, prefix).await?);
+        let mut tree = ListedTree::new(prefix, self.list(commit, prefix).await?);
         let operation = || format!("read the symbolic links of commit {commit}");
         let links = self.blobs(&tree.links(), operation).await?;
         tree.read_links(&links);
@@ -198,14 +198,14 @@ pub(super) struct Found {
 }
 
 /// A listed tree, whose links can be followed.
-struct Tree {
+struct ListedTree {
     /// The directory that was listed, relative to the top; the paths below are relative to it.
     prefix: PathBuf,
     entries: BTreeMap<PathBuf, Entry>,
     directories: BTreeSet<PathBuf>,
 }
 
-impl Tree {
+impl ListedTree {
     fn new(prefix: &Path, entries: BTreeMap<PathBuf, Entry>) -> Self {
         let directories = entries.keys().flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
         Self { prefix: prefix.to_owned(), entries, directories }
@@ -322,7 +322,7 @@ impl Tree {
 mod tests {
     use super::*;
 
-    fn tree(entries: &[(&str, &str)]) -> Tree {
+    fn tree(entries: &[(&str, &str)]) -> ListedTree {
         let entries = entries.iter().map(|(path, entry)| {
             let entry = match entry.split_once(' ') {
                 Some(("->", target)) => Entry::Pointer(target.into()),
@@ -331,7 +331,7 @@ mod tests {
             };
             (PathBuf::from(path), entry)
         });
-        Tree::new(Path::new("top/r"), entries.collect())
+        ListedTree::new(Path::new("top/r"), entries.collect())
     }
 
     fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {

@@ -43,37 +43,37 @@ pub fn prune(value: &mut Value, given: &Fields, kept: &[&Fields]) {
         let (Some(place), Some(field)) = (place(value, name), field.as_object()) else { continue };
         if kept.is_empty() && (field.is_empty() || field.contains_key(".")) {
             match (place, &mut *value) {
-                (Place::Field(name), Value::Object(map)) => drop(map.remove(name)),
-                (Place::Item(at), Value::Array(items)) => drop(items.remove(at)),
+                (Position::Field(name), Value::Object(map)) => drop(map.remove(name)),
+                (Position::Item(at), Value::Array(items)) => drop(items.remove(at)),
                 _ => {}
             }
         } else if let Some(below) = match place {
-            Place::Field(name) => value.get_mut(name),
-            Place::Item(at) => value.get_mut(at),
+            Position::Field(name) => value.get_mut(name),
+            Position::Item(at) => value.get_mut(at),
         } {
             prune(below, field, &kept);
         }
     }
 }
 
-enum Place<'a> {
+enum Position<'a> {
     Field(&'a str),
     Item(usize),
 }
 
 /// Where a path's next name leads; nowhere where the value has nothing there.
-fn place<'a>(value: &Value, name: &'a str) -> Option<Place<'a>> {
+fn place<'a>(value: &Value, name: &'a str) -> Option<Position<'a>> {
     let (sort, rest) = name.split_once(':')?;
     match (sort, value) {
-        ("f", Value::Object(map)) => map.contains_key(rest).then_some(Place::Field(rest)),
+        ("f", Value::Object(map)) => map.contains_key(rest).then_some(Position::Field(rest)),
         ("k", Value::Array(items)) => {
             let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
             let is_named = |item: &Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
-            items.iter().position(is_named).map(Place::Item)
+            items.iter().position(is_named).map(Position::Item)
         }
         ("v", Value::Array(items)) => {
             let wanted: Value = serde_json::from_str(rest).ok()?;
-            items.iter().position(|item| *item == wanted).map(Place::Item)
+            items.iter().position(|item| *item == wanted).map(Position::Item)
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
-use crate::project::snapshot::Place;
+use crate::project::snapshot::SourcePlace;
 
 /// One desired object.
 ///
@@ -17,7 +17,7 @@ pub struct Manifest {
     /// The project that wants it.
     pub project: ProjectPath,
     /// Where it is written.
-    pub place: Place,
+    pub place: SourcePlace,
     /// The object as it is to be applied, before stamping.
     pub body: Value,
 }
@@ -26,7 +26,7 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// Where it begins.
-    pub place: Place,
+    pub place: SourcePlace,
     /// Its content, any JSON value.
     pub body: Value,
 }

@@ -172,13 +172,13 @@ fn stand_still(rules: &[Rule<'_>], before: &[Value], after: &[Value]) -> bool {
 
 /// A value seen through a mask.
 #[derive(Clone, Copy, Debug)]
-pub struct Veiled<'a> {
+pub struct MaskedView<'a> {
     /// The value itself, secrets included: not to be shown.
     value: &'a Value,
     mask: Option<&'a Mask>,
 }
 
-impl<'a> Veiled<'a> {
+impl<'a> MaskedView<'a> {
     /// A value of which the mask hides something.
     pub fn new(value: &'a Value, mask: Option<&'a Mask>) -> Self {
         Self { value, mask }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::mask::{Mask, Masks, Veiled, masks};
+use super::mask::{Mask, MaskedView, Masks, masks};
 use crate::project::pointer::{Pointer, Step};
 
 /// What stands for a secret in a message.
@@ -53,13 +53,13 @@ pub struct Secrets {
 
 impl Secrets {
     /// The earlier version without its secrets.
-    pub fn before<'a>(&'a self, value: &'a Value) -> Veiled<'a> {
-        Veiled::new(value, self.masks.before.as_ref())
+    pub fn before<'a>(&'a self, value: &'a Value) -> MaskedView<'a> {
+        MaskedView::new(value, self.masks.before.as_ref())
     }
 
     /// The later version without its secrets.
-    pub fn after<'a>(&'a self, value: &'a Value) -> Veiled<'a> {
-        Veiled::new(value, self.masks.after.as_ref())
+    pub fn after<'a>(&'a self, value: &'a Value) -> MaskedView<'a> {
+        MaskedView::new(value, self.masks.after.as_ref())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A field that another manager holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Contested {
+pub struct FieldConflict {
     /// The field, as the server writes it: `.spec.replicas`.
     pub field: String,
     /// The manager that holds it.
@@ -15,9 +15,9 @@ pub struct Contested {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// Other field managers hold fields of it.
-    Conflict(Vec<Contested>),
+    Conflict(Vec<FieldConflict>),
     /// Other field managers hold fields beside those that would change, and both do not go together.
-    Beside(Vec<Contested>),
+    Beside(Vec<FieldConflict>),
     /// The object is not the one that was looked at: another uid or resourceVersion, or gone.
     Changed(String),
     /// Not of its kind's form: the manifest's mistake, whatever is there.
@@ -61,13 +61,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict(contested) => {
-                for (index, Contested { field, manager }) in contested.iter().enumerate() {
+                for (index, FieldConflict { field, manager }) in contested.iter().enumerate() {
                     write!(f, "{}{field} is held by {manager}", if index == 0 { "" } else { ", " })?;
                 }
                 Ok(())
             }
             Self::Beside(contested) => {
-                for Contested { field, manager } in contested {
+                for FieldConflict { field, manager } in contested {
                     write!(f, "{field}, which {manager} set, ")?;
                 }
                 f.write_str("is not valid together with this change: remove it from the live object, or state it here")

@@ -8,7 +8,7 @@ use super::ident::{Ident, ObjectKey, split_api_version};
 use super::kinds::Kinds;
 use super::manifest::{Document, Manifest};
 use super::{exported, name, reserved};
-use crate::project::snapshot::{Place, SourceError};
+use crate::project::snapshot::{SourceError, SourcePlace};
 use crate::project::tree::Tree;
 
 /// Resolves every document of a tree against the known kinds: the manifests, and every document that is none because
@@ -107,12 +107,12 @@ fn check(ident: &Ident, body: &Value) -> Result<(), String> {
     }
 }
 
-fn missing(place: &Place, field: &str) -> SourceError {
+fn missing(place: &SourcePlace, field: &str) -> SourceError {
     SourceError::new(place.clone(), format!("the object has no `{field}`: add it"))
 }
 
 /// Turns a Secret's `stringData` into `data`: server-side apply never prunes a key taken out of `stringData`.
-fn encode_string_data(key: &ObjectKey, place: &Place, body: &mut Value) -> Result<(), SourceError> {
+fn encode_string_data(key: &ObjectKey, place: &SourcePlace, body: &mut Value) -> Result<(), SourceError> {
     use base64::Engine;
     if !(key.group.is_empty() && key.kind == "Secret") {
         return Ok(());
@@ -153,7 +153,7 @@ mod tests {
 
     fn resolve(documents: &[(&str, usize, Value)]) -> Result<Vec<Manifest>, Vec<String>> {
         let document = |(path, line, body): &(&str, usize, Value)| {
-            let place = Place::new(*path, *line, 1);
+            let place = SourcePlace::new(*path, *line, 1);
             Document { place, body: body.clone() }
         };
         let documents: Vec<Document> = documents.iter().map(document).collect();

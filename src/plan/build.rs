@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::change::{Action, Change, FieldChange, Reason, Standing};
+use super::change::{Action, Change, Disposition, FieldChange, Reason};
 use super::cleanup::{self, CleanupRequest};
+use super::cohabiting::CohabitingKeys;
 use super::field_rules::other_tool;
-use super::migration::{Heir, is_bookkeeping};
-use super::observed::{Look, Observed, Trial};
+use super::migration::{FieldTransfer, is_bookkeeping};
+use super::observed::{DryRun, Lookup, Observed};
 use super::policy::{Adoption, Policy};
-use super::twins::Twins;
-use super::{diff, digest, guard, leftover, obstacle, remedy, stops, telling, unready};
+use super::{blocking, diff, digest, guard, leftover_fields, message_redaction, obstacle, remedy, unready};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, ROOT, Root, ownership};
 use crate::object::redact::{Adopted, Redactor};
-use crate::object::refusal::{Contested, Refusal};
+use crate::object::refusal::{FieldConflict, Refusal};
 use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
 use crate::project::snapshot::SourceError;
@@ -26,7 +26,7 @@ use crate::state::payload::Entries;
 /// How the plan was computed: what a reader may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum PlanMode {
     /// By the API server's dry runs.
     Server,
     /// From the base tree alone: no cluster was asked.
@@ -39,7 +39,7 @@ pub struct Plan {
     /// The root.
     pub root: ProjectPath,
     /// How it was computed.
-    pub mode: Mode,
+    pub mode: PlanMode,
     /// The projects that may be changed.
     pub scope: BTreeSet<ProjectPath>,
     /// Every in-scope desired object, unchanged ones included, by key.
@@ -47,7 +47,7 @@ pub struct Plan {
     /// Every recorded, undesired object in scope: deletions, and what stays and why.
     pub cleanup: Vec<Change>,
     /// What stops the run as a whole.
-    pub refusals: Vec<guard::Refusal>,
+    pub refusals: Vec<guard::TreeDoubt>,
     /// The files of projects in scope that cannot be rendered: those projects fail, and nothing is deleted.
     pub broken: Vec<SourceError>,
     /// What is blocked, kept or failed and is asked for by the very changes that the plan is about, not by earlier ones.
@@ -93,14 +93,14 @@ impl Plan {
     }
 
     /// The objects that stay as they are although something is to be done with them.
-    pub fn standing(&self, standing: Standing) -> impl Iterator<Item = &Change> {
+    pub fn standing(&self, standing: Disposition) -> impl Iterator<Item = &Change> {
         self.all().filter(move |change| change.standing() == Some(standing))
     }
 
     /// The projects in which anything is blocked, kept, failed or left unready.
     pub fn open_projects(&self) -> BTreeSet<ProjectPath> {
         let unready = unready::of(self).map(|change| change.project.clone());
-        stops::open_projects(self.all()).into_iter().chain(unready).collect()
+        blocking::open_projects(self.all()).into_iter().chain(unready).collect()
     }
 
     /// Whether the review of something is still waited for: a deletion or a replacement is kept, or may be hidden behind
@@ -146,12 +146,12 @@ pub struct PlanRequest<'a> {
     /// The projects of which a file cannot be rendered, and why.
     pub broken: &'a BTreeMap<ProjectPath, String>,
     /// The tree before the changes that the plan is about.
-    pub before: Before<'a>,
+    pub before: Baseline<'a>,
 }
 
 /// The desired objects before the changes that a plan is about.
 #[derive(Clone, Copy)]
-pub enum Before<'a> {
+pub enum Baseline<'a> {
     /// These.
     Desired(&'a BTreeMap<ObjectKey, Manifest>),
     /// Nobody knows what changed: everything counts as asked for by these changes.
@@ -160,7 +160,7 @@ pub enum Before<'a> {
     Unreadable,
 }
 
-impl Before<'_> {
+impl Baseline<'_> {
     /// Whether the changes ask for what is to be done with an object: they drop it, add it or change its manifest.
     fn concerns(self, key: &ObjectKey, desired: Option<&Manifest>) -> bool {
         match self {
@@ -191,12 +191,12 @@ impl<'a> PlanRequest<'a> {
 /// Makes the plan. Pure: the same inputs give the same plan.
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let PlanRequest { root, scope, entries, policy, redactor, desired, broken: _, before } = request;
-    let twins = Twins::of(desired.keys(), observed);
+    let twins = CohabitingKeys::of(desired.keys(), observed);
     let mut changes: Vec<Change> =
         request.in_scope().map(|manifest| change(request, observed, &twins, manifest)).collect();
     let live_body = |key: &ObjectKey| observed.live(key).map(|live| &live.body);
     guard::keep_guarded(&mut changes, live_body, policy);
-    stops::block_dependents(&mut changes, desired);
+    blocking::block_dependents(&mut changes, desired);
 
     let keys: BTreeSet<&ObjectKey> = desired.keys().collect();
     let mut cleanup = {
@@ -206,17 +206,17 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     };
     guard::keep_guarded(&mut cleanup, live_body, policy);
     name_obstacles(&mut changes, &cleanup, desired, observed);
-    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+    blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
     let told = guard::keep_holders_of_others(&mut cleanup, observed, policy);
-    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+    blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
     let live = entries.keys().into_iter().filter(|key| is_live_and_ours(observed, key, root)).count();
     let refusals = guard::doubts(&cleanup, desired.len(), live, policy);
     guard::keep_shares(&mut changes, &mut cleanup, live, policy);
-    stops::block_dependents(&mut changes, desired);
-    stops::keep_needed(&changes, &mut cleanup, &keys, observed);
+    blocking::block_dependents(&mut changes, desired);
+    blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
 
     for change in &mut cleanup {
-        telling::put(change, observed, None, root, redactor);
+        message_redaction::put(change, observed, None, root, redactor);
     }
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
@@ -239,7 +239,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
     let notices = rules.into_iter().chain(told).collect();
     let (scope, broken) = (scope.projects().clone(), Vec::new());
-    let (root, mode, unready) = (root.project(), Mode::Server, unready::left(&changes, observed));
+    let (root, mode, unready) = (root.project(), PlanMode::Server, unready::left(&changes, observed));
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
@@ -267,7 +267,7 @@ fn unchecked(changes: &[Change]) -> Option<String> {
     }
 }
 
-fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, manifest: &Manifest) -> Change {
+fn change(request: PlanRequest<'_>, observed: &Observed, twins: &CohabitingKeys<'_>, manifest: &Manifest) -> Change {
     let key = &manifest.ident.key;
     let live = observed.live(key);
     let mut change = Change {
@@ -295,33 +295,33 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, mani
         let place = request.desired.get(twin).map(|other| format!(", which stands at {}", other.place));
         let other = format!("{twin}{}: remove one of them", place.unwrap_or_default());
         (change.action, change.reason) = (Action::Blocked, Reason::SameObject(other));
-    } else if let Some(Look::Unknown(why)) = observed.looks.get(key) {
+    } else if let Some(Lookup::Unknown(why)) = observed.looks.get(key) {
         (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why.clone()));
     } else if let Some(held) = live.and_then(|live| leaving(live, observed.trials.get(key))) {
         (change.action, change.reason) = (Action::Create, Reason::Terminating(held));
     } else {
         match observed.trials.get(key) {
-            Some(Trial::Proved) if live.is_none() => change.reason = Reason::Done,
-            Some(Trial::Proved) => {}
-            Some(Trial::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
-            Some(Trial::Unverified(by)) => {
+            Some(DryRun::Proved) if live.is_none() => change.reason = Reason::Done,
+            Some(DryRun::Proved) => {}
+            Some(DryRun::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
+            Some(DryRun::Unverified(by)) => {
                 change.action = unverified(&manifest.project, owner, &mut change.from);
                 change.reason = Reason::Unverified(by.clone());
             }
-            Some(Trial::Refused(refusal)) => {
-                let told = telling::folded(refusal, live, manifest, request.redactor);
+            Some(DryRun::Refused(refusal)) => {
+                let told = message_redaction::folded(refusal, live, manifest, request.redactor);
                 (change.action, change.reason) = (Action::Blocked, reason_of(&told));
                 if let (Some(live), Refusal::Conflict(contested)) = (live, &told) {
                     change.diff = contested_values(request, manifest, live, contested);
                 }
             }
-            Some(Trial::Immutable(refusal)) => {
+            Some(DryRun::Immutable(refusal)) => {
                 immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
                 if let Some(live) = live.filter(|_| change.action == Action::Replace) {
                     change.diff = replaced(request, manifest, live);
                 }
             }
-            Some(Trial::Applied(after)) => existing(request, manifest, live, owner, after, &mut change),
+            Some(DryRun::Applied(after)) => existing(request, manifest, live, owner, after, &mut change),
             None => {
                 let why = "no dry run was made".to_owned();
                 (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why));
@@ -333,7 +333,7 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &Twins<'_>, mani
         (change.action, change.reason) = (Action::Blocked, Reason::Unmarked);
     }
     let is_about_null = matches!(&change.reason, Reason::Refused(words) if words.contains("null"));
-    telling::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
+    message_redaction::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
     if is_about_null {
         change.reason = with_null(change.reason, &manifest.body);
     }
@@ -362,8 +362,8 @@ fn unverified(project: &ProjectPath, owner: Option<Ownership>, from: &mut Option
 }
 
 /// What holds an object that is being deleted, unless the server would not create it anew.
-fn leaving(live: &Live, trial: Option<&Trial>) -> Option<String> {
-    if !live.is_terminating() || matches!(trial, Some(Trial::Refused(_))) {
+fn leaving(live: &Live, trial: Option<&DryRun>) -> Option<String> {
+    if !live.is_terminating() || matches!(trial, Some(DryRun::Refused(_))) {
         return None;
     }
     let holders = live.holders();
@@ -387,7 +387,8 @@ fn existing(
         return;
     };
     change.diff = diff::fields(&live.body, &after.body, request.redactor);
-    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
+    let heir =
+        FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
     let takes_over = heir.is_due(live) || is_taken_over(live, request.root);
     let differs = change.diff.iter().any(|field| !takes_over || !is_bookkeeping(&field.path));
     (change.action, change.reason) = match owner {
@@ -424,11 +425,11 @@ fn immutable(
             let kept = cleanup::kept(policy, key, live);
             if guard::is_irreplaceable(key) {
                 let why = "a volume or its claim is never replaced";
-                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", message_redaction::BUT)))
             } else if let Some(why) = kept {
-                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", telling::BUT)))
+                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", message_redaction::BUT)))
             } else if let Some(Reason::Withheld(why)) = policy.sources.prevents_deletion() {
-                (Action::Keep, Reason::Withheld(format!("{refusal}{}{why}", telling::BUT)))
+                (Action::Keep, Reason::Withheld(format!("{refusal}{}{why}", message_redaction::BUT)))
             } else if let Some(withheld) = policy.sources.prevents_deletion() {
                 (Action::Keep, withheld)
             } else if policy.reviewed.shows_replacement(key) {
@@ -447,7 +448,7 @@ fn contested_values(
     request: PlanRequest<'_>,
     manifest: &Manifest,
     live: &Live,
-    contested: &[Contested],
+    contested: &[FieldConflict],
 ) -> Vec<FieldChange> {
     let mut lines = replaced(request, manifest, live);
     let plain = |field: &str| field.trim_start_matches('.').replace('"', "");
@@ -464,8 +465,9 @@ fn contested_values(
 
 /// What a replacement changes of the fields that the manifest states; the server's own words do not show it.
 fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<FieldChange> {
-    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
-    let after = leftover::merged(live, &request.stamped(manifest), &heir, request.root);
+    let heir =
+        FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
+    let after = leftover_fields::merged(live, &request.stamped(manifest), &heir, request.root);
     diff::fields(&live.body, &after, request.redactor)
 }
 
@@ -536,7 +538,7 @@ fn name_obstacles(
         deleted.filter_map(|change| Some((&change.ident.key, &observed.live(&change.ident.key)?.body))).collect();
     for change in changes.iter_mut().filter(|change| change.action == Action::Blocked) {
         let key = &change.ident.key;
-        if let Some(Trial::Refused(refusal)) = observed.trials.get(key)
+        if let Some(DryRun::Refused(refusal)) = observed.trials.get(key)
             && let Some(body) = desired.get(key).map(|manifest| &manifest.body)
             && let Some(by) = obstacle::obstacle(refusal, key, body, &deleted)
             && let Reason::Refused(words) | Reason::Unknown(words) = &mut change.reason
@@ -555,12 +557,12 @@ mod tests {
     use crate::object::ident::Ident;
     use crate::object::kinds::Kinds;
     use crate::object::mark::PROJECT;
-    use crate::object::refusal::Contested;
+    use crate::object::refusal::FieldConflict;
     use crate::plan::guard::Guard;
-    use crate::plan::policy::{Gate, Reviewed, Shown, Sources, TakeOver};
+    use crate::plan::policy::{Gate, Reviewed, Shown, SourceCoverage, TakeOver};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
-    use crate::project::snapshot::Place;
+    use crate::project::snapshot::SourcePlace;
     use crate::project::tree::Cleanup;
     use serde_json::json;
 
@@ -582,7 +584,7 @@ mod tests {
         let ident = Ident { key: key.clone(), version: "v1".into() };
         let body = json!({"apiVersion": "v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"},
             "data": {"word": SECRET}});
-        Manifest { ident, project: project.parse().unwrap(), place: Place::whole("web.yaml"), body }
+        Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body }
     }
 
     /// A live object with a mark, by whom it was written, and what follows in its metadata.
@@ -629,13 +631,13 @@ mod tests {
             policy,
             redactor: &redactor,
             broken: &BTreeMap::new(),
-            before: Before::Unknown,
+            before: Baseline::Unknown,
         };
         build(request, observed)
     }
 
     /// The plan for one desired object.
-    fn one(policy: &Policy, look: Option<Look>, trial: Option<Trial>) -> Plan {
+    fn one(policy: &Policy, look: Option<Lookup>, trial: Option<DryRun>) -> Plan {
         let observed = Observed {
             kinds: Kinds::builtin(),
             looks: look.into_iter().map(|look| (web(), look)).collect(),
@@ -645,7 +647,7 @@ mod tests {
         planned(policy, &[manifest(&web(), "demo")], &Entries::default(), &observed)
     }
 
-    fn decided(look: Option<Look>, trial: Option<Trial>) -> (Action, String) {
+    fn decided(look: Option<Lookup>, trial: Option<DryRun>) -> (Action, String) {
         let plan = one(&policy(), look, trial);
         let [change] = &plan.changes[..] else { panic!("{plan:?}") };
         (change.action, change.reason.to_string())
@@ -653,12 +655,12 @@ mod tests {
 
     #[test]
     fn each_dry_run_gives_one_action_and_says_why() {
-        let refused = |refusal| Some(Trial::Refused(refusal));
+        let refused = |refusal| Some(DryRun::Refused(refusal));
         let text = || "words".to_owned();
-        let contested = vec![Contested { field: ".data".into(), manager: "kubectl-edit".into() }];
+        let contested = vec![FieldConflict { field: ".data".into(), manager: "kubectl-edit".into() }];
         for (trial, action, why) in [
-            (Some(Trial::Created), Action::Create, "new"),
-            (Some(Trial::Unverified("Namespace x".into())), Action::Create, "Namespace x comes first in the same run"),
+            (Some(DryRun::Created), Action::Create, "new"),
+            (Some(DryRun::Unverified("Namespace x".into())), Action::Create, "Namespace x comes first in the same run"),
             (refused(Refusal::Conflict(contested)), Action::Blocked, "conflict: .data is held by kubectl-edit"),
             (refused(Refusal::NoNamespace(text())), Action::Blocked, "words, and no manifest creates it"),
             (refused(Refusal::NoKind(text())), Action::Blocked, "no manifest defines it"),
@@ -666,15 +668,15 @@ mod tests {
             (refused(Refusal::Unavailable(text())), Action::Blocked, "not known: words"),
             (refused(Refusal::Invalid(text())), Action::Blocked, "refused by the server: words"),
             (refused(Refusal::Denied(text())), Action::Blocked, "refused by the server: words"),
-            (Some(Trial::Applied(ours("demo"))), Action::Blocked, "it appeared and vanished"),
+            (Some(DryRun::Applied(ours("demo"))), Action::Blocked, "it appeared and vanished"),
             (None, Action::Blocked, "no dry run was made"),
         ] {
-            for look in [None, Some(Look::Absent)] {
+            for look in [None, Some(Lookup::Absent)] {
                 let (decided, reason) = decided(look, trial.clone());
                 assert!(decided == action && reason.contains(why), "{trial:?}: {decided:?} {reason}");
             }
         }
-        let unknown = decided(Some(Look::Unknown("no answer".into())), Some(Trial::Created));
+        let unknown = decided(Some(Lookup::Unknown("no answer".into())), Some(DryRun::Created));
         assert_eq!(unknown, (Action::Blocked, "not known: no answer".to_owned()));
     }
 
@@ -731,10 +733,10 @@ mod tests {
             ),
             ("unmarked", unmarked(), ours("demo"), Action::Adopt, "exists without a mark"),
         ] {
-            let (decided, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(after)));
+            let (decided, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(after)));
             assert!(decided == action && reason == why, "{what}: {decided:?} {reason}");
         }
-        assert_eq!(decided(Some(Look::Live(ours("demo"))), Some(Trial::Proved)).0, Action::Unchanged);
+        assert_eq!(decided(Some(Lookup::Live(ours("demo"))), Some(DryRun::Proved)).0, Action::Unchanged);
     }
 
     #[test]
@@ -742,7 +744,7 @@ mod tests {
         let live = marked("demo", "kubernator", "Apply", Some(root().hash()));
         let mut after = ours("demo");
         after.body["data"]["word"] = json!("b3RoZXI=");
-        let (action, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(after)));
+        let (action, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(after)));
         assert_eq!((action, reason.as_str()), (Action::Update, "differs"));
     }
 
@@ -755,33 +757,33 @@ mod tests {
                 "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{PROJECT}"): {}}}}},
         ]);
         live.body["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
-        let (action, reason) = decided(Some(Look::Live(live)), Some(Trial::Applied(ours("demo"))));
+        let (action, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(ours("demo"))));
         assert_eq!((action, reason.as_str()), (Action::Update, "take-over"));
     }
 
     #[test]
     fn what_is_being_deleted_is_created_once_it_is_gone() {
         let leaving = || with(ours("demo"), "deletionTimestamp", json!("2031-05-06T07:08:09Z"));
-        for trial in [None, Some(Trial::Proved), Some(Trial::Applied(ours("demo")))] {
-            let (action, reason) = decided(Some(Look::Live(leaving())), trial);
+        for trial in [None, Some(DryRun::Proved), Some(DryRun::Applied(ours("demo")))] {
+            let (action, reason) = decided(Some(Lookup::Live(leaving())), trial);
             assert_eq!(
                 (action, reason.as_str()),
                 (Action::Create, "is being deleted: it is waited for and then created")
             );
         }
         let held = with(leaving(), "finalizers", json!(["a.dev/hold"]));
-        let (_, reason) = decided(Some(Look::Live(held)), None);
+        let (_, reason) = decided(Some(Lookup::Live(held)), None);
         assert!(reason.contains("held by a.dev/hold: it is waited for"), "{reason}");
-        let refused = Some(Trial::Refused(Refusal::Invalid("words".into())));
-        assert_eq!(decided(Some(Look::Live(leaving())), refused).0, Action::Blocked);
+        let refused = Some(DryRun::Refused(Refusal::Invalid("words".into())));
+        assert_eq!(decided(Some(Lookup::Live(leaving())), refused).0, Action::Blocked);
     }
 
     #[test]
     fn a5_only_what_is_ours_unprotected_and_shown_is_replaced() {
-        let words = || Some(Trial::Immutable(Refusal::Invalid("field is immutable".into())));
+        let words = || Some(DryRun::Immutable(Refusal::Invalid("field is immutable".into())));
         let opened = || Policy { allow_replacement: Gate::Open, ..policy() };
         let change = |policy: &Policy, live: Live| {
-            let plan = one(policy, Some(Look::Live(live)), words());
+            let plan = one(policy, Some(Lookup::Live(live)), words());
             assert_eq!(plan.replacements().count(), usize::from(plan.changes[0].action == Action::Replace));
             assert_eq!(plan.deletions().count(), 0);
             plan.changes.into_iter().next().unwrap()
@@ -811,7 +813,7 @@ mod tests {
             ("protected", opened(), kept(), Action::Keep, "it is not replaced, because its annotation"),
             (
                 "while a source fails",
-                Policy { sources: Sources::Failed, ..opened() },
+                Policy { sources: SourceCoverage::Failed, ..opened() },
                 ours("demo"),
                 Action::Keep,
                 "it is not replaced, because a source of the tree cannot be rendered",
@@ -822,10 +824,10 @@ mod tests {
             assert!(change.action == action && reason.contains(expected), "{what}: {:?} {reason}", change.action);
             assert_eq!(change.from.is_some(), what == "ours, of another project", "{what}");
         }
-        assert!(one(&shown(&[], &[]), Some(Look::Live(ours("demo"))), words()).awaits_review());
-        assert!(!one(&opened(), Some(Look::Live(ours("demo"))), words()).awaits_review());
-        let behind = Policy { sources: Sources::LaterCommits, ..opened() };
-        let behind = one(&behind, Some(Look::Live(ours("demo"))), words());
+        assert!(one(&shown(&[], &[]), Some(Lookup::Live(ours("demo"))), words()).awaits_review());
+        assert!(!one(&opened(), Some(Lookup::Live(ours("demo"))), words()).awaits_review());
+        let behind = Policy { sources: SourceCoverage::LaterCommits, ..opened() };
+        let behind = one(&behind, Some(Lookup::Live(ours("demo"))), words());
         assert_eq!(behind.changes[0].reason, Reason::LaterCommits);
         assert!(behind.own.is_empty(), "the run of the branch's last commit replaces it");
         let guarded = change(&policy(), ours("demo"));
@@ -841,7 +843,7 @@ mod tests {
         let gone = marked("demo", "ktor-demo", "Apply", Some("89e495e7941c"));
         let mut protected = gone.clone();
         protected.body["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
-        let dropped = |policy: Policy, look: Look| {
+        let dropped = |policy: Policy, look: Lookup| {
             let orphan = key("ConfigMap", "orphan");
             let mut entries = Entries::default();
             entries.insert(&"demo".parse().unwrap(), &Ident { key: orphan.clone(), version: "v1".into() });
@@ -850,13 +852,37 @@ mod tests {
             planned(&policy, &[], &entries, &observed)
         };
         for (what, policy, look, waits, own) in [
-            ("deleted", policy(), Look::Live(gone.clone()), false, 0),
-            ("a broken source", Policy { sources: Sources::Failed, ..policy() }, Look::Live(gone.clone()), true, 1),
-            ("no base", Policy { sources: Sources::BaseUnknown, ..policy() }, Look::Live(gone.clone()), true, 1),
-            ("later commits", Policy { sources: Sources::LaterCommits, ..policy() }, Look::Live(gone.clone()), true, 0),
-            ("not seen", policy(), Look::Unknown("no right".into()), true, 1),
-            ("cleanup off", Policy { cleanup: Cleanup::Off, ..policy() }, Look::Live(gone), false, 0),
-            ("an annotation", Policy { sources: Sources::LaterCommits, ..policy() }, Look::Live(protected), false, 0),
+            ("deleted", policy(), Lookup::Live(gone.clone()), false, 0),
+            (
+                "a broken source",
+                Policy { sources: SourceCoverage::Failed, ..policy() },
+                Lookup::Live(gone.clone()),
+                true,
+                1,
+            ),
+            (
+                "no base",
+                Policy { sources: SourceCoverage::BaseUnknown, ..policy() },
+                Lookup::Live(gone.clone()),
+                true,
+                1,
+            ),
+            (
+                "later commits",
+                Policy { sources: SourceCoverage::LaterCommits, ..policy() },
+                Lookup::Live(gone.clone()),
+                true,
+                0,
+            ),
+            ("not seen", policy(), Lookup::Unknown("no right".into()), true, 1),
+            ("cleanup off", Policy { cleanup: Cleanup::Off, ..policy() }, Lookup::Live(gone), false, 0),
+            (
+                "an annotation",
+                Policy { sources: SourceCoverage::LaterCommits, ..policy() },
+                Lookup::Live(protected),
+                false,
+                0,
+            ),
         ] {
             let plan = dropped(policy, look);
             assert_eq!((plan.awaits_review(), plan.own.len()), (waits, own), "{what}: {plan:?}");
@@ -865,8 +891,8 @@ mod tests {
 
     #[test]
     fn o4_another_roots_object_is_blocked_unless_it_is_named() {
-        let look = || Some(Look::Live(others()));
-        let applied = || Some(Trial::Applied(ours("demo")));
+        let look = || Some(Lookup::Live(others()));
+        let applied = || Some(DryRun::Applied(ours("demo")));
         let plan = one(&policy(), look(), applied());
         assert_eq!(plan.changes[0].action, Action::Blocked);
         assert!(plan.changes[0].reason.to_string().contains("root other"), "{plan:?}");
@@ -890,8 +916,8 @@ mod tests {
     fn o4_adoption_that_is_off_blocks_what_has_no_mark_of_ours_and_nothing_else() {
         let off = Policy { adoption: Adoption::Refused, ..policy() };
         let change = |live: Option<Live>| {
-            let trial = live.as_ref().map_or(Trial::Created, |_| Trial::Applied(ours("demo")));
-            let plan = one(&off, live.map(Look::Live), Some(trial));
+            let trial = live.as_ref().map_or(DryRun::Created, |_| DryRun::Applied(ours("demo")));
+            let plan = one(&off, live.map(Lookup::Live), Some(trial));
             assert_eq!(plan.refusals, []);
             plan.changes.into_iter().next().unwrap()
         };
@@ -909,8 +935,8 @@ mod tests {
         let mut live = with(ours("demo"), "managedFields", json!([]));
         live.body["data"] = json!({"word": "a live value"});
         let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
-        observed.looks.insert(config.clone(), Look::Live(live));
-        observed.trials.insert(config.clone(), Trial::Applied(ours("demo")));
+        observed.looks.insert(config.clone(), Lookup::Live(live));
+        observed.trials.insert(config.clone(), DryRun::Applied(ours("demo")));
         let planned = |entries: &Entries| planned(&policy(), std::slice::from_ref(&stated), entries, &observed);
         let change = planned(&Entries::default()).changes.remove(0);
         assert_eq!(change.action, Action::Adopt);
@@ -926,8 +952,8 @@ mod tests {
         let keys = [event(""), event("events.k8s.io")];
         let mut observed = Observed::default();
         for key in &keys {
-            observed.looks.insert(key.clone(), Look::Live(ours("demo")));
-            observed.trials.insert(key.clone(), Trial::Proved);
+            observed.looks.insert(key.clone(), Lookup::Live(ours("demo")));
+            observed.trials.insert(key.clone(), DryRun::Proved);
         }
         let plan = planned(&policy(), &keys.map(|key| manifest(&key, "demo")), &Entries::default(), &observed);
         assert_eq!(plan.changes.len(), 2);
@@ -943,17 +969,17 @@ mod tests {
         let mut observed = Observed::default();
         for name in ["old", "older"] {
             entries.insert(&root().project(), &Ident { key: key("ConfigMap", name), version: "v1".into() });
-            observed.looks.insert(key("ConfigMap", name), Look::Live(with(ours("demo"), "uid", json!(name))));
+            observed.looks.insert(key("ConfigMap", name), Lookup::Live(with(ours("demo"), "uid", json!(name))));
         }
-        observed.trials.insert(web(), Trial::Created);
+        observed.trials.insert(web(), DryRun::Created);
         let desired = [manifest(&web(), "demo")];
         let plan = planned(&policy(), &desired, &entries, &observed);
         assert_eq!(plan.summary(), [(Action::Create, 1), (Action::Delete, 2)].into());
         assert_eq!(plan.deletions().count(), 2);
         assert!(plan.has_changes());
 
-        observed.looks.insert(web(), Look::Live(ours("demo")));
-        observed.trials.insert(web(), Trial::Proved);
+        observed.looks.insert(web(), Lookup::Live(ours("demo")));
+        observed.trials.insert(web(), DryRun::Proved);
         let plan = planned(&Policy::new(Cleanup::Off, "kubernator-system"), &desired, &entries, &observed);
         assert_eq!(plan.summary(), [(Action::Unchanged, 1), (Action::Keep, 2)].into());
         assert!(!plan.has_changes(), "what is kept is not changed");
@@ -972,7 +998,7 @@ mod tests {
             policy: &policy,
             redactor: &redactor,
             broken: &BTreeMap::new(),
-            before: Before::Unknown,
+            before: Baseline::Unknown,
         };
         let body = request.stamped(&manifest(&web(), "demo.a"));
         assert_eq!(body["metadata"]["annotations"], json!({PROJECT: "demo.a"}));

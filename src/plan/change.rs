@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::guard::Guard;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::project::path::ProjectPath;
-use crate::project::snapshot::Place;
+use crate::project::snapshot::SourcePlace;
 
 /// What is to be done with one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -67,7 +67,7 @@ impl Action {
 
 /// How an object stands that stays as it is although something is to be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Disposition {
     /// The server refuses it, or its file cannot be rendered: the run does not end well.
     Failed,
     /// Something else is in the way: the run goes on, and the project stays open.
@@ -207,7 +207,7 @@ pub struct Change {
     /// Its project before, where that is another one.
     pub from: Option<ProjectPath>,
     /// Where it is (or, offline, was) written.
-    pub place: Option<Place>,
+    pub place: Option<SourcePlace>,
     /// The live object's uid, where it is known.
     pub uid: Option<String>,
     /// The live object's resourceVersion, where it is known.
@@ -218,14 +218,14 @@ pub struct Change {
 
 impl Change {
     /// How the object stands, where it stays as it is although something is to be done with it.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<Disposition> {
         match (self.action, &self.reason) {
-            (Action::Keep, _) => Some(Standing::Kept),
+            (Action::Keep, _) => Some(Disposition::Kept),
             (
                 Action::Blocked,
                 Reason::Foreign(_) | Reason::Conflict(_) | Reason::Unknown(_) | Reason::Unmarked | Reason::Needs(_),
-            ) => Some(Standing::Blocked),
-            (Action::Blocked, _) => Some(Standing::Failed),
+            ) => Some(Disposition::Blocked),
+            (Action::Blocked, _) => Some(Disposition::Failed),
             _ => None,
         }
     }

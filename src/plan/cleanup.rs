@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::change::{Action, Change, Reason};
-use super::observed::{Look, Observed};
+use super::cohabiting::CohabitingKeys;
+use super::observed::{Lookup, Observed};
 use super::policy::Policy;
-use super::twins::Twins;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
@@ -51,7 +51,7 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
     let judge = Judge {
         request,
         observed,
-        twins: Twins::of(request.desired.iter().copied(), observed),
+        twins: CohabitingKeys::of(request.desired.iter().copied(), observed),
         recorded: request.entries.keys().into_iter().chain(request.intended.iter().copied()).collect(),
     };
     let mut seen = BTreeSet::new();
@@ -114,7 +114,7 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
 struct Judge<'a> {
     request: CleanupRequest<'a>,
     observed: &'a Observed,
-    twins: Twins<'a>,
+    twins: CohabitingKeys<'a>,
     recorded: BTreeSet<&'a ObjectKey>,
 }
 
@@ -135,9 +135,9 @@ impl Judge<'_> {
             })
         };
         let live = match observed.looks.get(&ident.key) {
-            Some(Look::Absent) => return None,
-            Some(Look::Live(live)) => live,
-            Some(Look::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
+            Some(Lookup::Absent) => return None,
+            Some(Lookup::Live(live)) => live,
+            Some(Lookup::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
             None => {
                 return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
             }
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::object::mark::stamp;
     use crate::object::refusal::Refusal;
-    use crate::plan::policy::Sources;
+    use crate::plan::policy::SourceCoverage;
     use crate::plan::policy::{Reviewed, Shown};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
@@ -284,18 +284,18 @@ mod tests {
     #[test]
     fn c8_an_entry_is_released_only_where_the_same_object_is_recorded_as_it_is_desired() {
         let (old, new) = (key(OLD, "e"), key(NEW, "e"));
-        let live = |uid| Some(Look::Live(ours(uid)));
+        let live = |uid| Some(Lookup::Live(ours(uid)));
         let both = [old.clone(), new.clone()];
         for (what, recorded, seen, expected) in [
             ("the same, and recorded", &both[..], live("u"), Action::Release),
             ("the same, and recorded by nobody", &both[..1], live("u"), Action::Keep),
             ("another of its name", &both[..], live("v"), Action::Delete),
-            ("gone", &both[..], Some(Look::Absent), Action::Delete),
-            ("perhaps the same", &both[..], Some(Look::Unknown("no".to_owned())), Action::Keep),
+            ("gone", &both[..], Some(Lookup::Absent), Action::Delete),
+            ("perhaps the same", &both[..], Some(Lookup::Unknown("no".to_owned())), Action::Keep),
             ("perhaps the same", &both[..], None, Action::Keep),
         ] {
             let mut observed = Observed::default();
-            observed.looks.insert(old.clone(), Look::Live(ours("u")));
+            observed.looks.insert(old.clone(), Lookup::Live(ours("u")));
             observed.looks.extend(seen.map(|look| (new.clone(), look)));
             let decided = decided(recorded, &both[1..], &observed);
             assert_eq!(
@@ -317,7 +317,7 @@ mod tests {
         let recorded = [till.clone(), namespace.clone(), other.clone(), definition.clone()];
         let mut observed = Observed::default();
         for (key, live) in [(&till, ours("t")), (&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
-            observed.looks.insert(key.clone(), Look::Live(live));
+            observed.looks.insert(key.clone(), Lookup::Live(live));
         }
         let actions = |observed: &Observed| -> Vec<Action> {
             decided(&recorded, &[], observed).into_iter().map(|(action, _)| action).collect()
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(actions(&observed), [Action::Delete; 4]);
         observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
-        observed.looks.insert(till, Look::Unknown("the server of shop.dev does not answer".to_owned()));
+        observed.looks.insert(till, Lookup::Unknown("the server of shop.dev does not answer".to_owned()));
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Keep]);
     }
 
@@ -339,7 +339,7 @@ mod tests {
             "names": {"kind": "Till", "plural": "tills"}, "versions": [{"name": "v1", "served": true}]});
         let mut observed = Observed::default();
         for (key, live) in [(&namespace, ours("x")), (&other, ours("y")), (&definition, defined)] {
-            observed.looks.insert(key.clone(), Look::Live(live));
+            observed.looks.insert(key.clone(), Lookup::Live(live));
         }
         let recorded = [namespace, other, definition];
         let reasons = |desired: &[ObjectKey]| -> Vec<String> {
@@ -364,16 +364,16 @@ mod tests {
         let all = [key(("", "Namespace"), "x"), key(("", "ConfigMap"), "a"), key(("", "ConfigMap"), "b")];
         let mut protected = ours("u");
         protected.body["metadata"]["annotations"]["kubernator.io/cleanup"] = json!("keep");
-        let (deleted, unseen) = (Look::Live(ours("u")), Look::Unknown("no right".to_owned()));
+        let (deleted, unseen) = (Lookup::Live(ours("u")), Lookup::Unknown("no right".to_owned()));
         for (looks, reason) in [
             ([&deleted, &deleted], None),
-            ([&Look::Live(protected.clone()), &deleted], Some("protected")),
+            ([&Lookup::Live(protected.clone()), &deleted], Some("protected")),
             ([&unseen, &deleted], Some("withheld")),
-            ([&Look::Live(protected.clone()), &unseen], Some("withheld")),
-            ([&unseen, &Look::Live(protected.clone())], Some("withheld")),
+            ([&Lookup::Live(protected.clone()), &unseen], Some("withheld")),
+            ([&unseen, &Lookup::Live(protected.clone())], Some("withheld")),
         ] {
             let mut observed = Observed::default();
-            observed.looks.insert(all[0].clone(), Look::Live(ours("x")));
+            observed.looks.insert(all[0].clone(), Lookup::Live(ours("x")));
             for (key, look) in all[1..].iter().zip(looks) {
                 observed.looks.insert(key.clone(), look.clone());
             }
@@ -387,7 +387,7 @@ mod tests {
     fn o7_what_may_not_be_deleted_is_kept_and_says_why() {
         let config = key(("", "ConfigMap"), "c");
         let mut observed = Observed::default();
-        observed.looks.insert(config.clone(), Look::Live(ours("u")));
+        observed.looks.insert(config.clone(), Lookup::Live(ours("u")));
         let policy = || Policy::new(Cleanup::On, "kubernator-system");
         let decided = |policy: Policy, key: &ObjectKey, observed: &Observed| {
             let decided = decided_by(&policy, std::slice::from_ref(key), &[], observed);
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(decided(reviewed(&config), &config, &observed).0, Action::Delete);
         for (policy, why) in [
             (Policy::new(Cleanup::Off, "kubernator-system"), "cleanup is off"),
-            (Policy { sources: Sources::Failed, ..policy() }, "cannot be rendered"),
+            (Policy { sources: SourceCoverage::Failed, ..policy() }, "cannot be rendered"),
             (reviewed(&key(OLD, "other")), "plan"),
         ] {
             let (action, reason) = decided(policy, &config, &observed);
@@ -410,11 +410,11 @@ mod tests {
         }
         for name in ["kube-system", "default", "kubernator-system"] {
             let namespace = key(("", "Namespace"), name);
-            observed.looks.insert(namespace.clone(), Look::Live(ours("n")));
+            observed.looks.insert(namespace.clone(), Lookup::Live(ours("n")));
             let (action, reason) = decided(policy(), &namespace, &observed);
             assert!(action == Action::Keep && reason.contains("namespace of the system"), "{action:?} {reason}");
         }
-        observed.looks.insert(config.clone(), Look::Unknown("no answer".to_owned()));
+        observed.looks.insert(config.clone(), Lookup::Unknown("no answer".to_owned()));
         assert_eq!(decided(policy(), &config, &observed).0, Action::Keep);
         observed.looks.remove(&config);
         assert_eq!(decided(policy(), &config, &observed).0, Action::Keep);
@@ -427,7 +427,7 @@ mod tests {
         let mut live = ours("u");
         stamp(&mut live.body, &b, &root);
         let mut observed = Observed::default();
-        observed.looks.insert(config.clone(), Look::Live(live));
+        observed.looks.insert(config.clone(), Lookup::Live(live));
         let mut entries = Entries::default();
         entries.insert(&a, &Ident { key: config, version: "v1".to_owned() });
         let request = ScopeRequest { include: vec!["demo.a".parse().unwrap()], ..ScopeRequest::default() };
@@ -463,7 +463,7 @@ mod tests {
         for (key, live) in
             [(&till, ours("t")), (&namespace, unmarked), (&tills, defined("d", "Till")), (&carts, defined("e", "Cart"))]
         {
-            observed.looks.insert(key.clone(), Look::Live(live));
+            observed.looks.insert(key.clone(), Lookup::Live(live));
         }
         observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
         let decided = decided(&[till, namespace, tills, carts], &[], &observed);
@@ -493,7 +493,7 @@ mod tests {
         ] {
             let mut live = ours("u");
             live.body["metadata"]["annotations"][name] = json!(value);
-            let observed = Observed { looks: [(config.clone(), Look::Live(live))].into(), ..Observed::default() };
+            let observed = Observed { looks: [(config.clone(), Lookup::Live(live))].into(), ..Observed::default() };
             let decided = decided_by(&policy, std::slice::from_ref(&config), &[], &observed);
             let [(action, reason)] = &decided[..] else { panic!("{decided:?}") };
             assert_eq!(*action, expected, "{name}: {value}");

@@ -12,7 +12,7 @@ use super::change::FieldChange;
 use super::embedded::documents;
 use crate::object::items::{Keyed, keyed};
 use crate::object::mark::{PROJECT, ROOT};
-use crate::object::mask::{SECRET, Veiled};
+use crate::object::mask::{MaskedView, SECRET};
 use crate::object::redact::Redactor;
 
 /// Names under `metadata` that only a server writes.
@@ -57,7 +57,7 @@ pub fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     identity["metadata"] = part(manifest.get("metadata").unwrap_or(&Value::Null), &["name", "namespace"]);
     let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
     let secrets = redactor.secrets(kind, None, Some(manifest));
-    let edits = edits(Veiled::new(&identity, None), secrets.after(manifest));
+    let edits = edits(MaskedView::new(&identity, None), secrets.after(manifest));
     let mut changes: Vec<FieldChange> = edits.into_iter().map(Edit::shown).collect();
     let is_named = |place: &String| changes.iter().any(|change| change.path == *place);
     let unnamed: Vec<String> = secrets.places.into_iter().filter(|place| !is_named(place)).collect();
@@ -117,7 +117,7 @@ impl Edit {
     }
 }
 
-fn edits(before: Veiled<'_>, after: Veiled<'_>) -> Vec<Edit> {
+fn edits(before: MaskedView<'_>, after: MaskedView<'_>) -> Vec<Edit> {
     let mut walk = Walk { path: Vec::new(), edits: Vec::new() };
     walk.values(Some(before), Some(after));
     walk.edits
@@ -129,17 +129,17 @@ struct Walk {
 }
 
 impl Walk {
-    fn values(&mut self, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
+    fn values(&mut self, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
         // No labels at all, and none but the mark, are the same to a reader.
         let none = json!({});
-        let nothing = Some(Veiled::new(&none, None));
-        let is_absent = |side: &Option<Veiled<'_>>| side.is_none_or(|side| side.value().is_null());
+        let nothing = Some(MaskedView::new(&none, None));
+        let is_absent = |side: &Option<MaskedView<'_>>| side.is_none_or(|side| side.value().is_null());
         let (before, after) = match (before, after) {
             (before, Some(after)) if is_absent(&before) && self.may_hold_the_mark() => (nothing, Some(after)),
             (Some(before), after) if is_absent(&after) && self.may_hold_the_mark() => (Some(before), nothing),
             sides => sides,
         };
-        let is_secret = |side: Option<Veiled<'_>>| side.is_some_and(Veiled::is_secret);
+        let is_secret = |side: Option<MaskedView<'_>>| side.is_some_and(MaskedView::is_secret);
         if is_secret(before) || is_secret(after) {
             // Whether a copy of the object is kept at all is no secret.
             if before.is_some() != after.is_some() && is_annotation(&self.path) {
@@ -164,8 +164,8 @@ impl Walk {
                     if let Some((old, new)) = documents(old, new) {
                         return self.below(
                             Part::Document,
-                            Some(Veiled::new(&old, None)),
-                            Some(Veiled::new(&new, None)),
+                            Some(MaskedView::new(&old, None)),
+                            Some(MaskedView::new(&new, None)),
                         );
                     }
                 }
@@ -177,14 +177,14 @@ impl Walk {
         }
     }
 
-    fn lists(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>]) {
+    fn lists(&mut self, before: &[MaskedView<'_>], after: &[MaskedView<'_>]) {
         match keys(before, after) {
             Some(keyed) => self.keyed(before, after, keyed),
             None => self.sequences(before, after),
         }
     }
 
-    fn keyed(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>], keyed: Keyed) {
+    fn keyed(&mut self, before: &[MaskedView<'_>], after: &[MaskedView<'_>], keyed: Keyed) {
         let places: HashMap<&String, usize> = keyed.before.iter().enumerate().map(|(at, key)| (key, at)).collect();
         let pairs: Pairs =
             keyed.after.iter().enumerate().filter_map(|(at, key)| Some((*places.get(key)?, at))).collect();
@@ -219,8 +219,9 @@ impl Walk {
         self.ordered(&old, &new, moves);
     }
 
-    fn sequences(&mut self, before: &[Veiled<'_>], after: &[Veiled<'_>]) {
-        let prints = |items: &[Veiled<'_>]| -> Vec<String> { items.iter().map(|item| item.fingerprint()).collect() };
+    fn sequences(&mut self, before: &[MaskedView<'_>], after: &[MaskedView<'_>]) {
+        let prints =
+            |items: &[MaskedView<'_>]| -> Vec<String> { items.iter().map(|item| item.fingerprint()).collect() };
         let (old, new) = (prints(before), prints(after));
         let mut pairs = unchanged(&old, &new);
         let moves = moved(&old, &new, &pairs);
@@ -254,7 +255,7 @@ impl Walk {
             (was, is) = (a + 1, b + 1);
         }
         if !moves.is_empty() {
-            let told = |value: Veiled<'_>, at: usize| format!("{} at [{at}]", short(&value.shown()));
+            let told = |value: MaskedView<'_>, at: usize| format!("{} at [{at}]", short(&value.shown()));
             let (old, new): (Vec<String>, Vec<String>) =
                 moves.iter().map(|(was, is)| (told(before[*was], *was), told(after[*is], *is))).unzip();
             self.ordered(&old, &new, moves);
@@ -266,14 +267,14 @@ impl Walk {
         self.edits.push(Edit { path: self.path.clone(), before, after, moves });
     }
 
-    fn below(&mut self, part: Part, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
+    fn below(&mut self, part: Part, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
         self.path.push(part);
         self.values(before, after);
         self.path.pop();
     }
 
-    fn changed(&mut self, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) {
-        let (before, after) = (before.map(Veiled::shown), after.map(Veiled::shown));
+    fn changed(&mut self, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
+        let (before, after) = (before.map(MaskedView::shown), after.map(MaskedView::shown));
         self.edits.push(Edit { path: self.path.clone(), before, after, moves: Pairs::new() });
     }
 
@@ -308,15 +309,15 @@ fn is_passed_over(path: &[Part], name: &str) -> bool {
 }
 
 /// The keys of two versions of a list's items, where none of the keys is secret.
-fn keys(before: &[Veiled<'_>], after: &[Veiled<'_>]) -> Option<Keyed> {
-    let values = |items: &[Veiled<'_>]| -> Vec<Value> { items.iter().map(|item| item.value().clone()).collect() };
+fn keys(before: &[MaskedView<'_>], after: &[MaskedView<'_>]) -> Option<Keyed> {
+    let values = |items: &[MaskedView<'_>]| -> Vec<Value> { items.iter().map(|item| item.value().clone()).collect() };
     let is_secret =
-        |field: &str| before.iter().chain(after).any(|item| item.field(field).is_some_and(Veiled::is_secret));
+        |field: &str| before.iter().chain(after).any(|item| item.field(field).is_some_and(MaskedView::is_secret));
     keyed(&values(before), &values(after), is_secret)
 }
 
 /// Pairs items that went with such that came, in order, the likest with the likest; what nothing is like stays alone.
-fn likest(before: &[Veiled<'_>], after: &[Veiled<'_>], gone: &[usize], new: &[usize]) -> Pairs {
+fn likest(before: &[MaskedView<'_>], after: &[MaskedView<'_>], gone: &[usize], new: &[usize]) -> Pairs {
     if gone.is_empty() || new.is_empty() {
         return Pairs::new();
     }
@@ -351,7 +352,7 @@ fn likest(before: &[Veiled<'_>], after: &[Veiled<'_>], gone: &[usize], new: &[us
 }
 
 /// How much one item is like another, in percent; none where they are better shown as one that went and one that came.
-fn likeness(before: Veiled<'_>, after: Veiled<'_>) -> Option<u32> {
+fn likeness(before: MaskedView<'_>, after: MaskedView<'_>) -> Option<u32> {
     let percent = |part: usize, whole: usize| u32::try_from(part * 100 / whole.max(1)).unwrap_or(100);
     match (before.value(), after.value()) {
         (Value::Object(old), Value::Object(new)) => {
@@ -377,14 +378,15 @@ fn likeness(before: Veiled<'_>, after: Veiled<'_>) -> Option<u32> {
 }
 
 /// Whether any secret of an object differs.
-fn secrets_differ(path: &mut Vec<Part>, before: Option<Veiled<'_>>, after: Option<Veiled<'_>>) -> bool {
-    let is_open = |side: Option<Veiled<'_>>| side.is_none_or(Veiled::is_open);
+fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) -> bool {
+    let is_open = |side: Option<MaskedView<'_>>| side.is_none_or(MaskedView::is_open);
     if is_open(before) && is_open(after) {
         return false;
     }
-    if before.is_some_and(Veiled::is_secret) || after.is_some_and(Veiled::is_secret) {
+    if before.is_some_and(MaskedView::is_secret) || after.is_some_and(MaskedView::is_secret) {
         let is_shown = before.is_some() != after.is_some() && is_annotation(path);
-        let content = |side: Option<Veiled<'_>>| side.map(|side| side.value().clone()).filter(|value| !is_empty(value));
+        let content =
+            |side: Option<MaskedView<'_>>| side.map(|side| side.value().clone()).filter(|value| !is_empty(value));
         return !is_shown && content(before) != content(after);
     }
     parts(before, after).into_iter().any(|(part, before, after)| {
@@ -400,10 +402,10 @@ fn secrets_differ(path: &mut Vec<Part>, before: Option<Veiled<'_>>, after: Optio
 
 /// What two values consist of, side by side: fields by name, items by their keys, or else by their places.
 fn parts<'a>(
-    before: Option<Veiled<'a>>,
-    after: Option<Veiled<'a>>,
-) -> Vec<(Part, Option<Veiled<'a>>, Option<Veiled<'a>>)> {
-    let items = |side: Option<Veiled<'a>>| side.map(Veiled::items).unwrap_or_default();
+    before: Option<MaskedView<'a>>,
+    after: Option<MaskedView<'a>>,
+) -> Vec<(Part, Option<MaskedView<'a>>, Option<MaskedView<'a>>)> {
+    let items = |side: Option<MaskedView<'a>>| side.map(MaskedView::items).unwrap_or_default();
     let (old, new) = (items(before), items(after));
     let item = |was: Option<usize>, is: Option<usize>| {
         let part = Part::Item { before: was, after: is, key: None };
@@ -420,10 +422,10 @@ fn parts<'a>(
         }
         None => (0..old.len().max(new.len())).map(|at| item(Some(at), Some(at))).collect::<Vec<_>>(),
     };
-    let fields = |side: Option<Veiled<'a>>| side.and_then(|side| side.value().as_object()).into_iter().flatten();
+    let fields = |side: Option<MaskedView<'a>>| side.and_then(|side| side.value().as_object()).into_iter().flatten();
     let names: BTreeSet<&String> = fields(before).chain(fields(after)).map(|(name, _)| name).collect();
     parts.extend(names.into_iter().map(|name| {
-        let field = |side: Option<Veiled<'a>>| side.and_then(|side| side.field(name));
+        let field = |side: Option<MaskedView<'a>>| side.and_then(|side| side.field(name));
         (Part::Field(name.clone()), field(before), field(after))
     }));
     parts
@@ -702,7 +704,7 @@ mod tests {
         #[test]
         fn r9_the_difference_applied_to_the_earlier_version_gives_the_later(before in value(), after in value()) {
             let (before, after) = (json!({"spec": before}), json!({"spec": after}));
-            let edits = edits(Veiled::new(&before, None), Veiled::new(&after, None));
+            let edits = edits(MaskedView::new(&before, None), MaskedView::new(&after, None));
             let told: Vec<Left<'_>> = edits.iter().map(|edit| (edit.path.as_slice(), edit)).collect();
             prop_assert_eq!(patched(Some(&before), &told), Some(after), "{:?}", edits);
         }

@@ -316,7 +316,7 @@ mod tests {
         let manifest = Manifest {
             ident: crate::object::ident::Ident { key: key(), version: "v1".into() },
             project: "demo".parse().unwrap(),
-            place: crate::project::snapshot::Place::whole("web.yaml"),
+            place: crate::project::snapshot::SourcePlace::whole("web.yaml"),
             body: json!({}),
         };
         let left = relinquished(&[ours, theirs.clone()], &policy, &BTreeMap::new(), &manifest, &root).unwrap();

@@ -14,7 +14,7 @@ use crate::object::live::Live;
 
 /// A refusal of the run as a whole: the tree is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Refusal {
+pub struct TreeDoubt {
     /// The guard's name.
     pub guard: Guard,
     /// What it met, one sentence.
@@ -145,16 +145,16 @@ pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, polic
 /// Says why a tree is in doubt: it wants nothing at all, or more than half of what is live would go.
 ///
 /// `desired` is how many objects the whole root wants, `live` how many recorded ones were seen live as its own.
-pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<Refusal> {
+pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
     let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
     let mut refusals = Vec::new();
     if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
         let message = format!("the tree wants no object at all, and {deleted} would be deleted");
-        refusals.push(Refusal { guard: Guard::EmptyDesired, message });
+        refusals.push(TreeDoubt { guard: Guard::EmptyDesired, message });
     }
     if deleted > (live / 2).max(LEAST) && !Guard::MassDeletion.is_open(policy) {
         let message = format!("{deleted} of {live} live objects would be deleted, more than half");
-        refusals.push(Refusal { guard: Guard::MassDeletion, message });
+        refusals.push(TreeDoubt { guard: Guard::MassDeletion, message });
     }
     refusals
 }
@@ -219,8 +219,8 @@ fn is_finished(key: &ObjectKey, body: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::content::Content;
-    use crate::plan::observed::Look;
+    use crate::plan::collateral::Collateral;
+    use crate::plan::observed::Lookup;
     use crate::plan::policy::{Reviewed, Shown};
     use crate::project::tree::Cleanup;
     use proptest::prelude::*;
@@ -291,8 +291,8 @@ mod tests {
         let [namespace, definition] = [0, 1].map(|index: usize| changes[index].ident.key.clone());
         let theirs = ObjectKey { kind: "ConfigMap".into(), namespace: Some("1".into()), ..namespace.clone() };
         let live = Live { body: json!({"metadata": {"uid": "t"}}) };
-        let full = Content { found: [(theirs, live)].into(), ..Content::default() };
-        let hidden = Content { unseen: vec!["no right".into()], ..Content::default() };
+        let full = Collateral { found: [(theirs, live)].into(), ..Collateral::default() };
+        let hidden = Collateral { unseen: vec!["no right".into()], ..Collateral::default() };
         let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
         let mut observed = Observed::default();
         let kept = |observed: &Observed, open: Option<Open>| {
@@ -311,12 +311,12 @@ mod tests {
         let nothing = || ([String::new(), String::new()], Vec::<String>::new());
         let ([first, second], _) = kept(&observed, None);
         assert!(first.ends_with("Namespace 1 holds was not looked at") && second.ends_with("was not looked at"));
-        observed.contents.insert(namespace.clone(), Content::default());
-        observed.contents.insert(definition.clone(), Content::default());
+        observed.contents.insert(namespace.clone(), Collateral::default());
+        observed.contents.insert(definition.clone(), Collateral::default());
         assert_eq!(kept(&observed, None), nothing());
         observed.contents.insert(definition.clone(), hidden);
         assert!(kept(&observed, None).0[1].ends_with("holds is not known: no right"));
-        observed.contents.insert(definition, Content::default());
+        observed.contents.insert(definition, Collateral::default());
         observed.contents.insert(namespace.clone(), full);
         assert_eq!(kept(&observed, None).0, ["Namespace 1 holds ConfigMap 1/1".to_owned(), String::new()]);
         let (none, notices) = kept(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open));
@@ -325,7 +325,7 @@ mod tests {
             (nothing().0, vec!["What goes unplanned: Namespace 1 holds ConfigMap 1/1.".to_owned()])
         );
         assert_ne!(kept(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)), nothing());
-        observed.looks.insert(namespace, Look::Live(leaving));
+        observed.looks.insert(namespace, Lookup::Live(leaving));
         assert_eq!(kept(&observed, None), nothing(), "it goes whatever this run does");
     }
 

@@ -12,7 +12,7 @@ use crate::object::live::Live;
 use crate::object::mark::{
     KUBERNATOR, Ownership, PROJECT, RESTORERS, ROOT, Root, is_restored, managed_fields, ownership,
 };
-use crate::object::refusal::Contested;
+use crate::object::refusal::FieldConflict;
 use crate::plan::policy::Policy;
 
 /// The managers that state what a whole object should be, as a manifest does.
@@ -57,7 +57,7 @@ pub enum OtherRoots {
 
 /// Who inherits fields, and of whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heir {
+pub struct FieldTransfer {
     /// Our field manager.
     manager: String,
     /// The apiVersion of the desired object.
@@ -67,7 +67,7 @@ pub struct Heir {
     adopted: Vec<String>,
 }
 
-impl Heir {
+impl FieldTransfer {
     /// A root that takes over what tools left on its own objects, or on those that become its own.
     pub fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
         let adopted = Vec::new();
@@ -136,7 +136,7 @@ impl Heir {
     }
 
     /// The conflicts that a migration does not end: other managers are behind them.
-    pub fn contested(&self, live: &Live, contested: &[Contested]) -> Vec<Contested> {
+    pub fn contested(&self, live: &Live, contested: &[FieldConflict]) -> Vec<FieldConflict> {
         let legacy: Vec<&Value> = self.legacy(live).collect();
         // Where the managed fields were lost, the server names the manager that it makes of all that was there.
         let is_lost = managed_fields(live).all(|entry| fields(entry).is_none())
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
     use crate::project::path::Segment;
 
-    fn heir(roots: OtherRoots) -> Heir {
-        Heir::new(&Root::new(Segment::new("demo").unwrap()), "v1", roots)
+    fn heir(roots: OtherRoots) -> FieldTransfer {
+        FieldTransfer::new(&Root::new(Segment::new("demo").unwrap()), "v1", roots)
     }
 
     fn entry(manager: &str, operation: &str, version: &str, fields: &Value) -> Value {
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_conflict_ends_only_where_all_its_managers_entries_are_inherited() {
-        let conflict = |manager: &str| Contested { field: ".data.a".into(), manager: manager.into() };
+        let conflict = |manager: &str| FieldConflict { field: ".data.a".into(), manager: manager.into() };
         let object = live(&[
             entry("kubectl-create", "Update", "v1", &data(&["a"])),
             entry("kubectl", "Update", "v1", &data(&["a"])),
@@ -424,7 +424,7 @@ mod tests {
         let unmarked = live(&[entry("ktor-other", "Apply", "v1", &data(&["a"]))]);
         let mut marked = unmarked.clone();
         marked.body["metadata"]["annotations"] = json!({"kubernator.io/project": "other"});
-        let yields = |policy: &Policy, live: &Live| Heir::of(&root, "v1", policy, &key, live).is_due(live);
+        let yields = |policy: &Policy, live: &Live| FieldTransfer::of(&root, "v1", policy, &key, live).is_due(live);
         assert!(!yields(&policy, &marked));
         policy.take_over.push("Secret s".parse().unwrap());
         assert!(yields(&policy, &marked));

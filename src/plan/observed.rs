@@ -8,13 +8,13 @@ use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::mark::{Ownership, Root, ownership};
 use crate::object::refusal::Refusal;
-use crate::plan::content::Content;
+use crate::plan::collateral::Collateral;
 use crate::plan::migration::Extent;
 use crate::project::path::ProjectPath;
 
 /// What looking for an object found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Look {
+pub enum Lookup {
     /// It is there.
     Live(Live),
     /// A consistent read found nothing, or its kind does not exist: it is gone.
@@ -25,7 +25,7 @@ pub enum Look {
 
 /// What a dry run of applying a desired object found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Trial {
+pub enum DryRun {
     /// No request was needed: the managed fields prove that nothing would change.
     Proved,
     /// It would be created.
@@ -46,9 +46,9 @@ pub struct Observed {
     /// The kinds there are.
     pub kinds: Kinds,
     /// What was looked for.
-    pub looks: BTreeMap<ObjectKey, Look>,
+    pub looks: BTreeMap<ObjectKey, Lookup>,
     /// Dry runs of in-scope desired objects.
-    pub trials: BTreeMap<ObjectKey, Trial>,
+    pub trials: BTreeMap<ObjectKey, DryRun>,
     /// In-scope desired objects that are live and not ready.
     pub unready: BTreeSet<ObjectKey>,
     /// Objects of which the server does not let go all that older tools left: only their metadata is migrated.
@@ -64,7 +64,7 @@ pub struct Observed {
     /// Deletions that a webhook or policy refuses which the same run deletes first.
     pub lifted: BTreeMap<ObjectKey, ObjectKey>,
     /// What the namespaces and definitions that would be deleted hold.
-    pub contents: BTreeMap<ObjectKey, Content>,
+    pub contents: BTreeMap<ObjectKey, Collateral>,
 }
 
 impl Observed {
@@ -101,10 +101,10 @@ impl Observed {
     }
 }
 
-fn live_of(look: &Look) -> Option<&Live> {
+fn live_of(look: &Lookup) -> Option<&Live> {
     match look {
-        Look::Live(live) => Some(live),
-        Look::Absent | Look::Unknown(_) => None,
+        Lookup::Live(live) => Some(live),
+        Lookup::Absent | Lookup::Unknown(_) => None,
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
             if is_ours {
                 stamp(&mut body, &"demo.a".parse().unwrap(), &root);
             }
-            Look::Live(Live { body })
+            Lookup::Live(Live { body })
         };
         let twins = [key("", "Event", "e"), key("events.k8s.io", "Event", "e")];
         let kind = |group: &str, kind: &str| Kind {
@@ -148,7 +148,7 @@ mod tests {
             (twins[0].clone(), live("u", true)),
             (twins[1].clone(), live("u", true)),
             (key("", "Secret", "theirs"), live("v", false)),
-            (key("", "Secret", "gone"), Look::Absent),
+            (key("", "Secret", "gone"), Lookup::Absent),
             (key("", "ConfigMap", "one"), live("", true)),
             (key("", "ConfigMap", "two"), live("", true)),
         ]

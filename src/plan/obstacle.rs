@@ -10,10 +10,10 @@ use crate::object::ident::ObjectKey;
 use crate::object::refusal::Refusal;
 
 /// An object that the run deletes, as it is.
-pub type Deleted<'a> = (&'a ObjectKey, &'a Value);
+pub type DeletedObject<'a> = (&'a ObjectKey, &'a Value);
 
 /// The webhook or policy that refuses something and is itself deleted.
-pub fn lifted<'a>(refusal: &Refusal, deleted: &[Deleted<'a>]) -> Option<&'a ObjectKey> {
+pub fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'a ObjectKey> {
     let (Refusal::Denied(words) | Refusal::Unavailable(words) | Refusal::Invalid(words)) = refusal else { return None };
     let hook = between(words, "admission webhook \"", "\" denied the request")
         .or_else(|| between(words, "failed calling webhook \"", "\""));
@@ -23,7 +23,7 @@ pub fn lifted<'a>(refusal: &Refusal, deleted: &[Deleted<'a>]) -> Option<&'a Obje
         let hooks = body.get("webhooks").and_then(Value::as_array).into_iter().flatten();
         hooks.into_iter().any(|one| hook.is_some() && one.get("name").and_then(Value::as_str) == hook)
     };
-    let refuses = |(key, body): &&Deleted<'a>| {
+    let refuses = |(key, body): &&DeletedObject<'a>| {
         key.group == "admissionregistration.k8s.io"
             && match key.kind.as_str() {
                 "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => has_hook(body),
@@ -40,7 +40,7 @@ pub fn obstacle<'a>(
     refusal: &Refusal,
     key: &ObjectKey,
     body: &Value,
-    deleted: &[Deleted<'a>],
+    deleted: &[DeletedObject<'a>],
 ) -> Option<&'a ObjectKey> {
     let found = |is_it: &dyn Fn(&ObjectKey, &Value) -> bool| {
         deleted.iter().find(|(other, live)| is_it(other, live)).map(|(other, _)| *other)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::build::{Mode, Plan};
+use super::build::{Plan, PlanMode};
 use super::change::{Action, Change, Reason};
 use super::policy::Policy;
 use super::{diff, digest, guard};
@@ -69,7 +69,7 @@ pub fn build(request: OfflineRequest<'_>) -> Plan {
          recorded, may differ."
             .to_owned(),
     ];
-    let (root, mode, scope, broken) = (root.project(), Mode::Offline, scope.projects().clone(), Vec::new());
+    let (root, mode, scope, broken) = (root.project(), PlanMode::Offline, scope.projects().clone(), Vec::new());
     let unready = BTreeSet::new();
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
@@ -123,10 +123,10 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
 mod tests {
     use super::*;
     use crate::object::ident::Ident;
-    use crate::plan::policy::{Gate, Sources};
+    use crate::plan::policy::{Gate, SourceCoverage};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
-    use crate::project::snapshot::Place;
+    use crate::project::snapshot::SourcePlace;
     use serde_json::json;
     use std::collections::BTreeSet;
 
@@ -136,7 +136,7 @@ mod tests {
         Manifest {
             ident: Ident { key, version: "v1".into() },
             project: project.parse().unwrap(),
-            place: Place::new("a.yaml", 1, 1),
+            place: SourcePlace::new("a.yaml", 1, 1),
             body: json!({"data": {"value": value}}),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
         let off = Policy::new(Cleanup::Off, "kubernator-system");
         for (policy, object, why) in [
             (off, ("ConfigMap", "c"), "cleanup is off"),
-            (Policy { sources: Sources::Failed, ..on() }, ("ConfigMap", "c"), "cannot be rendered"),
+            (Policy { sources: SourceCoverage::Failed, ..on() }, ("ConfigMap", "c"), "cannot be rendered"),
             (on(), ("Namespace", "kube-system"), "namespace of the system"),
             (on(), ("Namespace", "kubernator-system"), "namespace of the system"),
         ] {

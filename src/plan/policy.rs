@@ -13,7 +13,7 @@ use crate::project::tree::Cleanup;
 
 /// The part of the sources that is known. Nothing is deleted unless all of it is, and is the latest there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sources {
+pub enum SourceCoverage {
     /// Everything.
     Complete,
     /// At least one source of the tree could not be rendered, in scope or not.
@@ -24,7 +24,7 @@ pub enum Sources {
     LaterCommits,
 }
 
-impl Sources {
+impl SourceCoverage {
     /// The reason for which nothing may be deleted.
     pub fn prevents_deletion(self) -> Option<Reason> {
         match self {
@@ -139,7 +139,7 @@ pub struct Policy {
     /// Whether undesired objects are deleted.
     pub cleanup: Cleanup,
     /// The part of the sources that is known.
-    pub sources: Sources,
+    pub sources: SourceCoverage,
     /// Which deletions were reviewed.
     pub reviewed: Reviewed,
     /// Whether unmarked live objects become ours.
@@ -173,7 +173,7 @@ impl Policy {
     pub fn new(cleanup: Cleanup, state_namespace: &str) -> Self {
         Self {
             cleanup,
-            sources: Sources::Complete,
+            sources: SourceCoverage::Complete,
             reviewed: Reviewed::NotRequired,
             adoption: Adoption::Allowed,
             take_over: Vec::new(),

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::object::refusal::Contested;
+use crate::object::refusal::FieldConflict;
 
 /// The words for a conflict: which field is held by whom, and what to do in each case.
 #[must_use]
-pub fn words(contested: &[Contested]) -> String {
+pub fn words(contested: &[FieldConflict]) -> String {
     let held: Vec<String> = contested.iter().map(|one| format!("{} is held by {}", one.field, one.manager)).collect();
     let remedies: BTreeSet<&str> = contested.iter().map(remedy).collect();
     let remedies: Vec<&str> = remedies.into_iter().collect();
     format!("{}: {}", held.join(", "), remedies.join("; "))
 }
 
-fn remedy(contested: &Contested) -> &'static str {
-    let Contested { field, manager } = contested;
+fn remedy(contested: &FieldConflict) -> &'static str {
+    let FieldConflict { field, manager } = contested;
     match manager.as_str() {
         "clusterrole-aggregation-controller" => {
             "the server fills in the rules of an aggregated role, so leave `rules` out of the manifest"
@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn a3_a_conflict_names_the_remedy_of_its_case() {
-        let said = |field: &str, manager: &str| words(&[Contested { field: field.into(), manager: manager.into() }]);
+        let said =
+            |field: &str, manager: &str| words(&[FieldConflict { field: field.into(), manager: manager.into() }]);
         assert!(
             said(".spec.replicas", "kube-controller-manager")
                 .starts_with(".spec.replicas is held by kube-controller-manager: an autoscaler")
@@ -57,7 +58,7 @@ mod tests {
         assert!(said(".rules", "clusterrole-aggregation-controller").contains("leave `rules` out"));
         assert!(said(".data.a", "argocd-controller").contains("adoptManagers"));
         assert!(said(".data.a", "kubectl-patch").contains("policy: leave"));
-        let both = [".a", ".b"].map(|field| Contested { field: field.into(), manager: "x".into() });
+        let both = [".a", ".b"].map(|field| FieldConflict { field: field.into(), manager: "x".into() });
         assert_eq!(words(&both).matches("policy: leave").count(), 1, "one remedy for both");
     }
 }

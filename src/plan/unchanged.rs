@@ -8,18 +8,18 @@ use serde_json::{Map, Value};
 use crate::object::ident::{is_custom, split_api_version};
 use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
-use crate::plan::migration::{Heir, OtherRoots};
+use crate::plan::migration::{FieldTransfer, OtherRoots};
 
 /// Whether applying `desired` (stamped) as the root's manager provably changes nothing.
 ///
 /// Where fields are still to be inherited from an older tool, something does change.
 pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
     let api_version = desired.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    is_proved_for(&Heir::new(root, api_version, OtherRoots::Keep), desired, live, root)
+    is_proved_for(&FieldTransfer::new(root, api_version, OtherRoots::Keep), desired, live, root)
 }
 
 /// The same for an heir that may inherit of more managers.
-pub fn is_proved_for(heir: &Heir, desired: &Value, live: &Live, root: &Root) -> bool {
+pub fn is_proved_for(heir: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
     let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
     if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
         return false;

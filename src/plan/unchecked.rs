@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::observed::{Observed, Trial};
+use super::observed::{DryRun, Observed};
 use super::schema;
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::defined_kind;
@@ -45,24 +45,24 @@ impl<'a> Brought<'a> {
     /// What the run writes of a tree.
     pub fn of(desired: &'a BTreeMap<ObjectKey, Manifest>, observed: &'a Observed, root: &Root) -> Self {
         let is_others = |live: &Live| matches!(ownership(live, root), Ownership::Other(_));
-        let write = |(key, trial): (&'a ObjectKey, &'a Trial)| {
+        let write = |(key, trial): (&'a ObjectKey, &'a DryRun)| {
             let (key, manifest) = desired.get_key_value(key)?;
             let live = observed.live(key);
-            if live.is_some_and(is_others) || live.is_none() && *trial == Trial::Proved {
+            if live.is_some_and(is_others) || live.is_none() && *trial == DryRun::Proved {
                 return None;
             }
             // What is being deleted is waited for and created.
             let before = live.filter(|live| !live.is_terminating()).map(|live| &live.body);
             let write = match (trial, before) {
-                (Trial::Applied(after), Some(before)) if differs(before, &after.body) => {
+                (DryRun::Applied(after), Some(before)) if differs(before, &after.body) => {
                     Write { before: Some(before), after: &after.body }
                 }
-                (Trial::Unverified(_), before) => Write { before, after: &manifest.body },
-                (Trial::Created, _) | (Trial::Immutable(_) | Trial::Applied(_) | Trial::Proved, None) => {
+                (DryRun::Unverified(_), before) => Write { before, after: &manifest.body },
+                (DryRun::Created, _) | (DryRun::Immutable(_) | DryRun::Applied(_) | DryRun::Proved, None) => {
                     Write { before: None, after: &manifest.body }
                 }
-                (Trial::Immutable(_), Some(before)) => Write { before: Some(before), after: &manifest.body },
-                (Trial::Applied(_) | Trial::Proved, Some(_)) | (Trial::Refused(_), _) => return None,
+                (DryRun::Immutable(_), Some(before)) => Write { before: Some(before), after: &manifest.body },
+                (DryRun::Applied(_) | DryRun::Proved, Some(_)) | (DryRun::Refused(_), _) => return None,
             };
             Some((key, write))
         };
@@ -140,21 +140,21 @@ pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &B
 /// What a trial means in the light of what the run brings; nothing where it means what it says.
 ///
 /// A custom resource is checked against the schema that its CRD will have, also where the present one takes it.
-pub fn seen_anew(trial: &Trial, manifest: &Manifest, brought: &Brought<'_>) -> Option<Trial> {
+pub fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'_>) -> Option<DryRun> {
     let key = &manifest.ident.key;
     let misfit = || {
         let (by, write) = brought.definition(key)?;
         let misfit = schema::check(write.after, &manifest.body).err()?;
-        Some(Trial::Refused(Refusal::Malformed(format!("{by} does not take it: {misfit}"))))
+        Some(DryRun::Refused(Refusal::Malformed(format!("{by} does not take it: {misfit}"))))
     };
     let anew = match trial {
-        Trial::Refused(refusal) => match awaited(refusal, key, &manifest.body, brought) {
-            Some(by) => Some(Trial::Unverified(by.to_string())),
+        DryRun::Refused(refusal) => match awaited(refusal, key, &manifest.body, brought) {
+            Some(by) => Some(DryRun::Unverified(by.to_string())),
             None => misfit(),
         },
-        Trial::Created => misfit(),
-        Trial::Applied(_) if brought.contains(key) => misfit(),
-        Trial::Applied(_) | Trial::Proved | Trial::Immutable(_) | Trial::Unverified(_) => None,
+        DryRun::Created => misfit(),
+        DryRun::Applied(_) if brought.contains(key) => misfit(),
+        DryRun::Applied(_) | DryRun::Proved | DryRun::Immutable(_) | DryRun::Unverified(_) => None,
     };
     anew.filter(|anew| anew != trial)
 }

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::blocking;
 use super::build::Plan;
 use super::change::{Action, Change, Reason};
 use super::observed::Observed;
 use super::outcome::{ObjectOutcome, Verdict};
-use super::stops;
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 use crate::project::path::ProjectPath;
@@ -56,7 +56,7 @@ pub fn kept_for(
     let mut cleanup = std::mem::take(&mut plan.cleanup);
     let unready: Vec<&Change> = of(&plan).collect();
     if !unready.is_empty() {
-        stops::keep_beside(&unready, Reason::NotReady, &mut cleanup, &desired.keys().collect(), observed);
+        blocking::keep_beside(&unready, Reason::NotReady, &mut cleanup, &desired.keys().collect(), observed);
     }
     plan.cleanup = cleanup;
     plan
@@ -95,12 +95,12 @@ mod tests {
     use crate::object::mark::{Root, stamp};
     use crate::object::redact::Redactor;
     use crate::object::refusal::Refusal;
-    use crate::plan::build::{Before, PlanRequest, build};
-    use crate::plan::observed::{Look, Trial};
+    use crate::plan::build::{Baseline, PlanRequest, build};
+    use crate::plan::observed::{DryRun, Lookup};
     use crate::plan::policy::{Policy, Reviewed, Shown};
     use crate::project::path::Segment;
     use crate::project::scope::{Scope, ScopeRequest};
-    use crate::project::snapshot::Place;
+    use crate::project::snapshot::SourcePlace;
     use crate::project::tree::Cleanup;
     use crate::state::payload::Entries;
     use proptest::prelude::*;
@@ -176,12 +176,12 @@ mod tests {
             body["metadata"] = json!({"uid": key.name, "name": key.name, "namespace": "x", "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
                 "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}}}}}]});
             stamp(&mut body, project, &root());
-            self.observed.looks.insert(key.clone(), Look::Live(Live { body }));
+            self.observed.looks.insert(key.clone(), Lookup::Live(Live { body }));
             self.entries.insert(project, &Ident { key: key.clone(), version: "v1".into() });
         }
 
         fn want(&mut self, key: &ObjectKey, project: &ProjectPath, state: State) {
-            let (ident, place) = (Ident { key: key.clone(), version: "v1".into() }, Place::whole("d.yaml"));
+            let (ident, place) = (Ident { key: key.clone(), version: "v1".into() }, SourcePlace::whole("d.yaml"));
             let body =
                 json!({"apiVersion": "apps/v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"}});
             self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body });
@@ -193,19 +193,19 @@ mod tests {
                 self.observed.unready.insert(key.clone());
             }
             if state == State::Foreign
-                && let Some(Look::Live(live)) = self.observed.looks.get_mut(key)
+                && let Some(Lookup::Live(live)) = self.observed.looks.get_mut(key)
             {
                 live.body["metadata"]["annotations"]["kubernator.io/project"] = json!("other");
             }
             let trial = match state {
-                State::New => Trial::Created,
-                State::Refused => Trial::Refused(Refusal::Invalid("no".into())),
+                State::New => DryRun::Created,
+                State::Refused => DryRun::Refused(Refusal::Invalid("no".into())),
                 State::Changed => {
                     let mut after = self.observed.live(key).unwrap().clone();
                     after.body["spec"]["replicas"] = json!(2);
-                    Trial::Applied(after)
+                    DryRun::Applied(after)
                 }
-                _ => Trial::Proved,
+                _ => DryRun::Proved,
             };
             self.observed.trials.insert(key.clone(), trial);
         }
@@ -222,7 +222,7 @@ mod tests {
                 policy: &self.policy,
                 redactor: &redactor,
                 broken: &broken,
-                before: Before::Unknown,
+                before: Baseline::Unknown,
             };
             build(request, &self.observed)
         }
@@ -282,7 +282,7 @@ mod tests {
             }
             prop_assert_eq!(
                 after.open_projects(),
-                stops::open_projects(after.all()).into_iter().chain(sick.iter().cloned()).collect()
+                blocking::open_projects(after.all()).into_iter().chain(sick.iter().cloned()).collect()
             );
             let is_kept = actions(&after) != actions(&plan);
             prop_assert!(!is_kept || after.awaits_review());

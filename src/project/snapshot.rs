@@ -57,7 +57,7 @@ impl Allowance {
 
 /// A place in a source file. Lines and columns count from 1; a line of 0 means the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct SourcePlace {
     /// Relative to the project's root directory.
     pub path: PathBuf,
     /// The line, from 1.
@@ -66,7 +66,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl Place {
+impl SourcePlace {
     /// A place in a file.
     pub fn new(path: impl Into<PathBuf>, line: usize, column: usize) -> Self {
         Self { path: path.into(), line, column }
@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", printable(&self.path))?;
         if self.line > 0 {
@@ -99,14 +99,14 @@ pub fn printable(path: &Path) -> String {
 #[error("{place}: {message}")]
 pub struct SourceError {
     /// Where.
-    pub place: Place,
+    pub place: SourcePlace,
     /// What is wrong and what to do, one sentence without a full stop at the end.
     pub message: String,
 }
 
 impl SourceError {
     /// An error at a place.
-    pub fn new(place: Place, message: impl Into<String>) -> Self {
+    pub fn new(place: SourcePlace, message: impl Into<String>) -> Self {
         Self { place, message: message.into() }
     }
 }

@@ -11,7 +11,7 @@ use super::dns::{LABEL_ADVICE, is_label};
 use super::field_rule::{FieldPointer, FieldPolicy, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
-use super::snapshot::{Place, Snapshot, SourceError};
+use super::snapshot::{Snapshot, SourceError, SourcePlace};
 
 /// The name of a directory's settings file.
 pub const SETTINGS_FILE: &str = ".ktor.yaml";
@@ -26,7 +26,7 @@ const DEFAULT_INCLUDES: [&str; 3] = ["*.yaml", "*.yml", "*.json"];
 /// One `.ktor.yaml` as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Settings {
+struct SettingsFile {
     project: Option<Spanned<String>>,
     cleanup: Option<Spanned<bool>>,
     state_namespace: Option<Spanned<String>>,
@@ -116,7 +116,7 @@ impl Tree {
     pub fn load(files: &Snapshot) -> Result<Self, Vec<SourceError>> {
         let settings_files = files.iter().filter(|(path, _)| is_settings(path));
         let mut errors = Vec::new();
-        let mut parsed: BTreeMap<PathBuf, (&Path, Settings)> = BTreeMap::new();
+        let mut parsed: BTreeMap<PathBuf, (&Path, SettingsFile)> = BTreeMap::new();
         for (path, bytes) in settings_files {
             match parse(path, bytes) {
                 Ok(settings) => {
@@ -130,7 +130,7 @@ impl Tree {
         }
         let Some((root_path, root_settings)) = parsed.get(Path::new("")) else {
             return Err(vec![SourceError::new(
-                Place::whole(SETTINGS_FILE),
+                SourcePlace::whole(SETTINGS_FILE),
                 "there is no .ktor.yaml with `project: NAME` here, so this directory is no project: add one, or name \
                  the project's directory with -p",
             )]);
@@ -162,7 +162,8 @@ impl Tree {
                     if entry.names_project
                         && let Some(first) = named.insert(entry.project.clone(), path)
                     {
-                        let place = settings.project.as_ref().map_or(Place::whole(*path), |name| place_of(path, name));
+                        let place =
+                            settings.project.as_ref().map_or(SourcePlace::whole(*path), |name| place_of(path, name));
                         let message = format!(
                             "project {} is named by {} already: give one of them another name",
                             entry.project,
@@ -178,7 +179,7 @@ impl Tree {
         if errors.is_empty() { Ok(tree) } else { Err(errors) }
     }
 
-    fn directory(&self, directory: &Path, path: &Path, settings: &Settings) -> Result<Directory, SourceError> {
+    fn directory(&self, directory: &Path, path: &Path, settings: &SettingsFile) -> Result<Directory, SourceError> {
         let above = directory.parent().and_then(|parent| self.nearest(parent));
         let is_root = directory.as_os_str().is_empty();
         if !is_root {
@@ -290,18 +291,18 @@ pub fn normalized(path: &Path) -> PathBuf {
     parts.into_iter().collect()
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Settings, SourceError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SourceError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = 1 + before.split(|byte| *byte == b'\n').count() - 1;
-        SourceError::new(Place::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
+        SourceError::new(SourcePlace::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
     })?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Settings::default());
+        return Ok(SettingsFile::default());
     }
     serde_saphyr::from_str(text).map_err(|error| {
-        let place = error.location().map_or(Place::whole(path), |at| {
-            Place::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+        let place = error.location().map_or(SourcePlace::whole(path), |at| {
+            SourcePlace::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
         });
         SourceError::new(place, message_of(&error))
     })
@@ -316,7 +317,7 @@ fn message_of(error: &serde_saphyr::Error) -> String {
 }
 
 /// Refuses namespaces that no server can have: they become parts of paths.
-fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
+fn wrong_namespaces(path: &Path, settings: &SettingsFile) -> Vec<SourceError> {
     let set = [("namespace", &settings.namespace), ("stateNamespace", &settings.state_namespace)];
     let set = set.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
     set.filter(|(_, value)| !is_label(&value.value))
@@ -328,11 +329,11 @@ fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
         .collect()
 }
 
-fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceError> {
+fn root_name(path: &Path, settings: &SettingsFile) -> Result<ProjectPath, SourceError> {
     let Some(name) = &settings.project else {
         let message =
             "the root's .ktor.yaml has no `project: NAME`: name the root project, or name its directory with -p";
-        return Err(SourceError::new(Place::whole(path), message));
+        return Err(SourceError::new(SourcePlace::whole(path), message));
     };
     if name.value.len() > LONGEST_ROOT {
         let message = format!("the root's name is longer than {LONGEST_ROOT} characters: shorten it");
@@ -341,7 +342,7 @@ fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceErro
     Ok(ProjectPath::root_of(&segment(path, name)?))
 }
 
-fn pointers(path: &Path, settings: &Settings) -> Result<Vec<Pointer>, Vec<SourceError>> {
+fn pointers(path: &Path, settings: &SettingsFile) -> Result<Vec<Pointer>, Vec<SourceError>> {
     let (mut pointers, mut errors) = (Vec::new(), Vec::new());
     for stated in settings.redact.iter().flat_map(|redact| &redact.value) {
         match stated.value.parse::<Pointer>() {
@@ -356,8 +357,8 @@ fn segment(path: &Path, name: &Spanned<String>) -> Result<Segment, SourceError> 
     Segment::new(&name.value).map_err(|error| SourceError::new(place_of(path, name), error.to_string()))
 }
 
-fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError> {
-    let refused = |key: &str, place: Place| {
+fn refuse_root_keys(path: &Path, settings: &SettingsFile) -> Result<(), SourceError> {
+    let refused = |key: &str, place: SourcePlace| {
         Err(SourceError::new(place, format!("`{key}` is set at the root's .ktor.yaml only: move it there")))
     };
     if let Some(cleanup) = &settings.cleanup {
@@ -378,7 +379,7 @@ fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError>
     Ok(())
 }
 
-fn field_rules(path: &Path, settings: &Settings) -> Result<Vec<FieldRule>, SourceError> {
+fn field_rules(path: &Path, settings: &SettingsFile) -> Result<Vec<FieldRule>, SourceError> {
     let mut rules = Vec::new();
     for rule in settings.fields.iter().flat_map(|fields| &fields.value) {
         let mut kinds = Vec::new();
@@ -406,17 +407,17 @@ fn globs(path: &Path, base: &Path, patterns: &[Spanned<String>]) -> Result<Globs
             .map_err(|error| SourceError::new(place_of(path, pattern), error.to_string()))?;
         builder.add(glob);
     }
-    let set = builder.build().map_err(|error| SourceError::new(Place::whole(path), error.to_string()))?;
+    let set = builder.build().map_err(|error| SourceError::new(SourcePlace::whole(path), error.to_string()))?;
     Ok(Globs { base: base.to_owned(), set })
 }
 
 fn default_includes(path: &Path) -> Result<Globs, SourceError> {
     let mut builder = GlobSetBuilder::new();
     for pattern in DEFAULT_INCLUDES {
-        let error_of = |error: globset::Error| SourceError::new(Place::whole(path), error.to_string());
+        let error_of = |error: globset::Error| SourceError::new(SourcePlace::whole(path), error.to_string());
         builder.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(error_of)?);
     }
-    let set = builder.build().map_err(|error| SourceError::new(Place::whole(path), error.to_string()))?;
+    let set = builder.build().map_err(|error| SourceError::new(SourcePlace::whole(path), error.to_string()))?;
     Ok(Globs { base: PathBuf::new(), set })
 }
 
@@ -424,9 +425,9 @@ fn value_of(spanned: Option<&Spanned<String>>) -> Option<String> {
     spanned.map(|spanned| spanned.value.clone())
 }
 
-fn place_of<T>(path: &Path, spanned: &Spanned<T>) -> Place {
+fn place_of<T>(path: &Path, spanned: &Spanned<T>) -> SourcePlace {
     let at = spanned.referenced;
-    Place::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+    SourcePlace::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::yaml::{self, Budget, Outline};
+use super::yaml::{self, Outline, ValueBudget};
 use crate::object::manifest::Document;
-use crate::project::snapshot::{Place, SourceError};
+use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// Reads the objects of a file, each with the place where it begins.
 ///
 /// Every body that comes out is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them text.
 pub fn manifests(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
-    manifests_within(path, bytes, &mut Budget::default())
+    manifests_within(path, bytes, &mut ValueBudget::default())
 }
 
 /// Reads the objects of a file that is one of many, within what is left of their budget.
@@ -22,7 +22,7 @@ pub fn manifests(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError
 /// # Errors
 ///
 /// As for [`manifests`]; and a file that exceeds the budget.
-pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut Budget) -> Result<Vec<Document>, SourceError> {
+pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Document>, SourceError> {
     let mut found = Vec::new();
     for located in yaml::read(path, bytes, budget)? {
         let Document { place, body } = located.document;
@@ -32,7 +32,7 @@ pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut Budget) -> Resul
 }
 
 /// Adds the object, or what it lists. As deep as the body, whose depth its reader bounds.
-fn flatten(place: Place, body: Value, items: &[Outline], found: &mut Vec<Document>) -> Result<(), SourceError> {
+fn flatten(place: SourcePlace, body: Value, items: &[Outline], found: &mut Vec<Document>) -> Result<(), SourceError> {
     let Value::Object(mut object) = body else {
         let message = format!("expected an object with `apiVersion` and `kind`, found {}", describe(&body));
         return Err(SourceError::new(place, message));
@@ -88,7 +88,7 @@ fn inherit(mut element: Value, api_version: &str, list_kind: &str) -> Value {
 }
 
 /// The text of a key that every object has.
-fn required(object: &Map<String, Value>, key: &str, example: &str, place: &Place) -> Result<String, SourceError> {
+fn required(object: &Map<String, Value>, key: &str, example: &str, place: &SourcePlace) -> Result<String, SourceError> {
     let message = match object.get(key) {
         Some(Value::String(text)) if !text.is_empty() => return Ok(text.clone()),
         None | Some(Value::Null | Value::String(_)) => {
@@ -106,7 +106,7 @@ fn is_api_version(text: &str) -> bool {
     parts.clone().count() <= 2 && parts.all(|part| !part.is_empty())
 }
 
-fn check_metadata(object: &Map<String, Value>, place: &Place) -> Result<(), SourceError> {
+fn check_metadata(object: &Map<String, Value>, place: &SourcePlace) -> Result<(), SourceError> {
     let error = |message: String| Err(SourceError::new(place.clone(), message));
     let empty = Map::new();
     let metadata = match object.get("metadata") {
@@ -158,7 +158,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let place = |document: &Document| {
-            let Place { line, column, .. } = document.place;
+            let SourcePlace { line, column, .. } = document.place;
             let text = |pointer: &str| document.body.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
             format!("{line}:{column} {} {} {}", text("/apiVersion"), text("/kind"), text("/metadata/name"))
         };

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use crate::object::manifest::Document;
-use crate::project::snapshot::{Place, SourceError};
+use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The longest text that is read, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -40,13 +40,13 @@ const TREE_COPIED: usize = 16 << 20;
 
 /// What is left of the values that the documents of one tree may have.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct ValueBudget {
     pub(super) nodes: usize,
     pub(super) aliased: usize,
     pub(super) copied: usize,
 }
 
-impl Default for Budget {
+impl Default for ValueBudget {
     fn default() -> Self {
         Self { nodes: TREE_NODES, aliased: TREE_ALIASED, copied: TREE_COPIED }
     }
@@ -54,7 +54,7 @@ impl Default for Budget {
 
 /// Reads the documents of a file. Empty and null documents yield nothing, as kubectl skips them.
 pub fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
-    let read = read(path, bytes, &mut Budget::default())?;
+    let read = read(path, bytes, &mut ValueBudget::default())?;
     Ok(read.into_iter().map(|located| located.document).collect())
 }
 
@@ -66,12 +66,12 @@ pub(super) struct Located {
 
 /// The place of an element of `items`, and of the elements of its own `items`.
 pub(super) struct Outline {
-    pub(super) place: Place,
+    pub(super) place: SourcePlace,
     pub(super) items: Vec<Outline>,
 }
 
 /// Reads the documents of a file together with the places of their `items`.
-pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut Budget) -> Result<Vec<Located>, SourceError> {
+pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Located>, SourceError> {
     let text = text(path, bytes)?;
     // kubectl reads line by line, and a last line without its end like any other.
     let lines = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
@@ -93,16 +93,16 @@ fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, SourceError> {
             bytes.len() >> 20,
             MAX_BYTES >> 20
         );
-        return Err(SourceError::new(Place::whole(path), message));
+        return Err(SourceError::new(SourcePlace::whole(path), message));
     }
     if bytes.starts_with(&[0xFE, 0xFF]) || bytes.starts_with(&[0xFF, 0xFE]) {
-        return Err(SourceError::new(Place::new(path, 1, 1), "the file is UTF-16: save it as UTF-8"));
+        return Err(SourceError::new(SourcePlace::new(path, 1, 1), "the file is UTF-16: save it as UTF-8"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let valid = bytes.split_at(error.valid_up_to()).0;
         let (line, column) = split::position(&String::from_utf8_lossy(valid));
         let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
         let message = format!("byte 0x{byte:02x} is not UTF-8: save the file as UTF-8");
-        SourceError::new(Place::new(path, line, column), message)
+        SourceError::new(SourcePlace::new(path, line, column), message)
     })
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::escape::html;
 use super::fields::{self, Line, Sign};
 use super::{Heading, wording};
-use crate::plan::build::{Mode, Plan};
+use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;\
@@ -26,7 +26,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>) -> String {
 }
 
 fn write(page: &mut String, plan: &Plan, heading: &Heading<'_>) -> fmt::Result {
-    let words = if plan.mode == Mode::Offline { "Offline plan for" } else { "Plan for" };
+    let words = if plan.mode == PlanMode::Offline { "Offline plan for" } else { "Plan for" };
     let cluster = heading.cluster.map(|cluster| format!(" on {}", html(cluster))).unwrap_or_default();
     let title = format!("{words} {}{cluster}", html(heading.target));
     writeln!(

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 
 use super::Heading;
 use crate::object::ident::ObjectKey;
-use crate::plan::build::{Mode, Plan};
+use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change, FieldChange, Reason};
-use crate::plan::guard::Refusal;
+use crate::plan::guard::TreeDoubt;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
 
@@ -21,14 +21,14 @@ pub struct PlanDocument<'a> {
     version: u32,
     root: &'a ProjectPath,
     target: &'a str,
-    mode: Mode,
+    mode: PlanMode,
     base: Option<&'a str>,
     head: Option<&'a str>,
     scope: Vec<&'a ProjectPath>,
     summary: Counts,
     changes: Vec<ChangeDocument<'a>>,
     cleanup: Vec<ChangeDocument<'a>>,
-    refusals: &'a [Refusal],
+    refusals: &'a [TreeDoubt],
     notices: &'a [String],
     digest: &'a str,
     cluster: Option<&'a str>,
@@ -49,7 +49,7 @@ pub struct OutcomeDocument<'a> {
     applied: Vec<ObjectDocument<'a>>,
     cleaned: Vec<ObjectDocument<'a>>,
     kept: Vec<ChangeDocument<'a>>,
-    refusals: &'a [Refusal],
+    refusals: &'a [TreeDoubt],
     notices: &'a [String],
     digest: &'a str,
 }
@@ -138,7 +138,7 @@ struct ChangeDocument<'a> {
     version: &'a str,
     project: &'a ProjectPath,
     from: Option<&'a ProjectPath>,
-    source: Option<Source>,
+    source: Option<SourceDocument>,
     diff: &'a [FieldChange],
 }
 
@@ -152,7 +152,7 @@ impl<'a> ChangeDocument<'a> {
             version: &ident.version,
             project,
             from: from.as_ref(),
-            source: place.as_ref().map(|place| Source { path: slashed(&place.path), line: place.line }),
+            source: place.as_ref().map(|place| SourceDocument { path: slashed(&place.path), line: place.line }),
             diff,
         }
     }
@@ -190,7 +190,7 @@ impl<'a> KeyDocument<'a> {
 
 /// Where an object is written.
 #[derive(Serialize)]
-struct Source {
+struct SourceDocument {
     path: String,
     /// From 1; 0 for the file as a whole.
     line: usize,

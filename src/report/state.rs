@@ -47,7 +47,7 @@ pub struct StateDocument<'a> {
 pub struct LockDocument<'a> {
     /// Its identity.
     pub holder: &'a str,
-    /// Since when, by its own account.
+    /// ScopeBasis when, by its own account.
     pub since: Option<String>,
     /// Where its run can be watched.
     pub run: Option<&'a str>,

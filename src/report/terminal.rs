@@ -9,7 +9,7 @@ use super::fields::{self, Sign};
 use super::listing::columns;
 use super::{Heading, wording};
 use crate::object::ident::ObjectKey;
-use crate::plan::build::{Mode, Plan};
+use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
@@ -104,7 +104,7 @@ pub fn object(object: &ObjectOutcome, style: Style) -> String {
 
 fn title(plan: &Plan, heading: &Heading<'_>) -> String {
     let cluster = heading.cluster.map(|cluster| format!(" on {cluster}")).unwrap_or_default();
-    let offline = if plan.mode == Mode::Offline { ", offline" } else { "" };
+    let offline = if plan.mode == PlanMode::Offline { ", offline" } else { "" };
     let commit = |words: &str, revision: Option<&str>| {
         revision.map(|revision| format!(", {words} {}", wording::commit(revision))).unwrap_or_default()
     };

@@ -2,7 +2,7 @@
 
 use super::shell::quoted;
 use crate::object::ident::ObjectKey;
-use crate::plan::build::{Mode, Plan};
+use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change, Reason};
 use crate::plan::guard::Guard;
 use crate::plan::outcome::{Outcome, Verdict};
@@ -52,7 +52,7 @@ pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
     let summary = plan.summary();
     let count = |action| summary.get(&action).copied().unwrap_or_default();
     let unchanged = count(Action::Unchanged);
-    let offline = if plan.mode == Mode::Offline { "compared with the base tree: " } else { "" };
+    let offline = if plan.mode == PlanMode::Offline { "compared with the base tree: " } else { "" };
     if !plan.has_changes() {
         let mut parts = Vec::new();
         if unchanged > 0 {

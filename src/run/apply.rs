@@ -14,14 +14,14 @@ use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change, Reason, Standing};
+use crate::plan::change::{Action, Change, Disposition, Reason};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
 use crate::plan::unready;
 use crate::run::error::RunError;
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 use crate::run::waits::{End, Waits};
-use crate::run::write::{Place, WriteError, Written, Wrote, write};
+use crate::run::write::{Slot, WriteError, Written, Wrote, write};
 
 /// How long a server may take to notice what the run wrote before it takes what waits for that.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 ///
 /// Any failed or skipped object ([`RunError::Incomplete`]), an interrupt, or a lost lock: cleanup must not run then.
-pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
+pub async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     let mut outcomes: Vec<ObjectOutcome> = Vec::new();
     let early = awaited_webhooks(work);
     let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
@@ -62,7 +62,7 @@ pub async fn all(work: Work<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
 }
 
 /// Webhooks and policies that have to change before they let others of the same run through.
-fn awaited_webhooks(work: Work<'_>) -> BTreeSet<ObjectKey> {
+fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
     let awaited = work.plan.changes.iter().filter_map(|change| match &change.reason {
         Reason::Unverified(by) => Some(by.as_str()),
         _ => None,
@@ -84,7 +84,7 @@ pub enum Stop {
 /// What is to be sent for one object, the first time or again.
 struct Sending<'a> {
     change: &'a Change,
-    place: Place,
+    place: Slot,
     /// When the server first refused it for something that this run brought.
     refused: Option<Instant>,
 }
@@ -105,9 +105,9 @@ enum Then<'a> {
 }
 
 /// Sends a wave, then waits for it. Waiting holds no request's place: what others of the wave wait for is on its way.
-async fn carry_out(work: Work<'_>, failed: &Failed, changes: Vec<&Change>) -> (Vec<ObjectOutcome>, Option<Stop>) {
+async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>) -> (Vec<ObjectOutcome>, Option<Stop>) {
     let mut sending: Vec<Sending<'_>> =
-        changes.into_iter().map(|change| Sending { change, place: Place::AsPlanned, refused: None }).collect();
+        changes.into_iter().map(|change| Sending { change, place: Slot::AsPlanned, refused: None }).collect();
     let brought = &failed.spared(work);
     let mut outcomes = Vec::new();
     let mut waits = Waits::new(work);
@@ -150,7 +150,7 @@ async fn carry_out(work: Work<'_>, failed: &Failed, changes: Vec<&Change>) -> (V
 }
 
 /// An object that was sent, or left as it is, and is not ready.
-fn not_ready(work: Work<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
+fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => return outcome,
         End::Failed(reason) => reason,
@@ -164,7 +164,7 @@ fn not_ready(work: Work<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome 
 }
 
 /// An object that cannot be sent, as something that is being deleted keeps its place.
-fn held(work: Work<'_>, change: &Change, end: End) -> ObjectOutcome {
+fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => String::new(),
         End::Failed(reason) | End::TimedOut(reason) => reason,
@@ -177,7 +177,7 @@ fn held(work: Work<'_>, change: &Change, end: End) -> ObjectOutcome {
 }
 
 /// What became of one object; the message without any of its secrets.
-pub fn outcome(work: Work<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
+pub fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
     let message = message.map(|message| redacted(work, &key, message));
     ObjectOutcome { key, project: change.project.clone(), verdict, message }
@@ -192,7 +192,7 @@ struct Failed {
 }
 
 impl Failed {
-    fn of(outcomes: &[ObjectOutcome], work: Work<'_>) -> Self {
+    fn of(outcomes: &[ObjectOutcome], work: RunContext<'_>) -> Self {
         let mut failed = Self::default();
         let failing = outcomes.iter().filter(|outcome| outcome.verdict.ends_the_run());
         for ObjectOutcome { key, .. } in failing {
@@ -209,7 +209,7 @@ impl Failed {
     }
 
     /// What the run brings, without what failed.
-    fn spared<'a>(&self, work: Work<'a>) -> Brought<'a> {
+    fn spared<'a>(&self, work: RunContext<'a>) -> Brought<'a> {
         let mut brought = Brought::of(work.desired, work.observed, &work.request.root);
         self.keys.iter().for_each(|key| brought.forget(key));
         brought
@@ -224,7 +224,7 @@ impl Failed {
     }
 }
 
-async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sending: Sending<'a>) -> Sent<'a> {
+async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, sending: Sending<'a>) -> Sent<'a> {
     let Sending { change, place, refused } = sending;
     let key = &change.ident.key;
     let done = |verdict, message: Option<&str>| Sent::Done(outcome(work, change, verdict, message));
@@ -237,8 +237,8 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sendin
     match change.action {
         Action::Blocked | Action::Keep => {
             let verdict = match change.standing() {
-                Some(Standing::Blocked) => Verdict::Blocked,
-                Some(Standing::Kept) => Verdict::Kept,
+                Some(Disposition::Blocked) => Verdict::Blocked,
+                Some(Disposition::Kept) => Verdict::Kept,
                 _ => Verdict::Failed,
             };
             let reason = change.reason.to_string();
@@ -276,14 +276,14 @@ async fn send<'a>(work: Work<'_>, failed: &Failed, brought: &Brought<'_>, sendin
 }
 
 /// The object's kind, where the server has yet to take notice of something that this run wrote.
-fn waits_for(work: Work<'_>, brought: &Brought<'_>, refusal: &Refusal, key: &ObjectKey) -> Option<Kind> {
+fn waits_for(work: RunContext<'_>, brought: &Brought<'_>, refusal: &Refusal, key: &ObjectKey) -> Option<Kind> {
     let manifest = work.desired.get(key)?;
     awaited(refusal, key, &manifest.body, brought)?;
     work.observed.kinds.get(&key.group_kind()).cloned()
 }
 
 /// What is left to do for an object that is as desired: to wait, where it is not ready yet.
-fn until_ready<'a>(work: Work<'_>, live: Option<&Live>, outcome: ObjectOutcome) -> Sent<'a> {
+fn until_ready<'a>(work: RunContext<'_>, live: Option<&Live>, outcome: ObjectOutcome) -> Sent<'a> {
     let key = &outcome.key;
     if work.cluster.settings().readiness_timeout.is_zero() {
         return Sent::Done(outcome);
@@ -303,7 +303,7 @@ fn is_known_ready(outcome: &ObjectOutcome, live: &Live) -> bool {
 }
 
 /// A message about an object without any of its secrets.
-fn redacted(work: Work<'_>, key: &ObjectKey, message: &str) -> String {
+fn redacted(work: RunContext<'_>, key: &ObjectKey, message: &str) -> String {
     let live = work.observed.live(key).map(|live| &live.body);
     let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();
     work.request.redactor.message(&bodies, message)

@@ -14,16 +14,16 @@ use crate::object::refusal::Refusal;
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
-use crate::plan::content::Content;
-use crate::plan::observed::Look;
+use crate::plan::collateral::Collateral;
+use crate::plan::observed::Lookup;
 use crate::plan::obstacle::lifted;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::plan::policy::Gate;
 use crate::project::path::ProjectPath;
 use crate::run::apply::{PATIENCE, Stop, outcome};
-use crate::run::content::look_into_all;
+use crate::run::collateral::look_into_all;
 use crate::run::error::RunError;
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 use crate::run::remove::{Removed, remove};
 use crate::run::waits::{End, Waits};
 use crate::state::transition::Settlement;
@@ -42,8 +42,9 @@ pub struct Cleaned {
 
 impl Cleaned {
     /// What the run settled, for the record. The ledger does not move where something failed.
-    pub fn settlement(&self, work: Work<'_>, ledger: Option<String>) -> Settlement {
-        let absent = work.observed.looks.iter().filter(|(_, look)| **look == Look::Absent).map(|(key, _)| key.clone());
+    pub fn settlement(&self, work: RunContext<'_>, ledger: Option<String>) -> Settlement {
+        let absent =
+            work.observed.looks.iter().filter(|(_, look)| **look == Lookup::Absent).map(|(key, _)| key.clone());
         let desired = |key: &ObjectKey| work.desired.contains_key(key);
         let released = work
             .plan
@@ -64,7 +65,7 @@ impl Cleaned {
     }
 
     /// Whether a refusal is by a webhook or policy that this run has deleted.
-    fn has_lifted(&self, work: Work<'_>, refusal: &Refusal) -> bool {
+    fn has_lifted(&self, work: RunContext<'_>, refusal: &Refusal) -> bool {
         let gone = self.gone.iter().filter_map(|key| Some((key, &work.observed.live(key)?.body)));
         lifted(refusal, &gone.collect::<Vec<_>>()).is_some()
     }
@@ -75,7 +76,7 @@ impl Cleaned {
         self.outcomes.push(ObjectOutcome { key, project, verdict: Verdict::Deleted, message: None });
     }
 
-    fn note(&mut self, work: Work<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
+    fn note(&mut self, work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
         self.outcomes.push(outcome(work, change, verdict, message));
     }
 
@@ -85,7 +86,7 @@ impl Cleaned {
     }
 
     /// The projects in which something stays as it is, by the plan or because its deletion failed.
-    fn open_projects(&self, work: Work<'_>) -> BTreeSet<ProjectPath> {
+    fn open_projects(&self, work: RunContext<'_>) -> BTreeSet<ProjectPath> {
         let failed =
             self.outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
         let mut open = work.plan.open_projects();
@@ -98,7 +99,7 @@ impl Cleaned {
     }
 }
 
-enum Answer {
+enum DeletionAnswer {
     Tried(Removed),
     Waits(String),
 }
@@ -111,7 +112,7 @@ enum Answer {
 /// # Errors
 ///
 /// An interrupt or a lost lock; phase two must not happen then.
-pub async fn all(work: Work<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
+pub async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
     let builtin = Kinds::builtin();
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
     let mut cleaned = Cleaned { outcomes: refused(work.plan), ..Cleaned::default() };
@@ -139,7 +140,7 @@ enum Then<'a> {
 }
 
 /// Sends the deletions of a step, then waits until all of it is gone.
-async fn carry_out(work: Work<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change>) -> Option<Stop> {
+async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change>) -> Option<Stop> {
     let size = if deletions.iter().any(|change| is_holder(&change.ident.key)) { HOLDERS } else { deletions.len() };
     let mut waits = Waits::new(work);
     let mut sending: Vec<Sending<'_>> = deletions.into_iter().map(|change| (change, None)).collect();
@@ -174,7 +175,11 @@ async fn carry_out(work: Work<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change
 }
 
 /// Sends some deletions; nothing where a signal came first.
-async fn send<'a>(work: Work<'_>, cleaned: &Cleaned, some: &[Sending<'a>]) -> Option<Vec<(Sending<'a>, Answer)>> {
+async fn send<'a>(
+    work: RunContext<'_>,
+    cleaned: &Cleaned,
+    some: &[Sending<'a>],
+) -> Option<Vec<(Sending<'a>, DeletionAnswer)>> {
     let changes: Vec<&Change> = some.iter().map(|(change, _)| *change).collect();
     let contents = &look_into_these(work, &changes).await?;
     let answers = stream::iter(some.iter().copied())
@@ -182,8 +187,8 @@ async fn send<'a>(work: Work<'_>, cleaned: &Cleaned, some: &[Sending<'a>]) -> Op
             let left = held(work, &cleaned.outcomes, &sent.0.ident.key).cloned();
             async move {
                 let answer = match left {
-                    Some(left) => Answer::Waits(format!("it still holds {left}: it waits for that one")),
-                    None => Answer::Tried(one(work, sent.0, contents).await),
+                    Some(left) => DeletionAnswer::Waits(format!("it still holds {left}: it waits for that one")),
+                    None => DeletionAnswer::Tried(one(work, sent.0, contents).await),
                 };
                 (sent, answer)
             }
@@ -196,24 +201,24 @@ async fn send<'a>(work: Work<'_>, cleaned: &Cleaned, some: &[Sending<'a>]) -> Op
 
 /// Notes what one deletion came to, or what has to be waited for.
 fn take<'a>(
-    work: Work<'_>,
+    work: RunContext<'_>,
     cleaned: &mut Cleaned,
     waits: &mut Waits<'_, Then<'a>>,
     (change, refused): Sending<'a>,
-    answer: Answer,
+    answer: DeletionAnswer,
 ) -> Option<Stop> {
     let key = &change.ident.key;
     match answer {
-        Answer::Tried(Removed::Gone) => cleaned.is_gone(change),
-        Answer::Tried(Removed::Leaving { kind, uid }) => {
+        DeletionAnswer::Tried(Removed::Gone) => cleaned.is_gone(change),
+        DeletionAnswer::Tried(Removed::Leaving { kind, uid }) => {
             waits.add(Awaited { kind, key: key.clone(), until: Until::Gone { uid } }, Then::Gone(change));
         }
-        Answer::Tried(Removed::Released) => {
+        DeletionAnswer::Tried(Removed::Released) => {
             cleaned.released.push(key.clone());
             let why = "it belongs to someone else now and was let go";
             cleaned.note(work, change, Verdict::Unchanged, Some(why));
         }
-        Answer::Tried(Removed::Refused(refusal)) => {
+        DeletionAnswer::Tried(Removed::Refused(refusal)) => {
             let first = refused.unwrap_or_else(Instant::now);
             let kind = work.observed.kinds.get(&key.group_kind());
             match kind.filter(|_| cleaned.has_lifted(work, &refusal) && first.elapsed() < PATIENCE) {
@@ -225,17 +230,17 @@ fn take<'a>(
                 None => cleaned.note(work, change, Verdict::Failed, Some(&refusal.to_string())),
             }
         }
-        Answer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
-        Answer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
-        Answer::Tried(Removed::NotStarted) => return Some(Stop::Interrupted),
-        Answer::Tried(Removed::LockLost) => return Some(Stop::LockLost),
+        DeletionAnswer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
+        DeletionAnswer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
+        DeletionAnswer::Tried(Removed::NotStarted) => return Some(Stop::Interrupted),
+        DeletionAnswer::Tried(Removed::LockLost) => return Some(Stop::LockLost),
     }
     None
 }
 
 /// Looks once more into the holders that are about to be deleted: content may have come since the plan was made.
 /// Nothing where a signal came first.
-async fn look_into_these(work: Work<'_>, deletions: &[&Change]) -> Option<BTreeMap<ObjectKey, Content>> {
+async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<BTreeMap<ObjectKey, Collateral>> {
     if work.request.policy.allow_foreign_deletion != Gate::Closed {
         return Some(BTreeMap::new());
     }
@@ -250,7 +255,7 @@ async fn look_into_these(work: Work<'_>, deletions: &[&Change]) -> Option<BTreeM
 }
 
 /// Deletes one object, unless what others have would go with it.
-async fn one(work: Work<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Content>) -> Removed {
+async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> Removed {
     let key = &change.ident.key;
     let deleted = || work.plan.deletions().collect::<Vec<_>>();
     match contents.get(key).and_then(|content| content.told(key, &deleted())) {
@@ -272,7 +277,7 @@ fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
 }
 
 /// An object that could not be deleted and would go, or hang, with its namespace or definition.
-fn held<'a>(work: Work<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> Option<&'a ObjectKey> {
+fn held<'a>(work: RunContext<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> Option<&'a ObjectKey> {
     if !is_holder(key) {
         return None;
     }

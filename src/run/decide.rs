@@ -10,10 +10,10 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
-use crate::plan::guard::{Guard, Refusal};
+use crate::plan::guard::{Guard, TreeDoubt};
 use crate::plan::observed::Observed;
 use crate::plan::offline::{self, OfflineRequest};
-use crate::plan::policy::{Policy, Sources as Rendered};
+use crate::plan::policy::{Policy, SourceCoverage};
 use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -25,12 +25,12 @@ use crate::run::record::Store;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
 use crate::state::payload::Entries;
-use crate::state::provenance::{Claim, Placed};
+use crate::state::provenance::{Claim, ProvenanceMatch};
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
 
 /// Whether the scope follows from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Since {
+pub enum ScopeBasis {
     /// It does not: the request's own scope counts.
     Unasked,
     /// The record said this when the run's commit was judged by it. The request's own scope counts; where the run would be
@@ -66,9 +66,9 @@ pub struct RunRequest {
     /// The digest of the plan that was approved, where one was.
     pub approved: Option<String>,
     /// Whether the scope follows from the ledger.
-    pub since: Since,
+    pub since: ScopeBasis,
     /// The tree before the changes that the run is about.
-    pub before: Before,
+    pub before: BaseTree,
     /// What the tree makes of the root's own settings.
     pub root_change: RootChange,
     /// The place that the tree is taken from.
@@ -79,7 +79,7 @@ pub struct RunRequest {
 
 /// The tree before the changes that a run is about: what these ask for is theirs, the rest was there before.
 #[derive(Clone)]
-pub enum Before {
+pub enum BaseTree {
     /// This tree.
     Tree(Arc<Sources>),
     /// There was no project before.
@@ -90,7 +90,7 @@ pub enum Before {
     Unreadable,
 }
 
-impl Before {
+impl BaseTree {
     /// The desired objects, as far as they are known.
     fn desired(&self, kinds: &Kinds) -> Option<BTreeMap<ObjectKey, Manifest>> {
         match self {
@@ -100,11 +100,11 @@ impl Before {
         }
     }
 
-    fn told<'a>(&self, desired: Option<&'a BTreeMap<ObjectKey, Manifest>>) -> build::Before<'a> {
+    fn told<'a>(&self, desired: Option<&'a BTreeMap<ObjectKey, Manifest>>) -> build::Baseline<'a> {
         match (self, desired) {
-            (_, Some(desired)) => build::Before::Desired(desired),
-            (Self::Unreadable, None) => build::Before::Unreadable,
-            (_, None) => build::Before::Unknown,
+            (_, Some(desired)) => build::Baseline::Desired(desired),
+            (Self::Unreadable, None) => build::Baseline::Unreadable,
+            (_, None) => build::Baseline::Unknown,
         }
     }
 }
@@ -255,18 +255,18 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
 fn tell_of_root(plan: &mut Plan, change: &RootChange) {
     plan.notices.splice(0..0, change.notices.iter().cloned());
     let refused = change.refusal.iter().cloned();
-    plan.refusals.extend(refused.map(|message| Refusal { guard: Guard::StateNamespace, message }));
+    plan.refusals.extend(refused.map(|message| TreeDoubt { guard: Guard::StateNamespace, message }));
 }
 
 /// Refuses a tree from elsewhere than the record says; else records where it comes from.
 fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     match claim.judged(prior.source.as_ref()) {
-        Placed::Same(known) => prior.source = known,
-        Placed::Moved { from, to } => {
+        ProvenanceMatch::Same(known) => prior.source = known,
+        ProvenanceMatch::Moved { from, to } => {
             plan.notices.insert(0, format!("The tree moved: the record says {to} from now on, and no longer {from}."));
             prior.source = Some(to);
         }
-        Placed::Elsewhere(message) => plan.refusals.push(Refusal { guard: Guard::Relocation, message }),
+        ProvenanceMatch::Elsewhere(message) => plan.refusals.push(TreeDoubt { guard: Guard::Relocation, message }),
     }
 }
 
@@ -274,9 +274,9 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
 fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
     let (commits, touched) = match &request.since {
-        Since::Ledger { commits, touched } => (commits, touched),
-        Since::Judged(commits) if commits.measures() != found.measures() => return Err(RunError::RecordMoved),
-        Since::Judged(_) | Since::Unasked => return Ok(request),
+        ScopeBasis::Ledger { commits, touched } => (commits, touched),
+        ScopeBasis::Judged(commits) if commits.measures() != found.measures() => return Err(RunError::RecordMoved),
+        ScopeBasis::Judged(_) | ScopeBasis::Unasked => return Ok(request),
     };
     if commits != found {
         return Err(RunError::RecordMoved);
@@ -324,7 +324,7 @@ fn checked(
         failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
     let mut policy = policy.clone();
     if !failures.is_empty() {
-        policy.sources = Rendered::Failed;
+        policy.sources = SourceCoverage::Failed;
     }
     notices.extend(ours.iter().map(|error| format!("A file cannot be rendered, so its project fails: {error}")));
     if let Some(first) = others.first() {
@@ -347,7 +347,7 @@ fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPat
 fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Option<String> {
     // Changes that someone named (`--base`) say nothing about what else happened since the last run.
     let untouched = |project: &ProjectPath| match (&request.since, &request.scope.touched) {
-        (Since::Ledger { .. }, Some(touched)) => !touched.contains(project),
+        (ScopeBasis::Ledger { .. }, Some(touched)) => !touched.contains(project),
         _ => false,
     };
     let known = sources.tree.projects();

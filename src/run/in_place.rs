@@ -12,23 +12,23 @@ use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, ownership};
-use crate::object::refusal::{Contested, Refusal};
+use crate::object::refusal::{FieldConflict, Refusal};
 use crate::plan::build::PlanRequest;
 use crate::plan::cleanup::is_holder;
-use crate::plan::leftover::{InPlace, in_place};
-use crate::plan::migration::{Extent, Heir};
-use crate::plan::observed::{Observed, Trial};
-use crate::run::observe::Tested;
+use crate::plan::leftover_fields::{InPlace, in_place};
+use crate::plan::migration::{Extent, FieldTransfer};
+use crate::plan::observed::{DryRun, Observed};
+use crate::run::observe::DryRunFinding;
 
 /// How often a question is asked anew because the object changed under it.
 const ATTEMPTS: usize = 5;
 
 /// What a dry run of the changed object tells.
-enum Verdict {
+enum InPlaceFinding {
     /// It is accepted once these fields, which nobody owns, are gone.
     Possible(Live, Fields),
     /// It is accepted once other managers' fields are gone.
-    Held(Vec<Contested>),
+    Held(Vec<FieldConflict>),
     /// It is refused whatever is left away.
     Impossible,
     /// It may not be asked.
@@ -44,10 +44,10 @@ pub(super) async fn try_otherwise(
     request: PlanRequest<'_>,
     observed: &Observed,
     manifest: &Manifest,
-    tested: Tested,
-) -> Tested {
+    tested: DryRunFinding,
+) -> DryRunFinding {
     let key = &manifest.ident.key;
-    let (Trial::Refused(Refusal::Invalid(words)), Some(live)) = (&tested.trial, observed.live(key)) else {
+    let (DryRun::Refused(Refusal::Invalid(words)), Some(live)) = (&tested.trial, observed.live(key)) else {
         return tested;
     };
     let owner = ownership(live, request.root);
@@ -55,15 +55,15 @@ pub(super) async fn try_otherwise(
     let Some(kind) = served.get(&key.group_kind()).filter(|_| !is_foreign) else { return tested };
     let kind = kind.at_version(&manifest.ident.version);
     let body = request.stamped(manifest);
-    let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+    let heir = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
     match try_in_place(cluster, &kind, live, &body, &heir, request.root).await {
-        Verdict::Possible(after, claims) => {
-            return Tested { claims, ..Trial::Applied(after).into() };
+        InPlaceFinding::Possible(after, claims) => {
+            return DryRunFinding { claims, ..DryRun::Applied(after).into() };
         }
-        Verdict::Held(contested) => return Refusal::Beside(contested).into(),
-        Verdict::Unasked(why) => return Refusal::Unavailable(format!("{words}; {why}")).into(),
-        Verdict::Unknown(why) => return Refusal::Invalid(format!("{words}; {why}")).into(),
-        Verdict::Impossible => {}
+        InPlaceFinding::Held(contested) => return Refusal::Beside(contested).into(),
+        InPlaceFinding::Unasked(why) => return Refusal::Unavailable(format!("{words}; {why}")).into(),
+        InPlaceFinding::Unknown(why) => return Refusal::Invalid(format!("{words}; {why}")).into(),
+        InPlaceFinding::Impossible => {}
     }
     // A namespace or a definition would take with it what it holds.
     if is_holder(key) || !matches!(owner, Ownership::Ours(_)) {
@@ -75,7 +75,7 @@ pub(super) async fn try_otherwise(
     match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
         // It moved on since it was looked at (a status, say): the run looks again before it deletes.
         Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
-            Trial::Immutable(Refusal::Invalid(words.clone())).into()
+            DryRun::Immutable(Refusal::Invalid(words.clone())).into()
         }
         Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
     }
@@ -87,38 +87,38 @@ async fn try_in_place(
     kind: &Kind,
     planned: &Live,
     desired: &Value,
-    heir: &Heir,
+    heir: &FieldTransfer,
     root: &Root,
-) -> Verdict {
+) -> InPlaceFinding {
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
         let Some(place) = in_place(&live, desired, heir, root) else {
             let why = "its managed fields do not tell whether another field stands in the way";
-            return Verdict::Unknown(why.to_owned());
+            return InPlaceFinding::Unknown(why.to_owned());
         };
-        let trying = Trying { cluster, kind, root, live: &live, place: &place };
+        let trying = InPlaceCheck { cluster, kind, root, live: &live, place: &place };
         match trying.verdict(heir).await {
             Ok(verdict) => return verdict,
             Err(Refusal::Changed(_) | Refusal::Absent(_)) => {}
             Err(Refusal::Forbidden(words)) => {
-                return Verdict::Unasked(format!(
+                return InPlaceFinding::Unasked(format!(
                     "the right to update it is needed to tell whether another field stands in the way: {words}"
                 ));
             }
-            Err(refusal) => return Verdict::Unknown(refusal.to_string()),
+            Err(refusal) => return InPlaceFinding::Unknown(refusal.to_string()),
         }
         let key = kind.key_of(&live);
         match cluster.get(kind, &key).await {
             Ok(Some(now)) if now.uid() == planned.uid() => live = now,
-            Ok(_) => return Verdict::Unknown("it was deleted while the plan was made".to_owned()),
-            Err(error) => return Verdict::Unknown(error.to_string()),
+            Ok(_) => return InPlaceFinding::Unknown("it was deleted while the plan was made".to_owned()),
+            Err(error) => return InPlaceFinding::Unknown(error.to_string()),
         }
     }
-    Verdict::Unknown("it changes faster than it can be looked at".to_owned())
+    InPlaceFinding::Unknown("it changes faster than it can be looked at".to_owned())
 }
 
 #[derive(Clone, Copy)]
-struct Trying<'a> {
+struct InPlaceCheck<'a> {
     cluster: &'a Cluster,
     kind: &'a Kind,
     root: &'a Root,
@@ -126,31 +126,32 @@ struct Trying<'a> {
     place: &'a InPlace,
 }
 
-impl Trying<'_> {
+impl InPlaceCheck<'_> {
     /// The server's word, or why it gave none.
-    async fn verdict(self, heir: &Heir) -> Result<Verdict, Refusal> {
+    async fn verdict(self, heir: &FieldTransfer) -> Result<InPlaceFinding, Refusal> {
         let InPlace { unowned, held, .. } = self.place;
         let unowned: Vec<&FieldPath> = unowned.iter().collect();
         if let Some(after) = self.put(&unowned).await? {
             let (at_fault, after) = self.at_fault(&[], unowned, after).await?;
             if at_fault.is_empty() && heir.managed_fields(self.live, Extent::Whole).is_none() {
                 let why = "the same change is accepted as an update, but not as an apply";
-                return Ok(Verdict::Unknown(why.to_owned()));
+                return Ok(InPlaceFinding::Unknown(why.to_owned()));
             }
             let claims = at_fault.iter().fold(Fields::new(), |all, path| union(&all, &path.to_fields()));
-            return Ok(Verdict::Possible(after, claims));
+            return Ok(InPlaceFinding::Possible(after, claims));
         }
         let mut theirs: Vec<&FieldPath> = held.iter().map(|(path, _)| path).collect();
         theirs.dedup();
         let all: Vec<&FieldPath> = unowned.iter().chain(&theirs).copied().collect();
         let Some(after) = (if theirs.is_empty() { None } else { self.put(&all).await? }) else {
-            return Ok(Verdict::Impossible);
+            return Ok(InPlaceFinding::Impossible);
         };
         let (at_fault, _) = self.at_fault(&unowned, theirs, after).await?;
         let contested = held.iter().filter(|(path, _)| at_fault.contains(&path));
-        let contested =
-            contested.map(|(path, manager)| Contested { field: path.to_string(), manager: manager.clone() }).collect();
-        Ok(Verdict::Held(contested))
+        let contested = contested
+            .map(|(path, manager)| FieldConflict { field: path.to_string(), manager: manager.clone() })
+            .collect();
+        Ok(InPlaceFinding::Held(contested))
     }
 
     /// The fewest of these fields without which the object is accepted, and the object then. Each is put back in turn.

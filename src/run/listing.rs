@@ -8,7 +8,7 @@ use crate::cluster::connect::Cluster;
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::mark::Root;
-use crate::plan::observed::Look;
+use crate::plan::observed::Lookup;
 
 /// How many kinds a notice names.
 const NAMED: usize = 5;
@@ -20,7 +20,7 @@ pub(super) async fn list_in_namespaces(
     root: &Root,
     kinds: &[&Kind],
     namespaces: &BTreeSet<String>,
-) -> (BTreeMap<ObjectKey, Look>, Option<String>) {
+) -> (BTreeMap<ObjectKey, Lookup>, Option<String>) {
     let pairs = kinds
         .iter()
         .filter(|kind| kind.namespaced)
@@ -39,7 +39,7 @@ pub(super) async fn list_in_namespaces(
         .collect();
     for (kind, answer) in answers {
         match answer {
-            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Look::Live(live)))),
+            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Lookup::Live(live)))),
             Err(_) => drop(unlisted.insert(kind.group_kind.to_string())),
         }
     }

@@ -10,11 +10,11 @@ use crate::object::mark::{Ownership, managed_fields, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::field_rules::{relinquished, seized};
-use crate::plan::leftover::claimed;
-use crate::plan::migration::Heir;
-use crate::plan::retired::{restated, unified};
+use crate::plan::leftover_fields::claimed;
+use crate::plan::migration::FieldTransfer;
+use crate::plan::unreadable_fields::{restated, unified};
 use crate::run::decide::RunRequest;
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 use crate::run::write::WriteError;
 
 /// How often a migration is decided anew because the object changed under it.
@@ -23,11 +23,11 @@ const ATTEMPTS: usize = 5;
 /// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
 ///
 /// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
-pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Result<(), WriteError> {
+pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) -> Result<(), WriteError> {
     let key = &change.ident.key;
     let Some(planned) = work.observed.live(key) else { return Ok(()) };
     let RunRequest { root, policy, .. } = work.request;
-    let heir = Heir::of(root, &change.ident.api_version(), policy, key, planned);
+    let heir = FieldTransfer::of(root, &change.ident.api_version(), policy, key, planned);
     let extent = work.observed.extent(key);
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
@@ -59,9 +59,9 @@ pub(super) async fn migrate(work: Work<'_>, change: &Change, kind: &Kind) -> Res
 
 /// The managed fields as they have to be before the apply; nothing where they are so already.
 fn changed(
-    work: Work<'_>,
+    work: RunContext<'_>,
     change: &Change,
-    heir: &Heir,
+    heir: &FieldTransfer,
     live: &Live,
     is_restated: bool,
 ) -> Result<Option<Vec<Value>>, WriteError> {
@@ -92,7 +92,12 @@ fn changed(
 
 /// The object with the managed fields that the server makes of one whose managed fields were lost; nothing where they are
 /// there.
-async fn recovered(work: Work<'_>, change: &Change, kind: &Kind, live: &Live) -> Result<Option<Live>, WriteError> {
+async fn recovered(
+    work: RunContext<'_>,
+    change: &Change,
+    kind: &Kind,
+    live: &Live,
+) -> Result<Option<Live>, WriteError> {
     let root = &work.request.root;
     let Some(manifest) = work.desired.get(&change.ident.key) else { return Ok(None) };
     let has_fields = managed_fields(live).any(|entry| entry.get("fieldsV1").is_some());
@@ -110,7 +115,7 @@ async fn recovered(work: Work<'_>, change: &Change, kind: &Kind, live: &Live) ->
 
 /// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
 async fn reread(
-    work: Work<'_>,
+    work: RunContext<'_>,
     kind: &Kind,
     key: &ObjectKey,
     planned: &Live,
@@ -132,7 +137,7 @@ async fn reread(
 }
 
 /// Restates managed fields that the server cannot read, as it said, in the version that is applied.
-pub(super) async fn unify(work: Work<'_>, change: &Change, kind: &Kind, why: &str) -> Result<(), WriteError> {
+pub(super) async fn unify(work: RunContext<'_>, change: &Change, kind: &Kind, why: &str) -> Result<(), WriteError> {
     let key = &change.ident.key;
     let failed = || WriteError::Failed(why.to_owned());
     for _ in 0..ATTEMPTS {

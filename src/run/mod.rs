@@ -2,13 +2,13 @@
 //!
 //! Decides nothing itself (that is the plan's part), speaks to no forge, and produces no text for people.
 
+pub mod acquire;
 pub mod apply;
 pub mod cleanup;
-pub mod content;
+pub mod collateral;
 pub mod decide;
-pub mod edit;
+pub mod editor;
 pub mod error;
-pub mod hold;
 pub mod in_place;
 pub mod inspect;
 pub mod interrupt;
@@ -18,10 +18,10 @@ pub mod observe;
 pub mod rebuild;
 pub mod reconcile;
 pub mod record;
-pub mod release;
 pub mod remove;
 pub mod rename;
 pub mod sources;
+pub mod unmanage;
 pub mod waits;
 pub mod write;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::connect::Cluster;
-use crate::cluster::observe::{ReadError, Tried};
+use crate::cluster::observe::{DryRunAnswer, ReadError};
 use crate::cluster::readiness::{Readiness, is_waited_for, readiness};
 use crate::object::fields::Fields;
 use crate::object::ident::{GroupKind, ObjectKey};
@@ -14,19 +14,19 @@ use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, managed_fields, ownership};
 use crate::object::order::Wave;
-use crate::object::refusal::{Contested, Refusal};
+use crate::object::refusal::{FieldConflict, Refusal};
 use crate::plan::build::PlanRequest;
 use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
+use crate::plan::cohabiting::CohabitingKeys;
 use crate::plan::field_rules::relinquished;
-use crate::plan::migration::{Extent, Heir};
-use crate::plan::observed::{Look, Observed, Trial};
+use crate::plan::migration::{Extent, FieldTransfer};
+use crate::plan::observed::{DryRun, Lookup, Observed};
 use crate::plan::obstacle::lifted;
-use crate::plan::retired::{self, restated, unified};
-use crate::plan::twins::Twins;
 use crate::plan::unchanged::is_proved_for;
 use crate::plan::unchecked::{Brought, seen_anew};
-use crate::run::content::look_into_all;
+use crate::plan::unreadable_fields::{self, restated, unified};
+use crate::run::collateral::look_into_all;
 use crate::run::in_place::try_otherwise;
 use crate::run::listing::list_in_namespaces;
 
@@ -53,7 +53,7 @@ pub async fn list_owned(
     known: &BTreeSet<GroupKind>,
     namespaces: &BTreeSet<String>,
     sweep: Sweep,
-) -> (BTreeMap<ObjectKey, Look>, Vec<String>) {
+) -> (BTreeMap<ObjectKey, Lookup>, Vec<String>) {
     let listed: Vec<&Kind> = kinds
         .iter()
         .filter(|kind| kind.manageable && (sweep == Sweep::Everything || known.contains(&kind.group_kind)))
@@ -69,7 +69,7 @@ pub async fn list_owned(
     for (kind, answer) in answers {
         match answer {
             Err(ReadError::Forbidden(_)) => forbidden.push(kind),
-            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Look::Live(live)))),
+            Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Lookup::Live(live)))),
             // Not served: a kind of a CRD that this run creates, or one that went away.
             Err(ReadError::Gone) => {}
             Err(error) if known.contains(&kind.group_kind) => {
@@ -94,13 +94,13 @@ pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIte
         .map(|key| async move {
             let look = match kinds.get(&key.group_kind()) {
                 Some(kind) => match cluster.get(kind, &key).await {
-                    Ok(Some(live)) => Look::Live(live),
-                    Ok(None) => Look::Absent,
-                    Err(ReadError::Gone) if kinds.is_conclusive_for(&key.group) => Look::Absent,
-                    Err(error) => Look::Unknown(error.to_string()),
+                    Ok(Some(live)) => Lookup::Live(live),
+                    Ok(None) => Lookup::Absent,
+                    Err(ReadError::Gone) if kinds.is_conclusive_for(&key.group) => Lookup::Absent,
+                    Err(error) => Lookup::Unknown(error.to_string()),
                 },
-                None if kinds.is_conclusive_for(&key.group) => Look::Absent,
-                None => Look::Unknown(format!("the server of {} does not answer", key.group)),
+                None if kinds.is_conclusive_for(&key.group) => Lookup::Absent,
+                None => Lookup::Unknown(format!("the server of {} does not answer", key.group)),
             };
             (key, look)
         })
@@ -132,7 +132,7 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
 
 /// Looks at what a dry run met and no list showed.
 async fn look_at_met(cluster: &Cluster, observed: &mut Observed) {
-    let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, Trial::Applied(_) | Trial::Refused(_)));
+    let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, DryRun::Applied(_) | DryRun::Refused(_)));
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
     look(cluster, observed, met).await;
 }
@@ -162,7 +162,7 @@ async fn look_in_desired_version(cluster: &Cluster, served: &Kinds, request: Pla
         .filter_map(std::future::ready)
         .collect()
         .await;
-    observed.looks.extend(read.into_iter().map(|(live, key)| (key, Look::Live(live))));
+    observed.looks.extend(read.into_iter().map(|(live, key)| (key, Lookup::Live(live))));
 }
 
 async fn try_applies(
@@ -174,11 +174,11 @@ async fn try_applies(
 ) {
     let view = &*observed;
     let leaving = &Leaving::of(request, view);
-    let trials: Vec<(ObjectKey, Tested)> = stream::iter(manifests)
+    let trials: Vec<(ObjectKey, DryRunFinding)> = stream::iter(manifests)
         .map(|manifest| async move {
             let tested = match leaving.needed_by(&manifest.ident.key) {
                 Some(creator) if served.get(&manifest.ident.key.group_kind()).is_some() => {
-                    Trial::Unverified(creator).into()
+                    DryRun::Unverified(creator).into()
                 }
                 _ => {
                     let tested = try_apply(cluster, served, request, view, manifest).await;
@@ -190,7 +190,7 @@ async fn try_applies(
         .buffer_unordered(cluster.settings().concurrency)
         .collect()
         .await;
-    for (key, Tested { trial, extent, claims, is_forced }) in trials {
+    for (key, DryRunFinding { trial, extent, claims, is_forced }) in trials {
         if is_forced {
             observed.forced.insert(key.clone());
         }
@@ -205,8 +205,8 @@ async fn try_applies(
 }
 
 /// What a dry run found, and what of an object's fields becomes ours before it is applied.
-pub(super) struct Tested {
-    pub(super) trial: Trial,
+pub(super) struct DryRunFinding {
+    pub(super) trial: DryRun,
     /// How much of what older tools hold can become ours.
     pub(super) extent: Extent,
     /// What nobody owns and stands in the way.
@@ -215,15 +215,15 @@ pub(super) struct Tested {
     pub(super) is_forced: bool,
 }
 
-impl From<Trial> for Tested {
-    fn from(trial: Trial) -> Self {
+impl From<DryRun> for DryRunFinding {
+    fn from(trial: DryRun) -> Self {
         Self { trial, extent: Extent::Whole, claims: Fields::new(), is_forced: false }
     }
 }
 
-impl From<Refusal> for Tested {
+impl From<Refusal> for DryRunFinding {
     fn from(refusal: Refusal) -> Self {
-        Trial::Refused(refusal).into()
+        DryRun::Refused(refusal).into()
     }
 }
 
@@ -233,7 +233,7 @@ async fn try_apply(
     request: PlanRequest<'_>,
     observed: &Observed,
     manifest: &Manifest,
-) -> Tested {
+) -> DryRunFinding {
     let key = &manifest.ident.key;
     let Some(kind) = served.get(&key.group_kind()) else {
         let group = key.group_kind();
@@ -254,16 +254,16 @@ async fn try_apply(
     }
     // A dry run would apply it to the one that vanishes.
     if is_leaving(observed, key) {
-        return Trial::Created.into();
+        return DryRun::Created.into();
     }
-    if observed.done.contains(key) && observed.looks.get(key) == Some(&Look::Absent) {
-        return Trial::Proved.into();
+    if observed.done.contains(key) && observed.looks.get(key) == Some(&Lookup::Absent) {
+        return DryRun::Proved.into();
     }
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
-        let heir = Heir::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+        let heir = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
         if is_proved_for(&heir, &body, live, request.root) {
-            return Trial::Proved.into();
+            return DryRun::Proved.into();
         }
         // The uid makes the dry run an update of what was looked at, never of something recreated meanwhile.
         if matches!(ownership(live, request.root), Ownership::Ours(_) | Ownership::Lost(_)) {
@@ -273,13 +273,13 @@ async fn try_apply(
     if let Some(restated) = observed.live(key).and_then(|live| restated(live, kind, &manifest.ident.api_version())) {
         return try_restated(cluster, kind, &restated, &body, request.root).await.into();
     }
-    let trying = Trying { cluster, request, key, kind: &kind.at_version(&manifest.ident.version), served: kind };
+    let trying = DryRunContext { cluster, request, key, kind: &kind.at_version(&manifest.ident.version), served: kind };
     let api_version = manifest.ident.api_version();
     match cluster.try_apply(trying.kind, &body, request.root).await {
-        Ok(Tried { created: true, .. }) => Trial::Created.into(),
-        Ok(Tried { live, .. }) => {
+        Ok(DryRunAnswer { created: true, .. }) => DryRun::Created.into(),
+        Ok(DryRunAnswer { live, .. }) => {
             let before = observed.live(key).unwrap_or(&live);
-            let heir = Heir::of(request.root, &api_version, request.policy, key, before);
+            let heir = FieldTransfer::of(request.root, &api_version, request.policy, key, before);
             if let Some(freed) = freed(request, manifest, &heir, before) {
                 return try_restated(cluster, trying.kind, &freed, &body, request.root).await.into();
             }
@@ -299,7 +299,7 @@ async fn try_apply(
 }
 
 /// The object once older tools' fields are ours, and what is left to others is not; nothing where nothing is given up.
-fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &Heir, live: &Live) -> Option<Live> {
+fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &FieldTransfer, live: &Live) -> Option<Live> {
     let fields = match heir.managed_fields(live, Extent::Whole) {
         Some(serde_json::Value::Array(fields)) => fields,
         _ => managed_fields(live).cloned().collect(),
@@ -311,11 +311,11 @@ fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &Heir, live: &Live
 }
 
 /// Tries what an apply makes of an object whose managed fields the server cannot read before they are restated.
-async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &serde_json::Value, root: &Root) -> Trial {
-    let after = retired::applied(live, desired, root);
+async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &serde_json::Value, root: &Root) -> DryRun {
+    let after = unreadable_fields::applied(live, desired, root);
     match cluster.try_replace(kind, live.uid(), &live.body, &after, root).await {
-        Ok(live) => Trial::Applied(live),
-        Err(refusal) => Trial::Refused(refusal),
+        Ok(live) => DryRun::Applied(live),
+        Err(refusal) => DryRun::Refused(refusal),
     }
 }
 
@@ -326,7 +326,7 @@ fn is_leaving(observed: &Observed, key: &ObjectKey) -> bool {
 
 /// What a dry run of one object works with.
 #[derive(Clone, Copy)]
-struct Trying<'a> {
+struct DryRunContext<'a> {
     cluster: &'a Cluster,
     request: PlanRequest<'a>,
     key: &'a ObjectKey,
@@ -338,30 +338,31 @@ struct Trying<'a> {
 
 /// Tries again where all that stands against it are fields that a migration makes ours.
 async fn try_take_over(
-    trying: Trying<'_>,
+    trying: DryRunContext<'_>,
     live: Option<&Live>,
     api_version: &str,
     mut body: serde_json::Value,
-    contested: Vec<Contested>,
-) -> Tested {
-    let Trying { cluster, request, key, kind, served } = trying;
+    contested: Vec<FieldConflict>,
+) -> DryRunFinding {
+    let DryRunContext { cluster, request, key, kind, served } = trying;
     let found = match live {
         Some(live) => Some(live.clone()),
         None => cluster.get(served, key).await.ok().flatten(),
     };
     let Some(live) = found else { return Refusal::Conflict(contested).into() };
-    let heir = Heir::of(request.root, api_version, request.policy, key, &live);
+    let heir = FieldTransfer::of(request.root, api_version, request.policy, key, &live);
     let others = heir.contested(&live, &contested);
-    let is_taken =
-        |one: &Contested| request.policy.forces(key, &one.field) || request.policy.takes_mark(key, &live, &one.field);
-    let (forced, others): (Vec<Contested>, Vec<Contested>) = others.into_iter().partition(is_taken);
+    let is_taken = |one: &FieldConflict| {
+        request.policy.forces(key, &one.field) || request.policy.takes_mark(key, &live, &one.field)
+    };
+    let (forced, others): (Vec<FieldConflict>, Vec<FieldConflict>) = others.into_iter().partition(is_taken);
     if !others.is_empty() {
         return Refusal::Conflict(others).into();
     }
     let is_forced = !forced.is_empty();
     body["metadata"]["uid"] = live.uid().into();
     match cluster.try_forced_apply(kind, &body, request.root).await {
-        Ok(tried) => Tested { is_forced, ..without_legacy(trying, &heir, tried.live).await },
+        Ok(tried) => DryRunFinding { is_forced, ..without_legacy(trying, &heir, tried.live).await },
         Err(refusal) => refusal.into(),
     }
 }
@@ -369,19 +370,19 @@ async fn try_take_over(
 /// What the object will be once the fields of older tools are ours and the undesired ones of them are gone.
 ///
 /// The server does not let go of some, of an immutable field that it once filled in, say: then those stay.
-async fn without_legacy(trying: Trying<'_>, heir: &Heir, applied: Live) -> Tested {
-    let Trying { cluster, request, kind, .. } = trying;
+async fn without_legacy(trying: DryRunContext<'_>, heir: &FieldTransfer, applied: Live) -> DryRunFinding {
+    let DryRunContext { cluster, request, kind, .. } = trying;
     for extent in [Extent::Whole, Extent::Metadata] {
         let Some(remainder) = heir.remainder(&applied, extent) else {
-            return Tested { extent, ..Trial::Applied(applied).into() };
+            return DryRunFinding { extent, ..DryRun::Applied(applied).into() };
         };
         match cluster.try_replace(kind, applied.uid(), &applied.body, &remainder, request.root).await {
-            Ok(live) => return Tested { extent, ..Trial::Applied(live).into() },
+            Ok(live) => return DryRunFinding { extent, ..DryRun::Applied(live).into() },
             Err(Refusal::Invalid(_)) if extent == Extent::Whole => {}
             Err(refusal) => return refusal.into(),
         }
     }
-    Tested { extent: Extent::Metadata, ..Trial::Applied(applied).into() }
+    DryRunFinding { extent: Extent::Metadata, ..DryRun::Applied(applied).into() }
 }
 
 /// What is desired and being deleted: until it is gone and made anew, the server cannot check what needs it.
@@ -423,7 +424,7 @@ fn believe(request: PlanRequest<'_>, observed: &mut Observed) {
             let key = &manifest.ident.key;
             Some((key.clone(), seen_anew(view.trials.get(key)?, manifest, &brought)?))
         });
-        let anew: Vec<(ObjectKey, Trial)> = anew.collect();
+        let anew: Vec<(ObjectKey, DryRun)> = anew.collect();
         if anew.is_empty() {
             return;
         }
@@ -443,7 +444,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     let PlanRequest { root, scope, entries, policy, .. } = request;
     let intended = &request.in_scope().map(|manifest| &manifest.ident.key).collect();
     let cleanup = CleanupRequest { root, scope, entries, desired: &desired, intended, policy };
-    let twins = Twins::of(request.desired.keys(), observed);
+    let twins = CohabitingKeys::of(request.desired.keys(), observed);
     let recorded: Vec<ObjectKey> = candidates(cleanup).map(|(_, ident)| ident.key).collect();
     let namesakes: Vec<ObjectKey> = recorded.iter().flat_map(|key| twins.namesakes(key)).collect();
     let namesakes = namesakes.into_iter().filter(|key| desired.contains(key));

@@ -6,7 +6,7 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::{Ownership, Root, ownership};
-use crate::plan::observed::{Look, Observed};
+use crate::plan::observed::{Lookup, Observed};
 use crate::project::path::ProjectPath;
 use crate::run::error::RunError;
 use crate::run::observe::{Sweep, list_owned};
@@ -80,16 +80,16 @@ pub async fn rebuild(
 }
 
 /// The objects of the root's label that are not ours, and why.
-fn foreign(looks: &BTreeMap<ObjectKey, Look>, root: &Root) -> Vec<(ObjectKey, String)> {
-    let why = |look: &Look| match look {
-        Look::Live(live) => match ownership(live, root) {
+fn foreign(looks: &BTreeMap<ObjectKey, Lookup>, root: &Root) -> Vec<(ObjectKey, String)> {
+    let why = |look: &Lookup| match look {
+        Lookup::Live(live) => match ownership(live, root) {
             Ownership::Ours(_) => None,
             Ownership::Lost(_) => Some("its managed fields were lost".to_owned()),
             Ownership::Unmarked => Some("it has no mark".to_owned()),
             Ownership::Other(owner) => Some(format!("it belongs to {owner}")),
             Ownership::Copied(owner) => Some(format!("it carries {owner}")),
         },
-        Look::Absent | Look::Unknown(_) => None,
+        Lookup::Absent | Lookup::Unknown(_) => None,
     };
     looks.iter().filter_map(|(key, look)| Some((key.clone(), why(look)?))).collect()
 }

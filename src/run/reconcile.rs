@@ -10,9 +10,9 @@ use crate::plan::build::Plan;
 use crate::plan::observed::Observed;
 use crate::plan::outcome::{ObjectOutcome, Outcome};
 use crate::plan::unready;
+use crate::run::acquire::{GRACE, acquire_lock, overdue};
 use crate::run::decide::{Decided, RunRequest, decide_from};
 use crate::run::error::RunError;
-use crate::run::hold::{GRACE, hold, overdue};
 use crate::run::interrupt::Interrupt;
 use crate::run::record::Store;
 use crate::run::sources::Sources;
@@ -43,7 +43,7 @@ pub async fn reconcile(
     interrupt: &Interrupt,
     waiting: &mut (dyn FnMut(&Holder) + Send),
 ) -> Result<Reconciled, RunError> {
-    let lock = hold(cluster, lock, interrupt, waiting).await?;
+    let lock = acquire_lock(cluster, lock, interrupt, waiting).await?;
     let reconciled = tokio::select! {
         reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
         () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
@@ -73,12 +73,12 @@ async fn reconcile_locked(
         () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up, and a claim at most.
     };
     check(request, &plan)?;
-    let work = Work { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
+    let work = RunContext { cluster, lock, request, plan: &plan, desired: &desired, observed: &observed, interrupt };
 
     store.record(lock, &pending).await?; // Phase one.
     let applied = applied(work, &mut store, &pending).await?; // Any failure ends the run here, resumable.
     let plan = unready::kept_for(&plan, &applied, &desired, &observed); // In their projects nothing is deleted.
-    let work = Work { plan: &plan, ..work };
+    let work = RunContext { plan: &plan, ..work };
     let cleaned = cleanup::all(work, &applied).await?;
     let finalized = store.finalize(lock, &pending.finish(&cleaned.settlement(work, ledger))).await; // Phase two.
 
@@ -91,7 +91,7 @@ async fn reconcile_locked(
 }
 
 /// Applies, and notes which Jobs ran and remove themselves, also where the run ends here.
-async fn applied(work: Work<'_>, store: &mut Store, pending: &Pending) -> Result<Vec<ObjectOutcome>, RunError> {
+async fn applied(work: RunContext<'_>, store: &mut Store, pending: &Pending) -> Result<Vec<ObjectOutcome>, RunError> {
     let applied = apply::all(work).await;
     match &applied {
         Ok(outcomes) => {
@@ -108,7 +108,7 @@ async fn applied(work: Work<'_>, store: &mut Store, pending: &Pending) -> Result
 
 /// What the two halves of a run work with.
 #[derive(Clone, Copy)]
-pub struct Work<'a> {
+pub struct RunContext<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Leave to change it.

@@ -7,7 +7,7 @@ use crate::cluster::lock::HeldLock;
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
-use crate::run::shards::{Place, unwritten};
+use crate::run::shards::{ShardSite, unwritten};
 use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, Recorded, StateError};
 use crate::state::commits::Commits;
 use crate::state::done::{DONE_ANNOTATION, Done};
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// A state that cannot be read or cannot be used.
     pub async fn open(cluster: &Cluster, namespace: &str, root: &Root) -> Result<(Self, Prior), RunError> {
-        let place = Place { cluster, namespace, root, run: "" };
+        let place = ShardSite { cluster, namespace, root, run: "" };
         let mut stored = place.read_head().await?;
         loop {
             let (store, prior, damage) = Self::load(place, stored).await?;
@@ -91,7 +91,7 @@ impl Store {
         root: &Root,
         run: &str,
     ) -> Result<(Self, Prior, Option<StateError>), RunError> {
-        let place = Place { cluster, namespace, root, run };
+        let place = ShardSite { cluster, namespace, root, run };
         for _ in 0..TRIES {
             match place.name_run(lock, place.read_head().await?).await {
                 Ok(stored) => return Self::load(place, stored).await,
@@ -137,7 +137,7 @@ impl Store {
 
     /// What a read state means, with its shards; damage in either is told apart.
     async fn load(
-        place: Place<'_>,
+        place: ShardSite<'_>,
         stored: Option<StoredState>,
     ) -> Result<(Self, Prior, Option<StateError>), RunError> {
         let mut referred = BTreeSet::new();
@@ -159,7 +159,7 @@ impl Store {
         // The state is written first. Where another tool dropped what it said, the other place still does.
         let kept = review_key.as_ref().and_then(|stored| Provenance::of(&stored.annotations));
         prior.source = prior.source.take().or(kept);
-        let Place { cluster, namespace, root, run } = place;
+        let ShardSite { cluster, namespace, root, run } = place;
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
         let done = stored.as_ref().map(|stored| Done::parse(&stored.annotations)).unwrap_or_default();
         let root = root.clone();
@@ -210,12 +210,12 @@ impl Store {
         !self.referred.is_empty() || self.stored.as_ref().is_some_and(annotated)
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { cluster: &self.cluster, namespace: &self.namespace, root: &self.root, run: &self.run }
+    fn place(&self) -> ShardSite<'_> {
+        ShardSite { cluster: &self.cluster, namespace: &self.namespace, root: &self.root, run: &self.run }
     }
 }
 
-impl Place<'_> {
+impl ShardSite<'_> {
     async fn read_head(self) -> Result<Option<StoredState>, RunError> {
         let stored = self.cluster.read_state(self.namespace, self.root).await;
         stored.map_err(|source| self.unread(&self.root.state_name(), source))

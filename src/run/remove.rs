@@ -1,13 +1,13 @@
 //! Deleting one object of ours, for good or to make place for its successor.
 
 use crate::cluster::apply::ObjectError;
-use crate::cluster::delete::Deleted;
+use crate::cluster::delete::Deletion;
 use crate::object::kinds::Kind;
 use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::cleanup::kept;
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 
 /// How often a deletion is decided anew because the object changed under it.
 const ATTEMPTS: usize = 5;
@@ -37,7 +37,7 @@ pub enum Removed {
 }
 
 /// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
-pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
+pub async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
     let key = &change.ident.key;
     let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
         return Removed::Failed("its kind is not known".to_owned());
@@ -51,8 +51,8 @@ pub async fn remove(work: Work<'_>, change: &Change) -> Removed {
             return Removed::NotStarted;
         }
         match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
-            Ok(Deleted::Gone) => return Removed::Gone,
-            Ok(Deleted::Terminating) => {
+            Ok(Deletion::Gone) => return Removed::Gone,
+            Ok(Deletion::Terminating) => {
                 return Removed::Leaving { kind: kind.clone(), uid };
             }
             Err(ObjectError::LockLost) => return Removed::LockLost,

@@ -10,9 +10,9 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
-use crate::object::remark;
-use crate::plan::observed::{Look, Observed};
-use crate::run::edit::{self, Hands};
+use crate::object::mark_patch;
+use crate::plan::observed::{Lookup, Observed};
+use crate::run::editor::{self, Editor};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 use crate::run::observe::{self, Sweep, list_owned};
@@ -65,7 +65,7 @@ pub async fn rename_project(
     checked(renaming, &prior.entries)?;
     store.record(lock, &prior.begin(renaming.renamed(&prior.entries), &RunCommits::default())).await?; // Both names.
 
-    let hands = Hands { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
+    let hands = Editor { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
     let failed = change(hands, renaming, root, &prior.entries, observed.looks).await?;
     let resources = renaming.finished(prior.entries.clone(), &failed.keys().cloned().collect());
     let renamed = resources.iter().filter(|(project, _)| project.is_within(&renaming.to)).count();
@@ -109,7 +109,7 @@ pub async fn rename_root(
     new_store.record(new_lock, &target.begin(moved.clone(), &RunCommits::default())).await?; // Both roots' records know everything.
     old_store.record(old_lock, &prior.begin(Entries::default(), &RunCommits::default())).await?;
 
-    let hands = Hands { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
+    let hands = Editor { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
     let failed = change(hands, renaming, old, &prior.entries, observed.looks).await?;
     let resources = target.begin(moved, &RunCommits::default()).record().payload.resources;
     let renamed = resources.len() - failed.len();
@@ -146,19 +146,19 @@ async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<
 
 /// Changes the marks of everything that was looked at; returns what was left, and why.
 async fn change(
-    hands: Hands<'_>,
+    hands: Editor<'_>,
     renaming: &Renaming,
     from: &Root,
     entries: &Entries,
-    looks: BTreeMap<ObjectKey, Look>,
+    looks: BTreeMap<ObjectKey, Lookup>,
 ) -> Result<BTreeMap<ObjectKey, String>, RunError> {
     let concerned: BTreeSet<ObjectKey> = {
         let named = |project| renaming.of(project).is_some() || project.is_within(&renaming.to);
         entries.iter().filter(|(project, _)| named(project)).map(|(_, ident)| ident.key).collect()
     };
     let looks = looks.into_iter().filter(|(key, _)| concerned.contains(key));
-    let next = |live: &_| remark::next(live, from, hands.root, |project| renaming.of(project));
-    edit::all(hands, looks, &next).await
+    let next = |live: &_| mark_patch::next(live, from, hands.root, |project| renaming.of(project));
+    editor::all(hands, looks, &next).await
 }
 
 fn checked(renaming: &Renaming, entries: &Entries) -> Result<(), RunError> {

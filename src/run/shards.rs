@@ -27,14 +27,14 @@ const TRIES: usize = 5;
 
 /// Where a root's shards are, and who works with them.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct ShardSite<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) namespace: &'a str,
     pub(super) root: &'a Root,
     pub(super) run: &'a str,
 }
 
-impl Place<'_> {
+impl ShardSite<'_> {
     /// Reads what a head refers to. Where a shard is missing, the head may be an old one.
     pub(super) async fn read(self, head: &Head) -> Result<Payload, RunError> {
         let digests = head.digests();

@@ -12,10 +12,10 @@ use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
 use crate::object::{exported, resolve};
 use crate::project::scope::{Checkout, Scope};
-use crate::project::snapshot::{Place, Snapshot, SourceError};
+use crate::project::snapshot::{Snapshot, SourceError, SourcePlace};
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::{SourceReadError, read_worktree};
-use crate::render::yaml::Budget;
+use crate::render::yaml::ValueBudget;
 use crate::render::{plain, unsupported};
 
 /// Where a tree is read from.
@@ -78,11 +78,11 @@ impl Sources {
         let files = read(origin, &|path| tree.is_manifest(path)).await?;
         let mut documents = Vec::new();
         let mut failures = Vec::new();
-        let mut budget = Budget::default();
+        let mut budget = ValueBudget::default();
         for (path, bytes) in &files {
             match unsupported(path) {
                 Some(source) => failures.push(SourceError::new(
-                    Place::whole(path),
+                    SourcePlace::whole(path),
                     format!("{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"),
                 )),
                 None => match plain::manifests_within(path, bytes, &mut budget) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::wait::{Awaited, Sight, Until};
+use crate::cluster::wait::{Awaited, Until, WaitStatus};
 use crate::object::ident::GroupKind;
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ const ASK_MOST: usize = 20;
 
 /// What is waited for, each with what follows from its end.
 pub struct Waits<'a, T> {
-    work: Work<'a>,
+    work: RunContext<'a>,
     owned: BTreeMap<GroupKind, usize>,
     waiting: Vec<(Awaited, T)>,
     pause: Duration,
@@ -64,7 +64,7 @@ pub struct Interrupted;
 
 impl<'a, T> Waits<'a, T> {
     /// Nothing yet.
-    pub fn new(work: Work<'a>) -> Self {
+    pub fn new(work: RunContext<'a>) -> Self {
         let mut owned = BTreeMap::new();
         let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
         let unseen = unseen.filter(|key| work.observed.live(key).is_none());
@@ -152,41 +152,41 @@ impl<'a, T> Waits<'a, T> {
     }
 
     /// Adds what the newest pods say to each wait that ends, and, where it is time to ask, to what is waited for.
-    async fn ask_pods(&self, sights: &mut [Sight], is_time: bool) {
+    async fn ask_pods(&self, sights: &mut [WaitStatus], is_time: bool) {
         let pairs = self.waiting.iter().zip(sights.iter_mut());
         let waiting = pairs.filter(|((awaited, _), sight)| {
             matches!(awaited.until, Until::Ready | Until::ReadyOrGone)
                 && has_pods(&awaited.kind.group_kind)
-                && (matches!(sight, Sight::Failed(_)) || is_time && matches!(sight, Sight::Waiting(_)))
+                && (matches!(sight, WaitStatus::Failed(_)) || is_time && matches!(sight, WaitStatus::Waiting(_)))
         });
         let asked = waiting.take(ASK_MOST).map(|((awaited, _), sight)| async move {
             let trouble = self.work.cluster.trouble(&awaited.kind, &awaited.key).await;
             let Some(trouble) = trouble else { return };
             let told = |reason: &str| format!("{reason}; {}", trouble.reason);
             match sight {
-                Sight::Waiting(reason) if !trouble.is_final => *reason = told(reason),
-                Sight::Waiting(reason) | Sight::Failed(reason) => *sight = Sight::Failed(told(reason)),
-                Sight::Over => {}
+                WaitStatus::Waiting(reason) if !trouble.is_final => *reason = told(reason),
+                WaitStatus::Waiting(reason) | WaitStatus::Failed(reason) => *sight = WaitStatus::Failed(told(reason)),
+                WaitStatus::Over => {}
             }
         });
         join_all(asked).await;
     }
 
-    fn take_ended(&mut self, sights: Vec<Sight>) -> Vec<(T, End)> {
+    fn take_ended(&mut self, sights: Vec<WaitStatus>) -> Vec<(T, End)> {
         let now = Instant::now();
         let vanishes = |until: &Until| matches!(until, Until::Gone { .. });
         let mut pairs = self.waiting.iter().zip(&sights);
-        if pairs.any(|((awaited, _), sight)| vanishes(&awaited.until) && *sight == Sight::Over) {
+        if pairs.any(|((awaited, _), sight)| vanishes(&awaited.until) && *sight == WaitStatus::Over) {
             self.gone_by = after(self.work.cluster.settings().vanishing_timeout);
         }
         let mut ended = Vec::new();
         for ((awaited, then), sight) in std::mem::take(&mut self.waiting).into_iter().zip(sights) {
             let end = if vanishes(&awaited.until) { self.gone_by } else { self.ready_by };
             match sight {
-                Sight::Over => ended.push((then, End::Over)),
-                Sight::Failed(reason) => ended.push((then, End::Failed(reason))),
-                Sight::Waiting(reason) if now >= end => ended.push((then, End::TimedOut(reason))),
-                Sight::Waiting(_) => self.waiting.push((awaited, then)),
+                WaitStatus::Over => ended.push((then, End::Over)),
+                WaitStatus::Failed(reason) => ended.push((then, End::Failed(reason))),
+                WaitStatus::Waiting(reason) if now >= end => ended.push((then, End::TimedOut(reason))),
+                WaitStatus::Waiting(_) => self.waiting.push((awaited, then)),
             }
         }
         ended

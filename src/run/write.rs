@@ -13,7 +13,7 @@ use crate::plan::outcome::Verdict;
 use crate::plan::policy::Adoption;
 use crate::run::decide::RunRequest;
 use crate::run::migrate::{migrate, unify};
-use crate::run::reconcile::Work;
+use crate::run::reconcile::RunContext;
 use crate::run::remove::{Removed, remove};
 
 /// How often one that is being deleted may stand where the object is to be.
@@ -21,7 +21,7 @@ const OCCUPANTS: u8 = 2;
 
 /// What stands where the object is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Slot {
     /// What the plan saw.
     AsPlanned,
     /// Nothing: so many objects that were being deleted made place.
@@ -39,7 +39,7 @@ pub enum Wrote {
         /// The uid of the one that is being deleted.
         uid: String,
         /// How to go on.
-        then: Place,
+        then: Slot,
     },
 }
 
@@ -72,7 +72,7 @@ pub enum WriteError {
 /// # Errors
 ///
 /// Whatever keeps it from being written.
-pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrote, WriteError> {
+pub async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result<Wrote, WriteError> {
     let key = &change.ident.key;
     let failed = |why: &str| WriteError::Failed(why.to_owned());
     let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;
@@ -80,18 +80,18 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     let kind = &redefined(work, kind);
     let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
     let body = work.request.policy.sent(manifest, &work.request.root);
-    if place == Place::AsPlanned {
+    if place == Slot::AsPlanned {
         if change.action == Action::Replace
             && let Some(uid) = removed(work, change).await?
         {
-            return Ok(occupied(&uid, Place::Vacated(0)));
+            return Ok(occupied(&uid, Slot::Vacated(0)));
         }
         if let Some(live) = work.observed.live(key).filter(|live| live.is_terminating()) {
-            return Ok(occupied(live.uid(), Place::Vacated(1)));
+            return Ok(occupied(live.uid(), Slot::Vacated(1)));
         }
     }
     let written = kind.at_version(&manifest.ident.version);
-    let is_empty = place != Place::AsPlanned || matches!(change.action, Action::Create | Action::Replace);
+    let is_empty = place != Slot::AsPlanned || matches!(change.action, Action::Create | Action::Replace);
     let Put { live, verdict, message } = if is_empty {
         create(work, change, &written, body).await?
     } else {
@@ -107,9 +107,9 @@ pub async fn write(work: Work<'_>, change: &Change, place: Place) -> Result<Wrot
     if live.is_terminating() {
         // About to vanish, applied or not: what counts is the one that comes after it.
         return match place {
-            Place::AsPlanned => Ok(occupied(live.uid(), Place::Vacated(1))),
-            Place::Vacated(count) if count < OCCUPANTS => Ok(occupied(live.uid(), Place::Vacated(count + 1))),
-            Place::Vacated(_) => Err(failed("it is being deleted: run again when it is gone")),
+            Slot::AsPlanned => Ok(occupied(live.uid(), Slot::Vacated(1))),
+            Slot::Vacated(count) if count < OCCUPANTS => Ok(occupied(live.uid(), Slot::Vacated(count + 1))),
+            Slot::Vacated(_) => Err(failed("it is being deleted: run again when it is gone")),
         };
     }
     Ok(Wrote::Written(Written { verdict, message, live }))
@@ -124,7 +124,7 @@ struct Put {
 
 /// Changes the object that the plan saw, and no other.
 async fn configure(
-    work: Work<'_>,
+    work: RunContext<'_>,
     change: &Change,
     kind: &Kind,
     written: &Kind,
@@ -148,7 +148,7 @@ async fn configure(
 }
 
 /// Whether the object that the plan saw vanished meanwhile.
-async fn is_gone(work: Work<'_>, kind: &Kind, key: &ObjectKey) -> bool {
+async fn is_gone(work: RunContext<'_>, kind: &Kind, key: &ObjectKey) -> bool {
     matches!(work.cluster.get(kind, key).await, Ok(None))
 }
 
@@ -156,7 +156,7 @@ async fn is_gone(work: Work<'_>, kind: &Kind, key: &ObjectKey) -> bool {
 ///
 /// Whatever appeared there meanwhile stays as it is, unless it is ours or may be adopted. One that is being deleted is
 /// given back for the caller to wait for.
-async fn create(work: Work<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
+async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
     let key = &change.ident.key;
     let RunRequest { root, policy, .. } = work.request;
     let verdict = if change.action == Action::Replace { Verdict::Replaced } else { Verdict::Created };
@@ -193,7 +193,7 @@ async fn create(work: Work<'_>, change: &Change, kind: &Kind, mut body: Value) -
 }
 
 /// The kind without the versions that the tree's own definition of it takes away.
-fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
+fn redefined(work: RunContext<'_>, kind: &Kind) -> Kind {
     let definition = ObjectKey {
         group: "apiextensions.k8s.io".to_owned(),
         kind: "CustomResourceDefinition".to_owned(),
@@ -209,7 +209,7 @@ fn redefined(work: Work<'_>, kind: &Kind) -> Kind {
     kind
 }
 
-async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
+async fn apply(work: RunContext<'_>, kind: &Kind, body: &Value) -> Result<Applied, WriteError> {
     work.cluster.apply(work.lock, kind, body, &work.request.root).await.map_err(|error| match error {
         ObjectError::LockLost => WriteError::LockLost,
         ObjectError::Refused(refusal) => WriteError::Refused(refusal),
@@ -218,7 +218,7 @@ async fn apply(work: Work<'_>, kind: &Kind, body: &Value) -> Result<Applied, Wri
 
 /// Deletes what cannot be changed in place; its uid where it takes its time. A run that dies before it is created anew
 /// has recorded it: the next creates it.
-async fn removed(work: Work<'_>, change: &Change) -> Result<Option<String>, WriteError> {
+async fn removed(work: RunContext<'_>, change: &Change) -> Result<Option<String>, WriteError> {
     match remove(work, change).await {
         Removed::Gone => Ok(None),
         Removed::Leaving { uid, .. } => Ok(Some(uid)),

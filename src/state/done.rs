@@ -71,14 +71,14 @@ fn digest(body: &Value) -> String {
 mod tests {
     use super::*;
     use crate::object::ident::Ident;
-    use crate::project::snapshot::Place;
+    use crate::project::snapshot::SourcePlace;
     use serde_json::json;
 
     fn desired(jobs: &[(&str, Value)]) -> BTreeMap<ObjectKey, Manifest> {
         let one = |(name, spec): &(&str, Value)| {
             let key: ObjectKey = format!("Job.batch/x/{name}").parse().unwrap();
             let ident = Ident { key: key.clone(), version: "v1".into() };
-            let place = Place { path: "x.yaml".into(), line: 1, column: 1 };
+            let place = SourcePlace { path: "x.yaml".into(), line: 1, column: 1 };
             (key, Manifest { ident, body: json!({"spec": spec}), project: "demo".parse().unwrap(), place })
         };
         jobs.iter().map(one).collect()

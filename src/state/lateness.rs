@@ -5,7 +5,7 @@
 
 /// How the commit of a run lies to a recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum CommitOrder {
     /// It is the same commit.
     Same,
     /// It descends from the recorded one.
@@ -53,7 +53,7 @@ pub enum Acceptance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// How it lies to the commits that were recorded: the one that was last begun, and the ledger. Empty where none was.
-    pub recorded: Vec<Standing>,
+    pub recorded: Vec<CommitOrder>,
     /// How it lies to the branch.
     pub tip: Tip,
     /// Who asks.
@@ -64,7 +64,7 @@ pub struct Facts {
 
 /// What a run of a commit may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CommitVerdict {
     /// Everything.
     Apply,
     /// Everything but deletions: later commits of the branch have their own run.
@@ -72,12 +72,12 @@ pub enum Verdict {
     /// Nothing, and nothing is wrong: a later commit is or will be applied.
     Superseded,
     /// Nothing, and a person has to look.
-    Refused(Refusal),
+    Refused(CommitRefusal),
 }
 
 /// Why a run is refused because of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum CommitRefusal {
     /// The branch's last commit is older than what was applied.
     #[error("the branch was moved back: a later commit than its last one was applied already")]
     MovedBack,
@@ -95,7 +95,7 @@ pub enum Refusal {
     NotMerged,
 }
 
-impl Refusal {
+impl CommitRefusal {
     /// Whether a person may accept it. What is not merged is merged, not accepted.
     pub fn is_acceptable(self) -> bool {
         self != Self::NotMerged
@@ -103,45 +103,45 @@ impl Refusal {
 }
 
 /// Decides what a run of a commit may do.
-pub fn judge(facts: &Facts) -> Verdict {
+pub fn judge(facts: &Facts) -> CommitVerdict {
     let Facts { recorded, tip, caller, acceptance } = facts;
     if *caller == Caller::Workflow && *tip == Tip::Elsewhere {
-        return Verdict::Refused(Refusal::NotMerged);
+        return CommitVerdict::Refused(CommitRefusal::NotMerged);
     }
-    let standing = |wanted: Standing| recorded.contains(&wanted);
-    let verdict = if standing(Standing::Diverged) {
-        Verdict::Refused(Refusal::Diverged)
-    } else if standing(Standing::Unknown) {
-        Verdict::Refused(Refusal::Unknown)
-    } else if standing(Standing::Older) {
+    let standing = |wanted: CommitOrder| recorded.contains(&wanted);
+    let verdict = if standing(CommitOrder::Diverged) {
+        CommitVerdict::Refused(CommitRefusal::Diverged)
+    } else if standing(CommitOrder::Unknown) {
+        CommitVerdict::Refused(CommitRefusal::Unknown)
+    } else if standing(CommitOrder::Older) {
         match tip {
-            Tip::Behind => Verdict::Superseded,
-            Tip::Reached => Verdict::Refused(Refusal::MovedBack),
+            Tip::Behind => CommitVerdict::Superseded,
+            Tip::Reached => CommitVerdict::Refused(CommitRefusal::MovedBack),
             // A person's own branch, or a branch that nobody could ask for.
-            Tip::Elsewhere => Verdict::Refused(Refusal::MovedBack),
-            Tip::Unknown => Verdict::Refused(Refusal::Unknown),
+            Tip::Elsewhere => CommitVerdict::Refused(CommitRefusal::MovedBack),
+            Tip::Unknown => CommitVerdict::Refused(CommitRefusal::Unknown),
         }
     } else if recorded.is_empty() && *caller == Caller::Workflow {
         match tip {
-            Tip::Reached => Verdict::Apply,
-            Tip::Behind => Verdict::Superseded,
-            Tip::Elsewhere | Tip::Unknown => Verdict::Refused(Refusal::TipUnknown),
+            Tip::Reached => CommitVerdict::Apply,
+            Tip::Behind => CommitVerdict::Superseded,
+            Tip::Elsewhere | Tip::Unknown => CommitVerdict::Refused(CommitRefusal::TipUnknown),
         }
     } else {
-        Verdict::Apply
+        CommitVerdict::Apply
     };
     match verdict {
-        Verdict::Refused(_) if *acceptance == Acceptance::Given => deleting(*tip, *caller),
-        Verdict::Apply => deleting(*tip, *caller),
+        CommitVerdict::Refused(_) if *acceptance == Acceptance::Given => deleting(*tip, *caller),
+        CommitVerdict::Apply => deleting(*tip, *caller),
         verdict => verdict,
     }
 }
 
 /// A run whose commit is not known to be the branch's last one leaves deletions to the run of that one.
-fn deleting(tip: Tip, caller: Caller) -> Verdict {
+fn deleting(tip: Tip, caller: Caller) -> CommitVerdict {
     match (tip, caller) {
-        (Tip::Reached, _) | (Tip::Elsewhere | Tip::Unknown, Caller::Person) => Verdict::Apply,
-        _ => Verdict::ApplyOnly,
+        (Tip::Reached, _) | (Tip::Elsewhere | Tip::Unknown, Caller::Person) => CommitVerdict::Apply,
+        _ => CommitVerdict::ApplyOnly,
     }
 }
 
@@ -166,16 +166,16 @@ pub fn recording(tip: Tip) -> Recording {
 mod tests {
     use super::*;
 
-    const STANDINGS: [Standing; 5] =
-        [Standing::Same, Standing::Newer, Standing::Older, Standing::Diverged, Standing::Unknown];
+    const STANDINGS: [CommitOrder; 5] =
+        [CommitOrder::Same, CommitOrder::Newer, CommitOrder::Older, CommitOrder::Diverged, CommitOrder::Unknown];
     const TIPS: [Tip; 4] = [Tip::Reached, Tip::Behind, Tip::Elsewhere, Tip::Unknown];
 
-    fn records() -> Vec<Vec<Standing>> {
+    fn records() -> Vec<Vec<CommitOrder>> {
         let pairs = STANDINGS.iter().flat_map(|one| STANDINGS.iter().map(|other| vec![*one, *other]));
         [vec![]].into_iter().chain(STANDINGS.iter().map(|one| vec![*one])).chain(pairs).collect()
     }
 
-    fn each(check: impl Fn(&Facts, Verdict)) {
+    fn each(check: impl Fn(&Facts, CommitVerdict)) {
         for recorded in records() {
             for tip in TIPS {
                 for caller in [Caller::Workflow, Caller::Person] {
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn x4_what_is_unknown_older_or_diverged_is_never_applied_unless_accepted() {
         each(|facts, verdict| {
-            let doubtful = facts.recorded.iter().any(|s| !matches!(s, Standing::Same | Standing::Newer));
-            let writes = matches!(verdict, Verdict::Apply | Verdict::ApplyOnly);
+            let doubtful = facts.recorded.iter().any(|s| !matches!(s, CommitOrder::Same | CommitOrder::Newer));
+            let writes = matches!(verdict, CommitVerdict::Apply | CommitVerdict::ApplyOnly);
             assert!(!(doubtful && writes) || facts.acceptance == Acceptance::Given, "{facts:?}");
         });
     }
@@ -201,7 +201,7 @@ mod tests {
     fn x4_a_workflow_applies_nothing_that_its_branch_does_not_have() {
         each(|facts, verdict| {
             if facts.caller == Caller::Workflow && facts.tip == Tip::Elsewhere {
-                assert_eq!(verdict, Verdict::Refused(Refusal::NotMerged), "{facts:?}");
+                assert_eq!(verdict, CommitVerdict::Refused(CommitRefusal::NotMerged), "{facts:?}");
             }
         });
     }
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn x4_only_the_branchs_last_commit_deletes_in_a_workflow() {
         each(|facts, verdict| {
-            let deletes = verdict == Verdict::Apply && facts.caller == Caller::Workflow;
+            let deletes = verdict == CommitVerdict::Apply && facts.caller == Caller::Workflow;
             assert!(!deletes || facts.tip == Tip::Reached, "{facts:?}");
         });
     }
@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn x4_without_a_record_only_the_branchs_last_commit_is_applied_by_a_workflow() {
         for (tip, expected) in [
-            (Tip::Reached, Verdict::Apply),
-            (Tip::Behind, Verdict::Superseded),
-            (Tip::Elsewhere, Verdict::Refused(Refusal::NotMerged)),
-            (Tip::Unknown, Verdict::Refused(Refusal::TipUnknown)),
+            (Tip::Reached, CommitVerdict::Apply),
+            (Tip::Behind, CommitVerdict::Superseded),
+            (Tip::Elsewhere, CommitVerdict::Refused(CommitRefusal::NotMerged)),
+            (Tip::Unknown, CommitVerdict::Refused(CommitRefusal::TipUnknown)),
         ] {
             let (recorded, caller, acceptance) = (Vec::new(), Caller::Workflow, Acceptance::None);
             assert_eq!(judge(&Facts { recorded, tip, caller, acceptance }), expected, "{tip:?}");
@@ -230,13 +230,15 @@ mod tests {
     #[test]
     fn x4_an_older_commit_is_superseded_and_the_last_one_of_a_branch_was_moved_back() {
         for (tip, expected) in [
-            (Tip::Reached, Verdict::Refused(Refusal::MovedBack)),
-            (Tip::Behind, Verdict::Superseded),
-            (Tip::Unknown, Verdict::Refused(Refusal::Unknown)),
+            (Tip::Reached, CommitVerdict::Refused(CommitRefusal::MovedBack)),
+            (Tip::Behind, CommitVerdict::Superseded),
+            (Tip::Unknown, CommitVerdict::Refused(CommitRefusal::Unknown)),
         ] {
-            for recorded in
-                [vec![Standing::Older], vec![Standing::Older, Standing::Newer], vec![Standing::Same, Standing::Older]]
-            {
+            for recorded in [
+                vec![CommitOrder::Older],
+                vec![CommitOrder::Older, CommitOrder::Newer],
+                vec![CommitOrder::Same, CommitOrder::Older],
+            ] {
                 let (caller, acceptance) = (Caller::Workflow, Acceptance::None);
                 let facts = Facts { recorded, tip, caller, acceptance };
                 assert_eq!(judge(&facts), expected, "{facts:?}");
@@ -246,8 +248,8 @@ mod tests {
 
     #[test]
     fn x4_a_run_that_crashed_is_resumed_by_its_own_commit() {
-        for recorded in [vec![Standing::Same], vec![Standing::Same, Standing::Newer]] {
-            for (tip, expected) in [(Tip::Reached, Verdict::Apply), (Tip::Behind, Verdict::ApplyOnly)] {
+        for recorded in [vec![CommitOrder::Same], vec![CommitOrder::Same, CommitOrder::Newer]] {
+            for (tip, expected) in [(Tip::Reached, CommitVerdict::Apply), (Tip::Behind, CommitVerdict::ApplyOnly)] {
                 let (caller, acceptance) = (Caller::Workflow, Acceptance::None);
                 let facts = Facts { recorded: recorded.clone(), tip, caller, acceptance };
                 assert_eq!(judge(&facts), expected, "{facts:?}");

@@ -147,7 +147,7 @@ pub struct Claim {
 
 /// What a claim makes of the recorded place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placed {
+pub enum ProvenanceMatch {
     /// The place is the recorded one, or one of the two is not known. The record names what is known.
     Same(Option<Provenance>),
     /// The tree moved, as the caller says.
@@ -163,16 +163,16 @@ pub enum Placed {
 
 impl Claim {
     /// Compares the place with the recorded one.
-    pub fn judged(&self, recorded: Option<&Provenance>) -> Placed {
+    pub fn judged(&self, recorded: Option<&Provenance>) -> ProvenanceMatch {
         match (recorded, &self.here, self.relocation) {
             (Some(from), Some(to), Relocation::Accepted) if from != to => {
-                Placed::Moved { from: from.clone(), to: to.clone() }
+                ProvenanceMatch::Moved { from: from.clone(), to: to.clone() }
             }
-            (Some(from), Some(to), Relocation::Refused) if from != to => Placed::Elsewhere(format!(
+            (Some(from), Some(to), Relocation::Refused) if from != to => ProvenanceMatch::Elsewhere(format!(
                 "the record says that this root is {from}, but this tree is {to}: give one of the two roots another name, \
                  unless it is the same tree in a new place"
             )),
-            (recorded, here, _) => Placed::Same(recorded.or(here.as_ref()).cloned()),
+            (recorded, here, _) => ProvenanceMatch::Same(recorded.or(here.as_ref()).cloned()),
         }
     }
 }
@@ -311,15 +311,15 @@ mod tests {
                 (Some(&shop), None, Some(&shop)),
                 (Some(&shop), Some(&shop), Some(&shop)),
             ] {
-                assert_eq!(claim(here, relocation).judged(recorded), Placed::Same(known.cloned()));
+                assert_eq!(claim(here, relocation).judged(recorded), ProvenanceMatch::Same(known.cloned()));
             }
         }
         for other in [&web, &below, &top] {
-            let Placed::Elsewhere(told) = claim(Some(other), Relocation::Refused).judged(Some(&shop)) else {
+            let ProvenanceMatch::Elsewhere(told) = claim(Some(other), Relocation::Refused).judged(Some(&shop)) else {
                 panic!("{other} is not {shop}")
             };
             assert!(told.contains("k8s of github.com/acme/shop") && told.contains(&other.to_string()), "{told}");
-            let moved = Placed::Moved { from: shop.clone(), to: other.clone() };
+            let moved = ProvenanceMatch::Moved { from: shop.clone(), to: other.clone() };
             assert_eq!(claim(Some(other), Relocation::Accepted).judged(Some(&shop)), moved);
         }
         assert_eq!(top.to_string(), "github.com/acme/shop");

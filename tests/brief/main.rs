@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use ktor_action::cluster::connect::Settings;
+use ktor_action::cluster::connect::ClusterSettings;
 
 fn main() -> std::process::ExitCode {
-    ktor_action::cli::run_with(Settings {
+    ktor_action::cli::run_with(ClusterSettings {
         lease_duration: Duration::from_secs(5),
         request_timeout: Duration::from_secs(8),
-        ..Settings::default()
+        ..ClusterSettings::default()
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::admission_policy::Denied;
 use super::bench::{Bench, config_map, namespace};
-use super::denied::Denied;
 use crate::support::controlplane::{Recorder, User};
 
 /// Two projects with one object each, applied.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::admission_policy::Denied;
 use super::bench::{Bench, config_map};
-use super::denied::Denied;
 use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const OBJECTS: [&str; 5] = ["configmap/one", "configmap/two", "configmap/deep", "deployment/web", "statefulset/db"];

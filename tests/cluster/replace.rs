@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, config_map, namespace};
-use super::gone::outcomes;
+use super::deletion::outcomes;
 use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const ALLOWED: [&str; 5] = ["apply", "--yes", "-o", "json", "--allow-replacement"];

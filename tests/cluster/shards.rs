@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use flate2::read::GzDecoder;
-use ktor_action::cluster::connect::{Cluster, ConnectOptions, Settings};
+use ktor_action::cluster::connect::{Cluster, ClusterSettings, ConnectOptions};
 use ktor_action::cluster::lock::{Broken, LockRequest};
 use ktor_action::object::ident::{Ident, ObjectKey};
 use ktor_action::object::mark::Root;
@@ -136,7 +136,7 @@ impl Record {
 
 async fn connect(kubeconfig: PathBuf) -> Cluster {
     let options = ConnectOptions { kubeconfig: vec![kubeconfig], ..ConnectOptions::default() };
-    Cluster::connect_with(&options, Settings::default()).await.unwrap()
+    Cluster::connect_with(&options, ClusterSettings::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

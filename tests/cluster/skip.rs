@@ -15,14 +15,14 @@ use kube::client::Body;
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::chaos::dice::{Dice, rounds, seed};
+use super::chaos::random::{Random, rounds, seed};
 use crate::support::announce;
 use crate::support::controlplane::ControlPlane;
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
 
-type Make = fn(&mut Dice) -> Value;
+type Make = fn(&mut Random) -> Value;
 
 /// Kinds whose fields are merged in every way that there is: their collection, and how an object of them is made.
 const KINDS: [(&str, Make); 5] = [
@@ -34,7 +34,7 @@ const KINDS: [(&str, Make); 5] = [
 ];
 
 /// A map of a few of these keys, each with one of its values, mostly the first.
-fn some(dice: &mut Dice, from: &[(&str, &[Value])]) -> Value {
+fn some(dice: &mut Random, from: &[(&str, &[Value])]) -> Value {
     let chosen = from.iter().filter_map(|(key, values)| {
         let is_there = dice.percent(60);
         let value = if dice.percent(85) { values[0].clone() } else { dice.choose(values).clone() };
@@ -44,12 +44,12 @@ fn some(dice: &mut Dice, from: &[(&str, &[Value])]) -> Value {
 }
 
 /// A list of up to so many items, mostly of one at least.
-fn list(dice: &mut Dice, most: usize, mut item: impl FnMut(&mut Dice, usize) -> Value) -> Value {
+fn list(dice: &mut Random, most: usize, mut item: impl FnMut(&mut Random, usize) -> Value) -> Value {
     let count = if dice.percent(95) { 1 + dice.below(most) } else { 0 };
     (0..count).map(|number| item(dice, number)).collect()
 }
 
-fn config_map(dice: &mut Dice) -> Value {
+fn config_map(dice: &mut Random) -> Value {
     let text = [json!("yes"), json!("1"), json!(""), json!("two\nlines\n")];
     let data = some(dice, &[("a", &text), ("b.c", &text), ("d_e", &text), ("f-g", &text)]);
     let bytes = some(dice, &[("x", &[json!("AA=="), json!("AQI=")]), ("y", &[json!("AA=="), json!("")])]);
@@ -58,7 +58,7 @@ fn config_map(dice: &mut Dice) -> Value {
         "binaryData": bytes})
 }
 
-fn service(dice: &mut Dice) -> Value {
+fn service(dice: &mut Random) -> Value {
     let ports = list(dice, 3, |dice, number| {
         let mut port = some(
             dice,
@@ -85,8 +85,8 @@ fn service(dice: &mut Dice) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": spec})
 }
 
-fn deployment(dice: &mut Dice) -> Value {
-    let container = |dice: &mut Dice, number: usize| {
+fn deployment(dice: &mut Random) -> Value {
+    let container = |dice: &mut Random, number: usize| {
         let mut container = some(
             dice,
             &[
@@ -179,7 +179,7 @@ fn definition(group: &str) -> Value {
                 "properties": {"spec": spec}}}}]}})
 }
 
-fn thing(dice: &mut Dice) -> Value {
+fn thing(dice: &mut Random) -> Value {
     let text = [json!("a"), json!("b"), json!("")];
     let either = [json!(1), json!("1"), json!("10%")];
     let mut spec = some(
@@ -248,7 +248,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 /// Edits one place as people do: what it was is taken away, moved, written otherwise, or taken from another object.
-fn edit(dice: &mut Dice, body: &mut Value, other: &Value) {
+fn edit(dice: &mut Random, body: &mut Value, other: &Value) {
     let mut found = Vec::new();
     places(body, "", &mut found);
     let place = dice.choose(&found).clone();
@@ -281,7 +281,7 @@ fn edit(dice: &mut Dice, body: &mut Value, other: &Value) {
 }
 
 /// Another value, or the same one in other letters.
-fn respelled(dice: &mut Dice, value: &Value) -> Value {
+fn respelled(dice: &mut Random, value: &Value) -> Value {
     let same = [("1Gi", "1024Mi"), ("500m", "0.5"), ("0.5", "500m"), ("", "0"), ("AA==", "AA=")];
     match value {
         Value::String(text) if dice.percent(50) => match same.iter().find(|(from, _)| from == text) {
@@ -335,10 +335,10 @@ impl Server {
 
     /// Creates an object, lets another tool at it or not, edits its manifest or not, and asks both.
     async fn play(&self, seed: u64, number: usize) -> Shown {
-        let dice = &mut Dice::new(seed, u64::try_from(number).unwrap());
+        let dice = &mut Random::new(seed, u64::try_from(number).unwrap());
         let (collection, make) = KINDS[number % KINDS.len()];
         let at = format!("{}/o{number}", collection.replace("NS", &self.namespace));
-        let drawn = |dice: &mut Dice| -> Value {
+        let drawn = |dice: &mut Random| -> Value {
             let text = make(dice).to_string().replace("NS.example.com", &format!("{}.example.com", self.namespace));
             serde_json::from_str(&text).unwrap()
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
-use super::gone::{definition, hold, outcomes, till};
+use super::deletion::{definition, hold, outcomes, till};
 use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 /// Applies while something is being deleted, and lifts what holds it after a while.

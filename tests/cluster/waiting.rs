@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, config_map, namespace};
-use super::gone::hold;
+use super::deletion::hold;
 
 /// A workload whose pods need a node with the given label, where one is given.
 pub fn workload(kind: &str, namespace: &str, name: &str, node: Option<&str>) -> Value {

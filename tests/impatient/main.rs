@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use ktor_action::cluster::connect::Settings;
+use ktor_action::cluster::connect::ClusterSettings;
 
 fn main() -> std::process::ExitCode {
-    ktor_action::cli::run_with(Settings { vanishing_timeout: Duration::from_secs(8), ..Settings::default() })
+    ktor_action::cli::run_with(ClusterSettings {
+        vanishing_timeout: Duration::from_secs(8),
+        ..ClusterSettings::default()
+    })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ktor_action::forge::{
-    BODY_LIMIT, Cause, Files, Forge, ForgeError, Freshness, Marker, Patience, Permission, Relation, Repository,
-    Settings, Sticky, Token, Upserted, hidden_block,
+    BODY_LIMIT, Cause, Files, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Relation,
+    RepositorySlug, Sticky, Token, Upserted, hidden_block,
 };
 use serde_json::json;
 
@@ -34,10 +34,10 @@ fn patience() -> Patience {
     }
 }
 
-fn settings(github: &FakeGitHub) -> Settings {
-    Settings {
+fn settings(github: &FakeGitHub) -> ForgeSettings {
+    ForgeSettings {
         api_url: github.url(),
-        repository: Repository::parse(REPOSITORY).expect("a repository"),
+        repository: RepositorySlug::parse(REPOSITORY).expect("a repository"),
         token: Token::new(TOKEN).expect("a token"),
         author: None,
         patience: patience(),
@@ -170,7 +170,7 @@ async fn f1_the_author_is_the_tokens_own_login() {
     upsert(&forge(&github), &sticky(1, "one")).await;
     assert!(matches!(upsert(&forge(&github), &sticky(2, "two")).await, Upserted::Edited { .. }));
     assert_eq!(github.comments(PR).len(), 2);
-    let given = Settings { author: Some("deploy-bot".into()), ..settings(&github) };
+    let given = ForgeSettings { author: Some("deploy-bot".into()), ..settings(&github) };
     let asked = github.journal().len();
     assert!(Forge::new(given).unwrap().find_sticky(PR, &Marker::new("prod")).await.unwrap().is_some());
     assert!(github.journal()[asked..].iter().all(|entry| entry.path != "/user"), "a given author needs no question");
@@ -193,7 +193,7 @@ async fn f1_a_comment_deleted_in_between_is_created_anew() {
     let id = github.add_comment(PR, ACTIONS_BOT, &sticky(1, "one").body());
     github.fault(Fault::answer("PATCH", EDIT, 404));
     let slow = Patience { pause: Duration::from_millis(400), ..patience() };
-    let forge = Forge::new(Settings { patience: slow, ..settings(&github) }).unwrap();
+    let forge = Forge::new(ForgeSettings { patience: slow, ..settings(&github) }).unwrap();
     let written = sticky(2, "two");
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -317,7 +317,7 @@ async fn f3_a_forge_that_stays_broken_is_left_in_bounded_time() {
     let short = Patience { total: Duration::from_millis(900), attempt: Duration::from_millis(800), ..patience() };
     let github = self::github();
     (0..3).for_each(|_| github.fault(Fault::hang("GET", COMMENTS)));
-    let forge = Forge::new(Settings { patience: short, ..settings(&github) }).unwrap();
+    let forge = Forge::new(ForgeSettings { patience: short, ..settings(&github) }).unwrap();
     assert!(forge.find_sticky(PR, &Marker::new("prod")).await.is_err());
     assert_eq!(github.journal().len(), 1 + 2);
     assert!(forge.find_sticky(PR, &Marker::new("prod")).await.is_err());
@@ -336,7 +336,7 @@ async fn f3_a_limit_on_the_question_of_identity_is_not_taken_for_an_answer() {
 #[tokio::test]
 async fn f3_a_forge_that_is_not_there_is_an_error() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let settings = Settings { api_url: format!("http://{closed}"), ..settings(&github()) };
+    let settings = ForgeSettings { api_url: format!("http://{closed}"), ..settings(&github()) };
     let error = Forge::new(settings).unwrap().pull(PR).await.unwrap_err();
     assert!(matches!(&error, ForgeError::Call { source: Cause::Transport(_), .. }), "{error:?}");
 }
@@ -412,7 +412,7 @@ async fn f7_every_operation_works_below_every_base_path() {
         let files = (0..120).map(|n| (format!("{n}.yaml"), None)).collect();
         github.add_pull(FakePull { files, head_repository: None, ..FakePull::new(8).merged_as(&merge) });
         github.set_permission("octo-cat", "write");
-        let slashed = Settings { api_url: format!("{}/", github.url()), ..settings(&github) };
+        let slashed = ForgeSettings { api_url: format!("{}/", github.url()), ..settings(&github) };
         let forge = Forge::new(slashed).unwrap();
         upsert(&forge, &sticky(1, "one")).await;
         assert!(matches!(upsert(&forge, &sticky(2, "two")).await, Upserted::Edited { .. }), "{flavor:?}");
@@ -501,7 +501,7 @@ async fn f9_permissions_are_read_and_strangers_have_none() {
 #[tokio::test]
 async fn p5_the_token_reaches_the_forge_alone() {
     let github = github();
-    let wrong = Settings { token: Token::new("ghs_wrong_canary").unwrap(), ..settings(&github) };
+    let wrong = ForgeSettings { token: Token::new("ghs_wrong_canary").unwrap(), ..settings(&github) };
     assert!(!format!("{wrong:?}").contains("canary"));
     let error = Forge::new(wrong).unwrap().upsert_sticky(PR, &sticky(1, "one")).await.unwrap_err();
     assert_eq!(error.status(), Some(401));

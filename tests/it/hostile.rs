@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 use ktor_action::cluster::lock::LockRequest;
-use ktor_action::cluster::{Cluster, Settings};
+use ktor_action::cluster::{Cluster, ClusterSettings};
 use ktor_action::object::ident::{GroupKind, ObjectKey};
 use ktor_action::object::kinds::{Kind, Kinds, defined_kind};
 use ktor_action::object::live::Live;
@@ -316,7 +316,7 @@ fn recording() -> (Journal, Cluster) {
             Ok::<_, BoxError>(response.body(Body::from(answer.to_string().into_bytes())).unwrap())
         }
     });
-    (journal, Cluster::over(service, Settings::default()))
+    (journal, Cluster::over(service, ClusterSettings::default()))
 }
 
 /// A path as a server reads it: cut at its slashes, then decoded, part by part.
@@ -489,7 +489,7 @@ proptest! {
                 seen.lock().unwrap().push(target);
                 async move { Ok::<_, BoxError>(Response::new(Body::from(body))) }
             });
-            let kinds = Cluster::over(service, Settings::default()).discover().await.unwrap();
+            let kinds = Cluster::over(service, ClusterSettings::default()).discover().await.unwrap();
             (asked, kinds)
         });
         for target in asked.lock().unwrap().iter() {

@@ -8,13 +8,13 @@ use ktor_action::object::live::Live;
 use ktor_action::object::manifest::Manifest;
 use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::Redactor;
-use ktor_action::plan::build::{Before, Plan, PlanRequest, build};
+use ktor_action::plan::build::{Baseline, Plan, PlanRequest, build};
 use ktor_action::plan::change::Action;
-use ktor_action::plan::observed::{Look, Observed, Trial};
+use ktor_action::plan::observed::{DryRun, Lookup, Observed};
 use ktor_action::plan::policy::Policy;
 use ktor_action::project::path::{ProjectPath, Segment};
 use ktor_action::project::scope::{Scope, ScopeRequest};
-use ktor_action::project::snapshot::Place;
+use ktor_action::project::snapshot::SourcePlace;
 use ktor_action::project::tree::Cleanup;
 use ktor_action::state::commits::Commits;
 use ktor_action::state::payload::Entries;
@@ -66,7 +66,7 @@ struct World {
 }
 
 fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value: u8) -> World {
-    let place = Place::whole("x.yaml");
+    let place = SourcePlace::whole("x.yaml");
     let manifest = |(number, owner): (&u8, &usize)| {
         let manifest = Manifest {
             ident: ident(*number),
@@ -84,10 +84,10 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
     let touched = Some(scoped.iter().map(|number| project(*number)).collect());
     let request = ScopeRequest { touched, ..ScopeRequest::default() };
     let scope = Scope::resolve(&request, &known, &BTreeSet::new()).unwrap();
-    let looks = before.iter().map(|(number, owner)| (ident(*number).key, Look::Live(live(*number, *owner, 0))));
+    let looks = before.iter().map(|(number, owner)| (ident(*number).key, Lookup::Live(live(*number, *owner, 0))));
     let trials = after.iter().map(|(number, owner)| {
         let trial =
-            if before.contains_key(number) { Trial::Applied(live(*number, *owner, value)) } else { Trial::Created };
+            if before.contains_key(number) { DryRun::Applied(live(*number, *owner, value)) } else { DryRun::Created };
         (ident(*number).key, trial)
     });
     World {
@@ -122,7 +122,7 @@ fn planned(world: &World, entries: &Entries) -> Plan {
     let policy = Policy::new(Cleanup::On, "kubernator-system");
     let redactor = Redactor::default();
     let (root, World { desired, scope, observed, .. }) = (root(), world);
-    let (policy, redactor, broken, before) = (&policy, &redactor, &BTreeMap::new(), Before::Unknown);
+    let (policy, redactor, broken, before) = (&policy, &redactor, &BTreeMap::new(), Baseline::Unknown);
     build(PlanRequest { root: &root, scope, desired, entries, policy, redactor, broken, before }, observed)
 }
 
@@ -203,7 +203,7 @@ proptest! {
         let mut second = world(&after, &after, &everything, value);
         second.prior.entries = finished;
         for (number, owner) in &after {
-            second.observed.looks.insert(ident(*number).key, Look::Live(live(*number, *owner, value)));
+            second.observed.looks.insert(ident(*number).key, Lookup::Live(live(*number, *owner, value)));
         }
         let pending = second.prior.begin(intent(&second), &RunCommits::default());
         let plan = planned(&second, pending.entries());

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use ktor_action::object::ident::{Ident, ObjectKey};
-use ktor_action::plan::build::{Mode, Plan};
+use ktor_action::plan::build::{Plan, PlanMode};
 use ktor_action::plan::change::{Action, Change, FieldChange, Reason};
-use ktor_action::plan::guard::{Guard, Refusal};
+use ktor_action::plan::guard::{Guard, TreeDoubt};
 use ktor_action::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use ktor_action::project::path::ProjectPath;
-use ktor_action::project::snapshot::Place;
+use ktor_action::project::snapshot::SourcePlace;
 use ktor_action::report::markdown::Markdown;
 use ktor_action::report::terminal::Style;
 use ktor_action::report::{Budget, Heading, html, json, markdown, summary, terminal};
@@ -51,7 +51,7 @@ fn field(path: &str, before: Option<&str>, after: Option<&str>) -> FieldChange {
 fn empty() -> Plan {
     Plan {
         root: project("demo"),
-        mode: Mode::Server,
+        mode: PlanMode::Server,
         scope: BTreeSet::from([project("demo"), project("demo.shop")]),
         changes: vec![],
         cleanup: vec![],
@@ -99,7 +99,7 @@ fn full() -> Plan {
         "shop/api",
         "demo.shop",
     );
-    blocked.place = Some(Place::new("shop/api.yaml", 12, 1));
+    blocked.place = Some(SourcePlace::new("shop/api.yaml", 12, 1));
     Plan {
         changes: vec![
             change(Action::Create, Reason::New, "Namespace", "till", "demo"),
@@ -122,7 +122,7 @@ fn full() -> Plan {
             ),
             change(Action::Release, Reason::Foreign("other.api".into()), "ConfigMap", "shop/lent", "demo.shop"),
         ],
-        refusals: vec![Refusal {
+        refusals: vec![TreeDoubt {
             guard: Guard::MassDeletion,
             message: "25 of 31 live objects would be deleted, more than half".into(),
         }],
@@ -159,7 +159,7 @@ fn an_empty_plan_reads_well() {
     assert_eq!(say(&plan), "Nothing to do: 1 object is as desired, 1 kept.");
     plan = Plan { scope: BTreeSet::new(), ..empty() };
     assert_eq!(say(&plan), "Nothing to do: no project is in scope.");
-    plan.mode = Mode::Offline;
+    plan.mode = PlanMode::Offline;
     assert_eq!(say(&plan), "Compared with the base tree: nothing to do: no project is in scope.");
     assert!(markdown::plan(&plan, &heading(), Budget::COMMENT).text.starts_with("## Offline plan for `demo`"));
     assert!(terminal::plan(&plan, &heading(), Style::Plain).starts_with("plan for demo on prod-eu, offline,"));
@@ -412,7 +412,7 @@ fn hostile(text: &str) -> Plan {
         let mut change = change(action, reason, "Kind", "namespace/name", "demo");
         change.ident.key =
             ObjectKey { group: text.into(), kind: text.into(), namespace: Some(text.into()), name: text.into() };
-        change.place = Some(Place::new(text, 1, 1));
+        change.place = Some(SourcePlace::new(text, 1, 1));
         change
     };
     let json = serde_json::Value::from(text).to_string();
@@ -426,7 +426,7 @@ fn hostile(text: &str) -> Plan {
     ];
     let mut moved = update.clone();
     (moved.action, moved.reason) = (Action::Move, Reason::MovedFrom(text.into()));
-    let refusal = |guard| Refusal { guard, message: text.into() };
+    let refusal = |guard| TreeDoubt { guard, message: text.into() };
     Plan {
         changes: vec![
             update,

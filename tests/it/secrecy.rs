@@ -9,14 +9,14 @@ use ktor_action::object::live::Live;
 use ktor_action::object::manifest::Manifest;
 use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::{Adopted, Redactor};
-use ktor_action::object::refusal::{Contested, Refusal};
-use ktor_action::plan::build::{Before, Plan, PlanRequest, build};
+use ktor_action::object::refusal::{FieldConflict, Refusal};
+use ktor_action::plan::build::{Baseline, Plan, PlanRequest, build};
 use ktor_action::plan::change::Action;
-use ktor_action::plan::observed::{Look, Observed, Trial};
+use ktor_action::plan::observed::{DryRun, Lookup, Observed};
 use ktor_action::plan::policy::{Policy, TakeOver};
 use ktor_action::project::path::Segment;
 use ktor_action::project::scope::{Scope, ScopeRequest};
-use ktor_action::project::snapshot::Place;
+use ktor_action::project::snapshot::SourcePlace;
 use ktor_action::project::tree::Cleanup;
 use ktor_action::report::terminal::Style;
 use ktor_action::report::{Budget, Heading, html, json as documents, markdown, summary, terminal};
@@ -137,29 +137,29 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-fn trial(answer: Answer, kind: &str, live: &Live, desired: &Value) -> Trial {
+fn trial(answer: Answer, kind: &str, live: &Live, desired: &Value) -> DryRun {
     let mut after = Live { body: merged(&live.body, desired) };
     stamp(&mut after.body, &root().project(), &root());
     let content = |body: &Value| format!("{}{}", quoted(&body["data"]), quoted(&body["spec"]));
     let (was, wanted) = (content(&live.body), content(desired));
     let first = wanted.split_whitespace().next().unwrap_or_default().to_owned();
     match answer {
-        Answer::Applied => Trial::Applied(after),
-        Answer::Proved => Trial::Proved,
-        Answer::Invalid => Trial::Refused(Refusal::Invalid(format!(
+        Answer::Applied => DryRun::Applied(after),
+        Answer::Proved => DryRun::Proved,
+        Answer::Invalid => DryRun::Refused(Refusal::Invalid(format!(
             "{kind} \"o\" is invalid: metadata.labels: Invalid value: {:?}: {was}; data[{first}]: Required value",
             format!("{wanted} {was}"),
         ))),
-        Answer::Denied => Trial::Refused(Refusal::Denied(format!(
+        Answer::Denied => DryRun::Refused(Refusal::Denied(format!(
             "admission webhook \"a.b\" denied the request: {was} is not {wanted}"
         ))),
-        Answer::Malformed => Trial::Refused(Refusal::Malformed(format!(
+        Answer::Malformed => DryRun::Refused(Refusal::Malformed(format!(
             "failed to create typed patch object (x/o; v1, Kind={kind}): .spec: expected map, got {was}"
         ))),
         Answer::Unavailable => {
-            Trial::Refused(Refusal::Denied(format!("no answer: failed calling webhook \"a.b\": {was}")))
+            DryRun::Refused(Refusal::Denied(format!("no answer: failed calling webhook \"a.b\": {was}")))
         }
-        Answer::Immutable => Trial::Immutable(Refusal::Invalid(format!(
+        Answer::Immutable => DryRun::Immutable(Refusal::Invalid(format!(
             "data: Forbidden: field is immutable when `immutable` is set: core.Secret{{Data: {was:?}}}"
         ))),
         Answer::Conflict => {
@@ -171,14 +171,14 @@ fn trial(answer: Answer, kind: &str, live: &Live, desired: &Value) -> Trial {
             };
             let fields = differing("data").map(|name| format!(".data.{name}"));
             let fields = fields.chain(differing("spec").map(|name| format!(".spec.{name}")));
-            let contested: Vec<Contested> =
-                fields.map(|field| Contested { field, manager: "kubectl-edit".to_owned() }).collect();
-            if contested.is_empty() { Trial::Proved } else { Trial::Refused(Refusal::Conflict(contested)) }
+            let contested: Vec<FieldConflict> =
+                fields.map(|field| FieldConflict { field, manager: "kubectl-edit".to_owned() }).collect();
+            if contested.is_empty() { DryRun::Proved } else { DryRun::Refused(Refusal::Conflict(contested)) }
         }
     }
 }
 
-fn planned(kind: &str, desired: &Value, live: Live, trial: Trial, redactor: &Redactor) -> Plan {
+fn planned(kind: &str, desired: &Value, live: Live, trial: DryRun, redactor: &Redactor) -> Plan {
     let key = ObjectKey {
         group: String::new(),
         kind: kind.to_owned(),
@@ -188,12 +188,12 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: Trial, redactor: &Red
     let manifest = Manifest {
         ident: Ident { key: key.clone(), version: "v1".to_owned() },
         project: root().project(),
-        place: Place::new("o.yaml", 1, 1),
+        place: SourcePlace::new("o.yaml", 1, 1),
         body: desired.clone(),
     };
     let observed = Observed {
         kinds: Kinds::builtin(),
-        looks: [(key.clone(), Look::Live(live))].into(),
+        looks: [(key.clone(), Lookup::Live(live))].into(),
         trials: [(key.clone(), trial)].into(),
         ..Observed::default()
     };
@@ -210,7 +210,7 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: Trial, redactor: &Red
         policy: &policy,
         redactor,
         broken: &BTreeMap::new(),
-        before: Before::Unknown,
+        before: Baseline::Unknown,
     };
     build(request, &observed)
 }
@@ -266,7 +266,7 @@ proptest! {
             let content = Map::from_iter([("data".to_owned(), data.clone()), ("type".to_owned(), json!("Opaque"))]);
             let live = live("Secret", &content, Whose::Ours, "1");
             let trial = trial(answer, "Secret", &live, &desired);
-            let is_refused = matches!(trial, Trial::Refused(_));
+            let is_refused = matches!(trial, DryRun::Refused(_));
             let plan = planned("Secret", &desired, live, trial, &Redactor::default());
             let differs = plan.changes[0].diff.iter().any(|field| field.before.as_deref() == Some("(secret, changed)"));
             ((is_refused, differs), plan)
@@ -353,7 +353,7 @@ proptest! {
         let mut own = kept.clone();
         own.body["spec"]["env"] = desired["spec"]["env"].clone();
         for after in [kept, own] {
-            let plan = planned("Till", &desired, live.clone(), Trial::Applied(after), &redactor(&[&pointer], Adopted::Hidden));
+            let plan = planned("Till", &desired, live.clone(), DryRun::Applied(after), &redactor(&[&pointer], Adopted::Hidden));
             for report in reports(&plan) {
                 prop_assert!(!report.contains("canary"), "{report}");
             }
@@ -368,7 +368,7 @@ proptest! {
         let plan = |number: u32, suffix: &str| {
             let content = Map::from_iter([("data".to_owned(), json!({"k": "v"}))]);
             let mut found = live("ConfigMap", &content, Whose::Ours, &number.to_string());
-            let refused = |text: String| Trial::Refused(Refusal::Invalid(text));
+            let refused = |text: String| DryRun::Refused(Refusal::Invalid(text));
             let trial = match case {
                 0 => refused(format!("Service \"ktor-probe-{suffix}\" is invalid: spec.ports[0].port: Invalid value: 80000: no")),
                 1 => refused(format!("exceeded quota: q, requested: pods=1, used: pods={number}, limited: pods={number}")),
@@ -378,14 +378,14 @@ proptest! {
                     found.body["kind"] = json!("Namespace");
                     found.body["status"] = json!({"conditions": [{"type": "NamespaceContentRemaining", "status": "True",
                         "message": format!("Some resources are remaining: pods. has {number} resource instances")}]});
-                    Trial::Proved
+                    DryRun::Proved
                 }
-                4 => Trial::Immutable(Refusal::Invalid(format!("spec: core.PodSpec{{Grace:(*int64)(0xc{number}), Name:\"ktor-probe-{suffix}\"}}"))),
+                4 => DryRun::Immutable(Refusal::Invalid(format!("spec: core.PodSpec{{Grace:(*int64)(0xc{number}), Name:\"ktor-probe-{suffix}\"}}"))),
                 _ => {
                     let mut after = found.clone();
                     after.body["data"]["k"] = json!("w");
                     after.body["metadata"]["resourceVersion"] = json!("7");
-                    Trial::Applied(after)
+                    DryRun::Applied(after)
                 }
             };
             let desired = body("ConfigMap", &Map::from_iter([("data".to_owned(), json!({"k": "w"}))]));

@@ -21,7 +21,7 @@ pub struct StateArgs {
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum StateCommand {
     /// Show what is recorded, who wrote it, and who holds the lock.
-    Show(ShowArgs),
+    Show(StateShowArgs),
     /// List every recorded object.
     List(ListArgs),
     /// List the recorded objects that no manifest wants, and what holds each of them back.
@@ -82,7 +82,7 @@ pub struct ChangeArgs {
 
 /// `ktor state show`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ShowArgs {
+pub struct StateShowArgs {
     /// Which root.
     #[command(flatten)]
     pub root: RootArgs,

@@ -8,17 +8,17 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::split::Syntax;
-use super::tree::{Kind, Node, Tree, too_deep};
-use super::{Budget, Located, MAX_DEPTH, Outline, scalar};
+use super::tree::{Node, NodeKind, SyntaxTree, too_deep};
+use super::{Located, MAX_DEPTH, Outline, ValueBudget, scalar};
 use crate::object::manifest::Document;
-use crate::project::snapshot::{Place, SourceError};
+use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The document of a tree; none when it is empty or null.
 pub(super) fn document(
     path: &Path,
-    tree: &Tree<'_>,
+    tree: &SyntaxTree<'_>,
     syntax: Syntax,
-    budget: &mut Budget,
+    budget: &mut ValueBudget,
 ) -> Result<Option<Located>, SourceError> {
     let Some(root) = tree.root else { return Ok(None) };
     let mut converter = Converter {
@@ -41,7 +41,7 @@ pub(super) fn document(
 
 struct Converter<'a, 't> {
     path: &'t Path,
-    tree: &'t Tree<'a>,
+    tree: &'t SyntaxTree<'a>,
     syntax: Syntax,
     /// The lists and mappings whose content is being read.
     being_read: Vec<bool>,
@@ -51,19 +51,19 @@ struct Converter<'a, 't> {
     /// How many aliases lead to the node that is being read.
     aliases: usize,
     /// What aliases may still add to the tree.
-    budget: &'t mut Budget,
+    budget: &'t mut ValueBudget,
 }
 
 impl Converter<'_, '_> {
     fn value(&mut self, id: usize, depth: usize) -> Result<Value, SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
-            Kind::Scalar { .. } => self.scalar(id, scalar::to_json),
-            Kind::Alias(target) => self.through_alias(id, *target, |this| this.value(*target, depth)),
-            Kind::Sequence(children) => self.inside(id, depth, |this| {
+            NodeKind::Scalar { .. } => self.scalar(id, scalar::to_json),
+            NodeKind::Alias(target) => self.through_alias(id, *target, |this| this.value(*target, depth)),
+            NodeKind::Sequence(children) => self.inside(id, depth, |this| {
                 children.iter().map(|child| this.value(*child, depth + 1)).collect::<Result<_, _>>().map(Value::Array)
             }),
-            Kind::Mapping(_) => {
+            NodeKind::Mapping(_) => {
                 let mut entries = Map::new();
                 self.fill(id, depth, &mut entries)?;
                 Ok(Value::Object(entries))
@@ -73,7 +73,7 @@ impl Converter<'_, '_> {
 
     /// Adds the entries of a mapping, in their order, as goyaml.v2 does: a merge overrides what stands above it.
     fn fill(&mut self, id: usize, depth: usize, entries: &mut Map<String, Value>) -> Result<(), SourceError> {
-        let Kind::Mapping(children) = &self.tree.nodes[id].kind else { return Ok(()) };
+        let NodeKind::Mapping(children) = &self.tree.nodes[id].kind else { return Ok(()) };
         self.inside(id, depth, |this| {
             let mut written: HashMap<String, usize> = HashMap::with_capacity(children.len() / 2);
             for pair in children.chunks_exact(2) {
@@ -95,7 +95,7 @@ impl Converter<'_, '_> {
 
     fn is_merge(&self, key: usize) -> bool {
         match &self.tree.nodes[key].kind {
-            Kind::Scalar { text, plain, tag } if text == "<<" => match tag.as_deref() {
+            NodeKind::Scalar { text, plain, tag } if text == "<<" => match tag.as_deref() {
                 None => *plain,
                 Some(tag) => tag == "!" || tag == "tag:yaml.org,2002:merge",
             },
@@ -105,7 +105,7 @@ impl Converter<'_, '_> {
 
     fn merge(&mut self, id: usize, depth: usize, entries: &mut Map<String, Value>) -> Result<(), SourceError> {
         match &self.tree.nodes[id].kind {
-            Kind::Sequence(children) => {
+            NodeKind::Sequence(children) => {
                 // What stands first takes precedence, so it comes last.
                 children.iter().rev().try_for_each(|child| self.merge_mapping(*child, depth, entries))
             }
@@ -116,13 +116,12 @@ impl Converter<'_, '_> {
     fn merge_mapping(&mut self, id: usize, depth: usize, entries: &mut Map<String, Value>) -> Result<(), SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
-            Kind::Mapping(_) => self.fill(id, depth + 1, entries),
-            Kind::Alias(target) if matches!(self.tree.nodes[*target].kind, Kind::Mapping(_)) => {
-                self.through_alias(id, *target, |this| {
+            NodeKind::Mapping(_) => self.fill(id, depth + 1, entries),
+            NodeKind::Alias(target) if matches!(self.tree.nodes[*target].kind, NodeKind::Mapping(_)) => self
+                .through_alias(id, *target, |this| {
                     this.count(*target)?;
                     this.fill(*target, depth + 1, entries)
-                })
-            }
+                }),
             _ => Err(self.error(id, "`<<` merges a mapping or a list of mappings, and this is neither")),
         }
     }
@@ -131,9 +130,9 @@ impl Converter<'_, '_> {
     fn key(&mut self, id: usize) -> Result<String, SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
-            Kind::Scalar { .. } => self.scalar(id, scalar::to_key),
-            Kind::Alias(target) => self.through_alias(id, *target, |this| this.key(*target)),
-            Kind::Sequence(_) | Kind::Mapping(_) => {
+            NodeKind::Scalar { .. } => self.scalar(id, scalar::to_key),
+            NodeKind::Alias(target) => self.through_alias(id, *target, |this| this.key(*target)),
+            NodeKind::Sequence(_) | NodeKind::Mapping(_) => {
                 Err(self.error(id, "a list or mapping is no key in JSON: write the key as text"))
             }
         }
@@ -144,7 +143,7 @@ impl Converter<'_, '_> {
         id: usize,
         convert: impl FnOnce(scalar::Scalar<'_>) -> Result<T, String>,
     ) -> Result<T, SourceError> {
-        let Kind::Scalar { text, plain, tag } = &self.tree.nodes[id].kind else {
+        let NodeKind::Scalar { text, plain, tag } = &self.tree.nodes[id].kind else {
             return Err(self.error(id, "expected a scalar"));
         };
         if self.aliases > 0 {
@@ -241,16 +240,16 @@ fn allowed_share(read: u64) -> f64 {
 /// The places of the elements of a mapping's `items`.
 ///
 /// As deep as the value that the same nodes became, so bounded like it.
-fn outlines(path: &Path, tree: &Tree<'_>, id: usize) -> Vec<Outline> {
-    let Kind::Mapping(children) = &tree.nodes[target(tree, id)].kind else { return Vec::new() };
-    let is_items = |key: usize| matches!(&tree.nodes[key].kind, Kind::Scalar { text, .. } if text == "items");
+fn outlines(path: &Path, tree: &SyntaxTree<'_>, id: usize) -> Vec<Outline> {
+    let NodeKind::Mapping(children) = &tree.nodes[target(tree, id)].kind else { return Vec::new() };
+    let is_items = |key: usize| matches!(&tree.nodes[key].kind, NodeKind::Scalar { text, .. } if text == "items");
     let items = children.chunks_exact(2).find(|pair| is_items(pair[0])).map(|pair| target(tree, pair[1]));
-    let Some(Kind::Sequence(elements)) = items.map(|id| &tree.nodes[id].kind) else { return Vec::new() };
-    let place = |id: usize| -> Place { tree.nodes[id].place(path) };
+    let Some(NodeKind::Sequence(elements)) = items.map(|id| &tree.nodes[id].kind) else { return Vec::new() };
+    let place = |id: usize| -> SourcePlace { tree.nodes[id].place(path) };
     elements.iter().map(|id| Outline { place: place(*id), items: outlines(path, tree, *id) }).collect()
 }
 
 /// The node itself, or what it is an alias of.
-fn target(tree: &Tree<'_>, id: usize) -> usize {
-    if let Kind::Alias(target) = tree.nodes[id].kind { target } else { id }
+fn target(tree: &SyntaxTree<'_>, id: usize) -> usize {
+    if let NodeKind::Alias(target) = tree.nodes[id].kind { target } else { id }
 }

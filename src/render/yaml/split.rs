@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 
-use crate::project::snapshot::{Place, SourceError};
+use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// What a piece of text is to be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,10 @@ pub(super) struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// The place in the file of a line and a column, both from 1, of this chunk.
-    pub(super) fn place(&self, path: &Path, line: usize, column: usize) -> Place {
+    pub(super) fn place(&self, path: &Path, line: usize, column: usize) -> SourcePlace {
         let line = line.max(1);
         let column = if line == 1 { column + self.column - 1 } else { column };
-        Place::new(path, line + self.line - 1, column)
+        SourcePlace::new(path, line + self.line - 1, column)
     }
 }
 
@@ -108,7 +108,7 @@ fn yaml_documents<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, Sour
             let rest = rest.trim();
             if !rest.is_empty() && !rest.starts_with('#') {
                 let message = "kubectl reads nothing but a comment after `---`: put the content on the next line";
-                return Err(SourceError::new(Place::new(path, index + 1, 4), message));
+                return Err(SourceError::new(SourcePlace::new(path, index + 1, 4), message));
             }
             if start < offset {
                 push(start, offset, first_line);
@@ -135,7 +135,7 @@ fn refuse_characters(path: &Path, text: &str) -> Result<(), SourceError> {
         "control character U+{:04X} {what}: remove it, or write it as an escape in double quotes",
         u32::from(found)
     );
-    Err(SourceError::new(Place::new(path, line, column), message))
+    Err(SourceError::new(SourcePlace::new(path, line, column), message))
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 
 use super::dialect::{self, Gap};
 use super::split::{Chunk, Syntax};
-use super::{Budget, MAX_DEPTH, MAX_NODES};
-use crate::project::snapshot::{Place, SourceError};
+use super::{MAX_DEPTH, MAX_NODES, ValueBudget};
+use crate::project::snapshot::{SourceError, SourcePlace};
 
 const UNKNOWN_ANCHOR: &str = "this alias names no anchor above it in the document";
 
 /// The nodes of one document; a node names its children by their index.
-pub(super) struct Tree<'a> {
+pub(super) struct SyntaxTree<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     /// The document's own node; none when the text has no document at all.
     pub(super) root: Option<usize>,
@@ -22,20 +22,20 @@ pub(super) struct Tree<'a> {
 
 /// One node and where it begins in the file.
 pub(super) struct Node<'a> {
-    pub(super) kind: Kind<'a>,
+    pub(super) kind: NodeKind<'a>,
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
 impl Node<'_> {
     /// The node's place in the file.
-    pub(super) fn place(&self, path: &Path) -> Place {
-        Place::new(path, self.line, self.column)
+    pub(super) fn place(&self, path: &Path) -> SourcePlace {
+        SourcePlace::new(path, self.line, self.column)
     }
 }
 
 /// What a node is.
-pub(super) enum Kind<'a> {
+pub(super) enum NodeKind<'a> {
     /// Text, as yet without a type.
     Scalar {
         /// The text after unfolding and unescaping.
@@ -54,12 +54,16 @@ pub(super) enum Kind<'a> {
 }
 
 /// Reads the syntax of a chunk.
-pub(super) fn read<'a>(path: &Path, chunk: &Chunk<'a>, budget: &mut Budget) -> Result<Tree<'a>, SourceError> {
+pub(super) fn read<'a>(
+    path: &Path,
+    chunk: &Chunk<'a>,
+    budget: &mut ValueBudget,
+) -> Result<SyntaxTree<'a>, SourceError> {
     let mut builder = Builder {
         path,
         chunk,
         budget,
-        tree: Tree { nodes: Vec::new(), root: None },
+        tree: SyntaxTree { nodes: Vec::new(), root: None },
         open: Vec::new(),
         anchors: HashMap::new(),
         seen_document: false,
@@ -88,8 +92,8 @@ fn options(syntax: Syntax) -> Options {
 struct Builder<'a, 'c> {
     path: &'c Path,
     chunk: &'c Chunk<'a>,
-    budget: &'c mut Budget,
-    tree: Tree<'a>,
+    budget: &'c mut ValueBudget,
+    tree: SyntaxTree<'a>,
     /// The lists and mappings that have not ended.
     open: Vec<Open>,
     anchors: HashMap<usize, usize>,
@@ -129,17 +133,17 @@ impl<'a> Builder<'a, '_> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_scalar(&text, style, span)?;
                 let plain = style == ScalarStyle::Plain;
-                self.leaf(Kind::Scalar { text, plain, tag: tag.map(|tag| long_form(&tag)) }, anchor, span)
+                self.leaf(NodeKind::Scalar { text, plain, tag: tag.map(|tag| long_form(&tag)) }, anchor, span)
             }
             Event::Anchor(_, name) => {
                 dialect::check_anchor(&name, self.around(span).2).map_err(|message| self.error(span, message))
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).copied() {
-                Some(target) => self.leaf(Kind::Alias(target), 0, span),
+                Some(target) => self.leaf(NodeKind::Alias(target), 0, span),
                 None => Err(self.error(span, UNKNOWN_ANCHOR)),
             },
-            Event::SequenceStart(style, anchor, _) => self.open(Kind::Sequence(Vec::new()), style, anchor, span),
-            Event::MappingStart(style, anchor, _) => self.open(Kind::Mapping(Vec::new()), style, anchor, span),
+            Event::SequenceStart(style, anchor, _) => self.open(NodeKind::Sequence(Vec::new()), style, anchor, span),
+            Event::MappingStart(style, anchor, _) => self.open(NodeKind::Mapping(Vec::new()), style, anchor, span),
             Event::SequenceEnd | Event::MappingEnd => {
                 if self.open.pop().is_some_and(|ended| ended.flow) {
                     self.pass(span, None);
@@ -150,7 +154,13 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    fn open(&mut self, kind: Kind<'a>, style: StructureStyle, anchor: usize, span: Span) -> Result<(), SourceError> {
+    fn open(
+        &mut self,
+        kind: NodeKind<'a>,
+        style: StructureStyle,
+        anchor: usize,
+        span: Span,
+    ) -> Result<(), SourceError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(self.error(span, &too_deep()));
         }
@@ -161,9 +171,9 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    fn leaf(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<(), SourceError> {
+    fn leaf(&mut self, kind: NodeKind<'a>, anchor: usize, span: Span) -> Result<(), SourceError> {
         self.check_gap(span.byte_range().map_or(0, |range| range.start))?;
-        let plain = matches!(kind, Kind::Scalar { plain: true, .. });
+        let plain = matches!(kind, NodeKind::Scalar { plain: true, .. });
         self.add(kind, anchor, span)?;
         let below = self.open.last().map_or(0, |parent| parent.column);
         self.pass(span, plain.then_some(below));
@@ -178,7 +188,7 @@ impl<'a> Builder<'a, '_> {
         self.last = Last { end: range.end, line: span.end.line(), plain_below };
     }
 
-    fn add(&mut self, kind: Kind<'a>, anchor: usize, span: Span) -> Result<usize, SourceError> {
+    fn add(&mut self, kind: NodeKind<'a>, anchor: usize, span: Span) -> Result<usize, SourceError> {
         let id = self.tree.nodes.len();
         if let Some(tag) = span.tag_span().filter(|_| self.chunk.syntax == Syntax::Yaml) {
             dialect::check_tag(self.around(tag).2).map_err(|message| self.error(tag, message))?;
@@ -194,13 +204,13 @@ impl<'a> Builder<'a, '_> {
             return Err(self.error(span, "the tree's files have too many values together: use a smaller root"));
         };
         self.budget.nodes = left;
-        let Place { line, column, .. } = self.place(span);
+        let SourcePlace { line, column, .. } = self.place(span);
         self.tree.nodes.push(Node { kind, line, column });
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }
         match self.open.last().and_then(|parent| self.tree.nodes.get_mut(parent.id)) {
-            Some(Node { kind: Kind::Sequence(children) | Kind::Mapping(children), .. }) => children.push(id),
+            Some(Node { kind: NodeKind::Sequence(children) | NodeKind::Mapping(children), .. }) => children.push(id),
             _ => self.tree.root = Some(id),
         }
         Ok(id)
@@ -281,10 +291,10 @@ impl<'a> Builder<'a, '_> {
 
     /// Whether the next node of a mapping is a key.
     fn is_key(&self, parent: usize) -> bool {
-        matches!(&self.tree.nodes[parent].kind, Kind::Mapping(children) if children.len() % 2 == 0)
+        matches!(&self.tree.nodes[parent].kind, NodeKind::Mapping(children) if children.len() % 2 == 0)
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> SourcePlace {
         self.chunk.place(self.path, span.start.line(), span.start.col() + 1)
     }
 

@@ -5,18 +5,18 @@ use super::super::listing::{self, Entry, Section};
 use super::super::{Heading, wording};
 use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
-use crate::plan::guard::Refusal;
+use crate::plan::guard::TreeDoubt;
 
 /// The bytes after which a footer names no further project.
 const PROJECTS: usize = 400;
 
 /// What stops the run as a whole, and what opens it.
-pub(super) fn refusals(refusals: &[Refusal], room: usize, rest: &str) -> Section {
+pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Section {
     if refusals.is_empty() {
         return Section::default();
     }
     let head = "> [!CAUTION]\n> **Refused.** An apply would stop here and write nothing:\n>\n";
-    let item = |refusal: &Refusal| {
+    let item = |refusal: &TreeDoubt| {
         let option = wording::option(refusal.guard).map(|option| format!(" To allow it: {}", code(option)));
         format!("> - {}.{}", inert(&refusal.message), option.unwrap_or_default())
     };

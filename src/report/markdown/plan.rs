@@ -8,7 +8,7 @@ use super::super::listing::{self, Section};
 use super::super::{Budget, Heading, wording};
 use super::parts::{folded, footer, notices, refusals, row, signed, staying};
 use super::{Markdown, Room, joined, strong, title};
-use crate::plan::build::{Mode, Plan};
+use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change};
 use crate::project::path::ProjectPath;
 
@@ -19,7 +19,7 @@ use crate::project::path::ProjectPath;
 pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     let mut room = Room::new(budget, 12);
     let share = budget.bytes() / 8;
-    let words = if plan.mode == Mode::Offline { "Offline plan for" } else { "Plan for" };
+    let words = if plan.mode == PlanMode::Offline { "Offline plan for" } else { "Plan for" };
     let head = format!("{}\n{}\n", title(words, heading), wording::plan(plan, strong));
     let foot = footer(heading, Some(plan), Some(1));
     room.left = room.left.saturating_sub(head.len() + foot.len());

@@ -4,7 +4,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use super::check::Foreign;
-use super::dice::{Dice, rounds, seed};
+use super::random::{Random, rounds, seed};
 use super::script::Script;
 use super::world::World;
 use crate::cluster::bench::{Bench, Ran};
@@ -25,7 +25,7 @@ fn o2_two_hundred_random_kills_leak_nothing() {
     let each = rounds.div_ceil(ROOTS);
     let killed: usize = std::thread::scope(|scope| {
         let roots: Vec<_> =
-            (0..ROOTS).map(|root| scope.spawn(move || root_of_kills(Dice::new(seed, root as u64), each))).collect();
+            (0..ROOTS).map(|root| scope.spawn(move || root_of_kills(Random::new(seed, root as u64), each))).collect();
         roots.into_iter().map(|root| root.join().unwrap()).sum()
     });
     println!("{killed} runs killed in {:?}", began.elapsed());
@@ -33,7 +33,7 @@ fn o2_two_hundred_random_kills_leak_nothing() {
 }
 
 /// Kills runs of one root so many times, and returns how many were killed.
-fn root_of_kills(dice: Dice, times: usize) -> usize {
+fn root_of_kills(dice: Random, times: usize) -> usize {
     let mut world = World::new("kills", dice);
     let foreign = Foreign::surround(&world);
     let script = Script::start(world.bench.plane);

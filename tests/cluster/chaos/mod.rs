@@ -3,10 +3,10 @@
 //! What happens is drawn from a seed that each test prints. `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose others.
 
 mod check;
-pub mod dice;
 mod kills;
 mod lock;
 mod network;
+pub mod random;
 mod script;
 mod signals;
 mod world;

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::check::{Foreign, run};
-use super::dice::{Dice, rounds, seed};
+use super::random::{Random, rounds, seed};
 use super::script::{Script, is_finalizing};
 use super::world::{World, whole};
 use crate::cluster::bench::{Bench, Ran};
@@ -20,7 +20,7 @@ fn o13_through_a_hostile_proxy_nothing_leaks() {
     let each = rounds.div_ceil(ROOTS);
     let faults: usize = std::thread::scope(|scope| {
         let roots: Vec<_> = (0..ROOTS)
-            .map(|root| scope.spawn(move || root_of_faults(Dice::new(seed, 1000 + root as u64), each)))
+            .map(|root| scope.spawn(move || root_of_faults(Random::new(seed, 1000 + root as u64), each)))
             .collect();
         roots.into_iter().map(|root| root.join().unwrap()).sum()
     });
@@ -29,7 +29,7 @@ fn o13_through_a_hostile_proxy_nothing_leaks() {
 }
 
 /// Lets so many runs of one root go wrong, and returns how many requests were harmed.
-fn root_of_faults(dice: Dice, times: usize) -> usize {
+fn root_of_faults(dice: Random, times: usize) -> usize {
     let mut world = World::new("network", dice);
     let foreign = Foreign::surround(&world);
     let script = Script::start(world.bench.plane);
@@ -53,7 +53,7 @@ fn root_of_faults(dice: Dice, times: usize) -> usize {
 /// Connections break at random.
 fn storm(world: &mut World, script: &Script) {
     let number = world.dice.below(usize::MAX);
-    script.storm(Dice::new(number as u64, 0));
+    script.storm(Random::new(number as u64, 0));
     let arguments = world.arguments();
     world.bench.through(script.recorder.kubeconfig(User::Admin));
     let run = world.bench.spawn_brief(&arguments.iter().map(String::as_str).collect::<Vec<_>>());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use http::Method;
 
-use super::dice::Dice;
+use super::random::Random;
 use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder};
 
 /// What happens to requests for the time being.
@@ -17,7 +17,7 @@ enum Act {
     /// The change that comes after so many others stands at the gate; from then on the others pass.
     Ambush { left: usize, gate: Gate, held: Option<usize> },
     /// Connections break at random.
-    Storm(Dice),
+    Storm(Random),
 }
 
 struct State {
@@ -55,7 +55,7 @@ impl Script {
     }
 
     /// From now on connections break at random.
-    pub fn storm(&self, dice: Dice) {
+    pub fn storm(&self, dice: Random) {
         self.begin(Act::Storm(dice));
     }
 
@@ -65,7 +65,7 @@ impl Script {
         state.locking = None;
     }
 
-    /// Since when some run of this act has asked for the lock.
+    /// ScopeBasis when some run of this act has asked for the lock.
     pub fn locking(&self) -> Option<Instant> {
         locked(&self.state).locking
     }

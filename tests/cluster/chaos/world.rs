@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::dice::Dice;
+use super::random::Random;
 use crate::cluster::bench::Bench;
 
 /// The kinds that a world is made of.
@@ -51,7 +51,7 @@ struct Project {
 /// A root with its tree.
 pub struct World {
     pub bench: Bench,
-    pub dice: Dice,
+    pub dice: Random,
     projects: Vec<Project>,
     wanted: BTreeMap<(Kind, String), Wanted>,
     serial: usize,
@@ -77,7 +77,7 @@ pub fn whole() -> Vec<String> {
 
 impl World {
     /// A world of some objects.
-    pub fn new(begins: &str, dice: Dice) -> Self {
+    pub fn new(begins: &str, dice: Random) -> Self {
         let bench = Bench::new(begins);
         let project = |above, name: &str| Project { above, directory: name.to_owned(), segment: name.to_owned() };
         let root = Project { above: None, directory: String::new(), segment: bench.root.clone() };

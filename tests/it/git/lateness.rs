@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ktor_action::cli::ancestry::{standing, tip};
 use ktor_action::git::commit::Commit;
 use ktor_action::git::history::Branch;
-use ktor_action::state::lateness::{Standing, Tip};
+use ktor_action::state::lateness::{CommitOrder, Tip};
 
 use super::references;
 use crate::support::repository::TestRepository;
@@ -19,9 +19,9 @@ struct History {
 }
 
 /// Numbers that are always the same and look like none.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
@@ -30,7 +30,7 @@ impl Dice {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Random(seed);
         let origin = TestRepository::new();
         origin.write("x", "1").commit("tree");
         let tree = origin.git(["rev-parse", "HEAD^{tree}"]);
@@ -72,15 +72,15 @@ impl History {
         found
     }
 
-    fn oracle(&self, head: usize, other: usize) -> Standing {
+    fn oracle(&self, head: usize, other: usize) -> CommitOrder {
         if head == other {
-            Standing::Same
+            CommitOrder::Same
         } else if self.ancestors(head).contains(&other) {
-            Standing::Newer
+            CommitOrder::Newer
         } else if self.ancestors(other).contains(&head) {
-            Standing::Older
+            CommitOrder::Older
         } else {
-            Standing::Diverged
+            CommitOrder::Diverged
         }
     }
 
@@ -109,7 +109,7 @@ async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
                 clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
                 let git = clone.open().await;
                 let alone = standing(&git, one, two, &async |_, _| None).await.unwrap();
-                assert!(alone == expected || alone == Standing::Unknown, "{what}: {alone:?}");
+                assert!(alone == expected || alone == CommitOrder::Unknown, "{what}: {alone:?}");
                 // With a forge that knows.
                 let told = standing(&git, one, two, &async |_, _| Some(expected)).await.unwrap();
                 assert_eq!(told, expected, "{what}");
@@ -129,8 +129,8 @@ async fn x4_the_branchs_last_commit_is_asked_of_the_remote_and_then_of_the_forge
         let history = History::new(seed);
         for head in 0..history.commits.len() {
             let expected = match history.oracle(head, history.main) {
-                Standing::Same => Tip::Reached,
-                Standing::Older => Tip::Behind,
+                CommitOrder::Same => Tip::Reached,
+                CommitOrder::Older => Tip::Behind,
                 _ => Tip::Elsewhere,
             };
             let clone = history.clone_at(head, 1);

@@ -11,12 +11,12 @@ use serde_json::json;
 use super::branch::{Apply, BRANCH, By, Due, LAST, apply, due, is_own, outdated, standing};
 use super::choice::{Forest, Tree};
 use super::crashes::{beginning, fail_on};
-use super::hands::{kubernator, recreate, send};
 use super::history::managed;
 use super::invariant::{commits_in, foreigners, is_others, settled};
+use super::kept_objects::{W, open, with_another_roots};
 use super::model::World;
-use super::site::{LEASE, REVIEW_KEY, STATE, Site};
-use super::standing::{W, open, with_another_roots};
+use super::other_actors::{kubernator, recreate, send};
+use super::simulation::{LEASE, REVIEW_KEY, STATE, Simulation};
 use crate::support::announce;
 
 /// What somebody else does between two runs.
@@ -75,7 +75,7 @@ fn without_lock(world: &World) -> Vec<(String, serde_json::Value)> {
 
 /// Makes an apply, holds it to what it is due, and gives every server that it may leave.
 async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Left> {
-    let site = Site::new(left.world.clone());
+    let site = Simulation::new(left.world.clone());
     site.watch_moments();
     let exit = apply(&site, forest, name, asked).await;
     let moments = site.take_moments();
@@ -128,7 +128,7 @@ fn is_at_last(world: &World) -> bool {
 
 /// Applies the branch's last commit, guarded, again by hand, and at last with nothing in its way.
 async fn come_to_rest(forest: &Forest, left: &Left) {
-    let site = Site::new(left.world.clone());
+    let site = Simulation::new(left.world.clone());
     let mut violations = Vec::new();
     let tree = Apply::push(LAST, LAST).tree();
     let codes = |expected: bool| if expected { Exit::Refused } else { Exit::Success };
@@ -159,7 +159,7 @@ async fn come_to_rest(forest: &Forest, left: &Left) {
     if world.object(W).is_some_and(is_others) {
         assert_eq!(send(&mut world, "ktor-other", moment(20), Method::DELETE, W, &json!({})).status, 200);
     }
-    let site = Site::new(world);
+    let site = Simulation::new(world);
     for name in ["settle-1", "settle-2"] {
         let exit = apply(&site, forest, name, Apply::push(LAST, LAST).by(By::Dispatch)).await;
         if exit != Exit::Success {

@@ -7,25 +7,25 @@ use std::sync::Arc;
 use ktor_action::cli::command::concluded;
 use ktor_action::cli::diagnostic::CliError;
 use ktor_action::cli::exit::Exit;
-use ktor_action::cli::request::{Judged, Permit};
+use ktor_action::cli::request::{Judged, RunPermission};
 use ktor_action::cluster::lock::LockRequest;
 use ktor_action::git::commit::Commit;
 use ktor_action::object::kinds::Kinds;
 use ktor_action::plan::policy::Gate;
-use ktor_action::run::decide::{Before, RunRequest, Since};
+use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::reconcile;
 use ktor_action::run::record::Store;
 use ktor_action::state::commits::Commits;
-use ktor_action::state::lateness::{self, Acceptance, Caller, Facts, Recording, Standing, Tip};
+use ktor_action::state::lateness::{self, Acceptance, Caller, CommitOrder, Facts, Recording, Tip};
 use ktor_action::state::transition::Prior;
 
 use super::choice::{Choice, Forest, Tree};
 use super::history::{PATIENCE, Run, request, root};
 use super::invariant::{MARK, commits_recorded, is_others, is_ours};
 use super::model::World;
-use super::site::{Fates, Site};
+use super::simulation::{Fates, Simulation};
 
 /// The branch: each commit's tree, the oldest first. One commit changes nothing of the tree.
 pub const BRANCH: [Tree; 5] = [Tree::Sealed, Tree::Resealed, Tree::Resealed, Tree::Renewed, Tree::Moved];
@@ -124,14 +124,14 @@ impl Apply {
     }
 
     /// How this commit lies to another of the branch.
-    fn standing(self, other: &str) -> Standing {
+    fn standing(self, other: &str) -> CommitOrder {
         let other = number(other);
         match (self.commit.cmp(&other), self.by) {
-            (std::cmp::Ordering::Less, By::Beside) => Standing::Diverged,
-            (_, By::Beside) => Standing::Newer,
-            (std::cmp::Ordering::Less, _) => Standing::Older,
-            (std::cmp::Ordering::Equal, _) => Standing::Same,
-            (std::cmp::Ordering::Greater, _) => Standing::Newer,
+            (std::cmp::Ordering::Less, By::Beside) => CommitOrder::Diverged,
+            (_, By::Beside) => CommitOrder::Newer,
+            (std::cmp::Ordering::Less, _) => CommitOrder::Older,
+            (std::cmp::Ordering::Equal, _) => CommitOrder::Same,
+            (std::cmp::Ordering::Greater, _) => CommitOrder::Newer,
         }
     }
 
@@ -145,16 +145,16 @@ impl Apply {
         let commits = prior.commits.clone();
         let ledger = commits.ledger.current().map(|commit| BRANCH[number(commit)]);
         request.before = match (self.by, self.commit, ledger) {
-            (By::Push | By::Dirty, 0, _) => Before::Nothing,
-            (By::Push | By::Dirty, commit, _) => Before::Tree(Arc::new(forest.sources(BRANCH[commit - 1]).clone())),
-            (By::Dispatch, _, Some(ledger)) => Before::Tree(Arc::new(forest.sources(ledger).clone())),
-            _ => Before::Unknown,
+            (By::Push | By::Dirty, 0, _) => BaseTree::Nothing,
+            (By::Push | By::Dirty, commit, _) => BaseTree::Tree(Arc::new(forest.sources(BRANCH[commit - 1]).clone())),
+            (By::Dispatch, _, Some(ledger)) => BaseTree::Tree(Arc::new(forest.sources(ledger).clone())),
+            _ => BaseTree::Unknown,
         };
         request.since = match self.by {
             By::Push | By::Dirty => {
-                Since::Ledger { commits, touched: ledger.map(|ledger| ledger.touched(self.tree())) }
+                ScopeBasis::Ledger { commits, touched: ledger.map(|ledger| ledger.touched(self.tree())) }
             }
-            _ => Since::Judged(commits),
+            _ => ScopeBasis::Judged(commits),
         };
         request
     }
@@ -180,7 +180,7 @@ pub fn number(commit: &str) -> usize {
 
 /// Makes an apply as the action does: reads the record, judges the commit by it, reconciles, and begins anew where the
 /// record moved in between.
-pub async fn apply(site: &Site, forest: &Forest, name: &str, apply: Apply) -> Exit {
+pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply) -> Exit {
     let (cluster, _) = site.connect(name, Fates { commit: Some(apply.commit), ..Fates::default() });
     let (_interrupter, interrupt) = interrupt::pair();
     let sources = forest.sources(apply.tree());
@@ -200,8 +200,8 @@ pub async fn apply(site: &Site, forest: &Forest, name: &str, apply: Apply) -> Ex
         let mut request = apply.request(name, forest, &prior);
         let judged = apply.judged(&prior.commits);
         match judged.permit(&mut request) {
-            Ok(Permit::Granted) => {}
-            Ok(Permit::Superseded(_)) => return Exit::Success,
+            Ok(RunPermission::Granted) => {}
+            Ok(RunPermission::Superseded(_)) => return Exit::Success,
             Err(error) => return error.exit,
         }
         let is_applied = prior.commits.ledger.current() == Some(apply.head().as_str()) && judged.ledger.is_some();

@@ -14,7 +14,7 @@ use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::{Request, World};
 use super::script::{Script, Step};
-use super::site::{Moment, Site, When};
+use super::simulation::{Moment, Simulation, When};
 use crate::support::announce;
 
 /// What may be asked of a run that crashes.
@@ -94,7 +94,7 @@ pub fn beginning() -> World {
 
 /// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are it.
 pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
-    let site = Site::new(past.world.clone());
+    let site = Simulation::new(past.world.clone());
     site.watch_moments();
     drop(run(&site, forest, &Run::of(format!("run-{level}"), choice)).await);
     let moments = site.take_moments();
@@ -110,20 +110,20 @@ pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -
 }
 
 /// Plays a script, and settles on a goal.
-async fn play(forest: &Forest, script: &Script, goal: Tree) -> (World, Vec<String>, Site) {
+async fn play(forest: &Forest, script: &Script, goal: Tree) -> (World, Vec<String>, Simulation) {
     let mut world = beginning();
     for (level, step) in script.0.iter().enumerate() {
         let pasts = crash(forest, &Past { world, script: Script::default(), pasts: 1 }, step.choice, level + 1).await;
         let left = pasts.into_iter().find(|past| past.script.0[0].crash == step.crash);
         world = left.unwrap_or_else(|| panic!("no run gets to {step}")).world;
     }
-    let site = Site::new(world.clone());
+    let site = Simulation::new(world.clone());
     let violations = settle(&site, forest, goal).await;
     (world, violations, site)
 }
 
 /// Fails with the script and every request where anything does not hold.
-pub fn fail_on(violations: &[String], site: &Site, script: &str) {
+pub fn fail_on(violations: &[String], site: &Simulation, script: &str) {
     if violations.is_empty() {
         return;
     }
@@ -163,7 +163,7 @@ async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTre
 async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, goals: &[Tree], size: &mut Size) {
     let foreign = foreigners(&beginning());
     for (past, goal) in reached.values().zip(goals.iter().copied().cycle()) {
-        let left = Site::new(past.world.clone());
+        let left = Simulation::new(past.world.clone());
         let mut violations = settle(&left, forest, goal).await;
         size.runs += 3;
         if foreigners(&left.world()) != foreign {

@@ -11,7 +11,7 @@ use ktor_action::object::redact::Redactor;
 use ktor_action::plan::policy::{Gate, Policy};
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
-use ktor_action::run::decide::{Before, RunRequest, Since, decide};
+use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis, decide};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::{Reconciled, reconcile};
@@ -20,7 +20,7 @@ use ktor_action::state::transition::RunCommits;
 
 use super::choice::{Choice, Forest, Tree};
 use super::invariant;
-use super::site::{Fates, Site};
+use super::simulation::{Fates, Simulation};
 
 /// How long runs wait for the lock.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
@@ -70,14 +70,14 @@ pub fn request(run: &Run) -> RunRequest {
         commits: RunCommits { begun: Some(commit.clone()), ledger: Some(commit), accepted: None },
         known: BTreeSet::new(),
         approved: None,
-        since: Since::Unasked,
+        since: ScopeBasis::Unasked,
         notices: Vec::new(),
-        before: Before::Unknown,
+        before: BaseTree::Unknown,
     }
 }
 
 /// Makes a run.
-pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
+pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     let (interrupter, interrupt) = interrupt::pair();
     let interrupter = Arc::new(interrupter);
     let interrupts = run.interrupt.map(|at| (at, Arc::clone(&interrupter)));
@@ -98,7 +98,7 @@ pub async fn run(site: &Site, forest: &Forest, run: &Run) -> Ended {
 }
 
 /// Plans, which has to write nothing, and says what it would change.
-async fn plan(site: &Site, forest: &Forest, name: &str, tree: Tree) -> Vec<String> {
+async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec<String> {
     let (cluster, _) = site.connect(name, Fates::default());
     let before = site.world().digest();
     let run = Run::of(name, Choice::of(tree));
@@ -127,7 +127,7 @@ async fn plan(site: &Site, forest: &Forest, name: &str, tree: Tree) -> Vec<Strin
 ///
 /// The first may begin unsettled, and then drops no entry; the second has to leave everything as it should be, and a third
 /// has to write nothing to any object.
-pub async fn settle(site: &Site, forest: &Forest, tree: Tree) -> Vec<String> {
+pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<String> {
     let mut violations = Vec::new();
     for name in ["settle-1", "settle-2"] {
         if let Err(error) = run(site, forest, &Run::of(name, Choice::of(tree))).await.result {
@@ -148,7 +148,7 @@ pub async fn settle(site: &Site, forest: &Forest, tree: Tree) -> Vec<String> {
 }
 
 /// The resourceVersions of everything but the state and the lock.
-pub fn managed(site: &Site) -> Vec<(String, String)> {
+pub fn managed(site: &Simulation) -> Vec<(String, String)> {
     let world = site.world();
     let objects = world.objects().filter(|(path, _)| !path.contains("/kubernator-system/"));
     objects.map(|(path, object)| (path.to_owned(), object["metadata"]["resourceVersion"].to_string())).collect()

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::choice::Tree;
 use super::model::{Request, World};
-use super::site::{LEASE, REVIEW_KEY, STATE, path_of};
+use super::simulation::{LEASE, REVIEW_KEY, STATE, path_of};
 
 /// The manager of what we write.
 const MANAGER: &str = "ktor-demo";

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
-use super::hands::{kubernator, recreate};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::World;
-use super::site::{Fate, Fates, Flying, Hand, Site};
+use super::other_actors::{kubernator, recreate};
+use super::simulation::{Fate, Fates, Flying, Hand, Simulation};
 use crate::support::announce;
 
 const TREES: [Tree; 8] =
@@ -21,9 +21,9 @@ const GOALS: [Tree; 7] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare, Tree::Sealed, Tree::Resealed];
 
 /// A sequence of numbers that its seed determines: splitmix64.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -80,16 +80,16 @@ struct Life {
 }
 
 impl Life {
-    fn site(&self) -> Site {
-        Site::going_on(self.world.clone(), self.flying.clone(), self.late.clone())
+    fn site(&self) -> Simulation {
+        Simulation::going_on(self.world.clone(), self.flying.clone(), self.late.clone())
     }
 
-    fn fail_on(&self, violations: &[String], site: &Site, seed: u64) {
+    fn fail_on(&self, violations: &[String], site: &Simulation, seed: u64) {
         fail_on(violations, site, &format!("seed {seed}: {}", self.script.join("; ")));
     }
 
     /// One run: to its end, or to a moment of it at which it dies.
-    async fn run(&mut self, forest: &Forest, dice: &mut Dice, number: usize) -> Site {
+    async fn run(&mut self, forest: &Forest, dice: &mut Random, number: usize) -> Simulation {
         let (site, known) = (self.site(), self.late.len());
         let mut fates = Fates { skew_hours: dice.of(&[0, 0, 10, -10]), ..Fates::default() };
         let faults = dice.of(&[0, 0, 1, 2, 3]);
@@ -127,7 +127,7 @@ impl Life {
 }
 
 async fn live(forest: &Forest, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     let mut life = Life { world: beginning(), flying: None, late: Vec::new(), script: Vec::new() };
     for number in 0..2 + dice.index(5) {
         let site = life.run(forest, &mut dice, number).await;

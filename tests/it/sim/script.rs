@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::choice::Choice;
-use super::site::When;
+use super::simulation::When;
 
 /// What happens next to the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,14 @@ impl Script {
 
 fn moment(text: &str) -> Option<(usize, When)> {
     let (number, when) = text.split_once(' ')?;
-    let when = [When::Before, When::After, When::Flying].into_iter().find(|known| known.to_string() == when)?;
+    let when = [When::BaseTree, When::After, When::Flying].into_iter().find(|known| known.to_string() == when)?;
     Some((number.parse().ok()?, when))
 }
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Before => "before",
+            Self::BaseTree => "before",
             Self::After => "after",
             Self::Flying => "flying",
         })

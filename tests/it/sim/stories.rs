@@ -17,14 +17,14 @@ use super::crashes::{beginning, fail_on};
 use super::history::{Run, run};
 use super::invariant::{recorded, settled, state};
 use super::model::{Request, World};
-use super::site::{Fate, Fates, STATE, Site};
+use super::simulation::{Fate, Fates, STATE, Simulation};
 
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
 
 /// A server on which a run of this tree came to its end.
 async fn after(forest: &Forest, tree: Tree) -> World {
-    let site = Site::new(beginning());
+    let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     fail_on(&site.violations(), &site, tree.name());
     site.world()
@@ -40,7 +40,7 @@ fn put(world: &mut World, path: &str, manager: &str, body: &Value) {
 
 /// The number of the last request of this line in a run that nothing disturbs.
 async fn last_request(forest: &Forest, world: &World, choice: Choice, line: &str) -> usize {
-    let site = Site::new(world.clone());
+    let site = Simulation::new(world.clone());
     run(&site, forest, &Run::of("counted", choice)).await.result.unwrap();
     let journal = site.journal();
     let found = journal.iter().rev().find(|entry| entry.contains(&format!(" {line}: ")));
@@ -49,7 +49,7 @@ async fn last_request(forest: &Forest, world: &World, choice: Choice, line: &str
 
 /// Runs of a tree settle the root.
 async fn check_settles(world: World, forest: &Forest, tree: Tree) {
-    let site = Site::new(world);
+    let site = Simulation::new(world);
     for name in ["next", "last"] {
         run(&site, forest, &Run::of(name, Choice::of(tree))).await.result.unwrap();
     }
@@ -78,7 +78,7 @@ async fn a7_a_failed_apply_ends_the_run_before_cleanup_and_phase_two() {
     let world = after(&forest, Tree::Whole).await;
     let choice = Choice::of(Tree::Renewed);
     let number = last_request(&forest, &world, choice, "PATCH /api/v1/namespaces/shop/configmaps/x").await;
-    let site = Site::new(world);
+    let site = Simulation::new(world);
     let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(422))]), ..Fates::default() };
     let result = run(&site, &forest, &Run { fates, ..Run::of("failing", choice) }).await.result;
     assert!(matches!(result, Err(RunError::Incomplete(..))), "{:?}", result.err());
@@ -95,7 +95,7 @@ async fn a_run_whose_last_write_is_refused_says_what_it_did() {
     let choice = Choice::of(Tree::Dropped);
     let number = last_request(&forest, &world, choice, &format!("PUT {STATE}")).await;
     for status in [409, 403] {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(status))]), ..Fates::default() };
         let error = run(&site, &forest, &Run { fates, ..Run::of("refused", choice) }).await.result.unwrap_err();
         let (plan, outcome) = error.progress().unwrap_or_else(|| panic!("{status}: {error}"));
@@ -109,7 +109,7 @@ async fn a_run_whose_last_write_is_refused_says_what_it_did() {
 #[tokio::test(start_paused = true)]
 async fn o13_an_apply_that_lands_after_the_next_run_is_looked_for_though_it_was_repeated() {
     let forest = Forest::grow().await;
-    let site = Site::new(after(&forest, Tree::Whole).await);
+    let site = Simulation::new(after(&forest, Tree::Whole).await);
     let choice = Choice::of(Tree::Renewed);
     let number = last_request(&forest, &site.world(), choice, &format!("PATCH {W}")).await;
     let fates = Fates { at: BTreeMap::from([(number, Fate::Slow(Duration::from_mins(10)))]), ..Fates::default() };
@@ -152,7 +152,7 @@ async fn o7_an_entry_whose_read_fails_stays() {
     let world = unlisted(&forest).await;
     let choice = Choice::of(Tree::Dropped);
     let journal = {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         run(&site, &forest, &Run::of("counted", choice)).await.result.unwrap();
         site.journal()
     };
@@ -160,7 +160,7 @@ async fn o7_an_entry_whose_read_fails_stays() {
     let numbers = journal.iter().filter(|entry| entry.contains(&line)).map(|entry| entry.split(' ').nth(1).unwrap());
     let at: BTreeMap<usize, Fate> = numbers.map(|number| (number.parse().unwrap(), Fate::Refused(403))).collect();
     assert!(!at.is_empty());
-    let site = Site::new(world);
+    let site = Simulation::new(world);
     drop(run(&site, &forest, &Run { fates: Fates { at, ..Fates::default() }, ..Run::of("blind", choice) }).await);
     assert!(site.world().object(Y).is_some() && recorded(&site.world()).contains_key("ConfigMap shop/y"));
     check_settles(site.world(), &forest, Tree::Dropped).await;
@@ -169,7 +169,7 @@ async fn o7_an_entry_whose_read_fails_stays() {
 #[tokio::test(start_paused = true)]
 async fn o7_what_was_kept_with_cleanup_off_is_deleted_when_it_is_on() {
     let forest = Forest::grow().await;
-    let site = Site::new(after(&forest, Tree::Whole).await);
+    let site = Simulation::new(after(&forest, Tree::Whole).await);
     run(&site, &forest, &Run::of("keeping", Choice::keeping(Tree::Dropped))).await.result.unwrap();
     assert!(site.world().object(Y).is_some() && recorded(&site.world()).contains_key("ConfigMap shop/y"));
     check_settles(site.world(), &forest, Tree::Dropped).await;
@@ -178,7 +178,7 @@ async fn o7_what_was_kept_with_cleanup_off_is_deleted_when_it_is_on() {
 #[tokio::test(start_paused = true)]
 async fn o12_a_file_that_cannot_be_read_turns_every_deletion_off() {
     let forest = Forest::grow().await;
-    let site = Site::new(after(&forest, Tree::Whole).await);
+    let site = Simulation::new(after(&forest, Tree::Whole).await);
     run(&site, &forest, &Run::of("broken", Choice::only(Tree::Broken, "demo.a"))).await.result.unwrap();
     assert!(site.world().object(Y).is_some(), "it may have moved into the file");
     check_settles(site.world(), &forest, Tree::Moved).await;
@@ -187,7 +187,7 @@ async fn o12_a_file_that_cannot_be_read_turns_every_deletion_off() {
 #[tokio::test(start_paused = true)]
 async fn o15_a_move_to_a_project_out_of_scope_deletes_and_forgets_nothing() {
     let forest = Forest::grow().await;
-    let site = Site::new(after(&forest, Tree::Whole).await);
+    let site = Simulation::new(after(&forest, Tree::Whole).await);
     run(&site, &forest, &Run::of("scoped", Choice::only(Tree::Moved, "demo.a"))).await.result.unwrap();
     assert!(site.world().object(Y).is_some());
     assert_eq!(recorded(&site.world())["ConfigMap shop/y"], ["demo.a"]);

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observed::{Look, Observed};
+use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
 /// The desired objects by what tells that two keys mean one object.
 #[derive(Debug)]
-pub struct Twins<'a> {
+pub struct CohabitingKeys<'a> {
     by_uid: BTreeMap<&'a str, Vec<&'a ObjectKey>>,
     /// The groups in which objects of a kind are desired.
     groups: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
-impl<'a> Twins<'a> {
+impl<'a> CohabitingKeys<'a> {
     /// Looks at the desired objects as far as they were seen.
     pub fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
         let mut twins = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
@@ -40,7 +40,8 @@ impl<'a> Twins<'a> {
 
     /// A desired object that may be this one and could not be looked at.
     pub fn unseen(&self, key: &ObjectKey, desired: &BTreeSet<&ObjectKey>, observed: &Observed) -> Option<ObjectKey> {
-        let is_unseen = |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Look::Live(_) | Look::Absent));
+        let is_unseen =
+            |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Lookup::Live(_) | Lookup::Absent));
         self.namesakes(key).find(|other| desired.contains(other) && is_unseen(other))
     }
 }

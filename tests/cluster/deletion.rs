@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::admission_policy::Denied;
 use super::bench::{Bench, change, config_map, namespace};
-use super::denied::Denied;
 use crate::support::controlplane::{Entry, Recorder, User};
 
 /// Opens every guard that dropping everything meets.

@@ -17,7 +17,7 @@ pub const GRACE: Duration = Duration::from_millis(2500);
 /// # Errors
 ///
 /// The namespace cannot be made, the lock is held, or the run is to stop.
-pub async fn hold(
+pub async fn acquire_lock(
     cluster: &Cluster,
     lock: &LockRequest,
     interrupt: &Interrupt,

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::change::{Change, Reason};
-use super::observed::{Look, Observed};
+use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{Ownership, Root, managed_fields, ownership};
 use crate::object::redact::{Adopted, Redactor};
-use crate::object::refusal::{Contested, Refusal};
-use crate::object::words::{bare, readable};
+use crate::object::refusal::{FieldConflict, Refusal};
+use crate::object::server_message::{bare, readable};
 
 /// Separates the server's words from why an object is not replaced.
 pub const BUT: &str = "; it is not replaced, because ";
@@ -51,7 +51,7 @@ fn told(
     let live = observed.live(key);
     let is_ours = match (observed.looks.get(key), live) {
         (_, Some(live)) => matches!(ownership(live, root), Ownership::Ours(_)),
-        (Some(Look::Unknown(_)), _) => false,
+        (Some(Lookup::Unknown(_)), _) => false,
         _ => true,
     };
     let bodies: Vec<&Value> = live.map(|live| &live.body).into_iter().chain(desired).collect();
@@ -63,17 +63,17 @@ fn told(
 pub fn folded(refusal: &Refusal, live: Option<&Live>, manifest: &Manifest, redactor: &Redactor) -> Refusal {
     let Refusal::Conflict(contested) = refusal else { return refusal.clone() };
     let places = redactor.secrets(&manifest.ident.key.kind, live.map(|live| &live.body), Some(&manifest.body)).places;
-    let place_of = |contested: &Contested| {
+    let place_of = |contested: &FieldConflict| {
         let field = general(contested.field.trim_start_matches('.'));
         places.iter().find(|place| {
             let below = field.strip_prefix(general(place).as_str());
             below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     };
-    let mut told: Vec<Contested> = Vec::new();
+    let mut told: Vec<FieldConflict> = Vec::new();
     for one in contested {
         let one = match place_of(one) {
-            Some(place) => Contested { field: format!(".{place}"), manager: managers(place, live) },
+            Some(place) => FieldConflict { field: format!(".{place}"), manager: managers(place, live) },
             None => one.clone(),
         };
         if !told.contains(&one) {

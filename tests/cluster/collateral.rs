@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, config_map, namespace};
-use super::gone::{DROP, definition, outcomes, till};
+use super::deletion::{DROP, definition, outcomes, till};
 use crate::support::controlplane::{Fault, Recorder, User};
 
 /// The plan of what [`DROP`] applies.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{Method, Request as Wired, Response};
 use jiff::{SignedDuration, Timestamp};
 use ktor_action::cluster::connect::KeySource;
-use ktor_action::cluster::{Cluster, Settings};
+use ktor_action::cluster::{Cluster, ClusterSettings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -79,13 +79,13 @@ pub struct Fates {
     pub renewals: BTreeMap<usize, Fate>,
     /// How late every answer comes, but for those about the lock.
     pub pace: Duration,
-    /// Before this request of the actor, what is on its way arrives.
+    /// BaseTree this request of the actor, what is on its way arrives.
     pub arrival: Option<usize>,
-    /// Before this request of the actor, someone else does something.
+    /// BaseTree this request of the actor, someone else does something.
     pub hand: Option<(usize, Hand)>,
     /// As this request of the actor arrives, the actor is told to stop.
     pub interrupt: Option<(usize, Arc<Interrupter>)>,
-    /// Before this request of the actor, the other actor's stalled request goes on.
+    /// BaseTree this request of the actor, the other actor's stalled request goes on.
     pub wakes: Option<(usize, Arc<Notify>)>,
     /// The commit that this actor applies, counted along the branch: it is held to the order of commits then.
     pub commit: Option<usize>,
@@ -111,7 +111,7 @@ pub struct Moment {
 /// When, beside the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
-    Before,
+    BaseTree,
     After,
     Flying,
 }
@@ -185,7 +185,7 @@ pub struct Flying {
 
 /// The site. Clones share it.
 #[derive(Clone)]
-pub struct Site(Arc<Mutex<Inside>>);
+pub struct Simulation(Arc<Mutex<Inside>>);
 
 struct Inside {
     world: World,
@@ -198,7 +198,7 @@ struct Inside {
     violations: Vec<String>,
 }
 
-impl Site {
+impl Simulation {
     /// A site with this server and nothing under way.
     pub fn new(world: World) -> Self {
         Self(Arc::new(Mutex::new(Inside {
@@ -268,7 +268,8 @@ impl Site {
             async move { site.handle(actor, wired).await }
         });
         let keys = KeySource::Given([7; 32]);
-        let settings = Settings { keys, readiness_timeout: Duration::from_secs(20), ..Settings::default() };
+        let settings =
+            ClusterSettings { keys, readiness_timeout: Duration::from_secs(20), ..ClusterSettings::default() };
         (Cluster::over(service, settings), count)
     }
 
@@ -333,7 +334,7 @@ impl Site {
             (hand.0)(&mut inside.world, now);
         }
         inside.leaves(&actor.name, &sent.request, sent.persists);
-        inside.keep(sent.number, &sent.line, When::Before, None);
+        inside.keep(sent.number, &sent.line, When::BaseTree, None);
         if sent.persists {
             let flying = Flying { request: Arc::clone(&sent.request), line: sent.line.clone() };
             inside.keep(sent.number, &sent.line, When::Flying, Some(flying));
@@ -415,7 +416,7 @@ impl Inside {
     fn keep(&mut self, number: usize, line: &str, when: When, under_way: Option<Flying>) {
         let Some(moments) = &mut self.moments else { return };
         // A read changes nothing: crashing before it is crashing after what came before.
-        if when == When::Before
+        if when == When::BaseTree
             && let Some(last) = moments.iter_mut().rev().find(|moment| moment.when != When::Flying)
         {
             last.points += 1;

@@ -17,7 +17,7 @@ use super::history::{Run, run, settle};
 use super::invariant::{foreigners, recorded, state};
 use super::model::{Answer, Request, World};
 use super::script::Script;
-use super::site::{Fates, Hand, LEASE, STATE, Site, When};
+use super::simulation::{Fates, Hand, LEASE, STATE, Simulation, When};
 use crate::support::announce;
 
 pub const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
@@ -126,7 +126,7 @@ fn record(world: &mut World, now: Timestamp, state: &Value) {
 
 /// A server on which a run of this tree came to its end.
 pub async fn after(forest: &Forest, tree: Tree) -> World {
-    let site = Site::new(beginning());
+    let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     site.world()
 }
@@ -137,7 +137,7 @@ pub async fn every_end(forest: &Forest, world: World, choice: Choice) -> Vec<Pas
 }
 
 /// Settles on a tree; fails where anything does not hold.
-async fn check(site: &Site, forest: &Forest, tree: Tree, script: &str) {
+async fn check(site: &Simulation, forest: &Forest, tree: Tree, script: &str) {
     let mut violations = settle(site, forest, tree).await;
     if foreigners(&site.world()) != foreigners(&beginning()) {
         violations.push("nothing foreign is touched: someone else's object changed".to_owned());
@@ -175,17 +175,17 @@ async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
             continue;
         }
         pending += 1;
-        let counted = Site::new(past.world.clone());
+        let counted = Simulation::new(past.world.clone());
         let count = run(&counted, &forest, &Run::of("counted", choice)).await.requests;
         // Looking at a dead holder's Lease, again and again, is one moment.
         let moments: Vec<usize> = (0..count).filter(|at| *at < 4 || *at + 55 > count).collect();
         for (metadata, at) in stand_ins.iter().flat_map(|metadata| moments.iter().map(move |at| (metadata, *at))) {
-            let (made, site) = (metadata.clone(), Site::new(past.world.clone()));
+            let (made, site) = (metadata.clone(), Simulation::new(past.world.clone()));
             let hand = Hand::new(move |world, now| stand_in(world, now, &made));
             let fates = Fates { hand: Some((at, hand)), ..Fates::default() };
             drop(run(&site, &forest, &Run { fates, ..Run::of("beside", choice) }).await);
             let script = format!("{}; {choice}, before its request {at} someone makes y with {metadata}", past.script);
-            let value = |site: &Site| site.world().object(Y).map(|y| y["data"]["value"].clone());
+            let value = |site: &Simulation| site.world().object(Y).map(|y| y["data"]["value"].clone());
             assert_eq!(value(&site), Some(json!("a stranger's")), "{script}");
             check(&site, &forest, Tree::Dropped, &script).await;
             assert_eq!(value(&site), Some(json!("a stranger's")), "{script}");
@@ -203,7 +203,7 @@ async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
     let mut created = 0;
     for past in every_end(&forest, beginning(), Choice::of(Tree::Whole)).await {
         created += usize::from(past.world.object(Y).is_some());
-        let site = Site::new(past.world.clone());
+        let site = Simulation::new(past.world.clone());
         run(&site, &forest, &Run::of("next", Choice::of(Tree::Dropped))).await.result.unwrap();
         assert!(site.world().object(Y).is_none(), "{}; dropped: y is left", past.script);
         check(&site, &forest, Tree::Dropped, &past.script.to_string()).await;
@@ -226,7 +226,7 @@ async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
             Some(_) => {}
         }
         for goal in [Tree::Dropped, Tree::Resealed] {
-            let site = Site::new(past.world.clone());
+            let site = Simulation::new(past.world.clone());
             run(&site, &forest, &Run::of("next", Choice::of(goal))).await.result.unwrap();
             let value = site.world().object(Y).map(|y| y["data"]["value"].clone());
             assert_eq!(value, (goal == Tree::Resealed).then(|| json!("2")), "{}; {}", past.script, goal.name());
@@ -242,11 +242,11 @@ async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
 async fn o11_what_a_stranger_made_anew_is_not_replaced() {
     let forest = Forest::grow().await;
     let world = after(&forest, Tree::Sealed).await;
-    let site = Site::new(world.clone());
+    let site = Simulation::new(world.clone());
     let count = run(&site, &forest, &Run::of("counted", Choice::of(Tree::Resealed))).await.requests;
     let mut copies = 0;
     for number in 0..count {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         let fates = Fates { hand: Some((number, Hand::new(recreate))), ..Fates::default() };
         drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(Tree::Resealed)) }).await);
         fail_on(&site.violations(), &site, &format!("y is made anew before request {number}"));
@@ -271,7 +271,7 @@ async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_ru
     assert_eq!(send(&mut world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
     for past in every_end(&forest, world.clone(), Choice::of(Tree::Resealed)).await {
         assert_eq!(past.world.object(Y), world.object(Y), "{}", past.script);
-        let site = Site::new(past.world.clone());
+        let site = Simulation::new(past.world.clone());
         let result = run(&site, &forest, &Run::of("next", Choice::of(Tree::Resealed))).await.result;
         assert!(matches!(result, Err(RunError::Incomplete(..))), "{}; {:?}", past.script, result.err());
         assert_eq!(site.world().object(Y), world.object(Y), "{}", past.script);
@@ -290,14 +290,14 @@ async fn c6_what_is_protected_at_any_moment_before_it_is_deleted_stays() {
     for (before, choice) in [(Tree::Whole, Tree::Dropped), (Tree::Sealed, Tree::Resealed)] {
         let world = after(&forest, before).await;
         let uid = |world: &World| world.object(Y).map(|y| y["metadata"]["uid"].clone());
-        let counted = Site::new(world.clone());
+        let counted = Simulation::new(world.clone());
         run(&counted, &forest, &Run::of("counted", Choice::of(choice))).await.result.unwrap();
         let deletion = format!(" DELETE {Y}: ");
         let journal = counted.journal();
         let last = journal.iter().rfind(|line| line.contains(&deletion)).unwrap();
         let last: usize = last.split(' ').nth(1).unwrap().parse().unwrap();
         for number in 0..=last {
-            let site = Site::new(world.clone());
+            let site = Simulation::new(world.clone());
             let fates = Fates { hand: Some((number, Hand::new(protect))), ..Fates::default() };
             drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(choice)) }).await);
             let script = format!("{}: y is protected before request {number} of {last}", choice.name());
@@ -330,7 +330,7 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
             let is_leaving = !y["metadata"]["deletionTimestamp"].is_null();
             terminating += usize::from(is_leaving);
             for goal in [Tree::Dropped, Tree::Whole, Tree::Resealed] {
-                let site = Site::new(past.world.clone());
+                let site = Simulation::new(past.world.clone());
                 let stuck = run(&site, &forest, &Run::of("stuck", Choice::of(goal))).await.result;
                 let script = format!("{}; {} while y is held", past.script, goal.name());
                 if is_leaving || goal == Tree::Dropped {
@@ -339,7 +339,7 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
                 assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "{script}");
                 let mut world = site.world();
                 hold(&mut world, now, &json!(null));
-                check(&Site::new(world), &forest, goal, &script).await;
+                check(&Simulation::new(world), &forest, goal, &script).await;
             }
         }
     }
@@ -351,11 +351,11 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
 async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
     let forest = Forest::grow().await;
     let world = after(&forest, Tree::Whole).await;
-    let site = Site::new(world.clone());
+    let site = Simulation::new(world.clone());
     let count = run(&site, &forest, &Run::of("counted", Choice::of(Tree::Dropped))).await.requests;
     let mut copies = 0;
     for number in 0..count {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         let fates = Fates { hand: Some((number, Hand::new(recreate))), ..Fates::default() };
         drop(run(&site, &forest, &Run { fates, ..Run::of("beside", Choice::of(Tree::Dropped)) }).await);
         let copy = site.world().object(Y).cloned();
@@ -373,7 +373,7 @@ async fn o12_while_a_source_elsewhere_fails_nothing_is_deleted() {
     let whole = after(&forest, Tree::Whole).await;
     for first in [Choice::of(Tree::Whole), Choice::of(Tree::Moved), Choice::only(Tree::Moved, "demo.b")] {
         for past in every_end(&forest, whole.clone(), first).await {
-            let site = Site::new(past.world.clone());
+            let site = Simulation::new(past.world.clone());
             let broken = run(&site, &forest, &Run::of("broken", Choice::only(Tree::Broken, "demo.a"))).await;
             assert!(broken.result.is_ok(), "{}; {:?}", past.script, broken.result);
             let lease = format!(" DELETE {LEASE}");
@@ -397,7 +397,7 @@ async fn o15_a_scoped_run_after_a_crash_keeps_the_others_entries() {
         for past in every_end(&forest, whole.clone(), Choice::of(first)).await {
             let before = recorded(&past.world);
             unsettled += usize::from(state(&past.world).is_some_and(|state| state["finalized"] == false));
-            let site = Site::new(past.world.clone());
+            let site = Simulation::new(past.world.clone());
             run(&site, &forest, &Run::of("scoped", Choice::only(tree, "demo.b"))).await.result.unwrap();
             let now = recorded(&site.world());
             for (key, projects) in before {
@@ -421,7 +421,7 @@ async fn o15_an_object_that_moved_out_of_scope_keeps_its_entry() {
     for past in every_end(&forest, whole.clone(), Choice::only(Tree::Moved, "demo.a")).await {
         assert_eq!(past.world.object(Y), whole.object(Y), "{}", past.script);
         assert_eq!(recorded(&past.world)["ConfigMap shop/y"], ["demo.a"], "{}", past.script);
-        check(&Site::new(past.world.clone()), &forest, Tree::Moved, &past.script.to_string()).await;
+        check(&Simulation::new(past.world.clone()), &forest, Tree::Moved, &past.script.to_string()).await;
     }
 }
 
@@ -435,7 +435,7 @@ async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
         (Tree::Moved, Tree::Whole, Choice::of(Tree::Dropped)),
         (Tree::Dropped, Tree::Moved, Choice::only(Tree::Whole, "demo.b")),
     ] {
-        let site = Site::new(after(&forest, Tree::Whole).await);
+        let site = Simulation::new(after(&forest, Tree::Whole).await);
         site.watch_moments();
         run(&site, &forest, &Run::of("dead", Choice::of(first))).await.result.unwrap();
         for moment in site.take_moments().into_iter().filter(|moment| moment.when == When::Flying) {
@@ -443,10 +443,10 @@ async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
             let now = "2031-05-06T09:08:09Z".parse().unwrap();
             send(&mut world, "kubernator", now, Method::DELETE, LEASE, &json!({}));
             kubernator(&mut world, theirs, now);
-            let counted = Site::new(world.clone());
+            let counted = Simulation::new(world.clone());
             let count = run(&counted, &forest, &Run::of("counted", second)).await.requests;
             for number in 0..=count {
-                let site = Site::with_flying(world.clone(), moment.under_way.clone());
+                let site = Simulation::with_flying(world.clone(), moment.under_way.clone());
                 let fates = Fates { arrival: Some(number), ..Fates::default() };
                 drop(run(&site, &forest, &Run { fates, ..Run::of("next", second) }).await);
                 site.arrive();

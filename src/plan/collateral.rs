@@ -13,7 +13,7 @@ const NAMED: usize = 5;
 
 /// What was found in a namespace, or of the kind that a definition defines.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Content {
+pub struct Collateral {
     /// What is there. Of the bodies nothing but the metadata is known.
     pub found: BTreeMap<ObjectKey, Live>,
     /// The kinds that were listed to their end: what is not among the found ones of them does not exist.
@@ -22,7 +22,7 @@ pub struct Content {
     pub unseen: Vec<String>,
 }
 
-impl Content {
+impl Collateral {
     /// What others have in the holder, once these objects are deleted: one sentence, or nothing where there is nothing.
     pub fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
         let others = self.others(deleted);
@@ -129,10 +129,10 @@ mod tests {
         live
     }
 
-    fn content(found: &[(ObjectKey, Live)]) -> Content {
+    fn content(found: &[(ObjectKey, Live)]) -> Collateral {
         let listed = ["ConfigMap", "Deployment", "ReplicaSet", "Pod", "Service", "Endpoints", "ServiceAccount"];
         let listed = listed.map(|kind| GroupKind::new("", kind)).into();
-        Content { found: found.iter().cloned().collect(), listed, unseen: vec![] }
+        Collateral { found: found.iter().cloned().collect(), listed, unseen: vec![] }
     }
 
     fn names<'a>(others: &[&'a ObjectKey]) -> Vec<&'a str> {
@@ -190,7 +190,7 @@ mod tests {
     fn what_was_not_seen_is_told_beside_what_was() {
         let told = |found: &[(ObjectKey, Live)], unseen: &[&str]| {
             let unseen = unseen.iter().map(|text| (*text).to_owned()).collect();
-            Content { unseen, ..content(found) }.told(&key("Namespace", "x"), &[])
+            Collateral { unseen, ..content(found) }.told(&key("Namespace", "x"), &[])
         };
         let theirs = [(key("ConfigMap", "theirs"), object("t", &[]))];
         assert_eq!(told(&[], &[]), None);

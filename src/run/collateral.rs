@@ -10,7 +10,7 @@ use crate::cluster::readiness::{Readiness, readiness};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
-use crate::plan::content::{Content, counts};
+use crate::plan::collateral::{Collateral, counts};
 
 /// So many namespaces are looked into one by one; for more of them, each kind is listed once everywhere.
 const FEW: usize = 8;
@@ -20,7 +20,7 @@ pub async fn look_into_all(
     cluster: &Cluster,
     kinds: &Kinds,
     holders: &[(&ObjectKey, &Live)],
-) -> BTreeMap<ObjectKey, Content> {
+) -> BTreeMap<ObjectKey, Collateral> {
     let namespaces: BTreeMap<&str, &ObjectKey> =
         holders.iter().filter(|(key, _)| key.is_namespace()).map(|(key, _)| (key.name.as_str(), *key)).collect();
     let together = if namespaces.len() > FEW { namespaces } else { BTreeMap::new() };
@@ -37,9 +37,9 @@ async fn look_into_together(
     cluster: &Cluster,
     kinds: &Kinds,
     namespaces: &BTreeMap<&str, &ObjectKey>,
-) -> BTreeMap<ObjectKey, Content> {
-    let mut contents: BTreeMap<ObjectKey, Content> =
-        namespaces.values().map(|key| ((*key).clone(), Content::default())).collect();
+) -> BTreeMap<ObjectKey, Collateral> {
+    let mut contents: BTreeMap<ObjectKey, Collateral> =
+        namespaces.values().map(|key| ((*key).clone(), Collateral::default())).collect();
     if namespaces.is_empty() {
         return contents;
     }
@@ -85,7 +85,7 @@ async fn look_into_together(
 /// Looks for everything that lies in a namespace, or is of the kind that a definition defines.
 ///
 /// `live` is the holder as it was found. What cannot be looked at is named in the answer, never passed over.
-pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, live: &Live) -> Content {
+pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, live: &Live) -> Collateral {
     if holder.is_namespace() {
         let held = kinds.iter().filter(|kind| kind.namespaced && kind.manageable && counts(&kind.group_kind)).collect();
         let mut content = look_for(cluster, held, Some(&holder.name)).await;
@@ -94,7 +94,7 @@ pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, liv
         return content;
     }
     let Some(defined) = defined_kind(&live.body) else {
-        return Content { unseen: vec!["it serves no version".to_owned()], ..Content::default() };
+        return Collateral { unseen: vec!["it serves no version".to_owned()], ..Collateral::default() };
     };
     let kind = kinds.get(&defined.group_kind).unwrap_or(&defined);
     let mut content = look_for(cluster, vec![kind], None).await;
@@ -106,13 +106,13 @@ pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, liv
     content
 }
 
-async fn look_for(cluster: &Cluster, kinds: Vec<&Kind>, namespace: Option<&str>) -> Content {
+async fn look_for(cluster: &Cluster, kinds: Vec<&Kind>, namespace: Option<&str>) -> Collateral {
     let answers: Vec<_> = stream::iter(kinds)
         .map(|kind| async move { (kind, cluster.list_metadata(kind, namespace).await) })
         .buffer_unordered(cluster.settings().concurrency)
         .collect()
         .await;
-    let mut content = Content::default();
+    let mut content = Collateral::default();
     for (kind, answer) in answers {
         match answer {
             Ok(found) => {

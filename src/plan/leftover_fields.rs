@@ -14,7 +14,7 @@ use crate::object::fields::{Fields, prune, union};
 use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
 use crate::object::merge::{applied, find, item_keys};
-use crate::plan::migration::{Extent, Heir};
+use crate::plan::migration::{Extent, FieldTransfer};
 
 /// What an apply would make of an object, and what stands beside the fields that it changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +43,7 @@ impl InPlace {
 ///
 /// Nothing where the managed fields were lost, or are those of another version: then they prove nothing about who owns what.
 #[must_use]
-pub fn in_place(live: &Live, desired: &Value, heir: &Heir, root: &Root) -> Option<InPlace> {
+pub fn in_place(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -> Option<InPlace> {
     let mut migrated = live.clone();
     if let Some(fields) = heir.managed_fields(live, Extent::Whole) {
         migrated.body["metadata"]["managedFields"] = fields;
@@ -71,7 +71,7 @@ pub fn in_place(live: &Live, desired: &Value, heir: &Heir, root: &Root) -> Optio
 
 /// The object with the manifest applied, as far as its managed fields tell.
 #[must_use]
-pub fn merged(live: &Live, desired: &Value, heir: &Heir, root: &Root) -> Value {
+pub fn merged(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -> Value {
     match in_place(live, desired, heir, root) {
         Some(in_place) => in_place.merged,
         None => applied(&live.body, desired, &Fields::new(), &[]),
@@ -267,7 +267,7 @@ mod tests {
 
     fn found(live: &Live, spec: &Value) -> Option<(Vec<String>, Vec<String>)> {
         let desired = json!({"apiVersion": "apps/v1", "kind": "X", "metadata": {"name": "x"}, "spec": spec});
-        let heir = Heir::new(&root(), "apps/v1", OtherRoots::Keep);
+        let heir = FieldTransfer::new(&root(), "apps/v1", OtherRoots::Keep);
         let place = in_place(live, &desired, &heir, &root())?;
         let held = place.held.iter().map(|(path, manager)| format!("{path} {manager}")).collect();
         Some((place.unowned.iter().map(ToString::to_string).collect(), held))

@@ -3,17 +3,17 @@
 //! without a reason.
 
 use http::Method;
-use ktor_action::plan::change::Standing;
+use ktor_action::plan::change::Disposition;
 use ktor_action::plan::policy::Gate;
 use serde_json::{Value, json};
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::fail_on;
-use super::hands::{Y, after, every_end, send};
 use super::history::{Run, run, settle};
 use super::invariant::recorded;
 use super::model::World;
-use super::site::{STATE, Site};
+use super::other_actors::{Y, after, every_end, send};
+use super::simulation::{STATE, Simulation};
 
 pub const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
 
@@ -43,11 +43,11 @@ async fn x16_a_foreign_object_blocks_itself_and_its_project_wherever_a_run_dies(
     let theirs = world.object(W).cloned();
     for past in every_end(&forest, world, renewed).await {
         let script = &past.script;
-        let site = Site::new(past.world.clone());
+        let site = Simulation::new(past.world.clone());
         for name in ["next", "again"] {
             let ended = run(&site, &forest, &Run::of(name, renewed)).await.result;
             let plan = ended.unwrap_or_else(|error| panic!("{script}: {error}")).plan;
-            assert_eq!(plan.standing(Standing::Blocked).count(), 1, "{script}");
+            assert_eq!(plan.standing(Disposition::Blocked).count(), 1, "{script}");
         }
         fail_on(&site.violations(), &site, &script.to_string());
         let left = site.world();
@@ -60,7 +60,7 @@ async fn x16_a_foreign_object_blocks_itself_and_its_project_wherever_a_run_dies(
         let mut freed = left;
         let now = "2031-05-07T08:08:09Z".parse().unwrap();
         assert_eq!(send(&mut freed, "ktor-other", now, Method::DELETE, W, &json!({})).status, 200);
-        let site = Site::new(freed);
+        let site = Simulation::new(freed);
         fail_on(&settle(&site, &forest, Tree::Renewed).await, &site, &format!("{script}; w is let go"));
         assert_eq!(open(&site.world()), Vec::<String>::new(), "{script}: no project is open without a reason");
     }
@@ -75,16 +75,16 @@ async fn c5_a_replacement_that_a_guard_keeps_is_made_once_it_is_opened() {
     let value = |world: &World| world.object(Y).map(|y| y["data"]["value"].clone());
     let world = after(&forest, Tree::Sealed).await;
     let before = uid(&world);
-    let site = Site::new(world);
+    let site = Simulation::new(world);
     for name in ["kept", "again"] {
         let guarded = Run { replacement: Gate::Closed, ..Run::of(name, resealed) };
         let plan = run(&site, &forest, &guarded).await.result.unwrap().plan;
-        assert_eq!(plan.standing(Standing::Kept).count(), 1);
+        assert_eq!(plan.standing(Disposition::Kept).count(), 1);
         assert_eq!((uid(&site.world()), value(&site.world())), (before.clone(), Some(Value::from("1"))));
         assert_eq!(open(&site.world()), ["demo.a"]);
     }
     for past in every_end(&forest, site.world(), resealed).await {
-        let site = Site::new(past.world.clone());
+        let site = Simulation::new(past.world.clone());
         fail_on(&settle(&site, &forest, Tree::Resealed).await, &site, &past.script.to_string());
         assert_eq!(value(&site.world()), Some(Value::from("2")), "{}", past.script);
         assert_eq!(open(&site.world()), Vec::<String>::new(), "{}", past.script);

@@ -6,9 +6,9 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
-use crate::object::remark::unmarked;
+use crate::object::mark_patch::unmarked;
 use crate::plan::observed::Observed;
-use crate::run::edit::{self, Hands};
+use crate::run::editor::{self, Editor};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 use crate::run::observe::look;
@@ -18,7 +18,7 @@ use crate::state::transition::Start;
 
 /// What became of objects that were to be let go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Released {
+pub struct Unmanaged {
     /// They are nobody's now.
     pub released: Vec<ObjectKey>,
     /// They stay recorded, and why.
@@ -33,13 +33,13 @@ pub struct Released {
 /// # Errors
 ///
 /// A record that cannot be used or does not know one of the objects: nothing was changed then.
-pub async fn release(
+pub async fn unmanage(
     cluster: &Cluster,
     lock: &HeldLock,
     (namespace, root, run): (&str, &Root, &str),
     keys: &BTreeSet<ObjectKey>,
     interrupt: &Interrupt,
-) -> Result<Released, RunError> {
+) -> Result<Unmanaged, RunError> {
     let (store, prior) = Store::claim(cluster, lock, namespace, root, run).await?;
     let recorded = prior.entries.keys();
     if let Some(key) = keys.iter().find(|key| !recorded.contains(key)) {
@@ -48,8 +48,8 @@ pub async fn release(
     let mut observed = Observed { kinds: cluster.discover().await.map_err(RunError::Cluster)?, ..Observed::default() };
     look(cluster, &mut observed, keys.iter().cloned()).await;
     let Observed { kinds, looks, .. } = observed;
-    let hands = Hands { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
-    let failed = edit::all(hands, looks, &|live| unmarked(live, root)).await?;
+    let hands = Editor { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
+    let failed = editor::all(hands, looks, &|live| unmarked(live, root)).await?;
     let released: BTreeSet<ObjectKey> = keys.iter().filter(|key| !failed.contains_key(key)).cloned().collect();
 
     let mut resources = prior.entries.clone();
@@ -57,5 +57,5 @@ pub async fn release(
     let finalized = prior.start == Start::Settled;
     let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
     store.finalize(lock, &prior.edited(payload)).await?;
-    Ok(Released { released: released.into_iter().collect(), failed })
+    Ok(Unmanaged { released: released.into_iter().collect(), failed })
 }

@@ -1,4 +1,4 @@
-//! Trouble that is no crash: faults of each request, requests that arrive late, actors that contend, other hands.
+//! NotReadyReason that is no crash: faults of each request, requests that arrive late, actors that contend, other hands.
 //!
 //! Each scenario of a kind is made, one by one: a request and what becomes of it, and then runs that nothing disturbs.
 
@@ -13,20 +13,20 @@ use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
 use super::model::World;
-use super::site::{Fate, Fates, LEASE, Site, When};
+use super::simulation::{Fate, Fates, LEASE, Simulation, When};
 use crate::support::announce;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A server on which a run of this tree came to its end.
 async fn after(forest: &Forest, tree: Tree) -> World {
-    let site = Site::new(beginning());
+    let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     site.world()
 }
 
 /// Settles on a tree and fails with the script where anything does not hold.
-async fn check(site: &Site, forest: &Forest, tree: Tree, steps: &[String]) {
+async fn check(site: &Simulation, forest: &Forest, tree: Tree, steps: &[String]) {
     let mut violations = settle(site, forest, tree).await;
     if foreigners(&site.world()) != foreigners(&beginning()) {
         violations.push("nothing foreign is touched: someone else's object changed".to_owned());
@@ -36,7 +36,7 @@ async fn check(site: &Site, forest: &Forest, tree: Tree, steps: &[String]) {
 
 /// How many requests a run makes on a server.
 async fn requests(forest: &Forest, world: &World, choice: Choice) -> usize {
-    let site = Site::new(world.clone());
+    let site = Simulation::new(world.clone());
     run(&site, forest, &Run::of("counted", choice)).await.requests
 }
 
@@ -70,7 +70,7 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
                 Fate::AnsweredLate(2 * MINUTE),
             ];
             for fate in fates {
-                let site = Site::new(world.clone());
+                let site = Simulation::new(world.clone());
                 let step = format!("{choice}, request {number}: {fate:?}");
                 let fates = Fates { at: [(number, fate)].into(), ..Fates::default() };
                 drop(run(&site, &forest, &Run { fates, ..Run::of("troubled", choice) }).await);
@@ -105,7 +105,7 @@ async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
     let choice = Choice::of(Tree::Renewed);
     let world = after(&forest, Tree::Whole).await;
     let renewals = {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         run(&site, &forest, &Run { fates: long(&[]), ..Run::of("counted", choice) }).await.result.unwrap();
         let line = format!(" PUT {LEASE}: ");
         site.journal().iter().filter(|entry| entry.contains(&line)).count()
@@ -123,7 +123,7 @@ async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
     }
     let scenarios = singles.len() + pairs.len();
     for fates in singles.into_iter().chain(pairs) {
-        let site = Site::new(world.clone());
+        let site = Simulation::new(world.clone());
         let troubled = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("troubled", choice) }).await;
         let step = format!("{choice}, renewals {fates:?}");
         match troubled.result {
@@ -145,7 +145,7 @@ async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
     let world = after(&forest, Tree::Whole).await;
     for from in 0..2 {
         for fate in [Fate::Lost, Fate::Refused(500), Fate::Slow(2 * MINUTE)] {
-            let site = Site::new(world.clone());
+            let site = Simulation::new(world.clone());
             let fates: Vec<(usize, Fate)> = (from..100).map(|number| (number, fate.clone())).collect();
             let began = tokio::time::Instant::now();
             let ended = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("cut-off", choice) }).await;
@@ -173,7 +173,7 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
         (Tree::Sealed, Choice::of(Tree::Resealed), Choice::of(Tree::Sealed)),
     ] {
         let world = after(&forest, before).await;
-        let site = Site::new(world);
+        let site = Simulation::new(world);
         site.watch_moments();
         run(&site, &forest, &Run::of("dead", first)).await.result.unwrap();
         let moments = site.take_moments();
@@ -181,7 +181,7 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
             let count = requests(&forest, &moment.world, second).await;
             // Looking at a dead holder's Lease, again and again, is one moment.
             for number in (0..=count).filter(|number| *number < 4 || number + 55 > count) {
-                let site = Site::with_flying(moment.world.clone(), moment.under_way.clone());
+                let site = Simulation::with_flying(moment.world.clone(), moment.under_way.clone());
                 let fates = Fates { arrival: Some(number), ..Fates::default() };
                 let steps = [
                     format!("{first}, crashed with request {} under way, {}", moment.number, moment.line),
@@ -213,7 +213,7 @@ async fn l1_l3_two_actors_any_switch_and_back() {
         for stalled in 0..count {
             for answered in [false, true] {
                 for awake in (0..10).map(|step| 60 + 3 * step).chain([usize::MAX]) {
-                    let site = Site::new(world.clone());
+                    let site = Simulation::new(world.clone());
                     let gate = Arc::new(Notify::new());
                     let fate = if answered {
                         Fate::StalledAnswer(Arc::clone(&gate))
@@ -258,7 +258,7 @@ async fn a9_an_interrupt_at_any_request_leaves_a_free_lock_and_nothing_lost() {
     for (before, choice) in [(Tree::Whole, Choice::of(Tree::Renewed)), (Tree::Sealed, Choice::of(Tree::Resealed))] {
         let world = after(&forest, before).await;
         for number in 0..requests(&forest, &world, choice).await {
-            let site = Site::new(world.clone());
+            let site = Simulation::new(world.clone());
             let began = tokio::time::Instant::now();
             drop(run(&site, &forest, &Run { interrupt: Some(number), ..Run::of("stopped", choice) }).await);
             let step = format!("{choice}, told to stop at request {number}");

@@ -13,7 +13,7 @@ use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
-use crate::plan::observed::Look;
+use crate::plan::observed::Lookup;
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 
@@ -22,7 +22,7 @@ const STEPS: usize = 8;
 
 /// What objects are changed with.
 #[derive(Clone, Copy)]
-pub struct Hands<'a> {
+pub struct Editor<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Every lock that has to be held; the first is the one that permits.
@@ -35,7 +35,7 @@ pub struct Hands<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-enum Answer {
+enum PatchEnd {
     Done,
     Failed(String),
     NotStarted,
@@ -48,11 +48,11 @@ enum Answer {
 ///
 /// An interrupt or a lost lock: the record must stay as it is then.
 pub async fn all(
-    hands: Hands<'_>,
-    objects: impl IntoIterator<Item = (ObjectKey, Look)>,
+    hands: Editor<'_>,
+    objects: impl IntoIterator<Item = (ObjectKey, Lookup)>,
     next: &(impl Fn(&Live) -> Option<Vec<Value>> + Sync),
 ) -> Result<BTreeMap<ObjectKey, String>, RunError> {
-    let answers: Vec<(ObjectKey, Answer)> = stream::iter(objects)
+    let answers: Vec<(ObjectKey, PatchEnd)> = stream::iter(objects)
         .map(|(key, look)| async move {
             let answer = one(hands, &key, look, next).await;
             (key, answer)
@@ -60,65 +60,65 @@ pub async fn all(
         .buffer_unordered(hands.cluster.settings().concurrency)
         .collect()
         .await;
-    if answers.iter().any(|(_, answer)| matches!(answer, Answer::LockLost)) {
+    if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::LockLost)) {
         return Err(RunError::LockLost(None));
     }
-    if answers.iter().any(|(_, answer)| matches!(answer, Answer::NotStarted)) {
+    if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::NotStarted)) {
         return Err(RunError::Stopped);
     }
     let failed = answers.into_iter().filter_map(|(key, answer)| match answer {
-        Answer::Failed(why) => Some((key, why)),
+        PatchEnd::Failed(why) => Some((key, why)),
         _ => None,
     });
     Ok(failed.collect())
 }
 
 async fn one(
-    hands: Hands<'_>,
+    hands: Editor<'_>,
     key: &ObjectKey,
-    look: Look,
+    look: Lookup,
     next: &(impl Fn(&Live) -> Option<Vec<Value>> + Sync),
-) -> Answer {
+) -> PatchEnd {
     let mut live = match look {
-        Look::Absent => return Answer::Done,
-        Look::Unknown(why) => return Answer::Failed(why),
-        Look::Live(live) => live,
+        Lookup::Absent => return PatchEnd::Done,
+        Lookup::Unknown(why) => return PatchEnd::Failed(why),
+        Lookup::Live(live) => live,
     };
     let Some(kind) = hands.kinds.get(&key.group_kind()) else {
-        return Answer::Failed("its kind is not known".to_owned());
+        return PatchEnd::Failed("its kind is not known".to_owned());
     };
     for _ in 0..STEPS {
-        let Some(operations) = next(&live) else { return Answer::Done };
+        let Some(operations) = next(&live) else { return PatchEnd::Done };
         match patch(hands, kind, key, &live, &operations).await {
             Ok(Some(after)) => live = after,
-            Ok(None) => return Answer::Done,
+            Ok(None) => return PatchEnd::Done,
             Err(answer) => return answer,
         }
     }
-    Answer::Failed("it changes faster than it can be marked: run again".to_owned())
+    PatchEnd::Failed("it changes faster than it can be marked: run again".to_owned())
 }
 
 /// Sends one patch. The object as it is then, also where it changed meanwhile; nothing where it is gone.
 async fn patch(
-    hands: Hands<'_>,
+    hands: Editor<'_>,
     kind: &Kind,
     key: &ObjectKey,
     live: &Live,
     operations: &[Value],
-) -> Result<Option<Live>, Answer> {
-    let Hands { cluster, locks, root, interrupt, .. } = hands;
+) -> Result<Option<Live>, PatchEnd> {
+    let Editor { cluster, locks, root, interrupt, .. } = hands;
     if interrupt.is_requested() {
-        return Err(Answer::NotStarted);
+        return Err(PatchEnd::NotStarted);
     }
     let Some(lock) = locks.first().filter(|_| !locks.iter().any(|lock| lock.is_lost())) else {
-        return Err(Answer::LockLost);
+        return Err(PatchEnd::LockLost);
     };
     match cluster.patch(lock, kind, (key, live), operations, root).await {
         Ok(live) => Ok(Some(live)),
-        Err(ObjectError::LockLost) => Err(Answer::LockLost),
+        Err(ObjectError::LockLost) => Err(PatchEnd::LockLost),
         Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_))) => {
-            cluster.get(kind, key).await.map_err(|error| Answer::Failed(error.to_string()))
+            cluster.get(kind, key).await.map_err(|error| PatchEnd::Failed(error.to_string()))
         }
-        Err(ObjectError::Refused(refusal)) => Err(Answer::Failed(refusal.to_string())),
+        Err(ObjectError::Refused(refusal)) => Err(PatchEnd::Failed(refusal.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Action, Change, Reason, Standing};
+use super::change::{Action, Change, Disposition, Reason};
 use super::cleanup::keep_holders;
 use super::observed::Observed;
 use crate::object::ident::{GroupKind, ObjectKey};
@@ -19,7 +19,7 @@ const ADMISSION: [&str; 2] = ["admissionregistration.k8s.io", "apiregistration.k
 
 /// Blocks what depends on a blocked object, however indirectly, and what would follow a kept replacement in its project.
 pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Manifest>) {
-    let kept = changes.iter().filter(|change| change.standing() == Some(Standing::Kept));
+    let kept = changes.iter().filter(|change| change.standing() == Some(Disposition::Kept));
     let mut first: BTreeMap<ProjectPath, ObjectKey> = BTreeMap::new();
     for change in kept {
         let key = &change.ident.key;
@@ -34,7 +34,7 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
             (change.action, change.reason) = (Action::Blocked, Reason::Needs(kept.clone()));
         }
     }
-    let is_blocked = |change: &&Change| change.standing() == Some(Standing::Blocked);
+    let is_blocked = |change: &&Change| change.standing() == Some(Disposition::Blocked);
     let mut blocking: Vec<ObjectKey> =
         changes.iter().filter(is_blocked).map(|change| change.ident.key.clone()).collect();
     let mut read: BTreeMap<ObjectKey, Vec<Reference>> = BTreeMap::new();
@@ -171,8 +171,8 @@ mod tests {
     use crate::object::ident::Ident;
     use crate::object::live::Live;
     use crate::plan::guard::Guard;
-    use crate::plan::observed::Look;
-    use crate::project::snapshot::Place;
+    use crate::plan::observed::Lookup;
+    use crate::project::snapshot::SourcePlace;
     use serde_json::{Value, json};
 
     fn key(kind: &str, name: &str) -> ObjectKey {
@@ -207,7 +207,7 @@ mod tests {
         let manifest = |object: &Object| Manifest {
             ident: Ident { key: object.1.clone(), version: "v1".into() },
             project: object.0.parse().unwrap(),
-            place: Place::new("a.yaml", 1, 1),
+            place: SourcePlace::new("a.yaml", 1, 1),
             body: body(object),
         };
         objects.iter().map(|object| (object.1.clone(), manifest(object))).collect()
@@ -273,7 +273,7 @@ mod tests {
     fn cleaned(stays: &[Object], first: Option<(Action, Reason)>, objects: &[Object]) -> Vec<Action> {
         let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
         for object in stays.iter().chain(objects) {
-            observed.looks.insert(object.1.clone(), Look::Live(Live { body: body(object) }));
+            observed.looks.insert(object.1.clone(), Lookup::Live(Live { body: body(object) }));
         }
         let changes: Vec<Change> = stays.iter().map(|object| change(object, Action::Blocked, foreign().1)).collect();
         let mut cleanup: Vec<Change> =

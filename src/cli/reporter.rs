@@ -10,14 +10,15 @@ use super::args::ActionArgs;
 use super::diagnostic::{CliError, Console, chain};
 use super::env;
 use crate::forge::{
-    Context, Forge, Freshness, Marker, Patience, Relation, Settings, Sticky, Token, Upserted, hidden_block, workflow,
+    Context, Forge, ForgeSettings, Freshness, Marker, Patience, Relation, Sticky, Token, Upserted, hidden_block,
+    workflow,
 };
 use crate::object::ident::{Ident, ObjectKey};
 use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
 use crate::plan::policy::Shown;
 use crate::report::{Budget, Heading, markdown, summary};
-use crate::state::lateness::Standing;
+use crate::state::lateness::CommitOrder;
 
 /// The hidden block with what a reviewer saw deleted, for good or to be created anew.
 const CLEANUP: &str = "cleanup";
@@ -40,14 +41,14 @@ pub struct Report<'a> {
 }
 
 /// The channels of one run.
-pub struct Voice<'a> {
+pub struct Reporter<'a> {
     forge: Option<Forge>,
     context: &'a Context,
     console: &'a Console,
     reported: AtomicBool,
 }
 
-impl<'a> Voice<'a> {
+impl<'a> Reporter<'a> {
     /// Opens the channels. Without a token there is no comment.
     ///
     /// # Errors
@@ -59,7 +60,7 @@ impl<'a> Voice<'a> {
                 if let Some(mask) = workflow::add_mask(token) {
                     console.command(&mask);
                 }
-                let settings = Settings {
+                let settings = ForgeSettings {
                     api_url: context.api_url.clone(),
                     repository: context.repository.clone(),
                     token: Token::new(token).map_err(|error| CliError::failure(&error))?,
@@ -153,7 +154,7 @@ impl<'a> Voice<'a> {
     }
 
     /// How a commit lies to another one or to a branch, where the forge can tell.
-    pub async fn standing(&self, head: &str, other: &str) -> Option<Standing> {
+    pub async fn standing(&self, head: &str, other: &str) -> Option<CommitOrder> {
         let compared = match self.forge.as_ref()?.compare_files(other, head).await {
             Ok(compared) => compared,
             Err(error) => {
@@ -162,12 +163,12 @@ impl<'a> Voice<'a> {
             }
         };
         match (compared.relation, compared.merge_base_sha) {
-            (Some(Relation::Identical), _) => Some(Standing::Same),
-            (Some(Relation::Ahead), _) => Some(Standing::Newer),
-            (Some(Relation::Behind), _) => Some(Standing::Older),
-            (Some(Relation::Diverged), _) => Some(Standing::Diverged),
-            (None, Some(base)) if base == other => Some(Standing::Newer),
-            (None, Some(base)) if base == head => Some(Standing::Older),
+            (Some(Relation::Identical), _) => Some(CommitOrder::Same),
+            (Some(Relation::Ahead), _) => Some(CommitOrder::Newer),
+            (Some(Relation::Behind), _) => Some(CommitOrder::Older),
+            (Some(Relation::Diverged), _) => Some(CommitOrder::Diverged),
+            (None, Some(base)) if base == other => Some(CommitOrder::Newer),
+            (None, Some(base)) if base == head => Some(CommitOrder::Older),
             (None, _) => None,
         }
     }
