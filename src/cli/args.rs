@@ -1,6 +1,6 @@
-//! The command line as it is written: what clap parses, and nothing of what it means.
+//! The command line as clap parses it. [`super::request`] gives it a meaning.
 //!
-//! A flag's help is one sentence, the same one that action.yml and the README print for the input of that name.
+//! The help of an option is also the description of the input in action.yml and in the README.
 
 pub mod state;
 
@@ -25,37 +25,37 @@ use crate::state::provenance::Relocation;
 #[derive(Parser)]
 #[command(name = "ktor", version, arg_required_else_help = true, max_term_width = 120)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Say more about what is done, on standard error.
+    /// Print more details to standard error.
     #[arg(short, long, global = true, display_order = 1000)]
     pub verbose: bool,
 }
 
-/// What to do.
+/// The command.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show what an apply would do, and write nothing.
+    /// Show what an apply would do, without writing anything.
     Plan(PlanArgs),
-    /// Make the cluster match the tree, then delete what the tree no longer wants.
+    /// Apply the tree, then delete the objects that it no longer contains.
     Apply(ApplyArgs),
-    /// Do what the workflow's event asks for: a plan and its comment on a pull request, an apply on a push.
+    /// Handle the workflow's event: plan and comment on a pull request, apply on a push.
     ///
-    /// Each option is read from the environment as well, as action.yml passes its inputs: --lock-timeout as
-    /// KTOR_INPUT_LOCK_TIMEOUT. An empty variable counts as absent, and an option that is written out wins.
+    /// Each option is also read from the environment, which is how action.yml passes its inputs: --lock-timeout from
+    /// KTOR_INPUT_LOCK_TIMEOUT. An empty variable counts as unset. An option on the command line takes precedence.
     #[command(args_override_self = true)]
     Action(ActionArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
-    /// Look at a root's record, or change it.
+    /// Show or change the state of a root.
     State(StateArgs),
-    /// Free a root's lock whose holder is known to be dead.
+    /// Release the lock of a run that is dead.
     Unlock(UnlockArgs),
 }
 
 impl Command {
-    /// Which cluster it works with; none where it never asks one.
+    /// The cluster options of the command, if it uses a cluster.
     pub fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
         match self {
             Self::Plan(args) => Some(&mut args.cluster),
@@ -68,21 +68,21 @@ impl Command {
     }
 }
 
-/// Which tree, and which projects of it.
+/// The options that select the tree and its projects.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ProjectArgs {
-    /// The directory of the root project, the one whose .ktor.yaml names the root.
+    /// The directory of the root project. Its .ktor.yaml names the root.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub path: PathBuf,
-    /// Cover only these projects and those below them, separated by commas.
+    /// Cover only these projects and the projects below them. Separate names with commas.
     #[arg(short = 'I', long, value_name = "PROJECT", value_delimiter = ',')]
     pub include_project: Vec<ProjectPath>,
-    /// Leave out these projects and those below them, separated by commas.
+    /// Leave out these projects and the projects below them. Separate names with commas.
     #[arg(short = 'X', long, value_name = "PROJECT", value_delimiter = ',')]
     pub exclude_project: Vec<ProjectPath>,
 }
 
-/// What changed since when.
+/// The options that select the base to compare with.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct BaseArgs {
     /// Cover only the projects that changed since the merge base with this revision.
@@ -90,90 +90,93 @@ pub struct BaseArgs {
     pub base: Option<String>,
 }
 
-/// Which cluster.
+/// The cluster options.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ClusterArgs {
-    /// The kubeconfig file; without it KUBECONFIG, ~/.kube/config or the pod's service account.
+    /// The kubeconfig file. The default is KUBECONFIG, then ~/.kube/config, then the pod's service account.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The kubeconfig's context; without it the current one.
+    /// The kubeconfig context. The default is the current context.
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-    /// Limits and durations: the program's own, no option.
+    /// Limits and durations. The program sets them; they are not options.
     #[arg(skip)]
     pub settings: ClusterSettings,
 }
 
-/// What a run is allowed to do.
+/// The options that allow or refuse parts of a plan.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct PolicyArgs {
-    /// Refuse to take over live objects that carry no mark.
+    /// Refuse to adopt live objects that have no mark.
     #[arg(long, action = ArgAction::SetTrue, value_parser = adoption())]
     pub no_adopt: Adoption,
-    /// Take over objects that another root owns, named by that root or as "Kind namespace/name", separated by commas.
+    /// Take over objects from another root. Name the root, or an object as "Kind namespace/name". Separate with commas.
     #[arg(long, value_name = "ROOT|OBJECT", value_delimiter = ',')]
     pub take_over: Vec<TakeOver>,
-    /// Delete what is no longer desired (true) or only remember it (false), whatever the root's .ktor.yaml says.
+    /// Delete objects that are no longer desired (true), or only keep them in the state (false). Overrides the root's
+    /// .ktor.yaml.
     #[arg(long, alias = "prune", value_name = "true|false", value_parser = cleanup())]
     pub cleanup: Option<Cleanup>,
-    /// Allow deleting everything when the tree wants no object at all.
+    /// Allow deletions when the tree contains no manifests.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_empty: Gate,
-    /// Allow deleting more than a tenth of the root's objects, where that is more than ten.
+    /// Allow one pull request to delete more than a tenth of the root's objects, and more than ten.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_mass_deletion: Gate,
-    /// Allow deleting and creating anew what the server does not let be changed in place.
+    /// Allow deleting and recreating objects that cannot be changed in place.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_replacement: Gate,
     /// Allow deleting namespaces.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_namespace_deletion: Gate,
-    /// Allow deleting custom resource definitions.
+    /// Allow deleting CRDs.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_crd_deletion: Gate,
-    /// Allow deleting persistent volumes and their claims.
+    /// Allow deleting PersistentVolumes and PersistentVolumeClaims.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_volume_deletion: Gate,
-    /// Allow deleting a namespace or a custom resource definition together with what others have in it.
+    /// Allow deleting a namespace or a CRD together with objects in it that are outside the plan.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_foreign_deletion: Gate,
-    /// Accept that the root's tree comes from another repository or directory than before.
+    /// Accept that the root's tree now comes from another repository or directory.
     #[arg(long = "move", action = ArgAction::SetTrue, value_parser = relocation())]
     pub relocation: Relocation,
-    /// What a report may show.
+    /// The options that hide or show values.
     #[command(flatten)]
     pub show: ShowArgs,
 }
 
-/// What a report may show.
+/// The options that hide or show values.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ShowArgs {
-    /// Hide these fields beside those that the .ktor.yaml of base and head name, as /spec/password, separated by commas.
+    /// JSON pointers of more fields to hide, for example /spec/password, besides those in .ktor.yaml. Separate with
+    /// commas.
     #[arg(long, value_name = "POINTER", value_delimiter = ',')]
     pub redact: Vec<Pointer>,
-    /// Show the live values of objects that are being adopted, which anybody who can propose a manifest then reads.
+    /// Show the live values of objects that are about to be adopted. Everyone who can open a pull request can then read
+    /// them.
     #[arg(long, action = ArgAction::SetTrue, value_parser = adopted())]
     pub show_adopted: Adopted,
 }
 
-/// How long an apply waits.
+/// The time limits of an apply.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct WaitArgs {
-    /// How long to wait for the root's lock, as 90s or 2m; 0 gives up at once.
+    /// The time to wait for the root's lock, for example 90s or 2m. 0 does not wait.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     pub lock_timeout: Duration,
-    /// How long applied objects may take to become ready, as 90s or 5m; 0 does not wait.
+    /// The time to wait for applied objects to become ready, for example 90s or 5m. 0 does not wait.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub readiness_timeout: Duration,
 }
 
-/// Where the report goes, and in which format.
+/// The destination and the format of the report.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ReportArgs {
-    /// The report's format.
+    /// The format of the report.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: Format,
-    /// Write the report to this file instead of standard output.
+    /// Write the report to this file instead of to standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -181,51 +184,51 @@ pub struct ReportArgs {
 /// The formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text for a person at a terminal.
+    /// Text for a terminal.
     #[default]
     Terminal,
-    /// The pull request's comment.
+    /// Markdown, as in the comment of a pull request.
     Markdown,
-    /// One versioned JSON document.
+    /// One JSON document with a version.
     Json,
 }
 
 /// `ktor plan`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct PlanArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// ScopeBasis when.
+    /// The base.
     #[command(flatten)]
     pub base: BaseArgs,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Ask no cluster: compare the tree with the base revision's.
+    /// Compare the tree with the base revision, without a cluster.
     #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
     pub offline: bool,
-    /// Which report.
+    /// The report.
     #[command(flatten)]
     pub report: ReportArgs,
-    /// Exit with 2 when changes are pending.
+    /// Exit with 2 if changes are pending.
     #[arg(long)]
     pub detailed_exitcode: bool,
-    /// The name of what is deployed to, shown in the report; without it the root's name.
+    /// The name of the cluster or environment, for example prod. The default is the root's name.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
-    /// What an apply would be allowed to do.
+    /// The policy of the apply.
     #[command(flatten)]
     pub policy: PolicyArgs,
 }
 
-/// Which commits may be applied.
+/// The options that allow commits to be applied.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryArgs {
-    /// The branch whose commits are applied; without it the repository's default branch.
+    /// The branch whose commits are applied. The default is the repository's default branch.
     #[arg(long, value_name = "BRANCH")]
     pub apply_ref: Option<String>,
-    /// Apply this commit although it does not follow what was applied before: the branch was moved back or rewritten.
+    /// Apply this commit although it does not descend from the last applied commit, for example after a force push.
     #[arg(long, value_name = "COMMIT")]
     pub accept_history: Option<Commit>,
 }
@@ -233,44 +236,45 @@ pub struct HistoryArgs {
 /// `ktor apply`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ApplyArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// ScopeBasis when.
+    /// The base.
     #[command(flatten)]
     pub base: BaseArgs,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Which commits.
+    /// The allowed commits.
     #[command(flatten)]
     pub history: HistoryArgs,
-    /// Approve whatever the run plans, without a question; guards stay.
+    /// Apply without asking. Guards still apply.
     #[arg(short, long)]
     pub yes: bool,
-    /// How long to wait.
+    /// The time limits.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// Which report.
+    /// The report.
     #[command(flatten)]
     pub report: ReportArgs,
-    /// What the run is allowed to do.
+    /// The policy of the run.
     #[command(flatten)]
     pub policy: PolicyArgs,
 }
 
-/// `ktor action`: each of these is an input of action.yml.
+/// `ktor action`. Each option is an input of action.yml.
 ///
-/// It has no `Debug`, as it holds a token.
+/// The type has no `Debug` implementation because it contains a token.
 #[derive(Args)]
 pub struct ActionArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// The name of what is deployed to, one comment for each; without it the root's name.
+    /// The name of the cluster or environment, for example prod. Each target has its own comment. The default is the
+    /// root's name.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// The token that reads the pull request and writes its comment.
@@ -279,16 +283,16 @@ pub struct ActionArgs {
     /// The login that the token's comments appear under.
     #[arg(long, value_name = "LOGIN", default_value = "github-actions[bot]")]
     pub comment_author: String,
-    /// What a run is allowed to do.
+    /// The options that allow or refuse parts of a plan.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Which commits.
+    /// The allowed commits.
     #[command(flatten)]
     pub history: HistoryArgs,
-    /// Allow an apply to delete what no merged pull request's plan showed.
+    /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
     #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
     pub allow_unreviewed_deletions: Gate,
-    /// How long to wait.
+    /// The time limits.
     #[command(flatten)]
     pub wait: WaitArgs,
 }
@@ -296,10 +300,10 @@ pub struct ActionArgs {
 /// `ktor scope`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ScopeArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// ScopeBasis when.
+    /// The base.
     #[command(flatten)]
     pub base: BaseArgs,
     /// The list's format.
@@ -310,10 +314,10 @@ pub struct ScopeArgs {
 /// The formats of a list of projects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ScopeFormat {
-    /// One project a line.
+    /// One project per line.
     #[default]
     Text,
-    /// One versioned JSON document.
+    /// One JSON document with a version.
     Json,
 }
 
@@ -351,12 +355,12 @@ fn inputs(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
         .collect()
 }
 
-/// `KTOR_INPUT_LOCK_TIMEOUT` for `--lock-timeout`.
+/// Returns the variable of an option: `KTOR_INPUT_LOCK_TIMEOUT` for `--lock-timeout`.
 fn variable_name(argument: &Arg) -> Option<String> {
     Some(format!("KTOR_INPUT_{}", argument.get_long()?.replace('-', "_").to_ascii_uppercase()))
 }
 
-/// One input as the arguments that mean the same: a list is separated by commas or line ends, a flag is true or false.
+/// Returns one input as command-line arguments. Lists are separated by commas or line ends. A flag is true or false.
 fn written_out(argument: &Arg, value: &OsStr) -> Vec<OsString> {
     let long = argument.get_long().unwrap_or_default();
     let with = |value: &OsStr| {
@@ -396,7 +400,7 @@ fn cleanup() -> impl TypedValueParser<Value = Cleanup> {
     BoolValueParser::new().map(|on| if on { Cleanup::On } else { Cleanup::Off })
 }
 
-/// The longest time that can be asked for: longer than any runner lives.
+/// The longest duration that an option accepts. No runner lives that long.
 const LONGEST_DURATION: Duration = Duration::from_secs(1000 * 3600);
 
 /// Parses `90s`, `2m`, `1h30m` or `0`.

@@ -1,4 +1,4 @@
-//! The command line of `ktor state …` and `ktor unlock` as it is written, and nothing of what it means.
+//! The command line of `ktor state …` and `ktor unlock` as clap parses it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use crate::project::path::ProjectPath;
 /// `ktor state`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct StateArgs {
-    /// What to do with the record.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: StateCommand,
 }
 
-/// What to do with the record.
+/// The subcommand.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum StateCommand {
-    /// Show what is recorded, who wrote it, and who holds the lock.
+    /// Show the state, its writer, and the holder of the lock.
     Show(StateShowArgs),
-    /// List every recorded object.
+    /// List the objects in the state.
     List(ListArgs),
-    /// List the recorded objects that no manifest wants, and what holds each of them back.
+    /// List the objects in the state that no manifest contains, and why they are not deleted.
     Orphans(OrphansArgs),
-    /// Add every live object that carries the root's mark to the record, which may be missing.
+    /// Create a lost state again from the live objects that have the root's mark.
     Rebuild(RebuildArgs),
-    /// Rename a project within its root, or a root: the record and the marks, and nothing else of any object.
+    /// Rename a project or a root. Of the objects, only the marks change.
     Mv(MvArgs),
-    /// Let objects go: they lose their mark, leave the record, and stay as they are.
+    /// Stop managing objects. They lose their mark and stay in the cluster.
     Rm(RmArgs),
 }
 
 impl StateCommand {
-    /// Which cluster it works with.
+    /// The cluster options of the subcommand.
     pub fn cluster_mut(&mut self) -> &mut ClusterArgs {
         match self {
             Self::Show(args) => &mut args.root.cluster,
@@ -48,34 +48,34 @@ impl StateCommand {
     }
 }
 
-/// The formats of what the record says.
+/// The formats of a state report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StateFormat {
-    /// Text for a person at a terminal.
+    /// Text for a terminal.
     #[default]
     Terminal,
-    /// One versioned JSON document.
+    /// One JSON document with a version.
     Json,
 }
 
-/// Which root, on which cluster.
+/// The options that select a root and its cluster.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RootArgs {
-    /// The directory of the root project, the one whose .ktor.yaml names the root.
+    /// The directory of the root project. Its .ktor.yaml names the root.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub path: PathBuf,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
 }
 
-/// Consent, and patience.
+/// The options of a subcommand that changes the state.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ChangeArgs {
-    /// Approve the change without a question.
+    /// Change the state without asking.
     #[arg(short, long)]
     pub yes: bool,
-    /// How long to wait for the root's lock, as 90s or 2m; 0 gives up at once.
+    /// The time to wait for the root's lock, for example 90s or 2m. 0 does not wait.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     pub lock_timeout: Duration,
 }
@@ -83,10 +83,10 @@ pub struct ChangeArgs {
 /// `ktor state show`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct StateShowArgs {
-    /// Which root.
+    /// The root.
     #[command(flatten)]
     pub root: RootArgs,
-    /// The format.
+    /// The format of the report.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: StateFormat,
 }
@@ -94,13 +94,13 @@ pub struct StateShowArgs {
 /// `ktor state list`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ListArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// The list's format.
+    /// The format of the list.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: StateFormat,
 }
@@ -108,16 +108,16 @@ pub struct ListArgs {
 /// `ktor state orphans`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct OrphansArgs {
-    /// Which tree.
+    /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Which cluster.
+    /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// The list's format.
+    /// The format of the list.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: StateFormat,
-    /// What an apply would be allowed to do.
+    /// The policy of an apply.
     #[command(flatten)]
     pub policy: PolicyArgs,
 }
@@ -125,13 +125,13 @@ pub struct OrphansArgs {
 /// `ktor state rebuild`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RebuildArgs {
-    /// Which root.
+    /// The root.
     #[command(flatten)]
     pub root: RootArgs,
-    /// Replace a record that cannot be read; what it held and no live object carries is lost.
+    /// Replace a state that cannot be read. Entries without a live object are lost.
     #[arg(long)]
     pub replace_damaged: bool,
-    /// Consent and patience.
+    /// The options of the change.
     #[command(flatten)]
     pub change: ChangeArgs,
 }
@@ -139,16 +139,16 @@ pub struct RebuildArgs {
 /// `ktor state mv`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct MvArgs {
-    /// The project's name so far; a root's alone renames the root.
+    /// The old name of the project. The name of a root renames the root.
     #[arg(value_name = "OLD")]
     pub from: ProjectPath,
-    /// Its name from now on.
+    /// The new name of the project.
     #[arg(value_name = "NEW")]
     pub to: ProjectPath,
-    /// Which root.
+    /// The root.
     #[command(flatten)]
     pub root: RootArgs,
-    /// Consent and patience.
+    /// The options of the change.
     #[command(flatten)]
     pub change: ChangeArgs,
 }
@@ -159,10 +159,10 @@ pub struct RmArgs {
     /// The objects, as `ktor state list` prints them: kind.group/namespace/name.
     #[arg(value_name = "OBJECT", required = true)]
     pub objects: Vec<ObjectKey>,
-    /// Which root.
+    /// The root.
     #[command(flatten)]
     pub root: RootArgs,
-    /// Consent and patience.
+    /// The options of the change.
     #[command(flatten)]
     pub change: ChangeArgs,
 }
@@ -173,10 +173,10 @@ pub struct UnlockArgs {
     /// The identity of the holder, as `ktor state show` and a waiting run print it.
     #[arg(value_name = "IDENTITY", conflicts_with = "holder")]
     pub identity: Option<String>,
-    /// The same as an option.
+    /// The identity of the holder, as an option.
     #[arg(long, value_name = "IDENTITY")]
     pub holder: Option<String>,
-    /// Which root.
+    /// The root.
     #[command(flatten)]
     pub root: RootArgs,
 }
