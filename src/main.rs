@@ -1,4 +1,4 @@
-//! The `ktor` binary. Everything is in the library; `cli::run` is where to begin.
+//! The `ktor` binary. All code is in the library. Start reading at `cli::run`.
 
 fn main() -> std::process::ExitCode {
     ktor_action::cli::run()

@@ -1,4 +1,4 @@
-//! `ktor action`: does what the workflow's event asks for.
+//! `ktor action`: does the work that the workflow's event asks for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,14 +32,15 @@ use crate::state::lateness::Caller;
 use crate::state::provenance::{Provenance, RepositoryName};
 use crate::state::transition::Prior;
 
-/// How often an apply begins anew because another run finalized the root meanwhile.
+/// The maximum number of attempts of a plan or an apply. An attempt starts over if another run wrote the state
+/// meanwhile ([`RunError::RecordMoved`]).
 const ATTEMPTS: usize = 5;
 
-/// Does what the event asks for.
+/// Does the work that the event asks for, and reports its result.
 ///
 /// # Errors
 ///
-/// Whatever keeps it from being done.
+/// Anything that stops the work. If the event can be read, the run also reports the error before it ends.
 pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let context = context(variables)?;
     let voice = Reporter::new(args, &context, console)?;
@@ -83,7 +84,7 @@ struct Action<'a> {
     console: &'a Console,
     context: &'a Context,
     voice: &'a Reporter<'a>,
-    /// What the comment is about, as soon as it is known.
+    /// The name of the target in comments and summaries. Set once the project is open.
     target: OnceLock<String>,
 }
 
@@ -95,7 +96,7 @@ impl Action<'_> {
     }
 
     async fn open(&self) -> Result<Project, CliError> {
-        // Whoever can commit could name the cluster, and the program that fetches its credentials.
+        // Anyone who can commit could otherwise choose the cluster, and the program that fetches its credentials.
         if let Some(planted) = env::lying_in(&self.connect_options().kubeconfig, &self.context.workspace) {
             return Err(CliError::usage(format!(
                 "the kubeconfig {} lies in the checkout, where a pull request can put its own: write it elsewhere, as \
@@ -105,9 +106,11 @@ impl Action<'_> {
         }
         let path = &self.args.project.path;
         let path = if path.is_absolute() { path.clone() } else { self.context.workspace.join(path) };
-        // A repository around the workspace is none of the workflow's.
+        // A repository that contains the workspace does not belong to the workflow, so the search stops at the
+        // workspace.
         let mut project = Project::open_within(&path, Some(&self.context.workspace), self.variables).await?;
-        // The forge's own word counts for more than the remote's address. Of a fork's pull request, it is the base's.
+        // The forge's name for the repository takes precedence over the remote's address. For a pull request from a
+        // fork, it is the name of the base repository.
         let Context { server_url, repository, .. } = self.context;
         let forge = RepositoryName::of_forge(server_url, &repository.owner, &repository.name);
         project.place = forge.and_then(|name| Provenance::new(name, &project.prefix)).or(project.place);
@@ -115,7 +118,7 @@ impl Action<'_> {
         Ok(project)
     }
 
-    /// Tells why the run came to no plan.
+    /// Reports an error of a run that made no plan, in the step summary and in the comments of the pull requests.
     async fn failed(&self, error: &CliError) {
         let (pulls, is_apply) = match &self.context.event {
             Event::PullRequest(pull) => (vec![(pull.number, pull.head_sha.clone())], pull.merged),
@@ -123,14 +126,15 @@ impl Action<'_> {
             _ => (Vec::new(), true),
         };
         let target = self.args.target.as_ref().or(self.target.get()).map_or("ktor", String::as_str);
-        // An apply is repeated with what was reviewed for it. A plan that cannot be made shows nothing to review.
+        // A failed apply can be repeated and then needs the reviewed deletions again. A failed plan has nothing to
+        // review.
         let reviewed = if is_apply { self.voice.comments(&pulls, target).await } else { BTreeMap::new() };
         let run = self.context.run_url();
         let heading = Heading { target, run: Some(&run), ..Heading::default() };
         self.voice.failure(&pulls, &reviewed, &heading, error.first()).await;
     }
 
-    /// The exit code of a report that was made, its reasons in the log.
+    /// Returns the exit code for a report that was already made, and prints the reasons to the log.
     fn told(&self, judged: Result<(), CliError>) -> Exit {
         match judged {
             Ok(()) => Exit::Success,
@@ -156,14 +160,14 @@ impl Action<'_> {
         !options.kubeconfig.is_empty() || options.in_cluster
     }
 
-    /// The plan of a pull request, in its comment.
+    /// Plans a pull request and writes the plan to its comment.
     async fn pull_request(&self, pull: &PullRequest) -> Result<Exit, CliError> {
         let project = self.open().await?;
         let repository = project.repository("a pull request's plan")?;
         let head = repository.head().await?;
         let base = pull_request_base(&project, &head, pull, &self.context.sha).await?;
         let request = project.request(&self.args.project, &self.args.policy, Some(&base), self.run_name());
-        // Forks and Dependabot get no secrets, so no cluster either.
+        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
         let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
         let (plan, cluster) = self.planned(&project, request, &base, &head, offline).await?;
         let target = self.target(&project);
@@ -210,7 +214,8 @@ impl Action<'_> {
         Err(RunError::RecordMoved.into())
     }
 
-    /// The request with the ledger, and what changed since then; and the record that it was read from.
+    /// Completes the request with the ledger from the state and the projects that changed since that commit. Returns
+    /// the request and the state that was read.
     async fn since_ledger(
         &self,
         project: &Project,
@@ -242,7 +247,7 @@ impl Action<'_> {
         Ok((request, prior))
     }
 
-    /// The tree before the push that is applied, where the event names a commit that can be read.
+    /// Returns the tree before the push, or [`BaseTree::Unknown`] if the event names no commit that can be read.
     async fn before_push(&self, project: &Project, head: &Commit) -> Result<BaseTree, CliError> {
         let Event::Push(push) = &self.context.event else { return Ok(BaseTree::Unknown) };
         match push.before.parse::<Commit>() {
@@ -251,10 +256,12 @@ impl Action<'_> {
         }
     }
 
-    /// The tree before the run's changes, where the event does not tell and that of a current ledger is not it.
+    /// Returns the tree before the run's changes, if neither the event names it nor a current ledger is that tree.
     ///
-    /// A run that comes again after the root was finalized at its commit is about that commit's own changes, but for a
-    /// dispatch, which is about none. A stale ledger still says what was there before.
+    /// If the root was last finalized at `head`, a repeated run is about the changes of `head` itself, so the tree is
+    /// that of its first parent. A dispatch is the exception: it has no changes of its own. If the ledger is stale, its
+    /// commit still tells the tree before. Returns `None` if the caller has to use the ledger, or if there is no such
+    /// commit.
     async fn before_finalized(
         &self,
         project: &Project,
@@ -275,7 +282,7 @@ impl Action<'_> {
         }
     }
 
-    /// A merge queue's group: a plan in the summary alone.
+    /// Plans a merge queue's group. The plan is written only to the step summary.
     async fn merge_group(&self, head_sha: &str, base_sha: &str) -> Result<Exit, CliError> {
         let project = self.open().await?;
         let repository = project.repository("a merge group's plan")?;
@@ -293,7 +300,7 @@ impl Action<'_> {
         Ok(self.told(judged(&plan)))
     }
 
-    /// A pull request that was closed without a merge: its comment says so.
+    /// Notes in the comment of a pull request that it was closed without a merge.
     async fn closed(&self, pull: &PullRequest) -> Result<Exit, CliError> {
         let target = match &self.args.target {
             Some(target) => target.clone(),
@@ -315,7 +322,8 @@ impl Action<'_> {
         self.applied(commit, None).await
     }
 
-    /// An apply of the whole root, which someone started by hand: on another branch that is a mistake.
+    /// Applies the whole root, because a person started the workflow. A start on another branch than the applied one is
+    /// a mistake and is refused.
     async fn dispatched(&self) -> Result<Exit, CliError> {
         let started_on = self.context.git_ref.as_deref().unwrap_or("an unknown ref");
         if !self.is_applied(started_on) {
@@ -331,24 +339,25 @@ impl Action<'_> {
         self.applied(&self.context.sha, None).await
     }
 
-    /// The branch that is applied, where it is known.
+    /// Returns the name of the applied branch, if it is known.
     fn branch(&self) -> Option<&str> {
         let named = self.args.history.apply_ref.as_deref();
         named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self.context.default_branch.as_deref())
     }
 
-    /// Whether a full ref is the branch that is applied.
+    /// Returns `true` if a full ref is the applied branch.
     fn is_applied(&self, r#ref: &str) -> bool {
         let branch = r#ref.strip_prefix("refs/heads/");
         match (&self.context.event, self.branch()) {
             (_, Some(applied)) => branch == Some(applied),
-            // Who merges into a branch that nobody can name is judged by the remote's own.
+            // If the applied branch is unknown, a push counts only on the default branch. A merge into any branch
+            // counts: the check of the commit later compares it with the remote's default branch.
             (Event::Push(push), None) => push.default_branch,
             (_, None) => branch.is_some(),
         }
     }
 
-    /// The reconcile of the default branch's commit, its result in the pull request's comment.
+    /// Applies a commit of the applied branch and writes the result to the comments of its pull requests.
     async fn applied(&self, commit: &str, merged: Option<(u64, String)>) -> Result<Exit, CliError> {
         let interrupt = on_signals(self.console);
         let prepared = preparing(&interrupt, async {
@@ -383,7 +392,7 @@ impl Action<'_> {
             }
             let is_applied = ledger_of(commits).as_ref() == Some(&head) && judged.ledger.is_some();
             if matches!(self.context.event, Event::WorkflowDispatch) {
-                // Whoever starts it by hand wants the whole root looked at.
+                // A person who starts the workflow wants a check of the whole root.
                 request.since = ScopeBasis::Judged(commits.clone());
             } else if is_applied && prior.open.is_empty() && !project.has_orphans(&prior) {
                 return Ok(self.nothing(&format!("{head} was applied already")));
@@ -459,18 +468,18 @@ impl Action<'_> {
     }
 }
 
-/// The ledger's commit, where it is current.
+/// Returns the ledger's commit if the ledger is current.
 fn ledger_of(commits: &Commits) -> Option<Commit> {
     commits.ledger.current().and_then(|commit| commit.parse().ok())
 }
 
-/// The commit that the root was last finalized at, where that is one commit: the ledger's, current or not.
+/// Returns the commit that the root was last finalized at, if that is exactly one commit. The ledger may be stale.
 fn finalized_at(commits: &Commits) -> Option<Commit> {
     let commits = commits.ledger.commits();
     commits.first().filter(|_| commits.len() == 1)?.parse().ok()
 }
 
-/// The tree of a commit as the one before the changes of a run. One that cannot be read tells nothing.
+/// Returns the tree of `commit` as the tree before the run's changes. A tree that cannot be read counts as unknown.
 async fn told_before(project: &Project, commit: &Commit, head: &Commit) -> Result<BaseTree, CliError> {
     Ok(match project.base_fetched(commit, head).await?.before() {
         BaseTree::Unreadable => BaseTree::Unknown,
@@ -478,7 +487,8 @@ async fn told_before(project: &Project, commit: &Commit, head: &Commit) -> Resul
     })
 }
 
-/// HEAD, which has to be the event's commit: anything else would plan or apply what nobody asked for.
+/// Returns HEAD, which must be the event's commit. Any other commit would plan or apply something that the event does
+/// not ask for.
 async fn at_commit(repository: &Repository, commit: &str) -> Result<Commit, CliError> {
     let head = repository.head().await?;
     if head.as_str() == commit {
@@ -490,7 +500,7 @@ async fn at_commit(repository: &Repository, commit: &str) -> Result<Commit, CliE
     ))
 }
 
-/// What a pull request's plan is compared with.
+/// Returns the base that a pull request's plan is compared with.
 async fn pull_request_base(
     project: &Project,
     head: &Commit,
@@ -505,7 +515,7 @@ async fn pull_request_base(
     if let Some(base) = repository.merged_into(head, &parse(&pull.head_sha)?).await? {
         return project.base_fetched(&base, head).await;
     }
-    // No merge commit (another forge, or the pull request's own head was checked out).
+    // HEAD is no merge commit: the forge makes none, or the workflow checked out the pull request's own head.
     let target = parse(&pull.base_sha)?;
     let target = match repository.fetch_commit("origin", &target).await {
         Ok(()) => repository.merge_base(&target, head).await?.unwrap_or(target),
@@ -514,7 +524,7 @@ async fn pull_request_base(
     project.base_fetched(&target, head).await
 }
 
-/// Appends to a file that the runner named.
+/// Appends text to a file that the runner named, and creates the file if it is missing.
 pub fn append(file: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     std::fs::OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())

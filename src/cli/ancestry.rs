@@ -1,6 +1,7 @@
-//! How the commit of a run lies to others: asked of the clone, then of the forge, then of a deeper clone.
+//! The order of a run's commit relative to other commits. The clone is asked first, then the forge, then a deeper
+//! clone.
 //!
-//! It finds out and decides nothing: what follows is [`crate::state::lateness`]'s business.
+//! This module only finds facts. [`crate::state::lateness`] decides what follows from them.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +13,14 @@ use crate::state::lateness::{CommitOrder, Tip};
 
 const REMOTE: &str = "origin";
 
-/// How `head` lies to `other`.
+/// Returns the order of `head` relative to `other`.
 ///
-/// `ask` asks the forge how a commit lies to another, or to a branch; it gives nothing where the forge cannot tell.
+/// `ask` asks the forge for the order of a commit relative to another commit or to a branch. It returns `None` if the
+/// forge cannot tell.
 ///
 /// # Errors
 ///
-/// Git fails at what needs no remote.
+/// Git fails at an operation that needs no remote. A failed fetch is no error.
 pub async fn standing(
     repository: &Repository,
     head: &Commit,
@@ -32,7 +34,7 @@ pub async fn standing(
     if let Some(told) = ask(head, other.as_str()).await {
         return Ok(told);
     }
-    // A remote that does not have one of them, or does not give it away, may still have the history of the other.
+    // The remote may lack or refuse one of the two commits. The history of the other one may still be enough.
     for commits in [BTreeSet::from([head, other]), BTreeSet::from([other]), BTreeSet::from([head])] {
         if repository.fetch_history(REMOTE, &commits).await.is_ok() {
             break;
@@ -41,12 +43,12 @@ pub async fn standing(
     Ok(self::known(repository.order(head, other).await?))
 }
 
-/// How `head` lies to a branch of the remote, and the branch's last commit where it is known. Without a branch's name, to
-/// the one that the remote calls its own.
+/// Returns the position of `head` relative to a branch of the remote, and the branch's last commit if it is known.
+/// Without a branch name, it uses the remote's default branch.
 ///
 /// # Errors
 ///
-/// As for [`standing`].
+/// The errors of [`standing`].
 pub async fn tip(
     repository: &Repository,
     head: &Commit,
@@ -55,7 +57,7 @@ pub async fn tip(
 ) -> Result<(Tip, Option<Commit>), GitError> {
     let last = match repository.remote_branch(REMOTE, branch).await {
         Ok(Branch::At(commit)) => commit,
-        // There is no other place for a later commit to be.
+        // Without a remote, there is no other place that could have a later commit.
         Ok(Branch::NoRemote) if branch.is_none() => return Ok((Tip::Reached, None)),
         Ok(Branch::NoRemote | Branch::Absent) | Err(_) => {
             let told = match branch {
@@ -79,7 +81,10 @@ fn known(order: Order) -> CommitOrder {
     }
 }
 
-/// A commit that is newer than the branch's last one was pushed, and the branch moved back since, or it was never pushed.
+/// Converts the order relative to the branch's last commit to a position relative to the branch.
+///
+/// A commit that is newer than the branch's last commit is not on the branch: it was never pushed, or it was pushed and
+/// the branch was then moved back.
 fn of_branch(standing: CommitOrder) -> Tip {
     match standing {
         CommitOrder::Same => Tip::Reached,

@@ -25,14 +25,15 @@ use crate::run::error::RunError;
 use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::lateness::Caller;
 
-/// How often an apply is judged anew because another run was recorded meanwhile.
+/// The maximum number of attempts of an apply. An attempt starts over if another run wrote the state meanwhile
+/// ([`RunError::RecordMoved`]).
 const ATTEMPTS: usize = 5;
 
-/// Shows what an apply would do.
+/// Shows the plan of an apply. Changes nothing.
 ///
 /// # Errors
 ///
-/// Whatever keeps the plan from being made.
+/// Anything that stops the plan from being made, and the errors of [`judged`].
 pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.project.path, variables).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
@@ -59,12 +60,14 @@ pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> 
     Ok(if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success })
 }
 
-/// What a plan alone says about the end of the program: 1 where a file or a dry run failed, 3 where an apply would refuse,
-/// keep or block what these very changes ask for.
+/// Derives the program's result from a plan.
+///
+/// The exit code is 1 if a file cannot be rendered, or if one of the run's own changes ([`Plan::own`]) failed in its
+/// dry run. It is 3 if an apply would refuse the whole plan, or would keep or block one of the run's own changes.
 ///
 /// # Errors
 ///
-/// Each of these, with the first reason.
+/// The first of these cases that applies, with its reasons. A refused plan gives only its first refusal.
 pub fn judged(plan: &Plan) -> Result<(), CliError> {
     if !plan.broken.is_empty() {
         return Err(CliError::sources(&plan.broken));
@@ -76,12 +79,12 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
     }
 }
 
-/// What a run that came to its end says about the end of the program: 3 where it blocked or kept what these very changes
-/// ask for.
+/// Derives the program's result from the plan of a completed run: exit code 3 if the run kept or blocked one of its own
+/// changes ([`Plan::own`]).
 ///
 /// # Errors
 ///
-/// That, with the first reason.
+/// That case, with the reason for each such change.
 pub fn concluded(plan: &Plan) -> Result<(), CliError> {
     stopped(plan, Exit::Refused, &[Disposition::Blocked, Disposition::Kept])
 }
@@ -98,7 +101,7 @@ fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Cli
 ///
 /// # Errors
 ///
-/// Whatever keeps the run from its end.
+/// Anything that stops the run before its end, and the errors of [`concluded`].
 pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     if !args.yes && !consent::is_interactive() {
         return Err(CliError::usage("nobody is there to approve the plan: approve it beforehand with --yes"));
@@ -174,7 +177,8 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     }
 }
 
-/// The request of a commit that may be applied, or why there is nothing to do.
+/// Judges the commit that is checked out, and completes the request with the result. The inner `Err` is the reason if
+/// there is nothing to do.
 async fn judge(
     project: &Project,
     cluster: &Cluster,
@@ -198,11 +202,11 @@ async fn judge(
     Ok(Ok(request))
 }
 
-/// Lists the projects that a run would cover, as far as the trees say.
+/// Lists the projects in the scope of a run, from the work tree and the base. Does not ask the cluster.
 ///
 /// # Errors
 ///
-/// Whatever keeps the tree from being read.
+/// Anything that stops the trees from being read.
 pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.project.path, variables).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
@@ -238,7 +242,7 @@ async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -
     Ok(Some(base))
 }
 
-/// What is said while another run holds the lock.
+/// Returns the message for a run that waits while another run holds the lock.
 pub fn waiting_for(holder: &Holder) -> String {
     format!("waiting for {}", held_lock(holder))
 }
@@ -257,7 +261,7 @@ fn outcome_text(
     })
 }
 
-/// Any value as a JSON report.
+/// Formats a value as a JSON report.
 pub fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
     json::text(value).map_err(|error| CliError::failure(&error))
 }
@@ -281,7 +285,7 @@ fn save(file: &Path, text: &str) -> Result<(), CliError> {
         .map_err(|error| CliError::new(Exit::Failure, format!("failed to write {}: {error}", printable(file))))
 }
 
-/// The commits that a heading names.
+/// The commits for the heading of a report.
 struct Heads {
     base: Option<String>,
     head: Option<String>,

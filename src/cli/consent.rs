@@ -1,13 +1,13 @@
-//! Asking the person at the terminal.
+//! Questions to the person at the terminal.
 
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Whether somebody is there to be asked.
+/// Returns `true` if standard input and standard error are terminals, so that a person can answer.
 pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks whether to go on; only `yes` does.
+/// Asks a question on standard error. Returns `true` only if the answer is `yes`.
 pub async fn ask(question: &str) -> bool {
     drop(write!(std::io::stderr(), "{question} Only `yes` goes on: "));
     drop(std::io::stderr().flush());

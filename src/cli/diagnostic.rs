@@ -1,4 +1,4 @@
-//! Errors and notices for people: one sentence that says what to do, and an exit code.
+//! Errors and notices for people. An error is one sentence that says what to do, and has an exit code.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -17,46 +17,47 @@ use crate::report::{escape, wording};
 use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
 
-/// Why the program ends without success.
+/// The error that ends the program.
 #[derive(Debug)]
 pub struct CliError {
-    /// How it ends.
+    /// The exit code.
     pub exit: Exit,
-    /// One sentence each.
+    /// The messages, one sentence each.
     pub messages: Vec<String>,
-    /// Where, for the first message, in a file of the tree.
+    /// The place in a file of the tree that the first message is about, if there is one.
     pub place: Option<SourceError>,
 }
 
 impl CliError {
-    /// An error with one sentence.
+    /// Creates an error with one message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, messages: vec![message.into()], place: None }
     }
 
-    /// The command line cannot be followed.
+    /// Creates an error for arguments or surroundings that the program cannot work with.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// Anything that failed, with its causes.
+    /// Creates an error from any failure, with its causes.
     pub fn failure(error: &dyn Error) -> Self {
         Self::new(Exit::Failure, chain(error))
     }
 
-    /// A tree in doubt, or a plan that is not the approved one.
+    /// Creates an error for a refused plan. If a guard refuses it, the message names the option that allows the plan.
     pub fn refused(message: &str, plan: &Plan) -> Self {
         Self::guarded(message, plan.refusals.first().map(|refusal| refusal.guard))
     }
 
-    /// A run that a guard refuses as a whole, or something that no guard stands for.
+    /// Creates an error for a run that is refused as a whole. If `guard` has an option that allows the run, the message
+    /// names that option.
     pub fn guarded(message: &str, guard: Option<Guard>) -> Self {
         let option = guard.and_then(wording::option);
         let hint = option.map(|option| format!("; {option} allows it"));
         Self::new(Exit::Refused, format!("the plan is refused: {message}{}", hint.unwrap_or_default()))
     }
 
-    /// Files that cannot be rendered.
+    /// Creates an error for files that cannot be rendered, with one message for each.
     pub fn sources(errors: &[SourceError]) -> Self {
         Self {
             exit: Exit::Failure,
@@ -65,7 +66,7 @@ impl CliError {
         }
     }
 
-    /// The first sentence.
+    /// Returns the first message.
     pub fn first(&self) -> &str {
         self.messages.first().map_or("it failed", String::as_str)
     }
@@ -124,7 +125,8 @@ impl From<GitError> for CliError {
     }
 }
 
-/// A lock and who holds it, since when, and where that run can be watched. Whatever the holder calls itself, on one line.
+/// Describes a held lock: its holder, the start time, and the URL of the holder's run. The holder chose the identity
+/// and the URL, so both are escaped and stay on one line.
 pub fn held_lock(holder: &Holder) -> String {
     let Holder { identity, since, run_url, .. } = holder;
     let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
@@ -132,7 +134,7 @@ pub fn held_lock(holder: &Holder) -> String {
     format!("the lock, which {} holds{since}{url}", escape::visible(identity))
 }
 
-/// An error and its causes as one line: `failed to a: b: c`.
+/// Formats an error and its causes as one line: `failed to a: b: c`.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -143,18 +145,19 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Standard error, and standard output for reports. Every line is made inert.
+/// Writes messages to standard error, and reports and workflow commands to standard output. Each message line is
+/// escaped, so that it cannot act as a command.
 pub struct Console {
     workflow: bool,
 }
 
 impl Console {
-    /// A console; in a workflow, errors are annotations too.
+    /// Creates a console. If `workflow` is true, errors are also written as annotations.
     pub fn new(workflow: bool) -> Self {
         Self { workflow }
     }
 
-    /// Says why the program ends.
+    /// Prints the error that ends the program.
     pub fn error(&self, error: &CliError) {
         for message in &error.messages {
             self.line("error", message);
@@ -175,12 +178,12 @@ impl Console {
         }
     }
 
-    /// Says something worth knowing.
+    /// Prints a notice.
     pub fn notice(&self, message: &str) {
         self.line("note", message);
     }
 
-    /// A workflow command, made by the forge's part. Nothing outside of a workflow.
+    /// Prints a workflow command that `forge::workflow` built. Does nothing outside a workflow.
     pub fn command(&self, command: &str) {
         if self.workflow {
             drop(writeln!(std::io::stdout(), "{command}"));
@@ -190,7 +193,7 @@ impl Console {
     /// Writes a finished report to standard output.
     pub fn report(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        // A reader that closed its end has seen enough.
+        // A reader that closed its end does not want more output, so the error is ignored.
         drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     }
 

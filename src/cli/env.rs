@@ -1,4 +1,4 @@
-//! The process's surroundings: variables, arguments, randomness. The only place that reads them.
+//! The process's environment: variables, arguments and randomness. Only this module reads them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,32 +8,32 @@ use std::path::{Path, PathBuf};
 use crate::cluster::connect::ConnectOptions;
 use crate::process::Environment;
 
-/// The variables that the process was started with. Never displayed.
+/// The variables that the process was started with. They are never displayed.
 pub struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
-    /// Reads the process's variables, once.
+    /// Reads the variables of the process, once.
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
     pub fn of_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
-    /// A variable's value; an empty one counts as absent.
+    /// Returns a variable's value. An empty value counts as absent.
     pub fn get(&self, name: &str) -> Option<OsString> {
         self.0.get(&OsString::from(name)).filter(|value| !value.is_empty()).cloned()
     }
 
-    /// A variable's value as text.
+    /// Returns a variable's value if it is valid UTF-8.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.into_string().ok()
     }
 
-    /// All of them, for programs that are started; each takes what it needs.
+    /// Returns all variables, for programs that are started. Each program takes the variables that it needs.
     pub fn for_programs(&self) -> Environment {
         self.0.clone().into_iter().collect()
     }
 
-    /// Those that are text, whose names begin with `prefix`.
+    /// Returns the variables whose names begin with `prefix`, if name and value are valid UTF-8.
     pub fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
         let text =
             |(name, value): (&OsString, &OsString)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
@@ -41,17 +41,18 @@ impl Variables {
     }
 }
 
-/// The process's arguments, its own name first.
+/// Returns the process's arguments, with the program's own name first.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os()
 }
 
-/// Whether this is a step of a workflow, whose log obeys commands.
+/// Returns `true` if this is a step of a workflow. The log of a workflow executes commands that are printed to it.
 pub fn is_workflow(variables: &Variables) -> bool {
     variables.text("GITHUB_ACTIONS").as_deref() == Some("true")
 }
 
-/// Which cluster: the given file, else KUBECONFIG, else `~/.kube/config` where there is one, else the pod's own.
+/// Selects the cluster: the given file, else `KUBECONFIG`, else `~/.kube/config` if it exists, else the pod's own
+/// cluster.
 pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variables: &Variables) -> ConnectOptions {
     let files = match (kubeconfig, variables.get("KUBECONFIG")) {
         (Some(file), _) => vec![file.to_owned()],
@@ -62,16 +63,17 @@ pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variabl
     ConnectOptions { kubeconfig: files, context: context.map(str::to_owned), in_cluster }
 }
 
-/// The most links that are followed: as many as the kernel follows.
+/// The maximum number of links that are followed. The kernel follows as many.
 const LINKS: usize = 40;
 
-/// The first of these files that lies in a directory, or that a link in it leads to.
+/// Returns the first of these files that is in `directory`, or whose path goes through a link in `directory`.
 pub fn lying_in<'a>(files: &'a [PathBuf], directory: &Path) -> Option<&'a Path> {
     let directory = directory.canonicalize().ok()?;
     files.iter().map(PathBuf::as_path).find(|file| is_decided_in(file, &directory))
 }
 
-/// Whether the content of a real directory decides what a path names: the file lies in it, or a link on the way does.
+/// Returns `true` if the content of `directory` decides what a path names: the file is in it, or a link on the way is.
+/// `directory` must be a path without links.
 fn is_decided_in(file: &Path, directory: &Path) -> bool {
     let Ok(absolute) = std::path::absolute(file) else { return false };
     let reversed = |path: &Path| path.iter().rev().map(OsStr::to_owned).collect::<Vec<OsString>>();
@@ -84,9 +86,9 @@ fn is_decided_in(file: &Path, directory: &Path) -> bool {
             at.pop();
             continue;
         }
-        // The root of an absolute path takes the place of what is before it.
+        // If `name` is the root of an absolute path, `join` replaces the path so far with it.
         let next = at.join(name);
-        // What is not there is nobody's.
+        // A file that does not exist belongs to no directory.
         let Ok(found) = next.symlink_metadata() else { return false };
         if !found.is_symlink() {
             at = next;
@@ -107,7 +109,7 @@ fn home_kubeconfig(variables: &Variables) -> Option<PathBuf> {
     file.is_file().then_some(file)
 }
 
-/// Who runs this, for the lock's holder: `user@host`, as far as the variables say.
+/// Returns the user for the lock's holder as `user@host`, as far as the variables tell.
 pub fn whoami(variables: &Variables) -> String {
     let part = |names: [&str; 2], or: &str| {
         names.iter().find_map(|name| variables.text(name)).unwrap_or_else(|| or.to_owned())
@@ -116,7 +118,8 @@ pub fn whoami(variables: &Variables) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || "@-_.".contains(*c)).take(80).collect()
 }
 
-/// 16 bytes that no other run has: the keys that the standard library draws for its hash maps from the system.
+/// Returns 16 bytes that differ in every run: the random keys that the standard library gets from the system for its
+/// hash maps.
 pub fn seed() -> [u8; 16] {
     let mut seed = [0; 16];
     for half in seed.chunks_mut(8) {
@@ -167,7 +170,7 @@ mod tests {
             (outside.join("round"), false),
             (outside.join("written"), false),
             (checkout.join("../temp/written"), false),
-            // What is not there is nobody's.
+            // A file that does not exist belongs to no directory.
             (checkout.join("absent"), false),
         ] {
             let files = [outside.join("written"), file.clone()];

@@ -1,19 +1,19 @@
-//! Exit codes.
+//! The exit codes.
 
 use std::process::ExitCode;
 
-/// How the program ends. Where several hold, the greatest in this order counts.
+/// The result of the program. If several results apply, the greatest in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Everything was done, or there was nothing to do.
     Success,
-    /// Changes are pending, and the caller asked to be told.
+    /// Changes are pending, and the caller asked for an exit code that says so.
     ChangesPending,
-    /// Refused as a whole, or something was kept or blocked that the run's own changes ask for.
+    /// The run is refused as a whole, or it kept or blocked one of its own changes.
     Refused,
-    /// Something failed, or is left unready.
+    /// Something failed, or an object is not ready.
     Failure,
-    /// Interrupted, or the lock was lost: resumable.
+    /// The run was interrupted or lost its lock. Another run can resume.
     Interrupted,
     /// The lock was not acquired.
     Locked,
@@ -22,7 +22,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The process's exit code.
+    /// Returns the process's exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,

@@ -1,5 +1,5 @@
-//! The command line: parses, reads the environment, runs, and turns values into text. The only layer that knows all
-//! others, and the only place where a plan becomes a comment.
+//! The command line: parses the arguments, reads the environment, runs a command, and turns the results into text. It
+//! is the only layer that knows all others, and the only place where a plan becomes a comment.
 
 pub mod action;
 pub mod ancestry;
@@ -29,13 +29,14 @@ pub fn run() -> ExitCode {
     run_with(ClusterSettings::default())
 }
 
-/// Runs the program with other limits and durations than its users can choose; what they can choose, they still do.
+/// Runs the program with other limits and durations than the defaults. A duration that has an option still comes from
+/// that option.
 pub fn run_with(settings: ClusterSettings) -> ExitCode {
     let variables = Variables::of_process();
     let mut cli = match Cli::read(env::arguments(), |name| variables.get(name)) {
         Ok(cli) => cli,
         Err(error) => {
-            // A reader that closed its end (`ktor --help | head -1`) is no failure.
+            // Printing fails if the reader closed its end (`ktor --help | head -1`). This is no error.
             drop(error.print());
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
@@ -43,7 +44,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
     if let Some(cluster) = cli.command.cluster_mut() {
         cluster.settings = settings;
     }
-    // Fails only where a provider is installed already, which is then the same one.
+    // This fails only if a provider is already installed. That provider is the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {

@@ -1,4 +1,5 @@
-//! What `ktor action` says: the sticky comment, the step summary, the outputs. A failing forge never fails a run.
+//! The reports of `ktor action`: the sticky comment, the step summary and the outputs. An error of the forge never
+//! fails a run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,27 +21,28 @@ use crate::plan::policy::Shown;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
-/// The hidden block with what a reviewer saw deleted, for good or to be created anew.
+/// The hidden block of a comment that lists the deletions shown to the reviewer. `DELETED` lists objects that are
+/// deleted for good, and `REPLACED` lists objects that are deleted and created anew.
 const CLEANUP: &str = "cleanup";
 const DELETED: &str = "deleted";
 const REPLACED: &str = "replaced";
-/// The hidden block with the plan's digest.
+/// The hidden block of a comment that contains the plan's digest.
 const DIGEST: &str = "digest";
 
-/// What is reported.
+/// The content of a report.
 #[derive(Clone, Copy)]
 pub struct Report<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// What was done, after an apply.
+    /// The outcome, after an apply.
     pub outcome: Option<&'a Outcome>,
-    /// What stands around it.
+    /// The context that the report names: target, cluster, commits and run.
     pub heading: Heading<'a>,
-    /// Why the run did not come to its end.
+    /// The error that ended the run early, if there is one.
     pub error: Option<&'a str>,
 }
 
-/// The channels of one run.
+/// Writes the reports of one run.
 pub struct Reporter<'a> {
     forge: Option<Forge>,
     context: &'a Context,
@@ -49,11 +51,11 @@ pub struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Opens the channels. Without a token there is no comment.
+    /// Creates the reporter. Without a token, it writes no comments.
     ///
     /// # Errors
     ///
-    /// A token or an address that cannot be one.
+    /// The token or the forge's address is not valid.
     pub fn new(args: &ActionArgs, context: &'a Context, console: &'a Console) -> Result<Self, CliError> {
         let forge = match &args.token {
             Some(token) => {
@@ -77,12 +79,12 @@ impl<'a> Reporter<'a> {
         Ok(Self { forge, context, console, reported: AtomicBool::new(false) })
     }
 
-    /// Whether the run's end was told already.
+    /// Returns `true` if the run has already written its report to the step summary.
     pub fn has_reported(&self) -> bool {
         self.reported.load(Ordering::Relaxed)
     }
 
-    /// A pull request's plan: comment and summary. Returns the comment's page.
+    /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
     pub async fn plan(&self, number: u64, head: &str, target: &str, report: &Report<'_>) -> Option<String> {
         self.summary(report);
         let hidden = hidden_of(report.plan);
@@ -91,7 +93,8 @@ impl<'a> Reporter<'a> {
         self.say(number, head, target, hidden, text).await
     }
 
-    /// An apply's outcome: summary, and the comment of each pull request that it merged.
+    /// Writes an apply's outcome to the step summary and to the comment of each pull request that it merged. Returns
+    /// the URL of the last comment written.
     pub async fn outcome(
         &self,
         pulls: &[(u64, String)],
@@ -102,7 +105,7 @@ impl<'a> Reporter<'a> {
         let outcome = report.outcome?;
         let mut url = None;
         for (number, head) in pulls {
-            // What was reviewed stays readable: a run that has to be repeated asks for it again.
+            // The comment keeps the reviewed deletions, because a repeated run reads them again.
             let reviewed = comments.get(number).map(|set| hidden_block(CLEANUP, set));
             let hidden: Vec<String> = reviewed.into_iter().collect();
             let budget = Budget::COMMENT.less(reserved(&hidden));
@@ -112,7 +115,8 @@ impl<'a> Reporter<'a> {
         url
     }
 
-    /// A run that came to no plan. What `comments` hold of a pull request's reviewed set stays in its comment.
+    /// Reports a run that made no plan. The comment of each pull request keeps its reviewed deletions, which `comments`
+    /// contains.
     pub async fn failure(
         &self,
         pulls: &[(u64, String)],
@@ -128,7 +132,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// A pull request that was closed without a merge.
+    /// Notes in the comment that the pull request was closed without a merge. Without a comment, it does nothing.
     pub async fn closed(&self, number: u64, head: &str, target: &str) {
         let text = "Closed without a merge: nothing was applied.".to_owned();
         let Some(forge) = &self.forge else { return };
@@ -139,7 +143,8 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The merged pull requests of a commit, with their heads.
+    /// Returns the number and the head commit of each merged pull request that belongs to a commit. The list is empty
+    /// if the forge fails.
     pub async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
         let Some(forge) = &self.forge else { return Vec::new() };
         match forge.pulls_of_commit(commit).await {
@@ -153,7 +158,8 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// How a commit lies to another one or to a branch, where the forge can tell.
+    /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge
+    /// cannot tell.
     pub async fn standing(&self, head: &str, other: &str) -> Option<CommitOrder> {
         let compared = match self.forge.as_ref()?.compare_files(other, head).await {
             Ok(compared) => compared,
@@ -173,7 +179,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The cleanup sets that the pull requests' comments showed.
+    /// Reads the deletions that the comments of the pull requests showed, by pull request number.
     pub async fn comments(&self, pulls: &[(u64, String)], target: &str) -> BTreeMap<u64, Value> {
         let mut sets = BTreeMap::new();
         let Some(forge) = &self.forge else { return sets };
@@ -236,7 +242,7 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// What the hidden blocks of comments show: their union.
+/// Returns the union of the reviewed deletions in the comments, each with its pull request.
 pub fn reviewed_in<'a>(sets: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
     let mut shown = Shown::default();
     for (pull, set) in sets {
@@ -258,7 +264,7 @@ fn hidden_of(plan: &Plan) -> Vec<String> {
     vec![hidden_block(CLEANUP, &set), hidden_block(DIGEST, &json!(plan.digest))]
 }
 
-/// The bytes that the hidden lines of a comment take: they count as much as what people read.
+/// Returns the bytes that the hidden lines of a comment take. The forge's size limit counts them like the visible text.
 fn reserved(hidden: &[String]) -> usize {
     const MARKER_AND_FRESHNESS: usize = 1_024;
     hidden.iter().map(String::len).sum::<usize>() + MARKER_AND_FRESHNESS

@@ -1,4 +1,4 @@
-//! Lowers arguments into requests: finds the project, reads its sources, decides what is asked of the run.
+//! Turns arguments into requests: finds the project, reads its sources, and builds the request of the run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,49 +36,50 @@ use crate::state::lateness::{self, Acceptance, Caller, CommitOrder, CommitVerdic
 use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
 use crate::state::transition::{Prior, RunCommits};
 
-/// A loaded project, and the tree that it is compared with.
+/// A loaded project.
 pub struct Project {
     /// The root directory.
     pub directory: PathBuf,
-    /// The repository around it.
+    /// The git repository that contains the root directory, if there is one.
     pub repository: Option<Repository>,
-    /// The root directory's path in the repository.
+    /// The path of the root directory in the repository. Empty without a repository.
     pub prefix: PathBuf,
-    /// The place that the tree is taken from, where others know it by that name too.
+    /// The repository and directory that the tree comes from. `None` if other clones do not know the repository by a
+    /// common name.
     pub place: Option<Provenance>,
     /// The root.
     pub root: Root,
-    /// The tree as it is.
+    /// The sources in the work tree.
     pub sources: Sources,
 }
 
 /// The tree that a project is compared with.
 pub struct Base {
-    /// The commit.
+    /// The commit of the tree.
     pub commit: Commit,
-    /// Its tree; absent where it was no project then, or where it cannot be read.
+    /// The sources of the tree. `None` if there was no project at this commit, or if the commit cannot be read.
     pub sources: Option<Sources>,
-    /// The projects that the changes since then concern: all of them where it cannot be read.
+    /// The projects that changed since this commit. If the commit cannot be read, these are all projects.
     pub touched: BTreeSet<ProjectPath>,
-    /// What the user should know about it.
+    /// A notice for the user about the choice of this base.
     pub notice: Option<String>,
-    /// Why it cannot be read. Nothing is deleted then.
+    /// The reason why the tree cannot be read. If set, the run deletes nothing.
     pub unreadable: Option<String>,
 }
 
-/// What a run may do because of its commit, and what it records of it.
+/// The decision about a run's commit, and the commits that the run records.
 pub struct Judged {
-    /// The commit that is checked out.
+    /// The commit that is checked out. `None` without a repository, or if the repository has no commit.
     pub head: Option<Commit>,
-    /// How it lies to the branch that is applied.
+    /// The position of the commit relative to the applied branch.
     pub tip: Tip,
-    /// What the run may do.
+    /// The changes that the run may make.
     pub verdict: CommitVerdict,
     /// The commit to record as begun.
     pub begun: Option<Commit>,
-    /// The commit that may become the ledger: the branch has it, and the work tree is as it says.
+    /// The commit that may become the ledger: the branch contains it, and the work tree is identical to it.
     pub ledger: Option<Commit>,
-    /// Where a history that does not fit was accepted: what it shares with the record.
+    /// The commit that a rewritten history shares with the recorded one. Set only if the caller accepted that history.
     pub accepted: Option<Commit>,
 }
 
@@ -88,17 +89,17 @@ impl Judged {
         Self { head: None, tip: Tip::Unknown, verdict, begun: None, ledger: None, accepted: None }
     }
 
-    /// What the run writes of its commit into the record.
+    /// Returns the commits that the run writes into the state.
     pub fn commits(&self) -> RunCommits {
         let text = |commit: &Option<Commit>| commit.as_ref().map(|commit| commit.as_str().to_owned());
         RunCommits { begun: text(&self.begun), ledger: text(&self.ledger), accepted: text(&self.accepted) }
     }
 
-    /// Why nothing may be applied, in words that name the way out.
+    /// Applies the decision to the request: adds its limits and its notices.
     ///
     /// # Errors
     ///
-    /// A commit that a person has to look at.
+    /// The commit is refused, and a person has to decide. The message says what to do.
     pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, CliError> {
         let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
         match self.verdict {
@@ -131,16 +132,16 @@ impl Judged {
     }
 }
 
-/// Whether a run may go on.
+/// The permission of a run to go on.
 pub enum RunPermission {
-    /// It may.
+    /// The run may go on.
     Granted,
     /// There is nothing to do, for this reason.
     Superseded(String),
 }
 
 impl Base {
-    /// The tree before the changes.
+    /// Returns the tree before the changes.
     pub fn before(&self) -> BaseTree {
         match &self.sources {
             Some(sources) => BaseTree::Tree(Arc::new(sources.clone())),
@@ -155,16 +156,17 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// No project there, a sub-project of another one, or settings that are wrong.
+    /// There is no project, the directory is a sub-project of another project, or the settings are wrong.
     pub async fn open(path: &Path, variables: &Variables) -> Result<Self, CliError> {
         Self::open_within(path, None, variables).await
     }
 
-    /// Loads the project at a directory, whose repository lies in the directory `boundary` where that contains it.
+    /// Loads the project at a directory. If `boundary` contains the directory, only a repository within `boundary`
+    /// counts.
     ///
     /// # Errors
     ///
-    /// As for [`Project::open`].
+    /// The errors of [`Project::open`].
     pub async fn open_within(path: &Path, boundary: Option<&Path>, variables: &Variables) -> Result<Self, CliError> {
         let directory = path.canonicalize().map_err(|error| {
             CliError::usage(format!(
@@ -199,16 +201,18 @@ impl Project {
         Ok(Self { directory, repository, prefix, place, root, sources })
     }
 
-    /// The place that the tree is taken from, and whether it may be another than the recorded one.
+    /// Returns the place that the tree comes from, and the caller's permission for a place that differs from the
+    /// recorded one.
     fn claim(&self, policy: &PolicyArgs) -> Claim {
         Claim { here: self.place.clone(), relocation: policy.relocation }
     }
 
-    /// Refuses a tree from elsewhere than the record says, before its commits are compared with those of the record.
+    /// Refuses a tree that comes from another place than the state records. This check comes before the commits are
+    /// compared, because commits of another repository have no order.
     ///
     /// # Errors
     ///
-    /// That.
+    /// The tree comes from another place, and the caller does not allow the move.
     pub fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
         match request.claim.judged(prior.source.as_ref()) {
             ProvenanceMatch::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
@@ -216,11 +220,11 @@ impl Project {
         }
     }
 
-    /// The repository, where the caller cannot do without.
+    /// Returns the repository, for callers that cannot work without one. `needed_by` names the caller in the message.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no repository.
     pub fn repository(&self, needed_by: &str) -> Result<&Repository, CliError> {
         self.repository.as_ref().ok_or_else(|| {
             let directory = printable(&self.directory);
@@ -230,22 +234,23 @@ impl Project {
         })
     }
 
-    /// The base that `--base REV` names, and what the work tree changes since.
+    /// Returns the base that `--base REV` names, with the projects that the work tree changes since then.
     ///
     /// # Errors
     ///
-    /// No repository, or an unknown revision.
+    /// There is no repository, or the revision is unknown.
     pub async fn base(&self, revision: &str) -> Result<Base, CliError> {
         let base = self.repository("--base")?.base_for(revision).await?;
         let notice = base.notice.map(|notice| notice.to_string());
         Ok(Base { notice, ..self.compared(base.commit, BTreeSet::new()).await? })
     }
 
-    /// A commit as the base, and what the work tree's own commit, and files that are not as it has them, change since.
+    /// Returns a commit as the base, with the projects that changed since then: in the commits up to `head`, and in
+    /// files of the work tree that differ from the base. A missing commit gives a base that cannot be read.
     ///
     /// # Errors
     ///
-    /// No repository, or git fails.
+    /// There is no repository, or git fails.
     pub async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
         let repository = self.repository("comparing commits")?;
         match repository.changed_between(base, head).await {
@@ -255,11 +260,12 @@ impl Project {
         }
     }
 
-    /// As [`Project::base_at`], for a commit that may have to be fetched. One that cannot be is a base that cannot be read.
+    /// Fetches a commit and returns it as the base, like [`Project::base_at`]. A commit that cannot be fetched gives a
+    /// base that cannot be read.
     ///
     /// # Errors
     ///
-    /// As for [`Project::base_at`].
+    /// The errors of [`Project::base_at`].
     pub async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
         match self.repository("comparing commits")?.fetch_commit("origin", base).await {
             Ok(()) => self.base_at(base, head).await,
@@ -267,7 +273,7 @@ impl Project {
         }
     }
 
-    /// What is known of a base that is not there: all may have changed since, and what it had is not known.
+    /// Returns a base that cannot be read. Every project counts as changed, and the content of the base is unknown.
     fn unreadable(&self, commit: Commit, why: &dyn std::error::Error) -> Base {
         let unreadable = format!(
             "The whole root is in scope and nothing is deleted, because the tree of {}, which this one is compared \
@@ -292,7 +298,7 @@ impl Project {
         Ok(Base { commit, sources, touched, notice: None, unreadable: None })
     }
 
-    /// The commit of the work tree, where everything that was read is as it has it.
+    /// Returns the commit of the work tree if every file that was read is identical to that commit.
     ///
     /// # Errors
     ///
@@ -305,27 +311,28 @@ impl Project {
         Ok(differing.is_empty().then_some(head))
     }
 
-    /// The record as it is now, read without the lock.
+    /// Reads the current state, without the lock.
     ///
     /// # Errors
     ///
-    /// A state that cannot be read or cannot be used.
+    /// The state cannot be read or cannot be used.
     pub async fn prior(&self, cluster: &Cluster) -> Result<Prior, RunError> {
         let namespace = &self.sources.tree.settings().state_namespace;
         Ok(Store::open(cluster, namespace, &self.root).await?.1)
     }
 
-    /// Whether something is recorded that the tree no longer wants. A kind that only the cluster knows may count as such.
+    /// Returns `true` if the state contains an object that the tree no longer asks for. An object of a kind that only
+    /// the cluster knows may also count.
     pub fn has_orphans(&self, prior: &Prior) -> bool {
         let desired = self.sources.resolve(&self.sources.with_defined_kinds(Kinds::builtin())).manifests;
         prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
     }
 
-    /// What is known of the commit that is checked out.
+    /// Decides what a run of the commit that is checked out may do, and which commits it records.
     ///
     /// # Errors
     ///
-    /// Git fails at what needs no remote.
+    /// Git fails at an operation that needs no remote.
     pub async fn judged(
         &self,
         caller: Caller,
@@ -334,7 +341,7 @@ impl Project {
         record: &Commits,
         ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
     ) -> Result<Judged, CliError> {
-        // Without a commit there is no earlier and no later.
+        // Without a commit, there is no order.
         let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
         let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
         let (tip, last) = ancestry::tip(repository, &head, branch, ask).await?;
@@ -353,7 +360,7 @@ impl Project {
             Some(other) => repository.merge_base(&head, other).await.ok().flatten(),
             None => None,
         };
-        // Where nothing is shared, the record begins anew with this commit.
+        // If the histories share no commit, the recorded history starts anew with this commit.
         let accepted = if refused && acceptance == Acceptance::Given {
             let begun = record.begun.first().or(record.ledger.commits().first()).and_then(|commit| commit.parse().ok());
             Some(shared(begun.as_ref()).await.unwrap_or_else(|| head.clone()))
@@ -368,13 +375,14 @@ impl Project {
         Ok(Judged { head: Some(head), tip, verdict, begun, ledger, accepted })
     }
 
-    /// What is asked of a run of this project.
+    /// Builds the request of a run of this project.
     pub fn request(&self, args: &ProjectArgs, policy: &PolicyArgs, base: Option<&Base>, run: String) -> RunRequest {
         let tree = &self.sources.tree;
         let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
         let root_change = earlier.map(|earlier| RootChange::between(earlier, tree)).unwrap_or_default();
         let mut lowered = lowered(policy, base, tree);
-        // A plan looks at the state where it is; nothing is applied then.
+        // If the change of the root's settings is refused, nothing is applied. The plan then reads the state in the old
+        // namespace.
         if let Some(earlier) = earlier.filter(|_| root_change.refusal.is_some()) {
             lowered.state_namespace.clone_from(&earlier.settings().state_namespace);
         }
@@ -399,9 +407,9 @@ impl Project {
         }
     }
 
-    /// What may be shown: the fields that the base hides stay hidden, whatever the head says.
+    /// Returns the redactor. A field that the base hides stays hidden, even if the work tree shows it.
     fn redactor(&self, show: &ShowArgs, base: Option<&Base>) -> Redactor {
-        // What the base hides is not known then.
+        // If the base cannot be read, the fields that it hides are unknown.
         if base.is_some_and(|base| base.unreadable.is_some()) {
             return Redactor::hiding_all();
         }
@@ -410,11 +418,12 @@ impl Project {
         Redactor::new(hidden.chain(&show.redact).cloned(), show.show_adopted)
     }
 
-    /// Connects to the cluster, and says where the repository itself names it.
+    /// Connects to the cluster. Prints a notice if the kubeconfig is in the repository, or in the project directory
+    /// without a repository.
     ///
     /// # Errors
     ///
-    /// As for [`connect`].
+    /// The errors of [`connect`].
     pub async fn connect(
         &self,
         args: &ClusterArgs,
@@ -436,7 +445,7 @@ impl Project {
         connect(args, wait, variables).await
     }
 
-    /// What is asked of the lock.
+    /// Builds the request for the lock.
     pub fn lock(&self, wait: &WaitArgs, holder: &str, url: Option<String>) -> LockRequest {
         LockRequest {
             namespace: self.sources.tree.settings().state_namespace.clone(),
@@ -448,7 +457,7 @@ impl Project {
     }
 }
 
-/// The commits that a run must not be older than.
+/// Returns the commits that a run's commit must not be older than.
 fn measures(record: &Commits) -> BTreeSet<Commit> {
     let mut measures = record.measures();
     if measures.is_empty() {
@@ -457,7 +466,7 @@ fn measures(record: &Commits) -> BTreeSet<Commit> {
     measures.iter().filter_map(|commit| commit.parse().ok()).collect()
 }
 
-/// A run's name: who, and a number that no other run has.
+/// Returns the name of a run: the given name, and a random number that makes it unique.
 pub fn run_name(who: &str) -> String {
     let seed = env::seed();
     let number: String = seed.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -468,7 +477,7 @@ pub fn run_name(who: &str) -> String {
 ///
 /// # Errors
 ///
-/// One sentence that says what to do.
+/// The connection fails. The message is one sentence that says what to do.
 pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Variables) -> Result<Cluster, CliError> {
     let options = env::connect_options(args.kubeconfig.as_deref(), args.context.as_deref(), variables);
     let mut settings = args.settings.clone();
@@ -502,7 +511,8 @@ fn lowered(args: &PolicyArgs, base: Option<&Base>, tree: &Tree) -> Policy {
     }
 }
 
-/// Refuses a directory that is a sub-project of one above it: it would become a second root by accident.
+/// Refuses a directory that is a sub-project of a project above it. Otherwise, it would become a second root by
+/// accident.
 fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), CliError> {
     let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
     let above = directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(&top));

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM.
+//! Handlers for SIGINT and SIGTERM.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -6,7 +6,7 @@ use super::diagnostic::{CliError, Console};
 use crate::run::error::RunError;
 use crate::run::interrupt::{self, Interrupt};
 
-/// Hears signals from here on. They end nothing by themselves any more: whoever waits has to look at the interrupt.
+/// Installs handlers for SIGINT and SIGTERM. Signals no longer end the process; callers check the returned `Interrupt`.
 pub fn on_signals(console: &Console) -> Interrupt {
     let (interrupter, interrupt) = interrupt::pair();
     match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
@@ -14,7 +14,7 @@ pub fn on_signals(console: &Console) -> Interrupt {
             tokio::spawn(async move {
                 tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
                 interrupter.interrupt();
-                // Kept: further signals change nothing, the run is on its way out.
+                // The handlers stay installed: the run is already ending, and further signals must change nothing.
                 loop {
                     tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
                 }
@@ -25,11 +25,11 @@ pub fn on_signals(console: &Console) -> Interrupt {
     interrupt
 }
 
-/// Does what comes before a run and changes nothing; a signal ends it at once.
+/// Does work that comes before a run and changes nothing. A signal ends this work at once.
 ///
 /// # Errors
 ///
-/// Those of the work, and [`RunError::NotBegun`].
+/// The errors of the work, and [`RunError::NotBegun`] after a signal.
 pub async fn preparing<T>(
     interrupt: &Interrupt,
     work: impl Future<Output = Result<T, CliError>>,

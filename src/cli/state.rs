@@ -1,4 +1,4 @@
-//! `ktor state …`: looks at a root's record, and changes it where the tree cannot.
+//! `ktor state …`: shows a root's state, and makes changes to it that the tree cannot express.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ use crate::state::transition::Start;
 ///
 /// # Errors
 ///
-/// Whatever keeps it from its end.
+/// Anything that stops the command before its end.
 pub async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     match command {
         StateCommand::Show(args) => show(args, variables, console).await,
@@ -219,7 +219,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
     Err(error)
 }
 
-/// An error for each object that was left as it was.
+/// Returns an error with one message for each object that was left unchanged, or success if there is none.
 fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, CliError> {
     if failed.is_empty() {
         return Ok(Exit::Success);
@@ -228,7 +228,7 @@ fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, CliErro
     Err(CliError { exit: Exit::Failure, messages, place: None })
 }
 
-/// What every command that changes a record works with.
+/// The values that every command that changes a state needs.
 struct StateContext<'a> {
     cluster: Cluster,
     root: Root,
@@ -279,7 +279,7 @@ impl<'a> StateContext<'a> {
         Ok(acquire_lock(&self.cluster, &request, &self.interrupt, &mut waiting).await?)
     }
 
-    /// Both locks, always in the same order, so that two renames never wait for each other.
+    /// Acquires both locks, always in the same order, so that two renames never wait for each other.
     async fn hold_both(&self, old: &Root, new: &Root) -> Result<(HeldLock, HeldLock), CliError> {
         let old_first = old.lock_name() < new.lock_name();
         let (first, second) = if old_first { (old, new) } else { (new, old) };

@@ -1,4 +1,4 @@
-//! `ktor unlock`: frees a lock whose holder the caller can name.
+//! `ktor unlock`: frees a lock, if the caller names its holder.
 
 use super::args::state::UnlockArgs;
 use super::diagnostic::{CliError, Console, chain, held_lock};
@@ -8,16 +8,16 @@ use super::request::Project;
 use crate::cluster::lock::Broken;
 use crate::report::shell::quoted;
 
-/// The command that frees a lock of this holder, to be pasted into a shell.
+/// Returns the command that frees this holder's lock, quoted for a shell.
 pub fn command(identity: &str) -> String {
     format!("ktor unlock --holder={}", quoted(identity))
 }
 
-/// Frees the root's lock, provided that the named party holds it.
+/// Frees the root's lock if the named run holds it.
 ///
 /// # Errors
 ///
-/// Another holder, no name at all, or a cluster that does not answer.
+/// Another run holds the lock, the lock is held and no holder is named, or the cluster does not answer.
 pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.root.path, variables).await?;
     let cluster = project.connect(&args.root.cluster, None, variables, console).await?;

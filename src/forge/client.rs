@@ -1,7 +1,8 @@
-//! Requests to the forge's REST API: one attempt, patient reads, whole lists.
+//! Sends requests to the forge's REST API: single attempts, reads with retries, and complete lists.
 //!
-//! The only file that names octocrab. Everything is untyped JSON here, so that its large models are never compiled in.
-//! octocrab's own retry is off: it re-sends a POST whose answer was lost, and a comment then stands there twice.
+//! This is the only file that names octocrab. All answers are untyped JSON, so that octocrab's large models are not
+//! compiled in. octocrab's own retry is off, because it sends a POST again when the answer is lost. That would create
+//! the same comment twice.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,25 +18,25 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Cause, ForgeError, Token};
 
-/// The most bytes of an answer that are read.
+/// The maximum size of an answer, in bytes. A longer answer is an error.
 const ANSWER_LIMIT: usize = 32 << 20;
 
-/// How often one request is sent at most.
+/// The maximum number of times that a request is sent.
 const TRIES: u32 = 6;
 
-/// Items on a full page of a list.
+/// The number of items on a full page of a list.
 const PAGE: usize = 100;
 
-/// How long the forge is waited for.
+/// The limits on the time that requests may take and on the waits between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// All the time that failed attempts and the waits after them may take, over the whole life of a [`super::Forge`].
+    /// The total time for failed attempts and the waits after them, over the whole life of a [`super::Forge`].
     pub total: Duration,
-    /// The time for one attempt.
+    /// The time limit of one attempt.
     pub attempt: Duration,
-    /// The first wait after a failure that names none; doubles each time.
+    /// The first wait after a failure that names no wait. It doubles with each further failure of the operation.
     pub pause: Duration,
-    /// The wait where the forge says "too many" without saying for how long.
+    /// The wait after a rate limit that names no wait.
     pub limited: Duration,
 }
 
@@ -50,30 +51,30 @@ impl Default for Patience {
     }
 }
 
-/// An open client of one forge.
+/// An HTTP client for one forge.
 pub(super) struct Client {
     octocrab: Octocrab,
     patience: Patience,
-    /// What is spent of [`Patience::total`].
+    /// The part of [`Patience::total`] that is used up.
     spent: Mutex<Duration>,
 }
 
 /// A successful answer.
 pub(super) struct ForgeAnswer {
     headers: HeaderMap,
-    /// The body; null for an empty one.
+    /// The body. It is null if the answer is empty.
     pub(super) body: Value,
 }
 
-/// An attempt that was not answered with success.
+/// The failure of one attempt.
 pub(super) struct AttemptFailure {
     pub(super) cause: Cause,
     retry: Retry,
-    /// Whether the forge may have done what it was asked all the same.
+    /// `true` if the request may have taken effect although the attempt failed.
     pub(super) unclear: bool,
 }
 
-/// Whether, and when, an attempt is worth repeating.
+/// The advice on repeating a failed attempt.
 #[derive(Clone, Copy)]
 enum Retry {
     Never,
@@ -87,7 +88,7 @@ pub(super) struct Tries<'a> {
     failed: u32,
 }
 
-/// A list, read to its end or to the most pages allowed.
+/// The items of a list. The list is incomplete if it has more pages than the caller allows.
 pub(super) struct List {
     pub(super) items: Vec<Value>,
     pub(super) complete: bool,
@@ -101,7 +102,8 @@ impl AttemptFailure {
         }
     }
 
-    /// Why it is given up. A limit that outlasts our patience is no refusal: nothing may be read from its status.
+    /// Returns the final cause of the failure. A rate limit that lasts longer than this client may wait becomes
+    /// [`Cause::Limited`], so that callers do not take its status for a refusal.
     fn into_cause(self) -> Cause {
         match (self.cause, self.retry) {
             (Cause::Refused { status, message }, Retry::After(wait)) => Cause::Limited { status, wait, message },
@@ -109,14 +111,14 @@ impl AttemptFailure {
         }
     }
 
-    /// The same failure, taken as one that passes.
+    /// Returns the same failure, marked as temporary and worth a retry.
     pub(super) fn passing(self) -> Self {
         Self { retry: Retry::Soon, ..self }
     }
 }
 
 impl Client {
-    /// Sets up a client; must run inside a tokio runtime, which carries its connections.
+    /// Creates a client. It needs a running tokio runtime, which drives its connections.
     pub(super) fn new(api_url: &str, token: &Token, patience: Patience) -> Result<Self, ForgeError> {
         let failed = |error: &octocrab::Error| ForgeError::Client {
             url: api_url.to_owned(),
@@ -135,7 +137,7 @@ impl Client {
         Ok(Self { octocrab, patience, spent: Mutex::default() })
     }
 
-    /// Sends one request once. `url` is absolute: octocrab sends the token to its own host alone.
+    /// Sends one request once. `url` is absolute. octocrab sends the token only to the host of its base URL.
     pub(super) async fn once(
         &self,
         method: Method,
@@ -181,13 +183,14 @@ impl Client {
         AttemptFailure { cause, retry, unclear: !status.is_client_error() }
     }
 
-    /// Tells a limit from a missing right, and how long it lasts.
+    /// Tells a rate limit from a missing permission, and returns the wait that a rate limit asks for.
     fn limit(&self, status: StatusCode, headers: &HeaderMap, message: &str) -> Retry {
         if let Some(wait) = header(headers, "retry-after") {
             return seconds(wait);
         }
         if header(headers, "x-ratelimit-remaining") == Some(0) {
-            // The reset is a time of the server's clock, so its own date is what to compare with.
+            // The reset time is on the server's clock. It is therefore compared with the `Date` header of the same
+            // answer.
             let reset = header(headers, "x-ratelimit-reset").zip(date(headers));
             return reset
                 .map_or(Retry::After(self.patience.limited), |(reset, now)| seconds(reset.saturating_sub(now) + 1));
@@ -198,12 +201,12 @@ impl Client {
         if limited { Retry::After(self.patience.limited) } else { Retry::Never }
     }
 
-    /// Begins an operation of several attempts.
+    /// Starts an operation of several attempts.
     pub(super) fn tries(&self) -> Tries<'_> {
         Tries { client: self, failed: 0 }
     }
 
-    /// Reads `url`, waiting and asking again where that may help.
+    /// Reads `url`. Repeats the request when the failure may be temporary.
     pub(super) async fn get(&self, operation: &str, url: &str) -> Result<ForgeAnswer, ForgeError> {
         let mut tries = self.tries();
         loop {
@@ -214,9 +217,10 @@ impl Client {
         }
     }
 
-    /// Reads the list at `url`, page after page, at most `most` of them.
+    /// Reads the list at `url` page by page, at most `most` pages.
     ///
-    /// `key` tells items apart: a forge that answers every page with the same list is noticed by it.
+    /// `key` identifies an item. The read ends at a page without new items, because some forges answer every page
+    /// number with the same page.
     pub(super) async fn list(
         &self,
         operation: &str,
@@ -253,14 +257,14 @@ impl Client {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += time;
     }
 
-    /// Whether a wait still fits into the total.
+    /// Returns `true` if `wait` still fits into [`Patience::total`].
     fn affords(&self, wait: Duration) -> bool {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner) + wait <= self.patience.total
     }
 }
 
 impl Tries<'_> {
-    /// Waits as the failure asks for, or gives up with it.
+    /// Waits before the next attempt, or returns the failure as an error if no further attempt is allowed.
     pub(super) async fn again(&mut self, operation: &str, failure: AttemptFailure) -> Result<(), ForgeError> {
         let patience = self.client.patience;
         self.failed += 1;
@@ -279,7 +283,7 @@ impl Tries<'_> {
 }
 
 impl AttemptFailure {
-    /// A failure that leaves open whether the request took effect.
+    /// Creates a failure after which the request may or may not have taken effect.
     fn unclear(cause: Cause) -> Self {
         Self { cause, retry: Retry::Soon, unclear: true }
     }
@@ -289,17 +293,17 @@ impl AttemptFailure {
     }
 }
 
-/// The error for an answer that has another shape than documented.
+/// Creates the error for an answer that does not have the documented shape.
 pub(super) fn malformed(operation: &str, problem: &str) -> ForgeError {
     ForgeError::Call { operation: operation.to_owned(), source: Cause::Malformed(problem.to_owned()) }
 }
 
-/// Encodes one segment of a path.
+/// Encodes one segment of a URL path.
 pub(super) fn segment(text: &str) -> String {
     percent_encode(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~'))
 }
 
-/// Writes each byte that is not `plain` as `%XX`.
+/// Writes every byte for which `plain` is false as `%XX`.
 pub(super) fn percent_encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if plain(byte) {
@@ -311,7 +315,7 @@ pub(super) fn percent_encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
     })
 }
 
-/// Whether a `Link` header names a next page; nothing where there is no such header.
+/// Returns `true` if the `Link` header names a next page, and `None` if there is no such header.
 fn has_next(headers: &HeaderMap) -> Option<bool> {
     let links = headers.get(http::header::LINK)?.to_str().ok()?;
     Some(links.split(',').any(|link| link.split(';').any(|part| part.trim() == r#"rel="next""#)))
@@ -321,7 +325,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The server's clock, in seconds since 1970.
+/// Reads the `Date` header: the server's clock, in seconds since 1970.
 fn date(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(http::header::DATE)?.to_str().ok()?;
     let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
@@ -332,7 +336,8 @@ fn seconds(wait: u64) -> Retry {
     Retry::After(Duration::from_secs(wait))
 }
 
-/// The forge's own words for a refusal, on one line and shortened; an HTML page is no words.
+/// Returns the forge's error message on one line of at most 300 characters. If the body is not JSON with a message,
+/// this is the standard text of the status.
 fn message(status: StatusCode, body: &[u8]) -> String {
     let answer = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let mut words: Vec<&str> = answer.get("message").and_then(Value::as_str).into_iter().collect();
@@ -345,7 +350,7 @@ fn message(status: StatusCode, body: &[u8]) -> String {
     line.chars().take(300).collect()
 }
 
-/// An error and its sources on one line, each said once.
+/// Joins an error and its sources on one line, without repeating a text.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -1,12 +1,13 @@
-//! The sticky comment: found by marker and author, edited in place, never overwritten by an older run.
+//! The sticky comment: found by its marker and its author, edited in place, and never overwritten by an older run.
 //!
-//! Whose comment it is: the marker must open it **and** its author must be the login that our own comments carry. That is
-//! the configured one, else what `GET /user` says of the token, else (an Actions token may not ask)
-//! `github-actions[bot]`; no person can have that name, as brackets are not allowed in one. Where several are ours, which a race
-//! of two first runs can leave behind, the newest is edited and the others stay as they are.
+//! A comment is ours if it starts with the marker **and** its author is the login that our comments have. That login is
+//! the configured one. Without one, it is the login that `GET /user` returns for the token. An Actions token may not
+//! send this request; its login is `github-actions[bot]`. No person can have this login, because logins do not contain
+//! brackets. Two first runs at the same time can leave several comments of ours. The newest comment is then edited, and
+//! the others stay as they are.
 //!
-//! GitHub has no conditional edit: between reading the list and the write lies one request's time in which a newer run could
-//! still write. The workflow's `concurrency:` block closes that gap.
+//! GitHub has no conditional edit. Between the reading of the list and the write, a newer run can therefore still
+//! write. The workflow's `concurrency:` block prevents this.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -17,70 +18,70 @@ use serde_json::{Value, json};
 use super::client::{AttemptFailure, malformed};
 use super::{ACTIONS_BOT, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 
-/// The most characters of a comment that are sent, hidden lines included; GitHub refuses 65,536.
+/// The maximum length of a comment in characters, including its hidden lines. GitHub refuses 65,536.
 pub const BODY_LIMIT: usize = 60_000;
 
-/// The most content writes of one [`Forge`], which is one run.
+/// The maximum number of content writes of one [`Forge`]. A run has one [`Forge`].
 pub const WRITE_LIMIT: u8 = 3;
 
-/// The most pages of comments that are read.
+/// The maximum number of pages of comments that are read.
 const PAGES: u32 = 500;
 
-/// A comment that is to stand on a pull request once.
+/// A comment that a pull request has only once.
 #[derive(Clone, Debug)]
 pub struct Sticky {
-    /// What tells it from all others.
+    /// The marker that identifies the comment.
     pub marker: Marker,
-    /// Which run speaks.
+    /// The run that writes the comment, and the commit that the comment is about.
     pub freshness: Freshness,
-    /// Lines made by [`super::hidden_block`].
+    /// The data lines, each made by [`super::hidden_block`].
     pub hidden: Vec<String>,
-    /// What people read.
+    /// The visible text.
     pub text: String,
 }
 
-/// A comment of ours.
+/// A comment that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
-    /// Its number.
+    /// The comment's ID.
     pub id: u64,
-    /// Its web page.
+    /// The URL of the comment's web page.
     pub url: String,
-    /// All of it, hidden lines included.
+    /// The whole text, including the hidden lines.
     pub body: String,
 }
 
-/// What became of a sticky comment; each with the comment's web page.
+/// The result of writing a sticky comment. Every variant has the URL of the comment's web page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upserted {
-    /// It is new.
+    /// The comment was created.
     Created {
-        /// The comment's web page.
+        /// The URL of the comment's web page.
         url: String,
-        /// The login under which it appeared, where another was expected: later runs need to be told it to find the
-        /// comment again.
+        /// The login that wrote the comment, if it is not the expected one. Later runs must be configured with this
+        /// login to find the comment again.
         unexpected_author: Option<String>,
     },
-    /// It was edited in place.
+    /// The existing comment was edited.
     Edited {
-        /// The comment's web page.
+        /// The URL of the comment's web page.
         url: String,
     },
-    /// It said all this already.
+    /// The existing comment already had this text.
     Unchanged {
-        /// The comment's web page.
+        /// The URL of the comment's web page.
         url: String,
     },
-    /// A newer run has spoken; nothing was written.
+    /// A newer run has already written the comment. Nothing was written.
     Superseded {
-        /// The comment's web page.
+        /// The URL of the comment's web page.
         url: String,
         /// The newer run.
         by: Freshness,
     },
 }
 
-/// How a comment is written.
+/// The kind of a write.
 #[derive(Clone, Copy)]
 enum Write {
     Create,
@@ -88,7 +89,7 @@ enum Write {
 }
 
 impl Sticky {
-    /// The comment's whole text: hidden lines first, without a gap, then what people read.
+    /// Returns the comment's whole text: the hidden lines without a blank line between them, then the visible text.
     pub fn body(&self) -> String {
         let mut head = vec![self.marker.as_str().to_owned(), self.freshness.to_string()];
         head.extend(self.hidden.iter().cloned());
@@ -97,24 +98,24 @@ impl Sticky {
 }
 
 impl Comment {
-    /// Reads a hidden block of the comment.
+    /// Reads the hidden block `name` of the comment.
     pub fn hidden(&self, name: &str) -> Option<Value> {
         read_hidden_block(&self.body, name)
     }
 
-    /// Which run wrote it.
+    /// Returns the run that wrote the comment, and the commit that the comment is about.
     pub fn freshness(&self) -> Option<Freshness> {
         Freshness::of(&self.body)
     }
 
-    /// Whether it says `body`, however the forge ends its lines.
+    /// Returns `true` if the comment's text is `body`. Line ends and trailing white space do not count.
     fn says(&self, body: &str) -> bool {
         self.body.replace("\r\n", "\n").trim_end() == body.replace("\r\n", "\n").trim_end()
     }
 }
 
 impl Upserted {
-    /// The comment's web page.
+    /// Returns the URL of the comment's web page.
     pub fn url(&self) -> &str {
         match self {
             Self::Created { url, .. }
@@ -126,14 +127,14 @@ impl Upserted {
 }
 
 impl Forge {
-    /// Finds our comment with `marker` on a pull request: the newest, if there are several.
+    /// Finds our comment with `marker` on a pull request. If there are several, it returns the newest.
     pub async fn find_sticky(&self, pr: u64, marker: &Marker) -> Result<Option<Comment>, ForgeError> {
         Ok(self.stickies(pr, marker).await?.pop())
     }
 
-    /// Makes a pull request's comment say what `sticky` says: edits ours, or creates it.
+    /// Writes `sticky` to a pull request: edits our comment, or creates one if there is none.
     ///
-    /// A write whose answer was lost is looked for before it is sent again.
+    /// If the answer to a write is lost, it reads the comments again before it repeats the write.
     pub async fn upsert_sticky(&self, pr: u64, sticky: &Sticky) -> Result<Upserted, ForgeError> {
         let operation = format!("write the comment of #{pr}");
         let body = sticky.body();
@@ -142,7 +143,7 @@ impl Forge {
             return Err(ForgeError::TooLong { operation, characters, limit: BODY_LIMIT });
         }
         let mut tries = self.client.tries();
-        // The write whose answer was lost.
+        // The kind of the last write whose answer was lost.
         let mut unanswered = None;
         loop {
             let ours = self.stickies(pr, &sticky.marker).await?;
@@ -170,7 +171,7 @@ impl Forge {
                     if !failure.unclear {
                         self.uncount_write();
                     }
-                    // Someone deleted it in between: the next list says so.
+                    // The comment was deleted after the list was read. The next attempt reads the list again.
                     let gone = failure.status() == Some(404) && !ours.is_empty();
                     tries.again(&operation, if gone { failure.passing() } else { failure }).await?;
                 }
@@ -178,7 +179,7 @@ impl Forge {
         }
     }
 
-    /// Our comments with `marker`, oldest first. Reads every page.
+    /// Lists our comments with `marker`, oldest first. Reads every page.
     async fn stickies(&self, pr: u64, marker: &Marker) -> Result<Vec<Comment>, ForgeError> {
         let author = self.login().await?;
         let operation = format!("list the comments of #{pr}");
@@ -204,7 +205,7 @@ impl Forge {
     ) -> Result<Result<Upserted, AttemptFailure>, ForgeError> {
         self.count_write(operation)?;
         let (method, url) = match existing {
-            // GitHub names PATCH for this; octocrab's own method for it sends POST.
+            // GitHub documents PATCH for an edit. octocrab's own method for it sends POST.
             Some(comment) => (Method::PATCH, format!("{}/issues/comments/{}", self.repository_url, comment.id)),
             None => (Method::POST, format!("{}/issues/{pr}/comments", self.repository_url)),
         };
@@ -219,7 +220,7 @@ impl Forge {
         }))
     }
 
-    /// The login of our own comments.
+    /// Returns the login of our own comments.
     async fn login(&self) -> Result<String, ForgeError> {
         if let Some(login) = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             return Ok(login);
@@ -237,7 +238,7 @@ impl Forge {
         Ok(login)
     }
 
-    /// Notes under which login a comment of ours appeared; returns it where another was expected.
+    /// Stores the login that wrote our new comment. Returns it if another login was expected.
     fn learn_author(&self, created: &Value) -> Option<String> {
         let login = login_of(created)?;
         let mut author = self.author.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,13 +254,13 @@ impl Forge {
         counted.map(drop).map_err(|_| ForgeError::TooManyWrites { operation: operation.to_owned(), limit: WRITE_LIMIT })
     }
 
-    /// Takes back the count of a write that is known not to have happened.
+    /// Takes back the count of a write that had no effect.
     fn uncount_write(&self) {
         self.writes.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// The run that wrote `comment`, where it is newer than ours.
+/// Returns the run that wrote `comment`, if that run is newer than `ours`.
 fn newer(comment: &Comment, ours: &Freshness) -> Option<Freshness> {
     comment.freshness().filter(|theirs| theirs.is_newer_than(ours))
 }

@@ -1,6 +1,7 @@
-//! The run's event and surroundings, parsed from the runner's environment and the event's payload. Pure.
+//! The context of the run, parsed from the runner's environment and the event's payload. Pure.
 //!
-//! Everything inside is checked once here: commits are hexadecimal, numbers are numbers, paths are absolute or absent.
+//! Everything is checked here, once: commits are hexadecimal, numbers are numbers, and addresses are http or https
+//! URLs. An empty variable counts as absent.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,34 +13,34 @@ use super::ForgeError;
 /// The login under which Dependabot opens pull requests.
 const DEPENDABOT: &str = "dependabot[bot]";
 
-/// Where and why this run happens.
+/// The event, the repository and the environment of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {
-    /// What happened.
+    /// The event that started the run.
     pub event: Event,
     /// The repository that the run belongs to.
     pub repository: RepositorySlug,
-    /// The repository's default branch, where the payload names it (a schedule's may not).
+    /// The repository's default branch, if the payload names it. The payload of a scheduled run may not.
     pub default_branch: Option<String>,
     /// The API's address, without a slash at its end.
     pub api_url: String,
     /// The web interface's address, without a slash at its end.
     pub server_url: String,
-    /// The run's number, the same for all its attempts; a later run has a greater one.
+    /// The run's ID. All attempts of the run have the same ID. A later run has a greater one.
     pub run_id: u64,
-    /// Which attempt of the run this is, from 1.
+    /// The number of this attempt of the run, from 1.
     pub attempt: u32,
-    /// Who caused the run.
+    /// The login of the user who started the run. Empty if the runner does not name one.
     pub actor: String,
-    /// The commit that the event concerns; for a pull request its merge commit.
+    /// The commit of the event. For a pull request, it is the merge commit.
     pub sha: String,
-    /// The branch or tag that the run is for, as `refs/heads/main`.
+    /// The branch or tag of the run, for example `refs/heads/main`.
     pub git_ref: Option<String>,
-    /// The checkout's directory.
+    /// The directory of the checkout.
     pub workspace: PathBuf,
-    /// The file of the step summary.
+    /// The file for the step summary.
     pub step_summary: Option<PathBuf>,
-    /// The file of the step's outputs.
+    /// The file for the step's outputs.
     pub output: Option<PathBuf>,
 }
 
@@ -48,103 +49,104 @@ pub struct Context {
 pub struct RepositorySlug {
     /// The user or organization.
     pub owner: String,
-    /// The repository's own name.
+    /// The name within the owner's repositories.
     pub name: String,
 }
 
-/// What happened.
+/// The event that started a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A pull request was opened, changed or closed.
     PullRequest(PullRequest),
     /// A branch or tag was pushed or deleted.
     Push(Push),
-    /// A merge queue wants a group of pull requests checked.
+    /// A merge queue requests checks for a group of pull requests.
     MergeGroup {
-        /// The group's merged commit.
+        /// The merged commit of the group.
         head_sha: String,
-        /// The commit that it is merged onto.
+        /// The commit that the group is merged onto.
         base_sha: String,
     },
-    /// The clock.
+    /// The workflow's schedule started the run.
     Schedule,
-    /// Someone started the workflow by hand.
+    /// A user started the workflow manually.
     WorkflowDispatch,
-    /// Someone wrote, edited or deleted a comment.
+    /// A user wrote, edited or deleted a comment.
     IssueComment(IssueComment),
-    /// An event that this program has no answer for.
+    /// Any other event, by its name. This program does not handle it.
     Other(String),
 }
 
-/// The pull request of an event, as it was at that moment.
+/// The pull request of an event, in its state at the time of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the payload's own flags, each independent of the others")]
 pub struct PullRequest {
-    /// What happened to it: `opened`, `synchronize`, `closed` and others.
+    /// The activity: `opened`, `synchronize`, `closed` and others.
     pub action: String,
-    /// Its number.
+    /// The pull request's number.
     pub number: u64,
-    /// Its own last commit.
+    /// The last commit of the pull request's branch.
     pub head_sha: String,
-    /// The target branch's commit.
+    /// The commit of the target branch.
     pub base_sha: String,
-    /// The target branch's name.
+    /// The name of the target branch.
     pub base_ref: String,
-    /// Whether it comes from another repository, or from one that is gone.
+    /// `true` if the pull request comes from another repository, or from a repository that is deleted.
     pub from_fork: bool,
-    /// Whether it was merged.
+    /// `true` if the pull request is merged.
     pub merged: bool,
-    /// The commit that merged it, or that would.
+    /// The merge commit, or the test merge commit if the pull request is not merged.
     pub merge_commit_sha: Option<String>,
-    /// Whether it is a draft.
+    /// `true` if the pull request is a draft.
     pub draft: bool,
-    /// Whether Dependabot opened it: its runs get no secrets.
+    /// `true` if Dependabot opened the pull request. Its runs get no secrets.
     pub author_is_dependabot: bool,
 }
 
-/// A push.
+/// A push to a branch or tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the payload's own flags, each independent of the others")]
 pub struct Push {
-    /// The full ref, as `refs/heads/main`.
+    /// The full ref, for example `refs/heads/main`.
     pub r#ref: String,
-    /// The ref's commit before; only a hint, and all zeros for a new ref.
+    /// The ref's commit before the push. It is only a hint. It is all zeros for a new ref.
     pub before: String,
-    /// The ref's commit now; all zeros for a deleted ref.
+    /// The ref's commit after the push. It is all zeros for a deleted ref.
     pub after: String,
-    /// Whether the ref is the repository's default branch.
+    /// `true` if the ref is the repository's default branch.
     pub default_branch: bool,
-    /// Whether the ref is gone.
+    /// `true` if the push deleted the ref.
     pub deleted: bool,
-    /// Whether the ref is new.
+    /// `true` if the push created the ref.
     pub created: bool,
-    /// Whether commits were dropped from it.
+    /// `true` if the push was a forced push, which removes commits from the ref.
     pub forced: bool,
 }
 
 /// A comment on an issue or pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssueComment {
-    /// What happened to it: `created`, `edited` or `deleted`.
+    /// The activity: `created`, `edited` or `deleted`.
     pub action: String,
     /// The number of the issue or pull request.
     pub number: u64,
-    /// Whether that is a pull request.
+    /// `true` if the comment is on a pull request.
     pub is_pr: bool,
-    /// The comment's number.
+    /// The comment's ID.
     pub comment_id: u64,
-    /// What it says. Untrusted text.
+    /// The comment's text. It is untrusted.
     pub body: String,
-    /// Who wrote it.
+    /// The login of the comment's author.
     pub commenter: String,
-    /// When it was written, as RFC 3339.
+    /// The time when the comment was created, in RFC 3339 format.
     pub created_at: String,
-    /// When it was last changed, as RFC 3339.
+    /// The time of the comment's last change, in RFC 3339 format.
     pub updated_at: String,
 }
 
 impl Context {
-    /// Reads a run's context from its environment and the bytes of the file that `GITHUB_EVENT_PATH` names.
+    /// Reads the context of a run from `env`, the runner's variables, and `payload`, the content of the file that
+    /// `GITHUB_EVENT_PATH` names.
     pub fn from_parts(env: &BTreeMap<String, String>, payload: &[u8]) -> Result<Self, ForgeError> {
         let env = Environment(env);
         let name = env.required("GITHUB_EVENT_NAME")?;
@@ -168,7 +170,7 @@ impl Context {
         })
     }
 
-    /// The web page of this attempt of the run.
+    /// Returns the URL of the web page of this attempt of the run.
     pub fn run_url(&self) -> String {
         let RepositorySlug { owner, name } = &self.repository;
         format!("{}/{owner}/{name}/actions/runs/{}/attempts/{}", self.server_url, self.run_id, self.attempt)
@@ -187,12 +189,12 @@ impl RepositorySlug {
     }
 }
 
-/// Whether `text` is a commit's full name, of either hash.
+/// Returns `true` if `text` is a full SHA-1 or SHA-256 commit hash.
 pub(super) fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// The runner's variables; an empty one counts as absent.
+/// The runner's variables. An empty variable counts as absent.
 struct Environment<'a>(&'a BTreeMap<String, String>);
 
 impl<'a> Environment<'a> {
@@ -233,7 +235,7 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// An event's payload, read by dotted paths so that an error can name the field.
+/// An event's payload. It is read by dotted paths, so that an error can name the field.
 struct Payload<'a> {
     event: &'a str,
     root: &'a Value,
@@ -256,7 +258,7 @@ impl<'a> Payload<'a> {
     }
 
     fn pull_request(&self) -> Result<PullRequest, ForgeError> {
-        // A fork that was deleted leaves `head.repo` null.
+        // If the fork is deleted, `head.repo` is null.
         let head_repository = self.optional("pull_request.head.repo.id", Value::as_u64);
         let base_repository = self.number("pull_request.base.repo.id")?;
         let merge_commit_sha = match self.value("pull_request.merge_commit_sha") {
@@ -339,7 +341,8 @@ impl<'a> Payload<'a> {
         self.required(path, "a commit", |value| value.as_str().filter(|text| is_commit(text))).map(str::to_owned)
     }
 
-    /// A flag that not every forge sends: absent and null mean false, anything else but a boolean is an error.
+    /// Reads a flag that some forges do not send. An absent or null flag is false. A value that is not a boolean is an
+    /// error.
     fn flag(&self, path: &str) -> Result<bool, ForgeError> {
         match self.value(path) {
             None | Some(Value::Null) => Ok(false),
@@ -415,7 +418,7 @@ mod tests {
         })
     }
 
-    /// `payload` with `value` at `pointer`.
+    /// Returns `payload` with `value` at `pointer`.
     fn with(mut payload: Value, pointer: &str, value: Value) -> Value {
         *payload.pointer_mut(pointer).unwrap() = value;
         payload
@@ -482,7 +485,7 @@ mod tests {
     fn f6_pushes_are_read() {
         let push_event = push_of(&push());
         assert!(push_event.default_branch && push_event.forced && !push_event.created && !push_event.deleted);
-        // Look-alikes send no `created` and `deleted`: the zeros say it.
+        // Some GitHub look-alikes do not send `created` and `deleted`. The zeros in the commits show it.
         let mut bare = push();
         for key in ["created", "deleted", "forced"] {
             bare.as_object_mut().unwrap().remove(key);

@@ -1,96 +1,98 @@
-//! What may go wrong between us and the forge. `octocrab::Error` ends here.
+//! The errors of the forge. They replace `octocrab::Error`, which stays within the client.
 
 use std::time::Duration;
 
-/// A failure of the forge, its event or its environment; reads after "failed to".
+/// A failure of the forge, its event or its environment. The message completes the phrase "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {
-    /// A variable that the runner sets is absent or unusable.
+    /// A variable that the runner sets is absent or invalid.
     #[error("read the run's environment: {name} {problem}")]
     Environment {
         /// The variable's name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The problem with the variable.
         problem: &'static str,
     },
-    /// The event's payload is no JSON.
+    /// The event's payload is not valid JSON.
     #[error("read the payload of the {event} event")]
     Payload {
         /// The event's name.
         event: String,
-        /// Where the JSON breaks.
+        /// The parser's error, with its position.
         #[source]
         source: serde_json::Error,
     },
-    /// A field of the event's payload is absent or of another type.
+    /// A field of the event's payload is absent or has the wrong type.
     #[error("read the payload of the {event} event: `{field}` is not {expected}")]
     Field {
         /// The event's name.
         event: String,
         /// The dotted path of the field.
         field: String,
-        /// What should stand there.
+        /// The expected kind of value.
         expected: &'static str,
     },
-    /// The token could not stand in a header. Its text is not part of the error.
+    /// The token is empty, or has a character that is not allowed in an HTTP header. The error does not contain the
+    /// token.
     #[error("use the token: it is empty, or holds a character that no token has")]
     Token,
-    /// The API's address cannot be used.
+    /// The API's address is not usable.
     #[error("use {url:?} as the address of the forge's API: {problem}")]
     Address {
-        /// The address as given.
+        /// The address as it was given.
         url: String,
-        /// What is wrong with it.
+        /// The problem with the address.
         problem: &'static str,
     },
-    /// No client could be set up.
+    /// The HTTP client could not be created.
     #[error("set up a client for {url}")]
     Client {
         /// The API's address.
         url: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: Cause,
     },
-    /// A request was not answered as hoped for, retries included.
+    /// A request failed, also after its retries.
     #[error("{operation}")]
     Call {
-        /// What was asked, as `list the comments of #7`.
+        /// The operation, for example `list the comments of #7`.
         operation: String,
-        /// The last attempt's answer.
+        /// The failure of the last attempt.
         #[source]
         source: Cause,
     },
-    /// A list has more pages than anyone would read.
+    /// A list has more pages than the limit.
     #[error("{operation}: there are more than {pages} pages")]
     Endless {
-        /// What was asked.
+        /// The operation.
         operation: String,
-        /// How many pages were read.
+        /// The number of pages that were read.
         pages: u32,
     },
-    /// The run has used up its content writes.
+    /// The run has already made all its content writes.
     #[error("{operation}: the run has made its {limit} content writes")]
     TooManyWrites {
-        /// What would have been written.
+        /// The operation that was not sent.
         operation: String,
-        /// The limit.
+        /// The maximum number of content writes.
         limit: u8,
     },
     /// A comment is too long to be sent.
     #[error("{operation}: it has {characters} characters, the limit is {limit}")]
     TooLong {
-        /// What would have been written.
+        /// The operation that was not sent.
         operation: String,
-        /// How long it is, hidden lines included.
+        /// The length of the comment in characters, including its hidden lines.
         characters: usize,
-        /// The limit.
+        /// The maximum length in characters.
         limit: usize,
     },
 }
 
 impl ForgeError {
-    /// The HTTP status with which the forge refused for good, where it did.
+    /// Returns the HTTP status of the forge's error answer, or `None` for any other failure. A rate limit that the run
+    /// cannot wait for has no status here, so that callers do not take it for a refusal.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Call { source: Cause::Refused { status, .. }, .. } => Some(*status),
@@ -99,7 +101,7 @@ impl ForgeError {
     }
 }
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The forge answered with an error.
@@ -107,26 +109,26 @@ pub enum Cause {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The forge's own words, shortened. Untrusted text.
+        /// The forge's own message, shortened. It is untrusted text.
         message: String,
     },
-    /// The forge asks for a longer wait than the run can afford.
+    /// The forge asks for a wait that is longer than the run may wait.
     #[error("the forge answered {status} and asks to wait {} s, more than this run can wait: {message}", wait.as_secs())]
     Limited {
         /// The HTTP status.
         status: u16,
-        /// The wait that it asked for.
+        /// The wait that the forge asks for.
         wait: Duration,
-        /// The forge's own words, shortened. Untrusted text.
+        /// The forge's own message, shortened. It is untrusted text.
         message: String,
     },
-    /// No answer came in time.
+    /// No answer arrived within the time limit of one attempt, which is the field's value.
     #[error("no answer came within {} s", .0.as_secs())]
     Silent(Duration),
-    /// The connection could not be made, or broke.
+    /// The connection failed or was lost.
     #[error("the connection failed: {0}")]
     Transport(String),
-    /// The answer is not what the API documents.
+    /// The answer does not have the documented shape.
     #[error("the answer is not what the API documents: {0}")]
     Malformed(String),
 }

@@ -1,7 +1,7 @@
-//! The hidden lines at a comment's head: whose it is, from which run, and data for the next one. Pure.
+//! The hidden lines at the start of a comment: its marker, the run that wrote it, and data for the next run. Pure.
 //!
-//! **Invariant:** hidden lines count at the head of a comment alone. What untrusted text further down looks like does not
-//! matter.
+//! **Invariant:** hidden lines count only at the start of a comment. Untrusted text further down may look like a hidden
+//! line and has no effect.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -19,43 +19,43 @@ use super::context::is_commit;
 const OPEN: &str = "<!-- ktor-action:";
 const CLOSE: &str = " -->";
 
-/// The most bytes of a hidden block's JSON that are read back.
+/// The maximum size of a hidden block's JSON, in bytes. A larger block is not read.
 const DATA_LIMIT: u64 = 16 << 20;
 
-/// The first line of a sticky comment, which tells it from all others.
+/// The first line of a sticky comment. It identifies the comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker(String);
 
 impl Marker {
-    /// The marker of the plan comment for `target`, any text.
+    /// Creates the marker of the plan comment for `target`, which may be any text.
     pub fn new(target: &str) -> Self {
         Self(hidden_line(&format!("plan target={}", encode(target))))
     }
 
-    /// The marker of the answer to the comment `comment_id`.
+    /// Creates the marker of the answer to the comment `comment_id`.
     pub fn reply(target: &str, comment_id: u64) -> Self {
         Self(hidden_line(&format!("reply target={} to={comment_id}", encode(target))))
     }
 
-    /// The line itself.
+    /// Returns the marker as a line of text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether `body` begins with exactly this marker.
+    /// Returns `true` if the first line of `body` is exactly this marker.
     pub fn opens(&self, body: &str) -> bool {
         body.lines().next() == Some(self.as_str())
     }
 }
 
-/// Which commit a comment speaks of, and which run wrote it.
+/// The commit that a comment is about, and the run that wrote the comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
-    /// The pull request's head that the run saw.
+    /// The head commit of the pull request in that run.
     pub head_sha: String,
-    /// The run's number.
+    /// The run's ID.
     pub run_id: u64,
-    /// The run's attempt.
+    /// The number of the run's attempt.
     pub attempt: u32,
 }
 
@@ -70,9 +70,10 @@ impl Freshness {
         fields.next().is_none().then_some(Self { head_sha, run_id, attempt })
     }
 
-    /// Whether a run of this freshness began after one of `other`.
+    /// Returns `true` if this run started after the run of `other`.
     ///
-    /// Runs are numbered in the order of their events; repeating one keeps its number.
+    /// Runs have ascending IDs, in the order of their events. A repeated run keeps its ID and gets a higher attempt
+    /// number.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         (self.run_id, self.attempt) > (other.run_id, other.attempt)
     }
@@ -85,17 +86,18 @@ impl fmt::Display for Freshness {
     }
 }
 
-/// A hidden line that carries `data` under `name`: packed and base64, so that nothing in it can end the comment.
+/// Creates a hidden line that contains `data` under `name`. The data is compressed and encoded as base64, so that
+/// nothing in it can end the HTML comment.
 pub fn hidden_block(name: &'static str, data: &Value) -> String {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     let packed = encoder.write_all(data.to_string().as_bytes()).and_then(|()| encoder.finish());
-    // Writing to memory does not fail; were it to, the block would read back as absent.
+    // A write to memory does not fail. If it did, the reader would treat the block as absent.
     hidden_line(&format!("data {name} {}", STANDARD.encode(packed.unwrap_or_default())))
 }
 
-/// Reads the data under `name` from the hidden lines at the head of `body`.
+/// Reads the data under `name` from the hidden lines at the start of `body`.
 ///
-/// A damaged block is as good as none. Only a comment whose author was checked may be read so.
+/// A damaged block counts as absent. The caller must check the author of the comment before it reads the block.
 pub fn read_hidden_block(body: &str, name: &str) -> Option<Value> {
     let data = hidden_lines(body).find_map(|line| line.strip_prefix("data ")?.strip_prefix(name)?.strip_prefix(' '))?;
     let packed = STANDARD.decode(data).ok()?;
@@ -111,14 +113,14 @@ fn hidden_line(content: &str) -> String {
     format!("{OPEN}{content}{CLOSE}")
 }
 
-/// The contents of the unbroken run of hidden lines at the head of `body`.
+/// Returns the contents of the hidden lines at the start of `body`, up to the first other line.
 fn hidden_lines(body: &str) -> impl Iterator<Item = &str> {
     body.lines().map_while(|line| line.strip_prefix(OPEN)?.strip_suffix(CLOSE))
 }
 
-/// Encodes a target so that it neither ends the HTML comment nor reads as anything else.
+/// Encodes a target so that it does not end the HTML comment and is not ambiguous.
 fn encode(target: &str) -> String {
-    // A lone `-` is common in names; two in a row have a meaning in HTML comments.
+    // A single `-` is common in names. Two in a row have a meaning in HTML comments.
     percent_encode(target, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
         .replace("--", "-%2D")
 }
@@ -136,7 +138,7 @@ mod tests {
         Freshness { head_sha: HEAD.into(), run_id, attempt }
     }
 
-    /// Whether `line` is one HTML comment from its first to its last character.
+    /// Returns `true` if `line` is one HTML comment from its first to its last character.
     fn is_one_comment(line: &str) -> bool {
         let inner = line.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->"));
         inner.is_some_and(|inner| !["--", "<!", ">", "\n", "\r"].iter().any(|end| inner.contains(end)))
@@ -175,7 +177,7 @@ mod tests {
         assert!(freshness(12, 3).is_newer_than(&freshness(12, 2)));
         assert!(freshness(100, 1).is_newer_than(&freshness(99, 9)));
         assert!(!freshness(12, 3).is_newer_than(&freshness(12, 3)));
-        // Below the head it is somebody's text.
+        // After the first hidden lines, everything is untrusted text.
         assert_eq!(Freshness::of(&format!("{}\n\n{}", Marker::new("a").as_str(), freshness(12, 3))), None);
         for damaged in ["run head=x run=1 attempt=1", "run head= run=1", "run run=1 attempt=1", "run"] {
             assert_eq!(Freshness::of(&hidden_line(damaged)), None, "{damaged}");

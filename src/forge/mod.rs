@@ -1,10 +1,10 @@
-//! GitHub and look-alikes: the event, the sticky comment, workflow commands.
+//! GitHub and look-alikes: the event, the sticky comment, and workflow commands.
 //!
-//! Adapter: `octocrab::Error` never leaves it. It decides nothing: what a comment says, and whether a failing forge
-//! matters, is the caller's business.
+//! This module is an adapter: `octocrab::Error` never leaves it. The caller decides on the text of a comment, and on
+//! the effect of a forge that fails.
 //!
-//! **Invariant:** no request that creates something is sent twice unless the forge was asked in between whether the first
-//! one took effect.
+//! **Invariant:** a request that creates something is not repeated before a read from the forge shows that the first
+//! request had no effect.
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU8;
@@ -28,38 +28,38 @@ pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};
 pub use self::pull::{Comparison, Files, Permission, Pull, Relation};
 pub use self::token::Token;
 
-/// The login that comments of an Actions token carry.
+/// The login of comments that an Actions token writes.
 pub const ACTIONS_BOT: &str = "github-actions[bot]";
 
-/// What a [`Forge`] is opened with.
+/// The settings of a [`Forge`].
 #[derive(Clone, Debug)]
 pub struct ForgeSettings {
     /// The API's address: `https://api.github.com`, `https://HOST/api/v3`, `https://HOST/api/v1`.
     pub api_url: String,
-    /// The repository that everything is about.
+    /// The repository that all requests are for.
     pub repository: RepositorySlug,
-    /// The token of all requests.
+    /// The token for all requests.
     pub token: Token,
-    /// The login under which the token comments; asked of the forge where absent.
+    /// The login of comments that the token writes. If it is absent, the forge is asked for it.
     pub author: Option<String>,
-    /// How long a struggling forge is waited for.
+    /// The limits on the time that requests may take and on the waits between them.
     pub patience: Patience,
 }
 
-/// An open connection to one repository of a forge.
+/// A client for one repository of a forge.
 pub struct Forge {
     client: Client,
     /// The API's address with the repository's path, without a slash at its end.
     repository_url: String,
     api_url: String,
     dialect: Dialect,
-    /// The login of our own comments, once it is known.
+    /// The login of our own comments, as soon as it is known.
     author: Mutex<Option<String>>,
-    /// Content writes so far.
+    /// The number of content writes so far.
     writes: AtomicU8,
 }
 
-/// Whose API it is, as far as paths differ.
+/// The API variant. It decides on the paths that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
     GitHub,
@@ -67,7 +67,7 @@ enum Dialect {
 }
 
 impl Forge {
-    /// Opens a repository. Sends nothing yet; must run inside a tokio runtime.
+    /// Creates a client for a repository, without sending a request. It needs a running tokio runtime.
     pub fn new(settings: ForgeSettings) -> Result<Self, ForgeError> {
         let ForgeSettings { api_url, repository, token, author, patience } = settings;
         let api_url = api_url.trim_end_matches('/').to_owned();
@@ -76,7 +76,7 @@ impl Forge {
         Ok(Self {
             client,
             repository_url: format!("{api_url}/repos/{}/{}", repository.owner, repository.name),
-            // Gitea and Forgejo serve their API below this path, GitHub never does.
+            // Gitea and Forgejo serve their API below this path. GitHub does not.
             dialect: if path.ends_with("/api/v1") { Dialect::Gitea } else { Dialect::GitHub },
             api_url,
             author: Mutex::new(author.filter(|author| !author.is_empty())),

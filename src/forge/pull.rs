@@ -1,4 +1,4 @@
-//! What the forge knows of pull requests, changed files, ancestry and rights. Reads only.
+//! Reads pull requests, changed files, the relation of commits, and permissions from the forge. It writes nothing.
 
 use std::collections::BTreeSet;
 
@@ -7,77 +7,78 @@ use serde_json::Value;
 use super::client::{malformed, segment};
 use super::{Dialect, Forge, ForgeError};
 
-/// The most files of a pull request that GitHub lists.
+/// The maximum number of files of a pull request that GitHub lists.
 const PULL_FILES_LIMIT: usize = 3_000;
 
-/// The most files of a comparison that GitHub lists.
+/// The maximum number of files of a comparison that GitHub lists.
 const COMPARE_FILES_LIMIT: usize = 300;
 
-/// The most pages of a list that are read; a look-alike's page may hold 30.
+/// The maximum number of pages of a list that are read. A page of a look-alike may have only 30 items.
 const PAGES: u32 = 100;
 
-/// A pull request as it is now.
+/// The current state of a pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
-    /// Its number.
+    /// The pull request's number.
     pub number: u64,
-    /// Whether it is open.
+    /// `true` if the pull request is open.
     pub open: bool,
-    /// Whether it was merged.
+    /// `true` if the pull request is merged.
     pub merged: bool,
-    /// The commit that merged it, or that would.
+    /// The merge commit, or the test merge commit if the pull request is not merged.
     pub merge_commit_sha: Option<String>,
-    /// The target branch's name.
+    /// The name of the target branch.
     pub base_ref: String,
-    /// Its own last commit.
+    /// The last commit of the pull request's branch.
     pub head_sha: String,
-    /// Whether it comes from another repository, or from one that is gone.
+    /// `true` if the pull request comes from another repository, or from a repository that is deleted.
     pub from_fork: bool,
 }
 
-/// Changed paths, old names of renamed files included.
+/// Changed paths, including the old paths of renamed files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// The paths, from the repository's root.
+    /// The paths, relative to the repository's root directory.
     pub paths: BTreeSet<String>,
-    /// Whether there may be more: the forge's limit was reached, or a path cannot be told exactly.
+    /// `true` if the list may be incomplete: the forge's limit is reached, the forge sends no list, or a path is not
+    /// valid UTF-8.
     pub truncated: bool,
 }
 
-/// Two commits compared: from their merge base to the second.
+/// The comparison of two commits. The files are the changes from the merge base to the second commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// How the second commit relates to the first; not every forge says.
+    /// The relation of the second commit to the first. It is absent if the forge does not send it.
     pub relation: Option<Relation>,
-    /// Their merge base, where the forge says.
+    /// The merge base. It is absent if the forge does not send it.
     pub merge_base_sha: Option<String>,
-    /// What changed.
+    /// The changed files.
     pub files: Files,
 }
 
-/// How a commit relates to another.
+/// The relation of a second commit to a first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// The second descends from the first.
+    /// The second commit descends from the first.
     Ahead,
-    /// The second is an ancestor of the first.
+    /// The second commit is an ancestor of the first.
     Behind,
-    /// They are one commit.
+    /// Both are the same commit.
     Identical,
-    /// Each has commits that the other lacks.
+    /// Each of the two has commits that the other does not have.
     Diverged,
 }
 
-/// What a user may do with the repository.
+/// The permission of a user in the repository, from the lowest to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Nothing that is not public.
+    /// No permission. Public information may still be readable.
     None,
-    /// Read it.
+    /// Permission to read.
     Read,
-    /// Push to it.
+    /// Permission to push.
     Write,
-    /// Everything.
+    /// Full permission.
     Admin,
 }
 
@@ -89,12 +90,12 @@ impl Forge {
         pull(&answer.body).ok_or_else(|| malformed(&operation, "it is not a pull request"))
     }
 
-    /// Lists the pull requests that brought `sha` into the repository, merged or not.
+    /// Lists the pull requests that contain the commit `sha`, merged or not.
     pub async fn pulls_of_commit(&self, sha: &str) -> Result<Vec<Pull>, ForgeError> {
         let operation = format!("list the pull requests of commit {sha}");
         let commit = format!("{}/commits/{}", self.repository_url, segment(sha));
         let pulls = match self.client.list(&operation, &format!("{commit}/pulls"), number_key, PAGES).await {
-            // Gitea has the singular alone, and 404 there is its word for none.
+            // Gitea has only the path with the singular. It answers 404 if there is no pull request.
             Err(error) if self.dialect == Dialect::Gitea && error.status() == Some(404) => {
                 match self.client.get(&operation, &format!("{commit}/pull")).await {
                     Err(error) if error.status() == Some(404) => Vec::new(),
@@ -117,10 +118,10 @@ impl Forge {
         Ok(Files { truncated: files.truncated || !list.complete, ..files })
     }
 
-    /// Compares two commits: their relation, and the paths that changed from their merge base to `head`.
+    /// Compares two commits: returns their relation, and the paths that changed from their merge base to `head`.
     pub async fn compare_files(&self, base: &str, head: &str) -> Result<Comparison, ForgeError> {
         let operation = format!("compare {base} with {head}");
-        // The files stand on the first page whole; the commits, which only fill it, need not.
+        // The first page has all files. Further pages contain only commits, which are not needed.
         let url = format!("{}/compare/{}...{}?per_page=1", self.repository_url, segment(base), segment(head));
         let body = self.client.get(&operation, &url).await?.body;
         let listed = body.get("files").and_then(Value::as_array).map(Vec::as_slice);
@@ -139,7 +140,7 @@ impl Forge {
         })
     }
 
-    /// Reads what `user` may do with the repository; nothing for a stranger.
+    /// Reads the permission of `user` in the repository. A user who is not known there has [`Permission::None`].
     pub async fn permission(&self, user: &str) -> Result<Permission, ForgeError> {
         let operation = format!("read the permission of {user:?}");
         let url = format!("{}/collaborators/{}/permission", self.repository_url, segment(user));
@@ -147,7 +148,7 @@ impl Forge {
             Err(error) if error.status() == Some(404) => return Ok(Permission::None),
             answer => answer?.body,
         };
-        // GitHub counts `maintain` as write and `triage` as read here.
+        // GitHub reports `maintain` as write and `triage` as read in this field.
         match body.get("permission").and_then(Value::as_str) {
             Some("owner" | "admin") => Ok(Permission::Admin),
             Some("write") => Ok(Permission::Write),
@@ -164,7 +165,7 @@ fn pull(value: &Value) -> Option<Pull> {
     Some(Pull {
         number: value.get("number")?.as_u64()?,
         open: value.get("state")?.as_str()? == "open",
-        // Lists carry the time alone.
+        // A list of pull requests has only the time of the merge, without the `merged` flag.
         merged: value.get("merged").and_then(Value::as_bool).unwrap_or(false) || text("/merged_at").is_some(),
         merge_commit_sha: text("/merge_commit_sha"),
         base_ref: text("/base/ref")?,
@@ -179,7 +180,7 @@ fn files(items: &[Value], limit: usize) -> Option<Files> {
         paths.insert(item.get("filename")?.as_str()?.to_owned());
         paths.extend(item.get("previous_filename").and_then(Value::as_str).map(str::to_owned));
     }
-    // A name that is no UTF-8 arrives with the replacement character: which file it was is lost.
+    // If a name is not valid UTF-8, it arrives with the replacement character. The file is then not known.
     let truncated = items.len() >= limit || paths.iter().any(|path| path.contains('\u{fffd}'));
     Some(Files { paths, truncated })
 }

@@ -1,4 +1,4 @@
-//! The forge's access token: shown as `[redacted]` wherever it is printed, and never serialized.
+//! The forge's access token. It is printed as `[redacted]` and never serialized.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use super::ForgeError;
 pub struct Token(String);
 
 impl Token {
-    /// Takes a token as it stands in the environment, without the white space around it.
+    /// Creates a token from the text of an environment variable, without the white space around it.
     ///
-    /// A text that cannot stand in a header is refused, unquoted.
+    /// A text that is not valid in an HTTP header is an error. The error does not quote the text.
     pub fn new(text: &str) -> Result<Self, ForgeError> {
         let text = text.trim();
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
@@ -22,7 +22,7 @@ impl Token {
         Ok(Self(text.to_owned()))
     }
 
-    /// The secret itself: for a request's header, a child's environment and the runner's mask, nothing else.
+    /// Returns the secret text. It is only for a request's header, a child process's environment and the runner's mask.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,33 +1,34 @@
-//! The runner's own language: workflow commands, file commands, and text that is neither. Pure.
+//! Workflow commands and file commands for the runner, and text that the runner does not take for a command. Pure.
 //!
-//! It does not write: the caller prints a command to standard output and appends a file command to its file.
+//! This module does not write. The caller prints a workflow command to standard output, and appends a file command to
+//! its file.
 
 use std::fmt::Write as _;
 
-/// The most bytes of a step summary that are written; the runner drops a summary of more than 1 MiB whole.
+/// The maximum size of a step summary, in bytes. The runner drops the whole summary if it has more than 1 MiB.
 pub const SUMMARY_LIMIT: usize = 900 * 1024;
 
-/// How loud an annotation is.
+/// The severity of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Red; does not fail the step by itself.
+    /// Shown in red. It does not fail the step.
     Error,
-    /// Yellow.
+    /// Shown in yellow.
     Warning,
-    /// Grey.
+    /// Shown in gray.
     Notice,
 }
 
-/// A message that the runner shows beside the run and, with a file, beside the line.
+/// A message that the runner shows on the page of the run and, if it has a file, next to the line in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Annotation<'a> {
-    /// How loud it is.
+    /// The severity.
     pub level: Level,
-    /// What it says; may have several lines.
+    /// The text. It may have several lines.
     pub message: &'a str,
-    /// Its heading.
+    /// The heading.
     pub title: Option<&'a str>,
-    /// The path in the repository.
+    /// The file's path in the repository.
     pub file: Option<&'a str>,
     /// The line, from 1.
     pub line: Option<u32>,
@@ -36,7 +37,7 @@ pub struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// The workflow command, without a line end.
+    /// Returns the workflow command, without a line end.
     pub fn command(&self) -> String {
         let mut command = match self.level {
             Level::Error => "::error",
@@ -59,25 +60,25 @@ impl Annotation<'_> {
     }
 }
 
-/// The command that hides `secret` in the log from here on; nothing for an empty one.
+/// Returns the command that hides `secret` in the rest of the log, or `None` if `secret` is blank.
 pub fn add_mask(secret: &str) -> Option<String> {
     (!secret.trim().is_empty()).then(|| format!("::add-mask::{}", escape_data(secret)))
 }
 
-/// The command that opens a foldable group of log lines.
+/// Returns the command that opens a foldable group of log lines.
 pub fn group(title: &str) -> String {
     format!("::group::{}", escape_data(&inert(title)))
 }
 
-/// The command that closes the group.
+/// Returns the command that closes the group.
 pub fn end_group() -> &'static str {
     "::endgroup::"
 }
 
-/// What to append to the file `GITHUB_OUTPUT` (or `GITHUB_ENV`) to set `name` to `value`.
+/// Returns the text to append to the file `GITHUB_OUTPUT` (or `GITHUB_ENV`), which sets `name` to `value`.
 ///
-/// The value stands between delimiters that do not occur in it; `seed` makes them differ between runs, so that nobody can
-/// prepare a value that ends early.
+/// The value is between two delimiters that do not occur in it. `seed` makes the delimiters different in each run, so
+/// that an attacker cannot prepare a value that contains the delimiter.
 pub fn set_output(name: &'static str, value: &str, seed: u64) -> String {
     let mut delimiter = format!("ktor_{seed:016x}");
     while value.contains(&delimiter) {
@@ -86,7 +87,8 @@ pub fn set_output(name: &'static str, value: &str, seed: u64) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 
-/// The text to append to the file `GITHUB_STEP_SUMMARY`: `markdown`, cut at [`SUMMARY_LIMIT`] and then saying so.
+/// Returns the text to append to the file `GITHUB_STEP_SUMMARY`. If `markdown` is too long for [`SUMMARY_LIMIT`], the
+/// text is cut there and ends with a note about it.
 pub fn step_summary(markdown: &str) -> String {
     if markdown.len() < SUMMARY_LIMIT {
         return format!("{markdown}\n");
@@ -96,9 +98,10 @@ pub fn step_summary(markdown: &str) -> String {
     format!("{}{note}", &markdown[..room])
 }
 
-/// `text` as it may stand in a log: nothing in it is a workflow command, moves the cursor or reorders what is read.
+/// Makes `text` safe for a log: the result contains no workflow command, and no character that moves the cursor or
+/// reorders the text.
 ///
-/// Line feeds and tabs stay; each line is made harmless by itself. Making an inert text inert changes nothing.
+/// Line feeds and tabs stay. Each line is escaped separately. A second call does not change the result.
 pub fn inert(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut shown = String::with_capacity(text.len());
@@ -124,7 +127,8 @@ fn inert_line(line: &str, shown: &mut String) {
             c => shown.push(c),
         }
     }
-    // The runner skips any white space before a command, then wants `::`; anything in front of it makes it text.
+    // The runner skips white space at the start of a line and then looks for `::`. A character before `::` makes the
+    // line plain text.
     let written = &shown[start..];
     let text = written.trim_start();
     if text.starts_with("::") {
@@ -133,9 +137,10 @@ fn inert_line(line: &str, shown: &mut String) {
     }
 }
 
-/// Characters that are not seen but change how the others are read: bidi controls, separators, invisible formatting.
+/// Returns `true` for an invisible character that changes the reading of other characters: a bidi control, a separator,
+/// or invisible formatting.
 ///
-/// The joiners of scripts and emoji (U+200C, U+200D) only shape what is seen, and stay.
+/// The joiners of scripts and emoji (U+200C, U+200D) only change the shape of visible characters, so they stay.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -156,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Each is a command, a cursor movement or a deception when it reaches a log as it is.
+    /// Texts that are a command, move the cursor or deceive the reader, if they reach a log unchanged.
     const INJECTIONS: &[&str] = &[
         "::error::x",
         "  ::set-output name=a::b",
@@ -185,8 +190,9 @@ mod tests {
         "::",
     ];
 
-    /// What the runner would take for a command: after any white space `::`, or `##[` anywhere, on lines that end at
-    /// `\n` or `\r`. Wider than the runner, as the names that it knows are no part of it.
+    /// Finds the lines that the runner could take for a command: lines with `::` at the start, after white space, and
+    /// lines with `##[` anywhere. It finds more than the runner does: it accepts any command name, and more characters
+    /// count as a line end.
     fn commands(output: &str) -> Vec<&str> {
         output
             .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}'])
@@ -207,7 +213,7 @@ mod tests {
             check_inert(text);
             check_inert(&format!("  {text}"));
         }
-        // The parser must see what it is there for.
+        // The check must itself recognize commands.
         assert_eq!(commands("a\n ::error::x\rb ##[group]").len(), 2);
     }
 
@@ -243,7 +249,7 @@ mod tests {
             let command = annotation.command();
             assert_eq!(commands(&command).len(), 1, "{command:?}");
             assert!(command.starts_with("::error title="), "{command:?}");
-            // Nothing in a property ends the properties early or adds one.
+            // No property ends the list of properties early, and no property adds another one.
             let properties = command.strip_prefix("::error ").unwrap().split("::").next().unwrap();
             let names: Vec<_> = properties.split(',').map(|property| property.split('=').next().unwrap()).collect();
             assert_eq!(names, ["title", "file", "line", "col"], "{command:?}");

@@ -1,20 +1,20 @@
-//! What of one sequence is still there in another: the unchanged items, in order, and those that moved.
+//! Aligns two sequences: finds the unchanged items, which keep their order, and the items that moved.
 //!
-//! Never slower than the items' number times its logarithm once sequences are long; the shortest answer while they are
-//! short.
+//! For long sequences, the cost is at most the number of items times its logarithm. For short sequences, the result is
+//! the shortest difference.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-/// Up to this many items, both sides together, the shortest difference is looked for.
+/// The maximum number of items, both sides together, for which the shortest difference is computed.
 const FEW: usize = 4_000;
 
-/// Pairs of places, before and after.
+/// Pairs of places: the place before and the place after.
 pub type Pairs = Vec<(usize, usize)>;
 
-/// The items that stay as they are, as places before and after, in rising order of both.
+/// Lists the items that stay as they are, as places before and after. Both places rise.
 pub fn unchanged<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
     let start = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let (old, new) = (&before[start..], &after[start..]);
@@ -28,7 +28,7 @@ pub fn unchanged<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
 }
 
 fn shortest<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
-    // The algorithm needs an order of its items that it never uses.
+    // The algorithm requires ordered items but never uses the order.
     let mut numbers = HashMap::new();
     let mut number = |item| {
         let next = numbers.len();
@@ -43,7 +43,7 @@ fn shortest<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
     equal.flatten().collect()
 }
 
-/// Pairs the first of equal items with the first, the second with the second, in the order after.
+/// Pairs the n-th occurrence of an item before with its n-th occurrence after. The pairs rise in the place after.
 fn occurrences<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
     let mut places: HashMap<&T, std::collections::VecDeque<usize>> = HashMap::new();
     for (at, item) in before.iter().enumerate() {
@@ -53,9 +53,10 @@ fn occurrences<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
     pairs.collect()
 }
 
-/// The most of the pairs, given in rising order after, that rise before as well: what keeps its order.
+/// The largest subset of the pairs that rises in both places, that is, the items that keep their order. The given pairs
+/// must rise in the place after.
 pub fn rising(pairs: Pairs) -> Pairs {
-    // ends[n]: the pair that ends the rising run of n + 1 pairs with the smallest place before.
+    // ends[n]: the pair that ends a rising run of n + 1 pairs and has the smallest place before.
     let mut ends: Vec<usize> = Vec::new();
     let mut previous: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
     for (at, (before, _)) in pairs.iter().enumerate() {
@@ -73,7 +74,7 @@ pub fn rising(pairs: Pairs) -> Pairs {
     kept
 }
 
-/// The items among those that do not stay which stand elsewhere now, as places before and after.
+/// Lists the items that are not unchanged and that exist at another place after, as places before and after.
 pub fn moved<T: Eq + Hash>(before: &[T], after: &[T], unchanged: &[(usize, usize)]) -> Pairs {
     let (mut stays, mut stayed) = (vec![false; before.len()], vec![false; after.len()]);
     for (a, b) in unchanged {
@@ -97,7 +98,7 @@ mod tests {
             && pairs.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1)
     }
 
-    /// The oracle: the length of the longest common subsequence.
+    /// The reference for the test: the length of the longest common subsequence.
     fn most(before: &[u8], after: &[u8]) -> usize {
         let mut best = vec![vec![0; after.len() + 1]; before.len() + 1];
         for a in 0..before.len() {

@@ -1,4 +1,5 @@
-//! What stops what: an object that stays as it is holds back what depends on it, and the deletions of its project.
+//! The rules for blocked and kept objects: an object that stays as it is stops the changes that depend on it, and the
+//! deletions of its project.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +13,13 @@ use crate::object::order::Wave;
 use crate::object::references::{Reference, references};
 use crate::project::path::ProjectPath;
 
-/// Kinds that run something: what serves custom resources and webhooks.
+/// The kinds that run something. Such an object may serve custom resources or webhooks.
 const WORKLOADS: [&str; 8] =
     ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "ReplicationController", "StatefulSet"];
 const ADMISSION: [&str; 2] = ["admissionregistration.k8s.io", "apiregistration.k8s.io"];
 
-/// Blocks what depends on a blocked object, however indirectly, and what would follow a kept replacement in its project.
+/// Blocks the changes that depend on a blocked object, directly or indirectly. Also blocks the changes in later waves
+/// of a project in which a replacement is kept.
 pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Manifest>) {
     let kept = changes.iter().filter(|change| change.standing() == Some(Disposition::Kept));
     let mut first: BTreeMap<ProjectPath, ObjectKey> = BTreeMap::new();
@@ -53,14 +55,15 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
     }
 }
 
-/// Keeps every deletion of a project in which a desired object stays as it is, and whatever is needed by what stays.
+/// Keeps every deletion of a project in which a desired object stays as it is. Also keeps every object that a staying
+/// object needs.
 pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
     let standing = changes.iter().filter(|change| change.standing().is_some());
     keep_beside(&standing.collect::<Vec<_>>(), Reason::OpenProject, cleanup, desired, observed);
 }
 
-/// Keeps every deletion of a project in which one of these desired objects stands, each for the given reason, and whatever
-/// is needed by them and by what stays.
+/// Keeps every deletion of a project that contains one of these desired objects, for the given reason. Also keeps every
+/// object that these desired objects, or other staying objects, need.
 pub(super) fn keep_beside(
     standing: &[&Change],
     reason: fn(ObjectKey) -> Reason,
@@ -102,7 +105,7 @@ pub(super) fn keep_beside(
     }
 }
 
-/// The projects in which anything is blocked, kept or failed.
+/// The projects in which an object is blocked, kept or failed.
 pub fn open_projects<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ProjectPath> {
     changes.filter(|change| change.standing().is_some()).map(|change| change.project.clone()).collect()
 }
@@ -115,10 +118,10 @@ fn stays(change: &Change) -> bool {
     matches!(change.action, Action::Keep | Action::Blocked)
 }
 
-/// A blocked object, as others may depend on it.
+/// A blocked object, with the data to find the objects that depend on it.
 struct Blocker {
     key: ObjectKey,
-    /// The kind that it defines.
+    /// The kind that the object defines, if it is a CRD.
     defines: Option<GroupKind>,
 }
 
@@ -137,12 +140,13 @@ impl Blocker {
     }
 }
 
-/// An object that stays, and what it cannot do without.
+/// An object that stays, and the objects that it needs.
 struct Need {
     key: ObjectKey,
     project: ProjectPath,
     names: Vec<Reference>,
-    /// Whether something that runs in its project may have to finish or answer for it.
+    /// If set, a workload in the same project may have to finalize this custom resource, or answer requests for this
+    /// webhook or API service.
     is_served: bool,
 }
 
@@ -157,7 +161,7 @@ impl Need {
     fn covers(&self, change: &Change, observed: &Observed) -> bool {
         let key = &change.ident.key;
         let serves = self.is_served && change.project == self.project && WORKLOADS.contains(&key.kind.as_str());
-        // What a kept account may do is kept with it.
+        // The roles and bindings that name a kept service account are kept with it.
         let binds = self.key.kind == "ServiceAccount"
             && key.group == "rbac.authorization.k8s.io"
             && observed.live(key).is_some_and(|live| references(&live.body).iter().any(|name| name.means(&self.key)));
@@ -189,7 +193,7 @@ mod tests {
         ObjectKey { group, kind: kind.to_owned(), namespace, name: name.to_owned() }
     }
 
-    /// An object of a project with what is said of it beside its key.
+    /// An object for a test: its project, its key, and its other fields.
     type Object = (&'static str, ObjectKey, Value);
 
     fn body((_, key, rest): &Object) -> Value {
@@ -221,7 +225,7 @@ mod tests {
         (Action::Keep, Reason::Guarded(Guard::Volume, String::new()))
     }
 
-    /// The actions for desired objects, the first of which is blocked or kept and the rest new.
+    /// The resulting actions for the desired objects after the first. The first is blocked or kept, the rest are new.
     fn applied(first: (Action, Reason), objects: &[Object]) -> Vec<Action> {
         let mut changes: Vec<Change> =
             objects.iter().map(|object| change(object, Action::Create, Reason::New)).collect();
@@ -269,7 +273,8 @@ mod tests {
         assert_eq!(applied(guarded(), &objects), [new, blocked, new], "a later wave of the same project alone");
     }
 
-    /// The actions for undesired objects, of which the first has a reason to stay, beside what is desired and stays.
+    /// The actions for undesired objects. `stays` are desired objects that stay. If `first` is given, it is the action
+    /// and reason of the first undesired object, and the result leaves that object out.
     fn cleaned(stays: &[Object], first: Option<(Action, Reason)>, objects: &[Object]) -> Vec<Action> {
         let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
         for object in stays.iter().chain(objects) {

@@ -23,52 +23,54 @@ use crate::project::scope::Scope;
 use crate::project::snapshot::SourceError;
 use crate::state::payload::Entries;
 
-/// How the plan was computed: what a reader may rely on.
+/// The method by which the plan was computed. It tells a reader how far to rely on the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanMode {
-    /// By the API server's dry runs.
+    /// From dry runs of the API server.
     Server,
-    /// From the base tree alone: no cluster was asked.
+    /// From the difference between the base tree and the head tree, without a cluster.
     Offline,
 }
 
-/// Everything that a run would do. Immutable; executed as it is.
+/// Everything that a run would do. A plan is immutable and is executed as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The root.
     pub root: ProjectPath,
-    /// How it was computed.
+    /// The method by which the plan was computed.
     pub mode: PlanMode,
     /// The projects that may be changed.
     pub scope: BTreeSet<ProjectPath>,
-    /// Every in-scope desired object, unchanged ones included, by key.
+    /// Every desired object in scope, including unchanged ones, by key.
     pub changes: Vec<Change>,
-    /// Every recorded, undesired object in scope: deletions, and what stays and why.
+    /// Every recorded, undesired object in scope that is not gone: the deletions, and the objects that stay or are
+    /// released, with the reason.
     pub cleanup: Vec<Change>,
-    /// What stops the run as a whole.
+    /// The reasons to refuse the run as a whole.
     pub refusals: Vec<guard::TreeDoubt>,
-    /// The files of projects in scope that cannot be rendered: those projects fail, and nothing is deleted.
+    /// The files of projects in scope that cannot be rendered. Those projects fail, and nothing is deleted.
     pub broken: Vec<SourceError>,
-    /// What is blocked, kept or failed and is asked for by the very changes that the plan is about, not by earlier ones.
-    /// What its own annotation or the root's settings protect, or the run of a later commit deletes, is not among it: that
-    /// is no refusal.
+    /// The blocked, kept or failed objects that the source changes since the baseline concern. Objects that only
+    /// earlier changes concern are not included. Objects that their own annotation or the root's settings protect, or
+    /// that the run of a later commit deletes, are not included either, because keeping them is no refusal.
     pub own: BTreeSet<ObjectKey>,
-    /// What the run leaves as it is although it is not ready: its projects are open unless it becomes ready.
+    /// The objects that the run leaves as they are although they are not ready. Their projects are open unless these
+    /// objects become ready.
     pub unready: BTreeSet<ObjectKey>,
-    /// What a reader has to know besides.
+    /// Further information for the reader.
     pub notices: Vec<String>,
-    /// Identifies what would be done.
+    /// Identifies the planned changes.
     pub digest: String,
 }
 
 impl Plan {
-    /// Changes and cleanup together.
+    /// Lists the changes and the cleanup together.
     pub fn all(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().chain(&self.cleanup)
     }
 
-    /// How many there are of each action.
+    /// The number of objects for each action.
     pub fn summary(&self) -> BTreeMap<Action, usize> {
         let mut summary = BTreeMap::new();
         for change in self.all() {
@@ -77,34 +79,36 @@ impl Plan {
         summary
     }
 
-    /// Whether a run would write something to an object, or let one go.
+    /// Returns `true` if any object has an action other than unchanged or keep. Blocked objects count.
     pub fn has_changes(&self) -> bool {
         self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep))
     }
 
-    /// Whether a run would write, delete or let go of any object.
+    /// Returns `true` if a run would write, delete or release any object.
     pub fn writes(&self) -> bool {
         self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep | Action::Blocked))
     }
 
-    /// What would be deleted for good.
+    /// Lists the objects to delete for good.
     pub fn deletions(&self) -> impl Iterator<Item = &Change> {
         self.cleanup.iter().filter(|change| change.action == Action::Delete)
     }
 
-    /// The objects that stay as they are although something is to be done with them.
+    /// Lists the objects that stay as they are although the plan has something to do with them, with the given
+    /// disposition.
     pub fn standing(&self, standing: Disposition) -> impl Iterator<Item = &Change> {
         self.all().filter(move |change| change.standing() == Some(standing))
     }
 
-    /// The projects in which anything is blocked, kept, failed or left unready.
+    /// The projects in which an object is blocked, kept, failed or left unready.
     pub fn open_projects(&self) -> BTreeSet<ProjectPath> {
         let unready = unready::of(self).map(|change| change.project.clone());
         blocking::open_projects(self.all()).into_iter().chain(unready).collect()
     }
 
-    /// Whether the review of something is still waited for: a deletion or a replacement is kept, or may be hidden behind
-    /// what blocks an object, that a later run may still make.
+    /// Returns `true` if a review is still needed, because a later run may delete or replace an object. Either the
+    /// deletion or replacement is kept and not protected, or an object is blocked for a reason that may hide a
+    /// replacement.
     pub fn awaits_review(&self) -> bool {
         self.all().any(|change| match change.action {
             Action::Keep => !matches!(change.reason, Reason::Protected(_) | Reason::Irreplaceable(_)),
@@ -113,7 +117,7 @@ impl Plan {
         })
     }
 
-    /// What the run means to own: what it writes or finds as desired.
+    /// The objects that the run intends to own: those that it writes and those that are as desired.
     pub fn intent(&self) -> Entries {
         let mut intent = Entries::default();
         for change in self.changes.iter().filter(|change| change.standing().is_none()) {
@@ -122,46 +126,47 @@ impl Plan {
         intent
     }
 
-    /// What would be deleted to be created anew.
+    /// Lists the objects to delete and create anew.
     pub fn replacements(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(|change| change.action == Action::Replace)
     }
 }
 
-/// The inputs of a plan beside what was observed.
+/// The inputs of a plan, except for the observations.
 #[derive(Clone, Copy)]
 pub struct PlanRequest<'a> {
     /// The root.
     pub root: &'a Root,
-    /// What may be changed.
+    /// The projects that may be changed.
     pub scope: &'a Scope,
     /// Every desired object of the whole tree.
     pub desired: &'a BTreeMap<ObjectKey, Manifest>,
-    /// Everything recorded before the run.
+    /// Everything that was recorded before the run.
     pub entries: &'a Entries,
-    /// What is allowed.
+    /// The permissions of the run.
     pub policy: &'a Policy,
-    /// What may be shown.
+    /// The rules for what may be shown.
     pub redactor: &'a Redactor,
-    /// The projects of which a file cannot be rendered, and why.
+    /// The projects with a file that cannot be rendered, each with the error.
     pub broken: &'a BTreeMap<ProjectPath, String>,
-    /// The tree before the changes that the plan is about.
+    /// The baseline: the tree before the source changes for which the plan is made.
     pub before: Baseline<'a>,
 }
 
-/// The desired objects before the changes that a plan is about.
+/// The desired objects before the source changes for which the plan is made.
 #[derive(Clone, Copy)]
 pub enum Baseline<'a> {
-    /// These.
+    /// These objects were desired.
     Desired(&'a BTreeMap<ObjectKey, Manifest>),
-    /// Nobody knows what changed: everything counts as asked for by these changes.
+    /// The changes are not known, so every object counts as changed by them.
     Unknown,
-    /// The tree before cannot be read: nothing is counted as asked for by these changes.
+    /// The earlier tree cannot be read, so no object counts as changed by them.
     Unreadable,
 }
 
 impl Baseline<'_> {
-    /// Whether the changes ask for what is to be done with an object: they drop it, add it or change its manifest.
+    /// Returns `true` if the source changes since the baseline concern an object: they drop it, add it, move it or
+    /// change its manifest.
     fn concerns(self, key: &ObjectKey, desired: Option<&Manifest>) -> bool {
         match self {
             Self::Unknown => true,
@@ -176,19 +181,19 @@ impl Baseline<'_> {
 }
 
 impl<'a> PlanRequest<'a> {
-    /// The desired objects in scope.
+    /// Lists the desired objects in scope.
     pub fn in_scope(&self) -> impl Iterator<Item = &'a Manifest> {
         let Self { scope, desired, .. } = *self;
         desired.values().filter(move |manifest| scope.contains(&manifest.project))
     }
 
-    /// A manifest as it is sent to the server.
+    /// The manifest in the form in which it is sent to the server.
     pub fn stamped(&self, manifest: &Manifest) -> Value {
         self.policy.sent(manifest, self.root)
     }
 }
 
-/// Makes the plan. Pure: the same inputs give the same plan.
+/// Makes the plan. It is pure: the same inputs give the same plan.
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let PlanRequest { root, scope, entries, policy, redactor, desired, broken: _, before } = request;
     let twins = CohabitingKeys::of(desired.keys(), observed);
@@ -247,7 +252,7 @@ fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
     observed.live(key).is_some_and(|live| matches!(ownership(live, root), Ownership::Ours(_)))
 }
 
-/// Counts what earlier changes left blocked or kept, and names the first.
+/// Counts the objects that earlier changes left blocked, kept or failed, and names the first.
 fn left_over(earlier: &[&Change]) -> Option<String> {
     let first = earlier.first().map(|change| format!("{} ({})", change.ident.key, change.reason))?;
     Some(match earlier.len() {
@@ -256,7 +261,7 @@ fn left_over(earlier: &[&Change]) -> Option<String> {
     })
 }
 
-/// Counts what the server could not check.
+/// Counts the objects that the server could not check.
 fn unchecked(changes: &[Change]) -> Option<String> {
     match changes.iter().filter(|change| matches!(change.reason, Reason::Unverified(_))).count() {
         0 => None,
@@ -340,7 +345,8 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &CohabitingKeys<
     change
 }
 
-/// Whose a live object is. A mark without managed fields is believed of what is recorded: anybody could have restored it.
+/// The owner of a live object. If the managed fields of its mark were lost, the mark counts only for a recorded object:
+/// anyone could have restored an object with a copied mark.
 fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, live: &Live) -> Ownership {
     match ownership(live, request.root) {
         Ownership::Lost(project) if !request.entries.keys().contains(key) => Ownership::Copied(project.to_string()),
@@ -348,7 +354,7 @@ fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, live: &Live) -> Ownership
     }
 }
 
-/// What the run tries with an object that the server cannot check yet.
+/// The action for an object that the server cannot check yet. For a move, it sets `from`.
 fn unverified(project: &ProjectPath, owner: Option<Ownership>, from: &mut Option<ProjectPath>) -> Action {
     match owner {
         None => Action::Create,
@@ -361,7 +367,8 @@ fn unverified(project: &ProjectPath, owner: Option<Ownership>, from: &mut Option
     }
 }
 
-/// What holds an object that is being deleted, unless the server would not create it anew.
+/// Describes what delays the end of an object that is being deleted. `None` if the object is not being deleted, or if
+/// the server refuses to create it anew.
 fn leaving(live: &Live, trial: Option<&DryRun>) -> Option<String> {
     if !live.is_terminating() || matches!(trial, Some(DryRun::Refused(_))) {
         return None;
@@ -371,7 +378,7 @@ fn leaving(live: &Live, trial: Option<&DryRun>) -> Option<String> {
     Some(format!("{held}: it is waited for and then created"))
 }
 
-/// Decides about an object that exists and accepts the desired fields.
+/// Decides about an object that exists and whose dry run succeeded.
 fn existing(
     request: PlanRequest<'_>,
     manifest: &Manifest,
@@ -381,7 +388,7 @@ fn existing(
     change: &mut Change,
 ) {
     let Some(live) = live else {
-        // It appeared between the lists and the dry run and was gone again when it was read.
+        // The object appeared after the plan read the lists. The dry run found it, and then it was gone again.
         let why = "it appeared and vanished while the plan was made: plan again".to_owned();
         (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why));
         return;
@@ -404,13 +411,15 @@ fn existing(
         Some(Ownership::Other(owner)) => (Action::Adopt, Reason::TakenFrom(owner)),
         Some(Ownership::Unmarked) | None => (Action::Adopt, Reason::Unmarked),
     };
-    // What is not ours yet may be anybody's: who can name it in a manifest must not read it in a plan.
+    // An object that is not ours yet may belong to anyone. A person who can name it in a manifest must not be able to
+    // read its values in the plan.
     if change.action == Action::Adopt && request.redactor.adopted() == Adopted::Hidden {
         change.diff = diff::stated(&manifest.body, request.redactor);
     }
 }
 
-/// Decides about an object that would have to be deleted and created anew: only what is ours by its live mark is.
+/// Decides about an object that can be changed only by deleting it and creating it anew. Only an object that is ours by
+/// its live mark is replaced.
 fn immutable(
     policy: &Policy,
     project: &ProjectPath,
@@ -443,7 +452,8 @@ fn immutable(
     (change.action, change.reason) = (action, reason);
 }
 
-/// Both values of each contested field: the manifest's, and the live one of an object that is ours.
+/// Lists both values of each contested field. The live value is shown only if the object is ours, or if the redactor
+/// shows adopted objects.
 fn contested_values(
     request: PlanRequest<'_>,
     manifest: &Manifest,
@@ -463,7 +473,8 @@ fn contested_values(
     lines
 }
 
-/// What a replacement changes of the fields that the manifest states; the server's own words do not show it.
+/// Lists the changes that a replacement makes to the fields that the manifest states. The server's message does not
+/// show them.
 fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<FieldChange> {
     let heir =
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
@@ -471,7 +482,8 @@ fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<F
     diff::fields(&live.body, &after, request.redactor)
 }
 
-/// Whether applying would make ours what an older tool marked: its label is missing, or we manage nothing of it yet.
+/// Returns `true` if an apply would take over an object that an older tool marked: our label is missing, or we have no
+/// Apply entry in its managed fields.
 fn is_taken_over(live: &Live, root: &Root) -> bool {
     let manager = root.field_manager();
     let applied = crate::object::mark::managed_fields(live).any(|entry| {
@@ -503,7 +515,8 @@ fn reason_of(refusal: &Refusal) -> Reason {
     }
 }
 
-/// The reason with the place of a null that server-side apply takes for a value, where that may be what is refused.
+/// Adds the place of a null to the reason for a refusal. Server-side apply treats a null as a value, so the null may be
+/// the cause.
 fn with_null(reason: Reason, body: &Value) -> Reason {
     match reason {
         Reason::Refused(words) => Reason::Refused(match null_in(body, String::new()) {
@@ -514,7 +527,7 @@ fn with_null(reason: Reason, body: &Value) -> Reason {
     }
 }
 
-/// The first null of a value, as a path.
+/// The path of the first null in a value.
 fn null_in(value: &Value, path: String) -> Option<String> {
     match value {
         Value::Null => Some(path),
@@ -526,7 +539,7 @@ fn null_in(value: &Value, path: String) -> Option<String> {
     }
 }
 
-/// Names beside each refused object what the same run deletes and still holds what the object needs.
+/// For each refused object, names the object that stands in its way and that the same run deletes.
 fn name_obstacles(
     changes: &mut [Change],
     cleanup: &[Change],
@@ -587,7 +600,8 @@ mod tests {
         Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body }
     }
 
-    /// A live object with a mark, by whom it was written, and what follows in its metadata.
+    /// A live object with a mark for the given project. The given manager and operation wrote the mark. `label` is the
+    /// hash in the root label, if any.
     fn marked(project: &str, manager: &str, operation: &str, label: Option<&str>) -> Live {
         let mut body = manifest(&web(), "demo").body;
         body["metadata"]["annotations"][PROJECT] = json!(project);
@@ -899,7 +913,7 @@ mod tests {
         assert!(plan.refusals.is_empty() && plan.intent().is_empty(), "it blocks itself, and is not recorded");
         for taken in ["other", "ConfigMap x/web"] {
             let take_over = vec![taken.parse::<TakeOver>().unwrap()];
-            // Who asks for it by name has not to allow adoption too.
+            // If the caller names the object or its root, the caller does not need to allow adoption too.
             let policy = Policy { take_over, adoption: Adoption::Refused, ..policy() };
             let plan = one(&policy, look(), applied());
             assert!(plan.refusals.is_empty(), "{taken}: {:?}", plan.refusals);

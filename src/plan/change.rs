@@ -1,4 +1,4 @@
-//! What a plan consists of: actions, reasons, changes.
+//! The parts of a plan: changes, their actions and their reasons.
 
 use serde::Serialize;
 
@@ -7,29 +7,30 @@ use crate::object::ident::{Ident, ObjectKey};
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
 
-/// What is to be done with one object.
+/// The action that a run takes on one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It does not exist yet.
+    /// The object does not exist yet and is created.
     Create,
-    /// It exists, is ours, and differs.
+    /// The object is ours and differs from the manifest.
     Update,
-    /// It is ours and can only be changed by deleting and creating it.
+    /// The object is ours, and its change is possible only by deleting it and creating it anew.
     Replace,
-    /// It is ours and no longer desired.
+    /// The object is ours and no longer desired.
     Delete,
-    /// It is ours and moves to another project of the same root.
+    /// The object is ours and moves to another project of the same root.
     Move,
-    /// It exists without a mark and becomes ours.
+    /// The live object becomes ours. It has no mark, a copied mark, or the mark of an owner from which we take it over.
     Adopt,
-    /// It is recorded and belongs to someone else, or is recorded under its other kind too: the record lets go of it.
+    /// The object is recorded, but it is no longer ours, or it is also recorded under its desired key. It is removed
+    /// from the state and stays in the cluster.
     Release,
-    /// Nothing is to be done.
+    /// The object needs no change.
     Unchanged,
-    /// It would be deleted, and something protects it: it stays, and stays recorded.
+    /// The object would be deleted or replaced, but something protects it. It stays in the cluster and in the state.
     Keep,
-    /// It cannot be done; the reason says why.
+    /// The action is not possible; the reason says why.
     Blocked,
 }
 
@@ -48,7 +49,7 @@ impl Action {
         Self::Unchanged,
     ];
 
-    /// The action's word, as in JSON output.
+    /// The action's name, as in JSON output.
     pub fn word(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -65,112 +66,120 @@ impl Action {
     }
 }
 
-/// How an object stands that stays as it is although something is to be done with it.
+/// The state of an object that stays as it is although the plan has something to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Disposition {
-    /// The server refuses it, or its file cannot be rendered: the run does not end well.
+    /// The server refuses the change, something that the object needs is missing, or its file cannot be rendered. The
+    /// run fails.
     Failed,
-    /// Something else is in the way: the run goes on, and the project stays open.
+    /// Something else is in the way. The run continues, and the project stays open.
     Blocked,
-    /// A guard, a review or an annotation keeps it: the run goes on, and the project stays open.
+    /// A guard, a review or an annotation keeps the object. The run continues, and the project stays open.
     Kept,
 }
 
-/// Why an action is what it is. Displayed as words a reviewer reads; serialized as a stable `kind` and its subject.
+/// The reason for an action. Its `Display` form is a text for reviewers. It serializes as a stable `kind` and a
+/// `subject`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[serde(tag = "kind", content = "subject", rename_all = "kebab-case")]
 pub enum Reason {
     /// Create: no such object is live.
     #[error("new")]
     New,
-    /// Create, update, move or adopt: the same run first brings what it needs, so the server could not check it.
+    /// Create, update, move or adopt: the server could not check the change, because the same run first applies the
+    /// named object that this change needs. Delete: the same run first deletes the named webhook or policy, which
+    /// refuses this deletion.
     #[error("not yet checked by the server: {0} comes first in the same run")]
     Unverified(String),
-    /// Update or replace: fields differ.
+    /// Update: fields differ.
     #[error("differs")]
     Differs,
-    /// Update: someone else's mark or an older tool's fields become ours, nothing else differs.
+    /// Update: fields of an older tool become ours and nothing else differs, or our mark's managed fields were lost.
+    /// Adopt: the object has a copied mark.
     #[error("take-over")]
     TakeOver,
-    /// Adopt: the owner of the given name loses it, as the caller asked.
+    /// Adopt: the caller asked to take the object over from the named owner.
     #[error("taken over from {0}")]
     TakenFrom(String),
-    /// Unchanged.
+    /// Unchanged: the live object is as desired.
     #[error("as desired")]
     AsDesired,
-    /// Unchanged: a Job that ran as it is desired and removed itself.
+    /// Unchanged: a Job that ran as desired and removed itself.
     #[error("has run and removed itself")]
     Done,
-    /// Delete: no manifest wants it any more.
+    /// Delete: no manifest contains the object any more.
     #[error("no longer desired")]
     Undesired,
-    /// Move: from the project of the given name.
+    /// Move: the object comes from the named project.
     #[error("moved from {0}")]
     MovedFrom(String),
-    /// Adopt or blocked: it is live without a mark.
+    /// Adopt or blocked: the object is live and has no mark.
     #[error("exists without a mark")]
     Unmarked,
-    /// Keep: it would be deleted, for good or to be replaced, but no merged pull request's plan showed that.
+    /// Keep: the object would be deleted or replaced, but no merged pull request's plan showed this.
     #[error("kept: no merged pull request's plan showed its deletion")]
     Unreviewed,
-    /// Release or blocked: it carries the mark of another root, or a copied mark.
+    /// Release or blocked: the object has the mark of another root or a copied mark, or its mark is gone.
     #[error("belongs to {0}")]
     Foreign(String),
-    /// Release or blocked: it is served under two kinds, and desired as the object of the given key.
+    /// Release or blocked: the API server serves the object under two groups, and it is desired under the given key.
     #[error("the same object as {0}")]
     SameObject(String),
-    /// Keep: something protects it, for good.
+    /// Keep: something protects the object permanently.
     #[error("kept: {0}")]
     Protected(String),
-    /// Keep: this run cannot know that it may go; a later one may.
+    /// Keep: this run does not have enough information to delete the object. A later run may delete it.
     #[error("kept: {0}")]
     Withheld(String),
-    /// Keep: the branch has later commits, or may have, and what is deleted is the business of the run of the last one.
+    /// Keep: the branch has later commits, or may have. The run of the last commit decides about deletions.
     #[error("kept: this is not known to be the branch's last commit")]
     LaterCommits,
-    /// Keep: a guard keeps it; the text says what the guard met beside the object itself.
+    /// Keep: a guard keeps the object. The text says what the guard found besides the object itself, and may be empty.
     #[error("kept: {}", guarded(*.0, .1))]
     Guarded(Guard, String),
-    /// Keep: the desired object of the given key in the same project stays as it is.
+    /// Keep: the desired object with the given key, in the same project, stays as it is.
     #[error("kept: nothing is deleted in this project while {0} stays as it is")]
     OpenProject(#[serde(serialize_with = "displayed")] ObjectKey),
-    /// Keep: the desired object of the given key in the same project was not ready before the run and is not ready now.
+    /// Keep: the desired object with the given key, in the same project, was not ready before the run and is not ready
+    /// now.
     #[error("kept: nothing is deleted in this project while {0} is not ready")]
     NotReady(#[serde(serialize_with = "displayed")] ObjectKey),
-    /// Keep: the object of the given key stays and needs it.
+    /// Keep: the object with the given key stays and needs this object.
     #[error("kept: {0} stays and needs it")]
     NeededBy(#[serde(serialize_with = "displayed")] ObjectKey),
-    /// Blocked: it needs the object of the given key, which is blocked or kept.
+    /// Blocked: the object needs the object with the given key, which is blocked or kept.
     #[error("needs {0}, which stays as it is")]
     Needs(#[serde(serialize_with = "displayed")] ObjectKey),
-    /// Blocked: a file of its project cannot be rendered.
+    /// Blocked: a file of the object's project cannot be rendered.
     #[error("a file of its project cannot be rendered: {0}")]
     Unrendered(String),
-    /// Replace: the server refuses the change, in its words, and would accept the same object as a new one.
+    /// Replace: the server refuses the change with this message, but would accept the same object as a new one.
     #[error("cannot be changed in place: {0}")]
     Immutable(String),
-    /// Keep: it could only be replaced, and something protects it: the server's words, and what protects it.
+    /// Keep: the change needs a replacement, but something protects the object. The text has the server's message and
+    /// the protection.
     #[error("{0}")]
     Irreplaceable(String),
-    /// Blocked: the server refused the dry run, in its words.
+    /// Blocked: the server refused the dry run with this message.
     #[error("refused by the server: {0}")]
     Refused(String),
-    /// Blocked: other managers own fields of it.
+    /// Blocked: other managers own fields of the object, or fields that conflict with its change.
     #[error("conflict: {0}")]
     Conflict(String),
-    /// Blocked: what it needs does not exist and nobody creates it.
+    /// Blocked: something that the object needs does not exist, and no manifest creates it.
     #[error("{0}")]
     Missing(String),
-    /// Blocked: it could not be looked at.
+    /// Blocked or keep: the object could not be read or checked.
     #[error("not known: {0}")]
     Unknown(String),
-    /// Blocked or create: it, or what it lies in, is being deleted.
+    /// Blocked or create: the object, or its namespace, is being deleted.
     #[error("is being deleted{0}")]
     Terminating(String),
 }
 
 impl Reason {
-    /// Whether what it keeps is nobody's concern: the user wants it kept, or another run will delete it.
+    /// Returns `true` if it is no problem that the object is kept: the user wants to keep it, or another run will
+    /// delete it.
     pub fn is_no_refusal(&self) -> bool {
         matches!(self, Self::Protected(_) | Self::LaterCommits)
     }
@@ -182,42 +191,45 @@ impl Reason {
     }
 }
 
-/// One line of a difference: a field and its two values, redacted where they are secret.
+/// One line of a difference: a field and its two values. Secret values are redacted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FieldChange {
-    /// The field's path, as `spec.template.spec.containers[name=web].image`.
+    /// The field's path, such as `spec.template.spec.containers[name=web].image`.
     pub path: String,
-    /// The value before, as compact JSON; absent where the field is new. Of an order, the items as they stood.
+    /// The value before, as compact JSON; `None` if the field is new. For a changed order, the items in their old
+    /// order.
     pub before: Option<String>,
-    /// The value after, as compact JSON; absent where the field goes away. Of a secret, as before: that it changed.
+    /// The value after, as compact JSON; `None` if the field is removed. For a changed secret, both values only say
+    /// that it changed.
     pub after: Option<String>,
 }
 
-/// What happens to one object and why.
+/// The planned action for one object, with its reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// What is to be done.
+    /// The action to take.
     pub action: Action,
-    /// Why.
+    /// The reason for the action.
     pub reason: Reason,
     /// The object.
     pub ident: Ident,
-    /// Its project after the run.
+    /// The object's project after the run.
     pub project: ProjectPath,
-    /// Its project before, where that is another one.
+    /// The object's project before the run, if it is another one.
     pub from: Option<ProjectPath>,
-    /// Where it is (or, offline, was) written.
+    /// The place of the manifest in the source. Offline, for a dropped object, the place in the base tree.
     pub place: Option<SourcePlace>,
-    /// The live object's uid, where it is known.
+    /// The live object's uid, if it is known.
     pub uid: Option<String>,
-    /// The live object's resourceVersion, where it is known.
+    /// The live object's resourceVersion, if it is known.
     pub resource_version: Option<String>,
-    /// What differs, redacted.
+    /// The differences between the object before and after, redacted.
     pub diff: Vec<FieldChange>,
 }
 
 impl Change {
-    /// How the object stands, where it stays as it is although something is to be done with it.
+    /// The disposition of an object that stays as it is although the plan has something to do with it; `None`
+    /// otherwise.
     pub fn standing(&self) -> Option<Disposition> {
         match (self.action, &self.reason) {
             (Action::Keep, _) => Some(Disposition::Kept),
@@ -241,7 +253,7 @@ fn guarded(guard: Guard, met: &str) -> String {
 
 #[cfg(test)]
 impl Change {
-    /// What tests start from: the deletion of an object of which nothing is known but its key and uid.
+    /// The starting point for tests: the deletion of an object of which only the key and the uid are known.
     pub(super) fn deletion(key: ObjectKey, uid: &str) -> Self {
         Self {
             action: Action::Delete,

@@ -1,4 +1,4 @@
-//! The cleanup set: what is recorded, ours by its live mark, and wanted by no manifest.
+//! The cleanup set: objects that are recorded, ours by their live mark, and no longer desired.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ use crate::project::scope::Scope;
 use crate::project::tree::Cleanup;
 use crate::state::payload::Entries;
 
-/// Annotations by which other tools protect an object from being deleted: name and protecting value.
+/// The annotations by which ktor or another tool protects an object from deletion: the name and the protecting value.
+/// An empty value means that any value protects.
 const PROTECTING: [(&str, &str); 7] = [
     (CLEANUP, "keep"),
     ("helm.sh/resource-policy", "keep"),
@@ -27,26 +28,26 @@ const PROTECTING: [(&str, &str); 7] = [
     ("kapp.k14s.io/disable-delete", ""),
 ];
 
-/// What is asked of cleanup.
+/// The inputs of cleanup.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanupRequest<'a> {
     /// The root.
     pub root: &'a Root,
-    /// What may be changed.
+    /// The projects that may be changed.
     pub scope: &'a Scope,
-    /// Everything recorded.
+    /// Everything that is recorded.
     pub entries: &'a Entries,
     /// Every desired object of the whole tree, in scope or not.
     pub desired: &'a BTreeSet<&'a ObjectKey>,
-    /// The objects that the run records, beside what is recorded already.
+    /// The objects that this run records, in addition to the recorded ones.
     pub intended: &'a BTreeSet<&'a ObjectKey>,
-    /// What the root and the caller allow.
+    /// The permissions that the root and the caller give.
     pub policy: &'a Policy,
 }
 
-/// Decides about every recorded object of a project in scope that no manifest wants.
+/// Decides about every recorded, undesired object of the projects in scope.
 ///
-/// What is gone needs nothing and is not listed.
+/// An object that is gone needs no change and is not listed.
 pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
     let judge = Judge {
         request,
@@ -63,9 +64,11 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
     changes
 }
 
-/// Keeps namespaces and definitions that hold something that is wanted or stays: it would go with them.
+/// Keeps namespaces and CRDs that contain an object that is desired or stays, because this object would be deleted with
+/// them.
 ///
-/// Where all of that is protected, they are so too; else a later run may delete them.
+/// If they contain no desired object and every staying object in them is protected, they are protected too. Otherwise a
+/// later run may delete them.
 pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
     let staying: Vec<(ObjectKey, bool)> = changes
         .iter()
@@ -88,12 +91,13 @@ pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey
     }
 }
 
-/// Whether other objects can go with it.
+/// Returns `true` if deleting the object can also delete other objects: it is a namespace or a CRD.
 pub fn is_holder(key: &ObjectKey) -> bool {
     key.is_namespace() || key.is_crd()
 }
 
-/// Whether deleting the one takes the other with it: its namespace, or the definition of its kind.
+/// Returns `true` if deleting the first object also deletes the second: the first is its namespace or the CRD of its
+/// kind.
 pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
     if holder.is_namespace() {
         return held.namespace.as_ref() == Some(&holder.name);
@@ -102,7 +106,7 @@ pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool 
     holder.is_crd() && defined().is_some_and(|kind| kind.group_kind == held.group_kind())
 }
 
-/// The recorded, undesired objects of projects in scope: what has to be looked at.
+/// Lists the recorded, undesired objects of the projects in scope. The run must read these objects.
 pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&ProjectPath, Ident)> {
     request
         .entries
@@ -110,7 +114,7 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
         .filter(move |(project, ident)| request.scope.contains(project) && !request.desired.contains(&ident.key))
 }
 
-/// What one look at all desired objects tells about each recorded one.
+/// The inputs for the decision about each recorded object. They are computed once from all desired objects.
 struct Judge<'a> {
     request: CleanupRequest<'a>,
     observed: &'a Observed,
@@ -142,14 +146,15 @@ impl Judge<'_> {
                 return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
             }
         };
-        // Its entry may go only where this very run records the object under the key that is desired.
+        // The entry may be removed only if the object is also recorded under its desired key, by an earlier run or by
+        // this one.
         let twin = self.twins.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
         if let Some(twin) = twin.filter(|key| self.recorded.contains(key)) {
             return change(Action::Release, Reason::SameObject(twin.to_string()), Some(live), recorded);
         }
         let project = match ownership(live, request.root) {
             Ownership::Ours(project) => project,
-            // It may be ours and it may be anyone's: neither deleted nor forgotten.
+            // The object may be ours or anyone's, so it is neither deleted nor removed from the state.
             Ownership::Lost(project) => {
                 let why = "its managed fields were lost, so nothing shows that this root applied it: delete it by hand, \
                            or state it in a manifest for one run";
@@ -198,7 +203,7 @@ impl Judge<'_> {
     }
 }
 
-/// Why an object that is ours and undesired stays all the same.
+/// The reason to keep an undesired object of ours; `None` if cleanup may delete it.
 fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
@@ -206,7 +211,7 @@ fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     kept(policy, key, live)
 }
 
-/// Why an object that is ours is not deleted, whether for good or to be created anew.
+/// The reason to keep an object of ours that would be deleted or replaced; `None` if nothing protects it.
 pub fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
@@ -322,7 +327,7 @@ mod tests {
         let actions = |observed: &Observed| -> Vec<Action> {
             decided(&recorded, &[], observed).into_iter().map(|(action, _)| action).collect()
         };
-        // In the order of the keys: namespaces, the definition, the custom resource.
+        // In the order of the keys: two namespaces, the CRD, the custom resource.
         assert_eq!(actions(&observed), [Action::Delete; 4]);
         observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
         assert_eq!(actions(&observed), [Action::Keep, Action::Delete, Action::Keep, Action::Blocked]);
@@ -347,7 +352,8 @@ mod tests {
             decided.into_iter().map(|(action, reason)| format!("{action:?}: {reason}")).collect()
         };
         let deleted = || reasons(&[])[0].clone();
-        // In the order of the keys: namespaces, the definition. Whether what is wanted exists yet makes no difference.
+        // In the order of the keys: two namespaces, the CRD. The result is the same if the desired object does not
+        // exist yet.
         let kept =
             |reason: &str, held: &str| reason.starts_with("Keep: ") && reason.contains(&format!("it holds {held}"));
         let [x, y, tills] = &reasons(&[key(("", "ConfigMap"), "web")])[..] else { panic!() };
@@ -467,7 +473,7 @@ mod tests {
         }
         observed.undeletable.insert(till.clone(), Refusal::Denied("no".to_owned()));
         let decided = decided(&[till, namespace, tills, carts], &[], &observed);
-        // In the order of the keys: the namespace, the definitions of carts and of tills, the custom resource.
+        // In the order of the keys: the namespace, the CRDs of carts and of tills, the custom resource.
         let actions: Vec<Action> = decided.into_iter().map(|(action, _)| action).collect();
         assert_eq!(actions, [Action::Release, Action::Delete, Action::Keep, Action::Blocked]);
     }

@@ -1,4 +1,5 @@
-//! Objects that are served under two kinds: which desired object a live one is, whatever its key.
+//! Cohabiting objects: one object that the API server serves under two groups. Finds the desired object that a live
+//! object is, whatever its key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
-/// The desired objects by what tells that two keys mean one object.
+/// The desired objects, indexed by uid and by kind, to find two keys that mean the same object.
 #[derive(Debug)]
 pub struct CohabitingKeys<'a> {
     by_uid: BTreeMap<&'a str, Vec<&'a ObjectKey>>,
@@ -15,7 +16,7 @@ pub struct CohabitingKeys<'a> {
 }
 
 impl<'a> CohabitingKeys<'a> {
-    /// Looks at the desired objects as far as they were seen.
+    /// Indexes the desired objects. Objects that were not observed live have no uid and are indexed by kind only.
     pub fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
         let mut twins = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
         for key in desired {
@@ -27,18 +28,19 @@ impl<'a> CohabitingKeys<'a> {
         twins
     }
 
-    /// The desired objects of other keys that are this live object.
+    /// Lists the desired objects with other keys that are the same object as this live object: they have the same uid.
     pub fn others(&self, key: &ObjectKey, live: &Live) -> impl Iterator<Item = &'a ObjectKey> {
         self.by_uid.get(live.uid()).into_iter().flatten().copied().filter(move |other| *other != key)
     }
 
-    /// The keys of objects that are called the same in another group where its kind is desired: they may be this one.
+    /// Lists the keys with the same kind, namespace and name in the other groups in which this kind is desired. They
+    /// may mean the same object.
     pub fn namesakes(&self, key: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
         let groups = self.groups.get(key.kind.as_str()).into_iter().flatten().filter(|group| **group != key.group);
         groups.map(|group| ObjectKey { group: (*group).to_owned(), ..key.clone() })
     }
 
-    /// A desired object that may be this one and could not be looked at.
+    /// A desired object that may be the same object and that could not be read.
     pub fn unseen(&self, key: &ObjectKey, desired: &BTreeSet<&ObjectKey>, observed: &Observed) -> Option<ObjectKey> {
         let is_unseen =
             |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Lookup::Live(_) | Lookup::Absent));

@@ -1,4 +1,4 @@
-//! What a namespace or a definition would take with it although nothing asks for its deletion.
+//! Objects that are deleted together with a namespace or a CRD although no change asks for their deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,22 +8,23 @@ use super::change::Change;
 use crate::object::ident::{GroupKind, ObjectKey, split_api_version};
 use crate::object::live::Live;
 
-/// How many objects a message names before it counts.
+/// The number of objects that a message names. It counts the rest.
 const NAMED: usize = 5;
 
-/// What was found in a namespace, or of the kind that a definition defines.
+/// The contents of a namespace, or the custom resources of a CRD.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Collateral {
-    /// What is there. Of the bodies nothing but the metadata is known.
+    /// The objects that exist. Only the metadata of their bodies is known.
     pub found: BTreeMap<ObjectKey, Live>,
-    /// The kinds that were listed to their end: what is not among the found ones of them does not exist.
+    /// The kinds whose list is complete. An object of these kinds that is not in `found` does not exist.
     pub listed: BTreeSet<GroupKind>,
-    /// What could not be looked at, and why. Nothing is known about that.
+    /// The parts that could not be listed, each with the reason. Their contents are not known.
     pub unseen: Vec<String>,
 }
 
 impl Collateral {
-    /// What others have in the holder, once these objects are deleted: one sentence, or nothing where there is nothing.
+    /// Describes in one sentence the other objects that the holder still contains after the given deletions. `None` if
+    /// there are no such objects and everything could be listed.
     pub fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
         let others = self.others(deleted);
         let named: Vec<String> = others.iter().take(NAMED).map(ToString::to_string).collect();
@@ -41,10 +42,11 @@ impl Collateral {
         }
     }
 
-    /// What stays of the content once these objects are deleted, and would have stayed but for its holder.
+    /// Lists the objects that would stay after the given deletions and are deleted only because their holder is
+    /// deleted.
     ///
-    /// Not what Kubernetes itself puts there or takes away by then: what is being deleted, what is left without any
-    /// owner, and what every namespace has.
+    /// It excludes the objects that Kubernetes itself creates or deletes: objects that are being deleted, objects
+    /// without any remaining owner, and objects that every namespace has.
     pub fn others(&self, deleted: &[&Change]) -> Vec<&ObjectKey> {
         let keys: BTreeSet<&ObjectKey> = deleted.iter().map(|change| &change.ident.key).collect();
         let mut gone: BTreeSet<&str> = deleted.iter().filter_map(|change| change.uid.as_deref()).collect();
@@ -68,14 +70,14 @@ impl Collateral {
             if going.is_empty() {
                 return staying.into_iter().map(|(key, _)| key).collect();
             }
-            // Whose deletion lets its dependents go on without it takes none of them with it.
+            // An object with the `orphan` finalizer does not take its dependents with it.
             let takes = |live: &&Live| !live.uid().is_empty() && !live.finalizers().any(|name| name == "orphan");
             gone.extend(going.into_iter().map(|(_, live)| live).filter(takes).map(Live::uid));
         }
     }
 }
 
-/// Whom an object names as its owner: when the last one is gone, it is collected.
+/// An owner that an object names. When its last owner is gone, Kubernetes deletes the object.
 struct Owner<'a> {
     uid: &'a str,
     kind: GroupKind,
@@ -90,18 +92,18 @@ fn owners(live: &Live) -> Vec<Owner<'_>> {
     owners.into_iter().flatten().map(owner).collect()
 }
 
-/// Whether objects of a kind count as content: events are notes about other objects.
+/// Returns `true` if objects of a kind count as content. Events do not count: they are only notes about other objects.
 pub fn counts(kind: &GroupKind) -> bool {
     !(kind.kind == "Event" && ["", "events.k8s.io"].contains(&kind.group.as_str()))
 }
 
-/// Whether Kubernetes makes the object in every namespace.
+/// Returns `true` if Kubernetes creates the object in every namespace.
 fn is_of_every_namespace(key: &ObjectKey) -> bool {
     let made = [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")];
     key.group.is_empty() && made.contains(&(key.kind.as_str(), key.name.as_str()))
 }
 
-/// The Service that Endpoints belong to by their name alone: they go with it.
+/// The Service to which an Endpoints object belongs by its name alone. The Endpoints object is deleted with it.
 fn service_of(key: &ObjectKey) -> Option<ObjectKey> {
     let is_endpoints = key.group.is_empty() && key.kind == "Endpoints";
     is_endpoints.then(|| ObjectKey { kind: "Service".to_owned(), ..key.clone() })
@@ -117,7 +119,7 @@ mod tests {
         ObjectKey { group: String::new(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
     }
 
-    /// An object of this uid, owned by these kinds and uids.
+    /// An object with this uid and with owners of these kinds and uids.
     fn object(uid: &str, owners: &[(&str, &str)]) -> Live {
         let owner = |(kind, uid): &(&str, &str)| json!({"apiVersion": "v1", "kind": kind, "uid": uid});
         let owners: Vec<Value> = owners.iter().map(owner).collect();
@@ -208,15 +210,16 @@ mod tests {
         assert!(counts(&GroupKind::new("audit.example.com", "Event")) && counts(&GroupKind::new("", "Pod")));
     }
 
-    /// Owners of each of a few objects, by number: those from `OBJECTS` on do not exist, even ones of a kind that was
-    /// listed.
+    /// The number of objects in the test. Each has owners, given by number. Owners with a number from `OBJECTS` on do
+    /// not exist, although the kind of some of them was listed.
     const OBJECTS: usize = 7;
 
     fn owner_kind(number: usize) -> &'static str {
         if number.is_multiple_of(2) { "ConfigMap" } else { "Unlisted" }
     }
 
-    /// Whether an object goes, told by the definition alone: following owners upwards, a circle holds itself.
+    /// Returns `true` if an object is deleted, computed directly from the definition. It follows the owners upwards.
+    /// Objects that own each other in a circle keep each other.
     fn goes(number: usize, owners: &[Vec<usize>], deleted: &[bool], above: &[usize]) -> bool {
         if number >= OBJECTS {
             return owner_kind(number) == "ConfigMap";

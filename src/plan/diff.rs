@@ -1,7 +1,7 @@
-//! The difference of two objects, field by field and redacted.
+//! The difference between two objects, field by field and redacted.
 //!
-//! Lists are compared by content: items with a key by their key, others by what they are, so that an item put first is
-//! one addition. Texts that hold JSON or YAML are compared as such.
+//! Lists are compared by content: items with a key by their key, other items by their value. An item that is inserted
+//! at the start is therefore one addition. Texts that contain JSON or YAML are compared as documents.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,26 +15,28 @@ use crate::object::mark::{PROJECT, ROOT};
 use crate::object::mask::{MaskedView, SECRET};
 use crate::object::redact::Redactor;
 
-/// Names under `metadata` that only a server writes.
+/// The fields of `metadata` that only a server writes.
 const SERVER_METADATA: [&str; 7] =
     ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
 
-/// What stands on both sides where some secret of an object differs: that it does, and nothing else.
+/// The text for both values if a secret of an object differs. It says only that a secret changed.
 pub const SECRET_CHANGED: &str = "(secret, changed)";
 
-/// Up to this many items, an order is shown as a whole; of longer lists only what moved.
+/// The maximum number of common items for which the whole order of a keyed list is shown. For longer lists, only the
+/// moved items are shown.
 const SHORT_ORDER: usize = 12;
 
-/// The most characters of an item that moved.
+/// The maximum number of characters shown of an item that moved.
 const SHORT_ITEM: usize = 60;
 
-/// Up to this many pairs of items, the likest are looked for; beyond, items are paired in order.
+/// The maximum number of item pairs that are compared to find the most similar ones. Above this number, items are
+/// paired in order.
 const MOST_PAIRS: usize = 40_000;
 
-/// Compares two objects: what a reviewer should see, in the order of the fields.
+/// Compares two objects and lists the differences for a reviewer, in the order of the fields.
 ///
-/// The status, what only a server writes, and the mark are passed over. All secrets of the object are one line: more would
-/// answer more than one question about them.
+/// The status, the fields that only a server writes, and the mark are ignored. All secrets of the object share one
+/// line: with a line for each secret, the difference would tell which of them changed.
 pub fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let kind = after.get("kind").or_else(|| before.get("kind")).and_then(Value::as_str).unwrap_or_default();
     let secrets = redactor.secrets(kind, Some(before), Some(after));
@@ -47,7 +49,8 @@ pub fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldCh
     changes
 }
 
-/// What a manifest states, as far as it may be shown: for an object of which nothing live may be.
+/// Lists the values that a manifest states, as far as they may be shown. It is for an object whose live values must
+/// stay hidden.
 pub fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let part = |value: &Value, names: &[&str]| {
         let named = names.iter().filter_map(|name| Some(((*name).to_owned(), value.get(name)?.clone())));
@@ -71,13 +74,13 @@ pub fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Field(String),
-    /// A list's item: its places before and after, and its key where it has one.
+    /// An item of a list: its places before and after, and its key if it has one.
     Item {
         before: Option<usize>,
         after: Option<usize>,
         key: Option<String>,
     },
-    /// Into the document that a text holds.
+    /// A step into the document that a text contains.
     Document,
 }
 
@@ -85,10 +88,10 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Edit {
     path: Vec<Part>,
-    /// The value before, as it may be shown.
+    /// The value before, in the form in which it may be shown.
     before: Option<String>,
     after: Option<String>,
-    /// The items of a list that stand elsewhere now. The values are the orders then.
+    /// The items of a list that are at another place now. If there are any, the two values show the two orders.
     moves: Pairs,
 }
 
@@ -130,7 +133,7 @@ struct Walk {
 
 impl Walk {
     fn values(&mut self, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
-        // No labels at all, and none but the mark, are the same to a reader.
+        // For a reader, a missing map of labels or annotations is the same as a map that contains only the mark.
         let none = json!({});
         let nothing = Some(MaskedView::new(&none, None));
         let is_absent = |side: &Option<MaskedView<'_>>| side.is_none_or(|side| side.value().is_null());
@@ -141,7 +144,8 @@ impl Walk {
         };
         let is_secret = |side: Option<MaskedView<'_>>| side.is_some_and(MaskedView::is_secret);
         if is_secret(before) || is_secret(after) {
-            // Whether a copy of the object is kept at all is no secret.
+            // An annotation may contain a secret copy of the object. Its presence is no secret, so adding or removing
+            // it is shown.
             if before.is_some() != after.is_some() && is_annotation(&self.path) {
                 self.changed(before, after);
             }
@@ -226,7 +230,7 @@ impl Walk {
         let mut pairs = unchanged(&old, &new);
         let moves = moved(&old, &new, &pairs);
         let (mut left, mut came): (BTreeSet<usize>, BTreeSet<usize>) = moves.iter().copied().unzip();
-        // Between what stays, what went and what came may be one item that changed.
+        // Between two unchanged items, an item that is gone and an item that is new may be one item that changed.
         let mut changed = Vec::new();
         let (mut was, mut is) = (0, 0);
         for (a, b) in pairs.iter().copied().chain([(before.len(), after.len())]) {
@@ -283,7 +287,7 @@ impl Walk {
     }
 }
 
-/// The path's fields as far as it leads through fields alone.
+/// The names of the path's fields. The list is empty if the path also leads through items or documents.
 fn names(path: &[Part]) -> Vec<&str> {
     let names = path.iter().map_while(|part| match part {
         Part::Field(name) => Some(name.as_str()),
@@ -308,7 +312,7 @@ fn is_passed_over(path: &[Part], name: &str) -> bool {
     }
 }
 
-/// The keys of two versions of a list's items, where none of the keys is secret.
+/// The keys of the items in two versions of a list. `None` if the items have no key or if a key is secret.
 fn keys(before: &[MaskedView<'_>], after: &[MaskedView<'_>]) -> Option<Keyed> {
     let values = |items: &[MaskedView<'_>]| -> Vec<Value> { items.iter().map(|item| item.value().clone()).collect() };
     let is_secret =
@@ -316,7 +320,8 @@ fn keys(before: &[MaskedView<'_>], after: &[MaskedView<'_>]) -> Option<Keyed> {
     keyed(&values(before), &values(after), is_secret)
 }
 
-/// Pairs items that went with such that came, in order, the likest with the likest; what nothing is like stays alone.
+/// Pairs items that are gone with new items, in order, so that the pairs are as similar as possible. An item that is
+/// similar to no other item stays unpaired.
 fn likest(before: &[MaskedView<'_>], after: &[MaskedView<'_>], gone: &[usize], new: &[usize]) -> Pairs {
     if gone.is_empty() || new.is_empty() {
         return Pairs::new();
@@ -326,7 +331,7 @@ fn likest(before: &[MaskedView<'_>], after: &[MaskedView<'_>], gone: &[usize], n
         let pairs = gone.iter().copied().zip(new.iter().copied());
         return pairs.filter(|(a, b)| likeness(*a, *b).is_some()).collect();
     }
-    // best[a][b]: the most that the pairs among gone[a..] and new[b..] are worth.
+    // best[a][b]: the highest total worth of pairs among gone[a..] and new[b..].
     let worth: Vec<Vec<Option<u32>>> =
         gone.iter().map(|a| new.iter().map(|b| likeness(*a, *b).map(|likeness| 1_000 + likeness)).collect()).collect();
     let mut best = vec![vec![0; new.len() + 1]; gone.len() + 1];
@@ -351,7 +356,7 @@ fn likest(before: &[MaskedView<'_>], after: &[MaskedView<'_>], gone: &[usize], n
     pairs
 }
 
-/// How much one item is like another, in percent; none where they are better shown as one that went and one that came.
+/// The similarity of two items in percent. `None` if the difference is better shown as one removed and one added item.
 fn likeness(before: MaskedView<'_>, after: MaskedView<'_>) -> Option<u32> {
     let percent = |part: usize, whole: usize| u32::try_from(part * 100 / whole.max(1)).unwrap_or(100);
     match (before.value(), after.value()) {
@@ -377,7 +382,7 @@ fn likeness(before: MaskedView<'_>, after: MaskedView<'_>) -> Option<u32> {
     }
 }
 
-/// Whether any secret of an object differs.
+/// Returns `true` if any secret of the object differs.
 fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) -> bool {
     let is_open = |side: Option<MaskedView<'_>>| side.is_none_or(MaskedView::is_open);
     if is_open(before) && is_open(after) {
@@ -400,7 +405,7 @@ fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: O
     })
 }
 
-/// What two values consist of, side by side: fields by name, items by their keys, or else by their places.
+/// The parts of two values, side by side: fields by name, items by key, or by place if they have no key.
 fn parts<'a>(
     before: Option<MaskedView<'a>>,
     after: Option<MaskedView<'a>>,
@@ -431,12 +436,12 @@ fn parts<'a>(
     parts
 }
 
-/// Whether a secret place holds nothing, which is the same as not being there.
+/// Returns `true` if a secret value is empty. An empty value counts as absent.
 fn is_empty(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// A value on part of a line.
+/// Shortens a value so that it fits on part of a line.
 fn short(text: &str) -> String {
     match text.char_indices().nth(SHORT_ITEM) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -612,10 +617,10 @@ mod tests {
         assert_eq!(count(&list(named(1)), &list(named(2))), 50_000);
     }
 
-    /// An edit and what is left of its path.
+    /// An edit with the rest of its path.
     type Left<'a> = (&'a [Part], &'a Edit);
 
-    /// An applier of its own: what an edit says is done to the earlier version.
+    /// An independent implementation for the test: it applies the edits to the earlier version.
     fn patched(before: Option<&Value>, edits: &[Left<'_>]) -> Option<Value> {
         let parse = |text: &String| serde_json::from_str(text).unwrap();
         if let Some((_, edit)) = edits.iter().find(|(path, edit)| path.is_empty() && edit.moves.is_empty()) {

@@ -1,4 +1,4 @@
-//! The plan's digest: changes when, and only when, what would be done changes.
+//! The plan's digest. It changes if, and only if, the planned changes change.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 use super::change::{Action, Change};
 use crate::object::ident::ObjectKey;
 
-/// SHA-256 over the sorted actions: kind of the reason, key, uid where something is deleted or replaced, and the hash of the
-/// desired object as it is in git. No live value and no key of a run is in it.
+/// A SHA-256 hash over the sorted changes, without unchanged objects. Each change contributes its action, the kind of
+/// its reason, its object and its projects, the uid if the object is deleted or replaced, and the hash of the manifest
+/// as it is in git. The digest contains no other live value and nothing that is specific to one run.
 pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a Value>) -> String {
     let mut lines: Vec<String> = changes
         .iter()
@@ -20,9 +21,10 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
             let body =
                 desired(&change.ident.key).map(|body| hex(&Sha256::digest(body.to_string()))).unwrap_or_default();
             let from = change.from.as_ref().map(ToString::to_string).unwrap_or_default();
-            // JSON keeps the parts apart whatever they contain.
+            // JSON separates the parts, whatever they contain.
             let Change { action, reason, ident, project, .. } = change;
-            // Words of the server quote what is there and change by the second: the kind of the reason is what counts.
+            // The server's messages quote live values and may change every second, so only the kind of the reason
+            // counts.
             serde_json::json!([action.word(), reason.kind(), ident, project, from, uid, body]).to_string()
         })
         .collect();
@@ -30,7 +32,8 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
     hex(&Sha256::digest(lines.join("\n")))
 }
 
-/// The digest of a plan that settings about fields and managers hold for.
+/// The digest of a plan that also depends on the root's settings about fields and managers. `told` describes these
+/// settings; if it is empty, the digest stays as it is.
 pub fn with_settings(digest: String, told: &[String]) -> String {
     if told.is_empty() { digest } else { hex(&Sha256::digest(serde_json::json!([digest, told]).to_string())) }
 }

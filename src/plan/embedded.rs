@@ -1,13 +1,15 @@
-//! Texts that hold JSON or YAML, as configuration in ConfigMaps and annotations does.
+//! Texts that contain JSON or YAML, such as configuration in ConfigMaps and annotations.
 
 use serde_json::Value;
 
-/// Longer texts are compared line by line: parsing them costs more than it tells.
+/// The largest text, in bytes, that is parsed. Longer texts are compared as texts, because parsing them costs more than
+/// it helps.
 const LONGEST: usize = 256 * 1024;
 
-/// Two versions of a text as documents, where both are a mapping or a list and differ as such.
+/// Two versions of a text as parsed documents. `None` unless both are mappings, or both are lists, and their contents
+/// differ.
 ///
-/// Texts that differ in nothing but their layout, comments or spelling of values are compared as texts.
+/// Texts that differ only in their layout, in comments or in the spelling of values are compared as texts.
 pub fn documents(before: &str, after: &str) -> Option<(Value, Value)> {
     let (before, after) = (document(before)?, document(after)?);
     let alike = before.is_object() == after.is_object();
@@ -19,11 +21,11 @@ fn document(text: &str) -> Option<Value> {
         return None;
     }
     let begins = text.trim_start().chars().next()?;
-    // A mapping or a list of YAML needs more than one line or a bracket; most texts are neither.
+    // A YAML mapping or list has more than one line or starts with a bracket. Most texts have neither.
     if !matches!(begins, '{' | '[') && !text.trim_end().contains('\n') {
         return None;
     }
-    // YAML's reader refuses duplicate keys, so that no value of JSON is passed over either.
+    // The YAML parser also reads JSON. It refuses duplicate keys, so no value is silently ignored.
     let value: Value = serde_saphyr::from_str(text).ok()?;
     let has_parts =
         value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|items| !items.is_empty());

@@ -1,6 +1,8 @@
-//! Fields that the root leaves to other managers or takes from them: out of what is sent, and in the managed fields.
+//! Fields that the root leaves to other managers or takes from them, in the manifests that are sent and in the managed
+//! fields.
 //!
-//! No apply is ever forced: a field is taken by taking it out of the other manager's entry first, so that nothing else is.
+//! No apply is ever forced. To take a field, ktor first removes it from the other manager's entry, so that no other
+//! field is taken.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,8 @@ use crate::plan::policy::Policy;
 use crate::project::field_rule::{FieldPointer, FieldPolicy};
 
 impl Policy {
-    /// A manifest as it is sent to the server: with its mark, and without what is left to others.
+    /// The manifest in the form in which it is sent to the server: with its mark, and without the fields that are left
+    /// to others.
     #[must_use]
     pub fn sent(&self, manifest: &Manifest, root: &Root) -> Value {
         let mut body = manifest.body.clone();
@@ -26,7 +29,7 @@ impl Policy {
         body
     }
 
-    /// The fields of an object for which the root has this policy.
+    /// Lists the fields of an object for which the root has this policy.
     pub fn pointers<'a>(&'a self, key: &'a ObjectKey, policy: FieldPolicy) -> impl Iterator<Item = &'a FieldPointer> {
         let is_meant = move |kinds: &[crate::project::field_rule::KindPattern]| {
             kinds.iter().any(|kind| kind.matches(&key.group, &key.kind))
@@ -35,19 +38,20 @@ impl Policy {
         rules.flat_map(|rule| &rule.pointers)
     }
 
-    /// Whether a contested field, as the server writes it, is one that is taken from other managers.
+    /// Returns `true` if a contested field, in the server's notation, is to be taken from other managers.
     #[must_use]
     pub fn forces(&self, key: &ObjectKey, field: &str) -> bool {
         self.pointers(key, FieldPolicy::Force).any(|pointer| covers(pointer.tokens(), field))
     }
 
-    /// Whether a contested field is a part of the mark of an object that is taken over: whoever wrote it has it no more.
+    /// Returns `true` if a contested field is part of the mark of an object that is taken over. The mark is then taken
+    /// from any manager that owns it.
     #[must_use]
     pub fn takes_mark(&self, key: &ObjectKey, live: &Live, field: &str) -> bool {
         self.takes_over(key, live) && mark().iter().any(|tokens| covers(tokens, field))
     }
 
-    /// What the root says about fields and managers, as a reader should know it.
+    /// Describes the root's settings about fields and managers for the reader of a plan.
     #[must_use]
     pub fn told(&self) -> Vec<String> {
         let list = |texts: Vec<String>| texts.join(", ");
@@ -75,7 +79,7 @@ impl Policy {
     }
 }
 
-/// Whether a desired autoscaler sets the replicas of this object, and its manifest leaves them to it.
+/// Returns `true` if a desired autoscaler sets the replicas of this object and the manifest does not state them.
 #[must_use]
 pub fn is_scaled(desired: &BTreeMap<ObjectKey, Manifest>, manifest: &Manifest) -> bool {
     let key = &manifest.ident.key;
@@ -92,9 +96,11 @@ pub fn is_scaled(desired: &BTreeMap<ObjectKey, Manifest>, manifest: &Manifest) -
     manifest.body.pointer("/spec/replicas").is_none() && desired.values().any(targets)
 }
 
-/// The managed fields without what is left to others in our own entry; nothing where nothing of it is there.
+/// The managed fields after our own entry gives up the fields that are left to others. `None` if our entry has none of
+/// these fields.
 ///
-/// The fields stay as they are then: an apply would drop what our entry has and the manifest has not.
+/// The values of these fields then stay. Without this step, an apply would remove each field that our entry has and the
+/// manifest does not have.
 #[must_use]
 pub fn relinquished(
     entries: &[Value],
@@ -113,7 +119,8 @@ pub fn relinquished(
     without(entries, &pointers, |entry| text(entry, "manager") == manager && text(entry, "operation") == "Apply")
 }
 
-/// The managed fields without what is taken from others in their entries; nothing where nothing of it is there.
+/// The managed fields after the fields to take are removed from the entries of other managers. `None` if these entries
+/// have none of the fields.
 #[must_use]
 pub fn seized(entries: &[Value], policy: &Policy, key: &ObjectKey, live: &Live, root: &Root) -> Option<Vec<Value>> {
     let mut pointers: Vec<&[String]> = policy.pointers(key, FieldPolicy::Force).map(FieldPointer::tokens).collect();
@@ -146,7 +153,7 @@ fn without(entries: &[Value], pointers: &[&[String]], is_meant: impl Fn(&Value) 
     Some(left)
 }
 
-/// Takes paths out of a set, and what is empty without them: an empty name would stand for all below it.
+/// Removes paths from a field set, and each parent that becomes empty: an empty set would mean everything below it.
 fn take(fields: &mut Fields, tokens: &[String]) {
     let [first, rest @ ..] = tokens else { return };
     let is_it = |name: &str| name != "." && (first == "*" || name.strip_prefix("f:") == Some(first));
@@ -164,7 +171,7 @@ fn take(fields: &mut Fields, tokens: &[String]) {
     }
 }
 
-/// Takes a field out of an object.
+/// Removes a field from an object.
 fn strip(value: &mut Value, tokens: &[String]) {
     let [first, rest @ ..] = tokens else { return };
     match value {
@@ -194,7 +201,8 @@ fn strip(value: &mut Value, tokens: &[String]) {
     }
 }
 
-/// Whether a field that the server names, as `.spec.containers[name="a"].image`, is at or below a pointer.
+/// Returns `true` if a field in the server's notation, such as `.spec.containers[name="a"].image`, is at or below a
+/// pointer.
 fn covers(tokens: &[String], field: &str) -> bool {
     let [first, rest @ ..] = tokens else {
         return field.is_empty() || field.starts_with(['.', '[']);
@@ -215,7 +223,7 @@ fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
     entry.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The field managers of the tools that have a short name.
+/// The field managers of a tool with a short name. Any other name stands for itself.
 #[must_use]
 pub fn managers_of(name: &str) -> Vec<String> {
     let managers: &[&str] = match name {
@@ -229,7 +237,8 @@ pub fn managers_of(name: &str) -> Vec<String> {
     managers.iter().map(|manager| (*manager).to_owned()).collect()
 }
 
-/// The tool that an object says it is managed by. No more than its name: the rest is not ours to show.
+/// The tool that manages an object according to its metadata. Only the tool's name is shown, because the rest is not
+/// ours to show.
 #[must_use]
 pub fn other_tool(body: &Value) -> Option<String> {
     let nothing = Map::new();

@@ -1,4 +1,4 @@
-//! Guards: deletions that stay undone until the caller opens the guard, and trees that are in doubt as a whole.
+//! Guards: they keep objects from deletion until the caller opens the guard, and they refuse trees that are in doubt.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::policy::{Gate, Policy};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
-/// A refusal of the run as a whole: the tree is in doubt.
+/// A reason to refuse the run as a whole: the tree is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TreeDoubt {
     /// The guard's name.
     pub guard: Guard,
-    /// What it met, one sentence.
+    /// The finding of the guard, in one sentence.
     pub message: String,
 }
 
@@ -25,9 +25,9 @@ pub struct TreeDoubt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
-    /// Nothing is desired at all, yet something would be deleted.
+    /// The tree has no desired object at all, but something would be deleted.
     EmptyDesired,
-    /// More than half of the root, or by one pull request more than a tenth of it, would be deleted.
+    /// More than half of the root would be deleted, or one pull request would delete more than a tenth of it.
     MassDeletion,
     /// An object would be deleted and created anew.
     Replacement,
@@ -35,13 +35,14 @@ pub enum Guard {
     Namespace,
     /// A CRD would be deleted.
     Definition,
-    /// A persistent volume or a claim would be deleted.
+    /// A persistent volume or a persistent volume claim would be deleted.
     Volume,
-    /// The state would be looked for in another namespace than where it is.
+    /// The configured namespace of the state is not the one that contains the state.
     StateNamespace,
-    /// The tree comes from another repository or directory than the record says.
+    /// The tree comes from another repository or directory than the state says.
     Relocation,
-    /// A namespace or a CRD would take with it what others have there, or what could not be looked at.
+    /// Deleting a namespace or a CRD would also delete objects that the plan does not delete, or objects that could not
+    /// be listed.
     Foreign,
 }
 
@@ -74,7 +75,7 @@ impl Guard {
         }
     }
 
-    /// Whether the caller opened it.
+    /// Returns `true` if the caller opened the guard. The policy cannot open `StateNamespace` and `Relocation`.
     fn is_open(self, policy: &Policy) -> bool {
         let gate = match self {
             Self::EmptyDesired => policy.allow_empty,
@@ -90,7 +91,7 @@ impl Guard {
     }
 }
 
-/// Keeps what would be deleted or replaced against a guard that judges each object by itself.
+/// Keeps each object whose deletion or replacement meets a closed guard. These guards judge each object by itself.
 pub fn keep_guarded<'a>(changes: &mut [Change], body: impl Fn(&ObjectKey) -> Option<&'a Value>, policy: &Policy) {
     for change in changes {
         let met = guards(change, body(&change.ident.key)).find(|guard| !guard.is_open(policy));
@@ -100,12 +101,12 @@ pub fn keep_guarded<'a>(changes: &mut [Change], body: impl Fn(&ObjectKey) -> Opt
     }
 }
 
-/// The guards that a deletion or a replacement meets.
+/// Lists the guards that a deletion or a replacement meets.
 fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> {
     let key = &change.ident.key;
     let replaced = change.action == Action::Replace;
     let deleted = change.action == Action::Delete || replaced;
-    // A Job that has finished did its work: what is replaced is the record of it.
+    // A finished Job has done its work. Its replacement loses only the record of that work.
     let anew = replaced && !body.is_some_and(|body| is_finished(key, body));
     let rules = [
         (Guard::Replacement, anew),
@@ -120,11 +121,12 @@ fn keep(change: &mut Change, guard: Guard, met: String) {
     (change.action, change.reason) = (Action::Keep, Reason::Guarded(guard, met));
 }
 
-/// Keeps namespaces and CRDs that hold more than what the plan deletes; where that is allowed, says what goes unplanned.
+/// Keeps namespaces and CRDs that contain more than what the plan deletes. If the guard is open, returns a notice for
+/// each one instead.
 pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
     let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action == Action::Delete).collect();
     let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
-    // What is being deleted already takes its content with it whatever this run does.
+    // A namespace or CRD that is already being deleted takes its contents with it, whatever this run does.
     let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
     let told = standing.filter_map(|key| match observed.contents.get(key) {
         Some(content) => Some((key.clone(), content.told(key, &deleted)?)),
@@ -142,9 +144,11 @@ pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, polic
     Vec::new()
 }
 
-/// Says why a tree is in doubt: it wants nothing at all, or more than half of what is live would go.
+/// Returns the reasons why a tree is in doubt: it has no desired object, or more than half of the live objects would be
+/// deleted.
 ///
-/// `desired` is how many objects the whole root wants, `live` how many recorded ones were seen live as its own.
+/// `desired` is the number of desired objects of the whole root. `live` is the number of recorded objects that are live
+/// and ours.
 pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
     let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
     let mut refusals = Vec::new();
@@ -159,12 +163,12 @@ pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) 
     refusals
 }
 
-/// So many deletions are never too many at once.
+/// Up to this many deletions are never too many at once.
 const LEAST: usize = 10;
 
-/// Keeps what one pull request would delete or replace, where that is more than a tenth of what was live.
+/// Keeps the deletions and replacements of one pull request if they are more than a tenth of the live objects.
 ///
-/// What no pull request showed counts together as one.
+/// The deletions and replacements that no pull request showed count together as one share.
 pub fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
     if Guard::MassDeletion.is_open(policy) {
         return;
@@ -191,12 +195,12 @@ fn is_volume(key: &ObjectKey) -> bool {
     key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
 }
 
-/// Whether an object is a persistent volume or a claim, which is never replaced.
+/// Returns `true` if the object is a persistent volume or a persistent volume claim. These are never replaced.
 pub fn is_irreplaceable(key: &ObjectKey) -> bool {
     is_volume(key)
 }
 
-/// Whether the claims of a StatefulSet go with it.
+/// Returns `true` if the persistent volume claims of a StatefulSet are deleted with it.
 fn takes_claims(key: &ObjectKey, body: &Value) -> bool {
     let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
     let has_claims =
@@ -207,7 +211,7 @@ fn takes_claims(key: &ObjectKey, body: &Value) -> bool {
         && text("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete")
 }
 
-/// Whether an object is a Job that came to its end.
+/// Returns `true` if the object is a Job that has finished.
 fn is_finished(key: &ObjectKey, body: &Value) -> bool {
     let conditions = body.pointer("/status/conditions").and_then(Value::as_array);
     let is_end = |condition: &Value| {
@@ -355,7 +359,7 @@ mod tests {
     }
 
     proptest! {
-        /// X13, with counts of its own: a pull request's share is kept as a whole or not at all.
+        /// X13, with counts computed independently: the share of one pull request is kept as a whole or not at all.
         #[test]
         fn x13_a_share_counts_what_one_pull_request_deletes_of_what_was_live(
             owners in proptest::collection::vec((0_u64..4, any::<bool>()), 0..60),

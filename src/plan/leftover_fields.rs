@@ -1,9 +1,9 @@
-//! Fields that no manifest states and that stand in the way of a change: the server filled them in, or another manager set
-//! them. They make the changed object invalid, although nothing about the change is immutable.
+//! Fields that no manifest states and that prevent a change: the server filled them in, or another manager set them.
+//! They make the changed object invalid, although the change affects no immutable field.
 //!
-//! The fields looked at are those beside a field that the manifest changes, that is, below the same parent. Of those that
-//! nobody owns, the ones at fault are claimed in our own Apply entry and then dropped by the apply. Another manager's are
-//! named.
+//! This module examines the fields next to a changed field, that is, with the same parent. If no manager owns a field
+//! at fault, our Apply entry claims it and the apply then removes it. If another manager owns such a field, the message
+//! names that manager.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +16,14 @@ use crate::object::mark::{Root, managed_fields};
 use crate::object::merge::{applied, find, item_keys};
 use crate::plan::migration::{Extent, FieldTransfer};
 
-/// What an apply would make of an object, and what stands beside the fields that it changes.
+/// The result of an apply, and the fields next to the fields that the apply changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InPlace {
     /// The object with the manifest applied.
     pub merged: Value,
-    /// Fields beside changed ones that nobody owns.
+    /// The fields next to changed ones that no manager owns.
     pub unowned: Vec<FieldPath>,
-    /// Fields beside changed ones that another manager owns, with its name.
+    /// The fields next to changed ones that another manager owns, each with the name of that manager.
     pub held: Vec<(FieldPath, String)>,
 }
 
@@ -39,9 +39,10 @@ impl InPlace {
     }
 }
 
-/// Computes what an apply of `desired` makes of a live object, once what older tools left is ours.
+/// Computes the result of applying `desired` to a live object after the fields of older tools became ours.
 ///
-/// Nothing where the managed fields were lost, or are those of another version: then they prove nothing about who owns what.
+/// `None` if the managed fields were lost or are those of another version: then they prove nothing about the owners of
+/// fields.
 #[must_use]
 pub fn in_place(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -> Option<InPlace> {
     let mut migrated = live.clone();
@@ -78,7 +79,8 @@ pub fn merged(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -
     }
 }
 
-/// The managed fields with these paths claimed in our own Apply entry; nothing where someone owns one of them by now.
+/// The managed fields after our own Apply entry claims these paths. `None` if another manager owns one of them by now,
+/// or if there is no such entry.
 #[must_use]
 pub fn claimed(fields: &[Value], claims: &Fields, root: &Root) -> Option<Vec<Value>> {
     let manager = root.field_manager();
@@ -96,7 +98,7 @@ pub fn claimed(fields: &[Value], claims: &Fields, root: &Root) -> Option<Vec<Val
     Some(fields)
 }
 
-/// Whether a set has anything at or below one of these paths.
+/// Returns `true` if a field set has anything at or below one of these paths.
 fn overlaps(owned: &Fields, claims: &Fields) -> bool {
     claims.iter().any(|(name, claim)| match (owned.get(name).and_then(Value::as_object), claim.as_object()) {
         (Some(owned), Some(claim)) => claim.is_empty() || overlaps(owned, claim),
@@ -109,7 +111,7 @@ fn is_applied_by(entry: &Value, manager: &str) -> bool {
     text("manager") == manager && text("operation") == "Apply" && text("subresource").is_empty()
 }
 
-/// Who owns what below one place.
+/// The owners of the fields below one place.
 struct Owners<'a> {
     own: Option<&'a Fields>,
     others: Vec<(&'a str, &'a Fields)>,
@@ -127,7 +129,7 @@ impl<'a> Owners<'a> {
         self.own.into_iter().chain(self.others.iter().map(|(_, fields)| *fields)).collect()
     }
 
-    /// Whether someone owns the place as a whole, and so all that is below it.
+    /// Returns `true` if a manager owns the place as a whole, and so everything below it.
     fn is_whole(&self) -> bool {
         self.sets().iter().any(|fields| fields.is_empty())
     }
@@ -219,7 +221,7 @@ impl Walk {
         }
     }
 
-    /// Notes a field that the manifest does not state and that stands beside one that it changes.
+    /// Notes a field that the manifest does not state, next to a field that the apply changes.
     fn beside(&mut self, name: String, owners: &Owners<'_>) {
         let below = owners.below(&name);
         let path = FieldPath::new(self.path.iter().cloned().chain([name]));
@@ -234,13 +236,14 @@ impl Walk {
 }
 
 impl Owners<'_> {
-    /// Whether a map or a list changes as one: someone owns it as a whole, or it is a list without keys.
+    /// Returns `true` if a map or a list changes as one value: a manager owns it as a whole, or it is a list without
+    /// keys.
     fn is_whole_or_bare(&self, value: Option<&Value>) -> bool {
         self.is_whole() || (value.is_some_and(Value::is_array) && item_keys(&self.sets()).is_none())
     }
 }
 
-/// An item's name, as managed fields write it.
+/// The name of a list item, as managed fields write it.
 fn name_of(item: &Value, keys: &[String]) -> String {
     let keys: Map<String, Value> = keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect();
     format!("k:{}", Value::Object(keys))
@@ -286,7 +289,7 @@ mod tests {
         assert_eq!(found(&both, &changed), Some(expected));
         let same = json!({"selector": {"a": "b"}, "strategy": {"type": "A"}});
         assert_eq!(found(&both, &same), Some((vec![], vec![])), "nothing changes");
-        // Lost managed fields, and those of another version, prove nothing about who owns what.
+        // Managed fields that were lost, or that are of another version, prove nothing about the owners of fields.
         assert_eq!(found(&live_of(&[theirs]), &changed), None);
         let mut older = ours;
         older["apiVersion"] = json!("apps/v1beta1");

@@ -1,4 +1,5 @@
-//! What a plan repeats of the server's words: the few that matter, and of some objects nothing that was quoted.
+//! Redaction of the server's messages in a plan. A plan shows only the important words, and for some objects it shows
+//! nothing that the server quoted.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +15,13 @@ use crate::object::redact::{Adopted, Redactor};
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::{bare, readable};
 
-/// Separates the server's words from why an object is not replaced.
+/// Separates the server's message from the reason why an object is not replaced.
 pub const BUT: &str = "; it is not replaced, because ";
 
-/// Puts the server's words in a change's reason as they may be shown.
+/// Redacts the server's message in the reason of a change.
 ///
-/// Nothing that the server quotes is repeated of an object that has secrets, or that is not this root's: taking the
-/// secret ones out would tell which they are.
+/// If an object has secrets, or is not owned by this root and the redactor hides adopted objects, nothing that the
+/// server quotes is shown. Removing only the secret words would tell which words are secret.
 pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
     let key = &change.ident.key;
     match &mut change.reason {
@@ -31,7 +32,8 @@ pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, ro
                 *text = told(words, key, observed, desired, root, redactor) + &but;
             }
         }
-        // Of what could not be looked at, the server's words are about the looking; of a conflict, about fields.
+        // In the first three reasons, the message is about reading or finding an object. In a conflict, it is about
+        // fields.
         Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
             *text = readable(text, &key.name);
         }
@@ -39,7 +41,7 @@ pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, ro
     }
 }
 
-/// The server's words about a request, as far as they may be repeated of the object.
+/// The server's message about a request, as far as it may be shown for the object.
 fn told(
     text: &str,
     key: &ObjectKey,
@@ -59,7 +61,8 @@ fn told(
     if is_guarded { bare(text) } else { readable(text, &key.name) }
 }
 
-/// A conflict with everything secret in it as one field: which of them are held would tell which guesses are wrong.
+/// A conflict in which all secret fields of one place count as one field. A list of the contested secret fields would
+/// tell which guesses about them are wrong.
 pub fn folded(refusal: &Refusal, live: Option<&Live>, manifest: &Manifest, redactor: &Redactor) -> Refusal {
     let Refusal::Conflict(contested) = refusal else { return refusal.clone() };
     let places = redactor.secrets(&manifest.ident.key.kind, live.map(|live| &live.body), Some(&manifest.body)).places;
@@ -103,7 +106,7 @@ fn general(path: &str) -> String {
     general
 }
 
-/// Everybody who holds something near a place, whatever it is.
+/// The names of all managers that own any field below the first part of a place.
 fn managers(place: &str, live: Option<&Live>) -> String {
     let first = place.split(['.', '[']).next().unwrap_or_default();
     let field = format!("f:{first}");

@@ -1,7 +1,9 @@
-//! Fields that older tools hold: which of them become ours, once, and what an object is without those no longer desired.
+//! Fields that older tools own: which of them become ours, once, and the object without those that are no longer
+//! desired.
 //!
-//! A server-side apply removes only what its own manager held alone. What `kubectl apply`, `kubectl create` or Kubernator
-//! wrote is held by their Update entries, so those are merged into our Apply entry before the first apply.
+//! A server-side apply removes only fields that its own manager alone owned. The fields that Kubernator,
+//! `kubectl apply` or `kubectl create` wrote belong to their Update entries. These entries are therefore merged into
+//! our Apply entry before the first apply.
 
 use serde_json::{Map, Value, json};
 
@@ -15,11 +17,12 @@ use crate::object::mark::{
 use crate::object::refusal::FieldConflict;
 use crate::plan::policy::Policy;
 
-/// The managers that state what a whole object should be, as a manifest does.
+/// The managers that state a whole object, as a manifest does.
 ///
-/// Not among them are those that change single fields by hand or by rule (`kubectl-edit`, `kubectl-patch`, `kubectl-set`,
-/// `kubectl-label`, `kubectl-annotate`, `kubectl-scale`, `kubectl-rollout`), for what they wrote may stand in no manifest
-/// on purpose; nor `before-first-apply`, under which controllers' and allocated fields stand as well.
+/// The list excludes managers that change single fields by hand or by rule (`kubectl-edit`, `kubectl-patch`,
+/// `kubectl-set`, `kubectl-label`, `kubectl-annotate`, `kubectl-scale`, `kubectl-rollout`). The fields that they wrote
+/// may be missing from the manifest on purpose. The list also excludes `before-first-apply`, because its entry also has
+/// fields that controllers set and values that the server allocated.
 const HOLDERS: [&str; 8] = [
     KUBERNATOR,
     "kubectl",
@@ -31,31 +34,31 @@ const HOLDERS: [&str; 8] = [
     "kubectl-run",
 ];
 
-/// Where client-side `kubectl apply` keeps the last manifest.
+/// The annotation in which client-side `kubectl apply` stores the last manifest.
 const LAST_APPLIED: &str = "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
 
-/// What begins the field manager of every root.
+/// The prefix of the field manager of every root.
 const ROOTS: &str = "ktor-";
 
-/// How much of an older tool's entry becomes ours.
+/// The part of an older tool's entry that becomes ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it.
+    /// The whole entry.
     Whole,
-    /// Its metadata. The server does not let go of the rest, which then stays without an owner, as a default does.
+    /// Only the metadata. The server does not remove the rest, which then stays without an owner, like a default.
     Metadata,
 }
 
-/// What happens to fields that another root applied.
+/// The treatment of fields that another root applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherRoots {
-    /// They are that root's.
+    /// The fields stay with that root.
     Keep,
-    /// They become ours: someone asked for it by name.
+    /// The fields become ours, because the caller asked for it by name.
     Yield,
 }
 
-/// Who inherits fields, and of whom.
+/// A transfer of fields from other managers to our field manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldTransfer {
     /// Our field manager.
@@ -63,18 +66,20 @@ pub struct FieldTransfer {
     /// The apiVersion of the desired object.
     api_version: String,
     roots: OtherRoots,
-    /// Managers whose whole objects count as ours.
+    /// The managers whose fields on our objects become ours.
     adopted: Vec<String>,
 }
 
 impl FieldTransfer {
-    /// A root that takes over what tools left on its own objects, or on those that become its own.
+    /// The transfer for a root that takes over the fields of older tools on its own objects, or on objects that become
+    /// its own.
     pub fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
         let adopted = Vec::new();
         Self { manager: root.field_manager(), api_version: api_version.to_owned(), roots, adopted }
     }
 
-    /// The same for a live object, whose owner the policy may say to take it from.
+    /// The transfer for a live object. It also covers the managers that the policy adopts, and another root if the
+    /// policy takes the object over from it.
     pub fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
         let is_others = matches!(ownership(live, root), Ownership::Other(_));
         let yields = is_others && policy.takes_over(key, live);
@@ -82,12 +87,13 @@ impl FieldTransfer {
         Self { adopted: policy.adopt_managers.clone(), ..heir }
     }
 
-    /// Whether there is anything to inherit.
+    /// Returns `true` if there are fields to take over.
     pub fn is_due(&self, live: &Live) -> bool {
         self.legacy(live).next().is_some()
     }
 
-    /// The object's managed fields with the older entries merged into our own; nothing where there is none.
+    /// The object's managed fields after the older entries are merged into our own entry; `None` if there are no older
+    /// entries.
     pub fn managed_fields(&self, live: &Live, extent: Extent) -> Option<Value> {
         let inherited = self.inherited(live, extent)?;
         let (ours, legacy) = (self.own(live), self.legacy(live).collect::<Vec<_>>());
@@ -110,7 +116,7 @@ impl FieldTransfer {
         Some(Value::Array(entries))
     }
 
-    /// The fields that are ours after the migration; nothing where none is due.
+    /// The fields that are ours after the migration; `None` if there are no older entries.
     pub fn inherited(&self, live: &Live, extent: Extent) -> Option<Fields> {
         let ours = self.own(live).and_then(fields).cloned().unwrap_or_default();
         let mut legacy = self.legacy(live).peekable();
@@ -118,10 +124,10 @@ impl FieldTransfer {
         Some(legacy.filter_map(|entry| given(entry, extent)).fold(ours, |all, fields| union(&all, &fields)))
     }
 
-    /// The object without the fields that only the older entries hold, given how a dry run of our apply left it; nothing
-    /// where that changes nothing.
+    /// The object without the fields that only the older entries own, computed from the result of a dry run of our
+    /// apply. `None` if this changes nothing.
     ///
-    /// Values that the server fills in are among them: only the server can tell which of them come back.
+    /// These fields include values that the server fills in. Only the server can tell which of them come back.
     pub fn remainder(&self, applied: &Live, extent: Extent) -> Option<Value> {
         let legacy: Vec<&Value> =
             self.legacy(applied).filter(|entry| text(entry, "apiVersion") == self.api_version).collect();
@@ -135,10 +141,11 @@ impl FieldTransfer {
         (body != applied.body).then_some(body)
     }
 
-    /// The conflicts that a migration does not end: other managers are behind them.
+    /// The conflicts that remain after the migration, because other managers own the fields.
     pub fn contested(&self, live: &Live, contested: &[FieldConflict]) -> Vec<FieldConflict> {
         let legacy: Vec<&Value> = self.legacy(live).collect();
-        // Where the managed fields were lost, the server names the manager that it makes of all that was there.
+        // If the managed fields were lost, the server attributes all existing fields to one manager and names it in the
+        // conflict.
         let is_lost = managed_fields(live).all(|entry| fields(entry).is_none())
             && live.annotation(PROJECT).is_some()
             && live.label(ROOT).is_some();
@@ -152,10 +159,11 @@ impl FieldTransfer {
         contested.iter().filter(|conflict| !ends(&conflict.manager)).cloned().collect()
     }
 
-    /// The entries that are to be merged into ours.
+    /// Lists the entries to merge into ours.
     ///
-    /// Those in one API version only, as the paths of another may mean something else: our own entry's, which there is but
-    /// one of, else the desired object's, else the first entry's.
+    /// It lists the entries of one API version only, because a path of another version may mean something else. This is
+    /// the version of our own Apply entry, of which there is only one. Without this entry, it is the version of the
+    /// desired object, or the version of the first entry if no entry has the desired version.
     fn legacy<'a>(&self, live: &'a Live) -> impl Iterator<Item = &'a Value> + use<'a> {
         let version = self.version(live);
         let heir = self.clone();
@@ -193,22 +201,23 @@ impl FieldTransfer {
     }
 }
 
-/// Whether a difference is no more than what client-side `kubectl apply` left for itself.
+/// Returns `true` if the changed field is only the annotation that client-side `kubectl apply` left for itself.
 pub fn is_bookkeeping(path: &str) -> bool {
     path == LAST_APPLIED
 }
 
-/// What we inherit of an entry.
+/// The fields of an entry that become ours.
 fn given(entry: &Value, extent: Extent) -> Option<Fields> {
     let fields = fields(entry)?;
     Some(if is_restored(entry) { within(&stated(fields), extent) } else { within(fields, extent) })
 }
 
-/// Where an object and what it makes have annotations and labels.
+/// The places of annotations and labels in an object and in its pod template.
 const METADATA: [&str; 2] = ["/f:metadata", "/f:spec/f:template/f:metadata"];
 const MAPS: [&str; 2] = ["f:annotations", "f:labels"];
 
-/// Of an object that was restored, what manifests state: not its scale, nor what controllers and commands note on it.
+/// The fields of a restored object's entry that manifests state. This excludes the replicas, and the annotations and
+/// labels that controllers and commands wrote.
 fn stated(fields: &Fields) -> Fields {
     let mut whole = Value::Object(fields.iter().filter(|(name, _)| *name != "f:status").map(owned).collect());
     if let Some(Value::Object(metadata)) = whole.get_mut("f:metadata") {
@@ -231,7 +240,7 @@ fn stated(fields: &Fields) -> Fields {
     whole.as_object().cloned().unwrap_or_default()
 }
 
-/// Of an object that was restored, what controllers and commands noted on it: it stays theirs.
+/// The annotations and labels of a restored object's entry that controllers and commands wrote. They stay theirs.
 fn noted(fields: &Fields) -> Fields {
     let whole = Value::Object(fields.clone());
     let mut all = Fields::new();
@@ -247,7 +256,8 @@ fn noted(fields: &Fields) -> Fields {
     all
 }
 
-/// Whether an annotation or label is of those that Kubernetes' controllers, its commands and backup tools write themselves.
+/// Returns `true` if Kubernetes controllers, Kubernetes commands or backup tools write this annotation or label
+/// themselves.
 fn is_noted(name: &str) -> bool {
     let Some(name) = name.strip_prefix("f:") else { return false };
     const OURS_TO_STATE: [&str; 2] = ["app.kubernetes.io", "kubectl.kubernetes.io/last-applied-configuration"];
@@ -335,7 +345,7 @@ mod tests {
         let expected = json!({"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}, "f:mine": {}}, "f:labels": {"f:app.kubernetes.io/name": {}}},
             "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:a": {}}}}}});
         assert_eq!(Value::Object(inherited), expected);
-        // What others noted stays in its entry, which is no more that of a restored object.
+        // The fields that others noted stay in their entry, which is no longer the entry of a restored object.
         let merged = heir(OtherRoots::Keep).managed_fields(&restored, Extent::Whole).unwrap();
         let noted = json!({"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}, "f:labels": {"f:velero.io/restore-name": {}}},
             "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}}});
@@ -355,7 +365,7 @@ mod tests {
         let merged = heir(OtherRoots::Keep).managed_fields(&live(&others), Extent::Whole).unwrap();
         let ours = entry("ktor-demo", "Apply", "v1", &data(&["a", "b"]));
         assert_eq!(merged, json!([others[2], others[3], ours]));
-        // The migrated object needs no migration, whatever else is on it.
+        // The migrated object needs no further migration, whatever else is on it.
         let done = Live { body: json!({"metadata": {"managedFields": merged}}) };
         assert_eq!(heir(OtherRoots::Keep).managed_fields(&done, Extent::Whole), None);
     }

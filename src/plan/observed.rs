@@ -1,4 +1,4 @@
-//! What a run found out before it decided: the other input of the plan.
+//! The observations of a run before it decides. Together with the request, they are the input of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,66 +12,70 @@ use crate::plan::collateral::Collateral;
 use crate::plan::migration::Extent;
 use crate::project::path::ProjectPath;
 
-/// What looking for an object found.
+/// The result of reading an object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// It is there.
+    /// The object exists.
     Live(Live),
-    /// A consistent read found nothing, or its kind does not exist: it is gone.
+    /// The object is gone: a consistent read found nothing, or its kind does not exist.
     Absent,
-    /// It could not be looked at. Absence must not be inferred from that.
+    /// The object could not be read, for the given reason. Never conclude from this that the object is absent.
     Unknown(String),
 }
 
-/// What a dry run of applying a desired object found.
+/// The result of a dry run that applies a desired object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DryRun {
-    /// No request was needed: the managed fields prove that nothing would change.
+    /// No request was needed, because the managed fields prove that nothing would change. Also the result for a Job
+    /// that ran and removed itself.
     Proved,
-    /// It would be created.
+    /// The object would be created.
     Created,
-    /// It exists and would then be this.
+    /// The object exists and would become this one.
     Applied(Live),
-    /// The server would refuse.
+    /// The server would refuse the change.
     Refused(Refusal),
-    /// The server would refuse to change it so, and would accept the same object as a new one: a field is immutable.
+    /// The server would refuse the change, but would accept the same object as a new one: a field is immutable.
     Immutable(Refusal),
-    /// The server cannot tell yet: the same run first brings the object of the given name.
+    /// The server cannot check the change yet, because the same run first applies the named object.
     Unverified(String),
 }
 
-/// Everything that was found out.
+/// All observations of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// The kinds there are.
+    /// The kinds that the server serves.
     pub kinds: Kinds,
-    /// What was looked for.
+    /// The results of reading objects.
     pub looks: BTreeMap<ObjectKey, Lookup>,
-    /// Dry runs of in-scope desired objects.
+    /// The dry runs of the desired objects in scope.
     pub trials: BTreeMap<ObjectKey, DryRun>,
-    /// In-scope desired objects that are live and not ready.
+    /// The desired objects in scope that are live and not ready.
     pub unready: BTreeSet<ObjectKey>,
-    /// Objects of which the server does not let go all that older tools left: only their metadata is migrated.
+    /// The objects from which the server does not remove all fields that older tools left. Only their metadata is taken
+    /// over.
     pub held: BTreeSet<ObjectKey>,
-    /// Jobs that ran as they are desired and removed themselves.
+    /// The Jobs that ran as desired and removed themselves.
     pub done: BTreeSet<ObjectKey>,
-    /// Fields that nobody owns and that stand in the way of a change: they are claimed before the apply, which drops them.
+    /// The fields that no manager owns and that prevent a change. They are claimed before the apply, and the apply then
+    /// removes them.
     pub claims: BTreeMap<ObjectKey, Fields>,
-    /// Objects of which contested fields are taken from their managers before the apply.
+    /// The objects whose contested fields are taken from other managers before the apply.
     pub forced: BTreeSet<ObjectKey>,
-    /// Dry runs of deletions that were refused.
+    /// The deletions that the server refused in a dry run.
     pub undeletable: BTreeMap<ObjectKey, Refusal>,
-    /// Deletions that a webhook or policy refuses which the same run deletes first.
+    /// The deletions that a webhook or a policy refuses, each with that webhook or policy. The same run deletes it
+    /// first.
     pub lifted: BTreeMap<ObjectKey, ObjectKey>,
-    /// What the namespaces and definitions that would be deleted hold.
+    /// The contents of the namespaces and CRDs that would be deleted.
     pub contents: BTreeMap<ObjectKey, Collateral>,
 }
 
 impl Observed {
-    /// The live objects that are ours by their mark, with the project that their mark names.
+    /// Lists the live objects that are ours by their mark, with the project that the mark names.
     ///
-    /// An object that is served under two kinds counts once: under a kind that is `known` (desired or recorded) if
-    /// there is one.
+    /// An object that is served under two groups counts once. If one of its keys is `known` (desired or recorded), that
+    /// key is used.
     pub fn owned(&self, root: &Root, known: impl Fn(&ObjectKey) -> bool) -> Vec<(ProjectPath, Ident)> {
         let (mut first, then): (Vec<_>, Vec<_>) =
             self.looks.iter().filter_map(|(key, look)| Some((key, live_of(look)?))).partition(|(key, _)| known(key));
@@ -81,7 +85,7 @@ impl Observed {
             let Ownership::Ours(project) = ownership(live, root) else { return None };
             let version = self.kinds.get(&key.group_kind())?.versions.first()?.clone();
             let ident = Ident { key: key.clone(), version };
-            // Nothing of ours has such a name, and the record could not be read with it.
+            // None of our objects has such a name, and a state that contains it could not be read back.
             if !ident.is_possible() {
                 return None;
             }
@@ -90,12 +94,12 @@ impl Observed {
         first.into_iter().filter_map(ours).collect()
     }
 
-    /// How much of what older tools hold of the object becomes ours.
+    /// The extent to which an object's fields of older tools become ours.
     pub fn extent(&self, key: &ObjectKey) -> Extent {
         if self.held.contains(key) { Extent::Metadata } else { Extent::Whole }
     }
 
-    /// The live object of a key, if it was found.
+    /// The live object with this key, if it was found.
     pub fn live(&self, key: &ObjectKey) -> Option<&Live> {
         self.looks.get(key).and_then(live_of)
     }

@@ -1,7 +1,7 @@
-//! Objects that stand in the way of others and that the same run deletes.
+//! Objects that stand in the way of other objects and that the same run deletes.
 //!
-//! Nothing is deleted before what is applied is ready. So a webhook that goes refuses other deletions only until it is
-//! gone, but a refused apply has to wait for another run.
+//! A run deletes nothing before the applied objects are ready. A webhook that the run deletes can refuse other
+//! deletions only until it is gone. But an apply that it refuses has to wait for another run.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use super::unchecked::{between, named};
 use crate::object::ident::ObjectKey;
 use crate::object::refusal::Refusal;
 
-/// An object that the run deletes, as it is.
+/// An object that the run deletes: its key and its live body.
 pub type DeletedObject<'a> = (&'a ObjectKey, &'a Value);
 
-/// The webhook or policy that refuses something and is itself deleted.
+/// The deleted webhook or policy that caused the refusal.
 pub fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'a ObjectKey> {
     let (Refusal::Denied(words) | Refusal::Unavailable(words) | Refusal::Invalid(words)) = refusal else { return None };
     let hook = between(words, "admission webhook \"", "\" denied the request")
@@ -35,7 +35,8 @@ pub fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'
     deleted.iter().find(refuses).map(|(key, _)| *key)
 }
 
-/// The object that is deleted too late for one that is refused: it still holds what the other needs.
+/// The object that the run deletes too late for a refused object, because it still has something that the refused
+/// object needs.
 pub fn obstacle<'a>(
     refusal: &Refusal,
     key: &ObjectKey,
@@ -70,7 +71,7 @@ pub fn obstacle<'a>(
     by.or_else(|| lifted(refusal, deleted))
 }
 
-/// `PriorityClass x is already marked as default. Only one default can exist`.
+/// Finds the class in `PriorityClass x is already marked as default. Only one default can exist`.
 fn default_class(words: &str) -> Option<&str> {
     between(words, "PriorityClass ", " is already marked as default")
 }

@@ -1,4 +1,4 @@
-//! The plan without a cluster: what differs between the base tree and the head tree.
+//! The plan without a cluster: the difference between the base tree and the head tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,28 +15,28 @@ use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
 use crate::project::tree::Cleanup;
 
-/// The two trees, and what may be done and shown.
+/// The two trees, the permissions and the redaction rules.
 #[derive(Clone, Copy)]
 pub struct OfflineRequest<'a> {
     /// The root.
     pub root: &'a Root,
-    /// What may be changed.
+    /// The projects that may be changed.
     pub scope: &'a Scope,
     /// The desired objects of the base tree.
     pub base: &'a BTreeMap<ObjectKey, Manifest>,
     /// The desired objects of the head tree.
     pub head: &'a BTreeMap<ObjectKey, Manifest>,
-    /// What is allowed.
+    /// The permissions of the run.
     pub policy: &'a Policy,
-    /// What may be shown.
+    /// The rules for what may be shown.
     pub redactor: &'a Redactor,
-    /// The projects of the head tree of which a file cannot be rendered, and why.
+    /// The projects of the head tree with a file that cannot be rendered, each with the error.
     pub broken: &'a BTreeMap<ProjectPath, String>,
 }
 
-/// Compares two trees' desired objects, in scope of either.
+/// Compares the desired objects of two trees. An object counts if it is in scope in either tree.
 ///
-/// Recorded objects that neither tree wants are unknown here; a notice says so.
+/// Recorded objects that neither tree contains are not known here; a notice says so.
 pub fn build(request: OfflineRequest<'_>) -> Plan {
     let OfflineRequest { root, scope, base, head, policy, redactor, broken } = request;
     let in_scope = |manifest: &Manifest| scope.contains(&manifest.project);
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// What the difference from one tree to the other is, by name.
+    /// The planned action and reason for each object, by name.
     fn planned(policy: &Policy, base: &[Manifest], head: &[Manifest]) -> BTreeMap<String, (Action, String)> {
         let tree = |manifests: &[Manifest]| -> BTreeMap<ObjectKey, Manifest> {
             manifests.iter().map(|manifest| (manifest.ident.key.clone(), manifest.clone())).collect()

@@ -1,33 +1,34 @@
-//! What happened: one outcome per object, and the run's as a whole.
+//! The outcomes of a run: one for each object, and the run as a whole.
 
 use serde::Serialize;
 
 use crate::object::ident::ObjectKey;
 use crate::project::path::ProjectPath;
 
-/// What happened to one object.
+/// The result for one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It failed; the message says why.
+    /// The change failed; the message says why.
     Failed,
-    /// It was not started, because something it needs failed or the run was interrupted.
+    /// The change was not started, because something that the object needs failed or the run was interrupted.
     Skipped,
-    /// The run left it as it is, and it was not ready before and is not ready now; the message says why.
+    /// The run left the object as it is. The object was not ready before the run and is not ready now; the message says
+    /// why.
     Unready,
-    /// Something else is in the way: it stays as it is.
+    /// Something else is in the way. The object stays as it is.
     Blocked,
-    /// A guard, a review or an annotation keeps it as it is.
+    /// A guard, a review or an annotation keeps the object as it is.
     Kept,
-    /// It was created.
+    /// The object was created.
     Created,
-    /// It was changed.
+    /// The object was changed.
     Configured,
-    /// It was deleted and created.
+    /// The object was deleted and created anew.
     Replaced,
-    /// It was deleted.
+    /// The object was deleted.
     Deleted,
-    /// It was as desired.
+    /// The object was already as desired.
     Unchanged,
 }
 
@@ -46,7 +47,7 @@ impl Verdict {
         Self::Unchanged,
     ];
 
-    /// The word that reports use.
+    /// The verdict's name in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -62,51 +63,51 @@ impl Verdict {
         }
     }
 
-    /// Whether the object is as it is to be. What stays as it is although something is to be done with it is not.
+    /// Returns `true` if the object is now as desired. A blocked, kept or unready object does not count.
     pub fn is_carried_out(self) -> bool {
         matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Unchanged)
     }
 
-    /// Whether the run ends with the object: nothing is deleted after it, and the next run goes on from there.
+    /// Returns `true` if this verdict stops the run: nothing is deleted after it, and the next run continues the work.
     pub fn ends_the_run(self) -> bool {
         matches!(self, Self::Failed | Self::Skipped)
     }
 }
 
-/// One object's outcome.
+/// The outcome of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectOutcome {
     /// The object.
     pub key: ObjectKey,
-    /// Its project.
+    /// The object's project.
     pub project: ProjectPath,
-    /// What happened.
+    /// The result.
     pub verdict: Verdict,
-    /// Why it failed, was skipped, or is worth a word; redacted.
+    /// The reason for a failure or a skip, or another remark; redacted.
     pub message: Option<String>,
 }
 
-/// What a run did, object by object, in the order in which it came to them.
+/// The outcomes of a run, object by object, in the order in which the run handled them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Desired objects.
+    /// The outcomes of desired objects.
     pub applied: Vec<ObjectOutcome>,
-    /// Undesired objects.
+    /// The outcomes of undesired objects.
     pub cleaned: Vec<ObjectOutcome>,
 }
 
 impl Outcome {
-    /// The desired objects that are as they are to be.
+    /// Lists the desired objects that are now as desired.
     pub fn carried_out(&self) -> impl Iterator<Item = &ObjectKey> {
         self.applied.iter().filter(|outcome| outcome.verdict.is_carried_out()).map(|outcome| &outcome.key)
     }
 
-    /// Every object's outcome.
+    /// Lists the outcomes of all objects.
     pub fn all(&self) -> impl Iterator<Item = &ObjectOutcome> {
         self.applied.iter().chain(&self.cleaned)
     }
 
-    /// How many objects have the given verdict.
+    /// The number of objects with the given verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.all().filter(|outcome| outcome.verdict == verdict).count()
     }
@@ -121,12 +122,12 @@ impl Outcome {
         self.all().find(|outcome| outcome.verdict == Verdict::Unready)
     }
 
-    /// Whether everything that was started succeeded and everything was started.
+    /// Returns `true` if everything was started and nothing failed.
     pub fn is_carried_through(&self) -> bool {
         self.all().all(|outcome| !outcome.verdict.ends_the_run())
     }
 
-    /// Whether the run was carried through and left nothing that is not ready.
+    /// Returns `true` if the run was carried through and left no object unready.
     pub fn is_complete(&self) -> bool {
         self.is_carried_through() && self.first_unready().is_none()
     }

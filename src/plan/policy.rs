@@ -1,4 +1,4 @@
-//! What a run is allowed to do.
+//! The policy: what a run is allowed to do.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -11,21 +11,21 @@ use crate::project::field_rule::FieldRule;
 use crate::project::path::{InvalidName, ProjectPath, Segment};
 use crate::project::tree::Cleanup;
 
-/// The part of the sources that is known. Nothing is deleted unless all of it is, and is the latest there is.
+/// The part of the sources that is known. A run deletes objects only if all sources are known and are the latest ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceCoverage {
-    /// Everything.
+    /// All sources are known.
     Complete,
-    /// At least one source of the tree could not be rendered, in scope or not.
+    /// At least one source of the tree, in scope or not, could not be rendered.
     Failed,
-    /// The tree that this one is compared with could not be read.
+    /// The tree with which this tree is compared could not be read.
     BaseUnknown,
-    /// The branch has, or may have, later ones.
+    /// The branch has later commits, or may have.
     LaterCommits,
 }
 
 impl SourceCoverage {
-    /// The reason for which nothing may be deleted.
+    /// The reason that forbids all deletions; `None` if deletions are allowed.
     pub fn prevents_deletion(self) -> Option<Reason> {
         match self {
             Self::Complete => None,
@@ -38,41 +38,42 @@ impl SourceCoverage {
     }
 }
 
-/// Which deletions were reviewed.
+/// The deletions and replacements that a review covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reviewed {
-    /// No review is asked for: the caller consents otherwise, or the plan is itself what is reviewed.
+    /// No review is required: the caller consents in another way, or this plan is itself the one to review.
     NotRequired,
-    /// These alone may be deleted.
+    /// Only these objects may be deleted or replaced.
     Only(Shown),
 }
 
-/// What the plans of merged pull requests showed.
+/// The deletions and replacements that the plans of merged pull requests showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// Objects that would be deleted for good, each with the pull request whose plan showed it.
+    /// The objects to delete for good, each with the number of the pull request whose plan showed it.
     pub deleted: BTreeMap<ObjectKey, u64>,
-    /// Objects that would be deleted and created anew, each with the pull request whose plan showed it.
+    /// The objects to delete and create anew, each with the number of the pull request whose plan showed it.
     pub replaced: BTreeMap<ObjectKey, u64>,
 }
 
 impl Reviewed {
-    /// Whether the object may be deleted for good.
+    /// Returns `true` if the review allows deleting the object for good.
     pub fn shows_deletion(&self, key: &ObjectKey) -> bool {
         self.shows(|shown| shown.deleted.contains_key(key))
     }
 
-    /// Whether the object may be deleted and created anew.
+    /// Returns `true` if the review allows deleting the object and creating it anew.
     pub fn shows_replacement(&self, key: &ObjectKey) -> bool {
         self.shows(|shown| shown.replaced.contains_key(key))
     }
 
-    /// The pull request whose plan showed the deletion; nothing where no review is asked for.
+    /// The number of the pull request whose plan showed the deletion; `None` if there is none or no review is required.
     pub fn deletion_shown_by(&self, key: &ObjectKey) -> Option<u64> {
         self.shown_by(|shown| shown.deleted.get(key))
     }
 
-    /// The pull request whose plan showed the replacement; nothing where no review is asked for.
+    /// The number of the pull request whose plan showed the replacement; `None` if there is none or no review is
+    /// required.
     pub fn replacement_shown_by(&self, key: &ObjectKey) -> Option<u64> {
         self.shown_by(|shown| shown.replaced.get(key))
     }
@@ -92,28 +93,28 @@ impl Reviewed {
     }
 }
 
-/// What happens to a live object without a mark that a manifest names.
+/// The treatment of a live object that has no mark and that a manifest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adoption {
-    /// It becomes ours.
+    /// The object becomes ours.
     Allowed,
-    /// It is blocked.
+    /// The object is blocked.
     Refused,
 }
 
-/// What may be taken from another root.
+/// The objects of other roots that may become ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakeOver {
-    /// Every desired object that is marked by this root.
+    /// Every desired object that has the mark of this root.
     Root(Segment),
-    /// The object whose key is displayed so: `ConfigMap shop/web`.
+    /// The object with this key in its `Display` form, such as `ConfigMap shop/web`.
     Object(String),
 }
 
 impl FromStr for TakeOver {
     type Err = InvalidName;
 
-    /// A key has a space in it, a root's name has none.
+    /// Parses a key or the name of a root. A key contains a space, the name of a root does not.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
@@ -123,53 +124,53 @@ impl FromStr for TakeOver {
     }
 }
 
-/// The guards that the caller opens, each by its own name.
+/// The state of a guard. The caller opens each guard by its own name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
-    /// The guard holds.
+    /// The guard is active.
     #[default]
     Closed,
-    /// The caller named its override.
+    /// The caller opened the guard by name.
     Open,
 }
 
-/// What a run is allowed to do.
+/// The permissions and the settings of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Whether undesired objects are deleted.
+    /// If on, undesired objects are deleted.
     pub cleanup: Cleanup,
     /// The part of the sources that is known.
     pub sources: SourceCoverage,
-    /// Which deletions were reviewed.
+    /// The deletions and replacements that a review covers.
     pub reviewed: Reviewed,
-    /// Whether unmarked live objects become ours.
+    /// The treatment of live objects without a mark.
     pub adoption: Adoption,
-    /// Which objects of other roots become ours.
+    /// The objects of other roots that become ours.
     pub take_over: Vec<TakeOver>,
-    /// Which fields are left to other managers or taken from them.
+    /// The fields that are left to other managers or taken from them.
     pub fields: Vec<FieldRule>,
-    /// The managers whose whole objects count as ours.
+    /// The managers whose fields on our objects become ours.
     pub adopt_managers: Vec<String>,
-    /// The namespace of state and lock.
+    /// The namespace of the state and the lock.
     pub state_namespace: String,
-    /// Allows an empty desired set.
+    /// Allows a tree without any desired object.
     pub allow_empty: Gate,
-    /// Allows deleting more than a tenth of the root.
+    /// Allows deleting more than a tenth of the root by one pull request, and more than half of it by one run.
     pub allow_mass_deletion: Gate,
-    /// Allows deleting and creating anew what cannot be changed in place.
+    /// Allows deleting objects and creating them anew if they cannot be changed in place.
     pub allow_replacement: Gate,
     /// Allows deleting namespaces.
     pub allow_namespace_deletion: Gate,
     /// Allows deleting CRDs.
     pub allow_crd_deletion: Gate,
-    /// Allows deleting persistent volumes and their claims.
+    /// Allows deleting persistent volumes and persistent volume claims.
     pub allow_volume_deletion: Gate,
-    /// Allows deleting what others have in a namespace or of a CRD that is deleted.
+    /// Allows deleting a namespace or a CRD together with objects in it that the plan does not delete itself.
     pub allow_foreign_deletion: Gate,
 }
 
 impl Policy {
-    /// The defaults for a root whose cleanup is as given.
+    /// The default policy for a root with the given cleanup setting.
     pub fn new(cleanup: Cleanup, state_namespace: &str) -> Self {
         Self {
             cleanup,
@@ -190,7 +191,7 @@ impl Policy {
         }
     }
 
-    /// Whether an object of another root may become ours.
+    /// Returns `true` if the caller asked to take over this object from another root.
     pub fn takes_over(&self, key: &ObjectKey, live: &Live) -> bool {
         let owner = live.annotation(PROJECT).and_then(|text| text.parse::<ProjectPath>().ok());
         let owner = owner.map(|project| project.root());

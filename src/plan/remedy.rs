@@ -1,10 +1,10 @@
-//! What a reader can do about fields that another manager holds.
+//! Advice on fields that another manager owns.
 
 use std::collections::BTreeSet;
 
 use crate::object::refusal::FieldConflict;
 
-/// The words for a conflict: which field is held by whom, and what to do in each case.
+/// Describes a conflict: each contested field, the manager that owns it, and the advice for each case.
 #[must_use]
 pub fn words(contested: &[FieldConflict]) -> String {
     let held: Vec<String> = contested.iter().map(|one| format!("{} is held by {}", one.field, one.manager)).collect();

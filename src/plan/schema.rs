@@ -1,14 +1,14 @@
-//! Checking a custom resource against the schema in its own CRD's manifest, before any server knows that schema.
+//! Checks a custom resource against the schema in its CRD's manifest, before a server knows that schema.
 //!
-//! It refuses only what a server surely refuses: unknown fields, wrong types, missing required fields, values outside
-//! of an enum or of limits, and nulls where none may stand. Rules, formats, patterns and combined schemas are left to
-//! the server.
+//! The check refuses only what a server certainly refuses: unknown fields, wrong types, missing required fields, values
+//! outside an enum or limits, and forbidden nulls. Rules, formats, patterns and combined schemas are left to the
+//! server.
 
 use serde_json::{Map, Value};
 
 use crate::object::ident::split_api_version;
 
-/// Why an object does not fit its kind's schema: the field and what is wrong with it.
+/// The reason why an object does not fit the schema of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misfit {
     /// The CRD does not serve the object's version.
@@ -18,7 +18,7 @@ pub enum Misfit {
         /// The versions that the CRD serves.
         served: Vec<String>,
     },
-    /// A field, and what is wrong with it.
+    /// A field, and the error in it.
     Field(String),
 }
 
@@ -31,7 +31,8 @@ impl std::fmt::Display for Misfit {
     }
 }
 
-/// The schema that a CRD has for an object's version, where it serves that version.
+/// The schema that a CRD has for an object's version; `None` if the version has no schema. It is an error if the CRD
+/// does not serve the version.
 fn schema_for<'a>(definition: &'a Value, body: &Value) -> Result<Option<&'a Value>, Misfit> {
     let (_, version) = split_api_version(body.get("apiVersion").and_then(Value::as_str).unwrap_or_default());
     let versions = definition.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
@@ -46,7 +47,8 @@ fn schema_for<'a>(definition: &'a Value, body: &Value) -> Result<Option<&'a Valu
     }
 }
 
-/// Whether what [`check`] leaves to the server is the same in two states of a CRD, for an object's version.
+/// Returns `true` if two states of a CRD have the same rules for an object's version. Rules are what [`check`] leaves
+/// to the server.
 pub fn has_same_rules(one: &Value, other: &Value, body: &Value) -> bool {
     let rules = |definition| {
         let mut found = Vec::new();
@@ -58,7 +60,7 @@ pub fn has_same_rules(one: &Value, other: &Value, body: &Value) -> bool {
     rules(one) == rules(other)
 }
 
-/// What a schema says beside types, fields and limits, with the place where it says so.
+/// Collects the rules of a schema besides types, fields and limits, each with its place.
 fn rules_of<'a>(schema: &'a Value, path: &mut Vec<String>, found: &mut Vec<(String, &'a str, &'a Value)>) {
     const RULES: [&str; 10] = [
         "x-kubernetes-validations",
@@ -88,20 +90,20 @@ fn rules_of<'a>(schema: &'a Value, path: &mut Vec<String>, found: &mut Vec<(Stri
 ///
 /// # Errors
 ///
-/// The first field that no server with this CRD accepts.
+/// Returns the first field that no server with this CRD accepts, or the object's version if the CRD does not serve it.
 pub fn check(definition: &Value, body: &Value) -> Result<(), Misfit> {
     let Some(schema) = schema_for(definition, body)? else { return Ok(()) };
     fits(schema, body, &mut Vec::new(), Level::Object).map_err(Misfit::Field)
 }
 
-/// Whether a value is a whole object, whose first fields every kind has.
+/// The level of a value: a whole object, which has the fields that every kind has, or a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Object,
     Field,
 }
 
-/// Fields of every object that no schema has to declare.
+/// The fields of every object that no schema has to declare.
 const EVERYWHERE: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 fn fits(schema: &Value, value: &Value, path: &mut Vec<String>, level: Level) -> Result<(), String> {
@@ -151,7 +153,7 @@ fn map_fits(schema: &Value, fields: &Map<String, Value>, path: &mut Vec<String>,
     let declared = schema.get("properties").and_then(Value::as_object).filter(|declared| !declared.is_empty());
     let others = schema.get("additionalProperties");
     let is_object = level == Level::Object || flag("x-kubernetes-embedded-resource");
-    // A map of which nothing at all is declared takes anything; so does one of which the server forgets nothing.
+    // A map without any declared field accepts any field. So does a map in which the server preserves unknown fields.
     let is_open = flag("x-kubernetes-preserve-unknown-fields")
         || declared.is_none() && others.is_none()
         || others.and_then(Value::as_bool) == Some(true);
@@ -212,7 +214,7 @@ fn within(schema: &Value, [least, most]: [&str; 2], count: u64) -> Result<(), St
     }
 }
 
-/// A server takes 1.0 for an integer.
+/// A server accepts 1.0 as an integer.
 fn is_integer(value: &Value) -> bool {
     value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
@@ -262,7 +264,7 @@ mod tests {
             {"name": "v2", "served": false}]}})
     }
 
-    /// Each line was sent to a real server with this CRD: refused, where a field is given here.
+    /// Each case was sent to a real server with this CRD. The server refused it if a field is given here.
     #[test]
     fn r2_the_schema_refuses_what_the_server_refuses_and_nothing_else() {
         let check = |spec: Value| {
@@ -318,7 +320,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the values: a field that is declared with the value's own type passes, and under no other name.
+        /// For any values, a field passes if it is declared with the type of its value, and is refused under another
+        /// name.
         #[test]
         fn r2_what_is_declared_passes_and_what_is_not_is_named(
             fields in proptest::collection::btree_map("[a-d]{1,3}", 0..4_u8, 0..5),

@@ -1,7 +1,7 @@
 //! Proves, without a request, that applying an object would change nothing.
 //!
-//! Our own Apply entry of the managed fields must name exactly the desired fields, and each must have the desired
-//! value. Anything this walk does not understand is no proof, and the server is asked.
+//! Our own Apply entry in the managed fields must name exactly the desired fields, and each live field must have the
+//! desired value. If this check does not understand something, there is no proof, and the server is asked.
 
 use serde_json::{Map, Value};
 
@@ -10,15 +10,16 @@ use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
 use crate::plan::migration::{FieldTransfer, OtherRoots};
 
-/// Whether applying `desired` (stamped) as the root's manager provably changes nothing.
+/// Returns `true` if the managed fields prove that applying `desired` (stamped) with the root's field manager changes
+/// nothing.
 ///
-/// Where fields are still to be inherited from an older tool, something does change.
+/// If fields of an older tool are still to be taken over, the apply does change something.
 pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
     let api_version = desired.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     is_proved_for(&FieldTransfer::new(root, api_version, OtherRoots::Keep), desired, live, root)
 }
 
-/// The same for an heir that may inherit of more managers.
+/// Does the same as [`is_proved`] for a transfer that may also cover other managers.
 pub fn is_proved_for(heir: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
     let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
     if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
@@ -27,7 +28,7 @@ pub fn is_proved_for(heir: &FieldTransfer, desired: &Value, live: &Live, root: &
     if heir.is_due(live) {
         return false;
     }
-    // Where a custom resource's field may be null, null is a value that someone can hold.
+    // If a field of a custom resource may be null, null is a value that a manager can own.
     let content = desired.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
     if is_custom(split_api_version(api_version).0) && content.map(|(_, value)| value).any(has_null) {
         return false;
@@ -58,7 +59,7 @@ pub fn is_proved_for(heir: &FieldTransfer, desired: &Value, live: &Live, root: &
     }
 }
 
-/// Whether a map's owned fields are exactly the desired ones, with the desired values.
+/// Returns `true` if the owned fields of a map are exactly the desired ones and the live values are the desired values.
 fn maps_agree(
     fields: &Map<String, Value>,
     desired: &Map<String, Value>,
@@ -68,7 +69,8 @@ fn maps_agree(
     let mut count = 0;
     for (name, value) in desired.iter().filter(|(name, _)| !pass.contains(&name.as_str())) {
         if value.is_null() {
-            // No value: nothing to the server where there is none, and something else where there is one.
+            // A null states no value. If the live field has no value, the server ignores the null. Otherwise the null
+            // is a change.
             if live.get(name).is_some_and(|current| !current.is_null()) {
                 return false;
             }
@@ -80,7 +82,8 @@ fn maps_agree(
         }
         count += 1;
     }
-    // Every owned field is one of those: a field that is no longer desired would be removed.
+    // Every owned field must be among the desired ones, because an apply would remove an owned field that is no longer
+    // desired.
     fields.keys().filter(|name| *name != ".").all(|name| name.starts_with("f:"))
         && count == fields.keys().filter(|name| *name != ".").count()
 }
@@ -97,11 +100,11 @@ fn has_null(value: &Value) -> bool {
 fn values_agree(field: &Value, desired: &Value, live: &Value) -> bool {
     let Some(fields) = field.as_object() else { return false };
     if fields.is_empty() {
-        // A leaf, or something atomic: equal in full.
+        // The field is a leaf or an atomic value, so the whole value must be equal.
         return desired == live;
     }
     match (desired, live) {
-        // An empty owned map has no field to compare, and defaults may stand in it: no proof.
+        // In an empty owned map there is no field to compare, and the live map may contain defaults. This is no proof.
         (Value::Object(desired), Value::Object(live)) => !desired.is_empty() && maps_agree(fields, desired, live, &[]),
         (Value::Array(desired), Value::Array(live))
             if fields.keys().all(|name| name == "." || name.starts_with("k:")) =>
@@ -117,7 +120,7 @@ fn values_agree(field: &Value, desired: &Value, live: &Value) -> bool {
     }
 }
 
-/// Items matched by the keys that the desired item states, in the same relative order.
+/// Matches items by the keys that the desired item states. The items must be in the same relative order.
 fn keyed_lists_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Value]) -> bool {
     let owned: Vec<(Map<String, Value>, &Value)> = fields
         .iter()
@@ -140,9 +143,10 @@ fn keyed_lists_agree(fields: &Map<String, Value>, desired: &[Value], live: &[Val
         });
         let (Some(at), Some(fields)) = (at, field.as_object()) else { return false };
         let Some(current) = live[at].as_object() else { return false };
-        // An item without fields of its own is atomic. Keys that a desired item leaves to their defaults are no fields.
+        // An item without fields of its own is atomic. Keys that a desired item leaves to their defaults are not
+        // fields.
         let agrees = if fields.is_empty() { item == current } else { maps_agree(fields, item, current, &[]) };
-        // The order of keyed items counts to the server.
+        // The order of keyed items is significant to the server.
         if at < after || !agrees {
             return false;
         }
@@ -208,7 +212,7 @@ mod tests {
         check(&json!({"a": 1, "gone": null}), &json!({"a": 1, "gone": "someone else's"}), &fields, false);
         check(&json!({"a": 1, "gone": null}), &json!({"a": 1, "gone": null}), &fields, true);
         check(&json!({"a": 1, "gone": null}), &json!({"a": 1}), &json!({"f:a": {}, "f:gone": {}}), false);
-        // Where a custom resource's field may be null, null is a value.
+        // If a field of a custom resource may be null, null is a value.
         let custom = |value: &Value| {
             let spec = json!({"a": value});
             let metadata = json!({"labels": {"a": "1"}, "creationTimestamp": null});

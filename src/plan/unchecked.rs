@@ -1,7 +1,7 @@
-//! Refusals that a run believes itself about: what it brings first takes away their cause.
+//! Refusals that do not count, because the same run first applies an object that removes their cause.
 //!
-//! The rules are narrow. Each needs a refusal of one form **and** an object among those that the run creates or changes
-//! that this very refusal is about. Whatever fits no rule is a real refusal and stays one.
+//! The rules are narrow. Each rule needs a refusal of one form **and** an object that the run creates or changes and
+//! that this very refusal is about. A refusal that fits no rule is real and stays one.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 /// An object that the run creates or changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
-    /// The object as it is; nothing where it is created.
+    /// The object as it is; `None` if it is created.
     pub before: Option<&'a Value>,
     /// The object as it will be.
     pub after: &'a Value,
@@ -34,7 +34,8 @@ impl Write<'_> {
     }
 }
 
-/// What a run writes, by what was found out; and every other object of the tree that may connect the two ends of a rule.
+/// The objects that a run writes, according to its observations, and all desired objects of the tree. A rule may need
+/// the latter to connect the refused object with the written object.
 #[derive(Clone, Debug, Default)]
 pub struct Brought<'a> {
     writes: BTreeMap<&'a ObjectKey, Write<'a>>,
@@ -42,7 +43,7 @@ pub struct Brought<'a> {
 }
 
 impl<'a> Brought<'a> {
-    /// What the run writes of a tree.
+    /// Collects the objects of a tree that the run writes.
     pub fn of(desired: &'a BTreeMap<ObjectKey, Manifest>, observed: &'a Observed, root: &Root) -> Self {
         let is_others = |live: &Live| matches!(ownership(live, root), Ownership::Other(_));
         let write = |(key, trial): (&'a ObjectKey, &'a DryRun)| {
@@ -51,7 +52,7 @@ impl<'a> Brought<'a> {
             if live.is_some_and(is_others) || live.is_none() && *trial == DryRun::Proved {
                 return None;
             }
-            // What is being deleted is waited for and created.
+            // The run waits until an object that is being deleted is gone, and then creates it.
             let before = live.filter(|live| !live.is_terminating()).map(|live| &live.body);
             let write = match (trial, before) {
                 (DryRun::Applied(after), Some(before)) if differs(before, &after.body) => {
@@ -72,17 +73,17 @@ impl<'a> Brought<'a> {
         }
     }
 
-    /// The same without one that was not written after all.
+    /// Removes an object that the run did not write after all.
     pub fn forget(&mut self, key: &ObjectKey) {
         self.writes.remove(key);
     }
 
-    /// Whether an object is among what is written.
+    /// Returns `true` if the run writes the object.
     pub fn contains(&self, key: &ObjectKey) -> bool {
         self.writes.contains_key(key)
     }
 
-    /// The CRD that is written and defines the object's kind.
+    /// The CRD that the run writes and that defines the object's kind.
     pub fn definition(&self, key: &ObjectKey) -> Option<(&'a ObjectKey, Write<'a>)> {
         let defines = |body: &Value| defined_kind(body).is_some_and(|kind| kind.group_kind == key.group_kind());
         let mut found = self.writes.iter().filter(|(by, _)| by.is_crd());
@@ -113,8 +114,7 @@ impl<'a> Brought<'a> {
     }
 }
 
-/// The object that the run brings first and that the refusal of another object is about; nothing where the refusal is
-/// real.
+/// The object that the run writes first and that the refusal of another object is about. `None` if the refusal is real.
 pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let namespace = key.namespace.as_deref();
     let by = match refusal {
@@ -137,9 +137,9 @@ pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &B
     by.filter(|by| *by != key)
 }
 
-/// What a trial means in the light of what the run brings; nothing where it means what it says.
+/// The corrected result of a dry run, given what the run writes first. `None` if the result stays as it is.
 ///
-/// A custom resource is checked against the schema that its CRD will have, also where the present one takes it.
+/// A custom resource is checked against the new schema of its CRD, even if the present schema accepts it.
 pub fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'_>) -> Option<DryRun> {
     let key = &manifest.ident.key;
     let misfit = || {
@@ -159,16 +159,16 @@ pub fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'_>) -> 
     anew.filter(|anew| anew != trial)
 }
 
-/// A definition that changes and whose new schema takes the object.
+/// The CRD that the run writes, if its new schema accepts the object.
 fn defined_anew<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let (by, write) = brought.definition(key)?;
-    // What the present schema takes is refused for another reason: for a rule that stays as it is, say.
+    // If the present schema accepts the object and the other rules stay the same, the refusal has another cause.
     let is_real = |before| schema::check(before, body).is_ok() && schema::has_same_rules(before, write.after, body);
     let is_invalid = matches!(refusal, Refusal::Invalid(_));
     (schema::check(write.after, body).is_ok() && !(is_invalid && write.before.is_some_and(is_real))).then_some(by)
 }
 
-/// What admission said no for.
+/// The object whose change or creation removes the cause of an admission refusal.
 fn denied<'a>(
     words: &str,
     key: &ObjectKey,
@@ -185,7 +185,7 @@ fn denied<'a>(
     }
     if let Some(name) = named(words, &["exceeded quota: ", "failed quota: "]) {
         let quota = brought.changed("", "ResourceQuota", namespace, name);
-        // A LimitRange fills in the limits that a quota asks for.
+        // A LimitRange fills in the limits that a quota requires.
         let filled = words.contains(": must specify ").then(|| limit_ranges().next().map(|(by, _)| by)).flatten();
         return quota.or(filled);
     }
@@ -202,7 +202,7 @@ fn denied<'a>(
     }
     if words.contains("error looking up service account ") {
         let name = between(words, "serviceaccount \"", "\" not found")?;
-        // A controller makes the default one in each new namespace.
+        // A controller creates the default service account in each new namespace.
         let made = (name == "default").then(|| brought.created("", "Namespace", None, namespace?)).flatten();
         return brought.created("", "ServiceAccount", namespace, name).or(made);
     }
@@ -217,13 +217,14 @@ fn denied<'a>(
         return brought.get("storage.k8s.io", "StorageClass", None, class).map(|(by, _)| by);
     }
     if words.contains("is attempting to grant RBAC permissions not currently held") {
-        // A role that changes in the same run may grant less by then.
+        // A role that the same run changes may grant less by then.
         return role_of(key, body, brought).filter(|by| !brought.writes[by].is_created());
     }
     webhook(words, brought).or_else(|| policy(words, brought))
 }
 
-/// `maximum cpu usage per Container is 1, but limit is 2`, and its likes: the words do not name the LimitRange.
+/// Returns `true` for messages such as `maximum cpu usage per Container is 1, but limit is 2`. They do not name the
+/// LimitRange.
 fn is_limit(words: &str) -> bool {
     let is_usage = |bound: &str| {
         words.split(bound).skip(1).any(|rest| {
@@ -236,7 +237,7 @@ fn is_limit(words: &str) -> bool {
     is_usage("minimum ") || is_usage("maximum ") || words.contains(" max limit to request ratio per ")
 }
 
-/// Whether a write sets, changes or removes a label that begins so.
+/// Returns `true` if a write sets, changes or removes a label with this prefix.
 fn changes_label(write: Write<'_>, begins: &str) -> bool {
     let labels = |body: &Value| -> BTreeMap<String, Value> {
         let labels = body.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
@@ -245,7 +246,7 @@ fn changes_label(write: Write<'_>, begins: &str) -> bool {
     write.before.is_some_and(|before| labels(before) != labels(write.after))
 }
 
-/// A changed configuration that has the webhook of this name.
+/// The webhook configuration that the run changes and that contains the webhook in the message.
 fn webhook<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let name = between(words, "admission webhook \"", "\" denied the request")
         .or_else(|| between(words, "failed calling webhook \"", "\""))?;
@@ -254,7 +255,7 @@ fn webhook<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
         let hooks = body.get("webhooks").and_then(Value::as_array).into_iter().flatten();
         hooks.into_iter().any(|hook| hook.get("name").and_then(Value::as_str) == Some(name))
     };
-    // One that the run creates refuses nothing yet.
+    // A configuration that the run creates cannot refuse anything yet.
     let mut changed = brought.of_kind(ADMISSION, &kinds).filter(|(_, write)| !write.is_created());
     changed.find(|(_, write)| write.before.is_some_and(has)).map(|(by, _)| by)
 }
@@ -263,7 +264,7 @@ fn is_policys(words: &str) -> bool {
     words.contains("AdmissionPolicy '")
 }
 
-/// A changed policy, or its changed binding.
+/// The changed policy or the changed binding that the message names, or a changed parameter of that policy.
 fn policy<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let (name, binding) = (between(words, "AdmissionPolicy '", "'")?, between(words, "with binding '", "'"));
     let policies = ["ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"];
@@ -277,7 +278,7 @@ fn policy<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     changed.find(|(by, _)| is_meant(by)).map(|(by, _)| by).or_else(|| parameter(name, binding?, brought))
 }
 
-/// A changed object that a policy takes its parameters from, where the tree has the policy and its binding.
+/// A changed object from which a policy takes its parameters. The tree must contain the policy and its binding.
 fn parameter<'a>(policy: &str, binding: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let find = |ends: &str, name: &str| {
         let is_it = |key: &ObjectKey| key.group == ADMISSION && key.kind.ends_with(ends) && key.name == name;
@@ -293,7 +294,7 @@ fn parameter<'a>(policy: &str, binding: &str, brought: &Brought<'a>) -> Option<&
     changed.next().map(|(key, _)| *key)
 }
 
-/// The role that a binding refers to, where the run writes it.
+/// The role to which a binding refers, if the run writes it.
 fn role_of<'a>(key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     if key.group != RBAC || !matches!(key.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
         return None;
@@ -304,6 +305,7 @@ fn role_of<'a>(key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&
     brought.get(RBAC, kind, namespace, name).map(|(by, _)| by)
 }
 
+/// The right that a user lacks, parsed from a message such as
 /// `User "dora" cannot patch resource "secrets" in API group "" in the namespace "w"`.
 struct Lacks<'w> {
     user: &'w str,
@@ -312,7 +314,7 @@ struct Lacks<'w> {
     group: &'w str,
 }
 
-/// A role or binding that gives this identity the right that it lacks.
+/// A role or binding that the run writes and that gives the user the missing right.
 fn entitled<'a>(words: &str, namespace: Option<&str>, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let lacks = Lacks {
         user: between(words, "User \"", "\"")?,
@@ -345,7 +347,7 @@ fn entitled<'a>(words: &str, namespace: Option<&str>, brought: &Brought<'a>) -> 
     None
 }
 
-/// Whether a binding names this user, or the service account that this user is.
+/// Returns `true` if a binding names this user, or the service account that this user is.
 fn names(binding: &Value, user: &str) -> bool {
     let subjects = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
     subjects.into_iter().any(|subject| {
@@ -365,25 +367,25 @@ fn grants(role: &Value, lacks: &Lacks<'_>) -> bool {
             let listed = rule.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             listed.into_iter().any(|one| one == "*" || one == wanted)
         };
-        // A right to some names alone may not be to this one.
+        // A right that is limited to certain names may not cover this object.
         let is_limited = rule.get("resourceNames").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
         !is_limited && has("verbs", lacks.verb) && has("resources", lacks.resource) && has("apiGroups", lacks.group)
     })
 }
 
-/// What stands between two texts.
+/// The text between two other texts.
 pub(super) fn between<'w>(words: &'w str, begins: &str, ends: &str) -> Option<&'w str> {
     let (_, rest) = words.split_once(begins)?;
     rest.split_once(ends).map(|(found, _)| found)
 }
 
-/// The name that follows one of the beginnings.
+/// The name that follows one of the given prefixes.
 pub(super) fn named<'w>(words: &'w str, begins: &[&str]) -> Option<&'w str> {
     let (_, rest) = begins.iter().find_map(|begins| words.split_once(begins))?;
     rest.split([',', ':']).next().map(str::trim)
 }
 
-/// Whether two states of an object differ in more than what a server writes by itself.
+/// Returns `true` if two states of an object differ in more than the fields that a server writes by itself.
 fn differs(before: &Value, after: &Value) -> bool {
     let content = |body: &Value| {
         let mut body = body.clone();
@@ -408,7 +410,7 @@ mod tests {
         word.parse().unwrap()
     }
 
-    /// A written object: its key as a word, the object before (null: created), and after.
+    /// A written object: its key as text, the object before (null if the run creates it), and the object after.
     type Written = (&'static str, Value, Value);
 
     struct World {
@@ -436,7 +438,7 @@ mod tests {
 
     type Case = (Refusal, &'static str, Value, Written);
 
-    /// Refusals in the words of Kubernetes 1.37.2, the object that they are about, and what the run brings.
+    /// Refusals in the words of Kubernetes 1.37.2, the refused object, and the object that the run writes.
     fn cases() -> Vec<Case> {
         let mut cases = admission();
         cases.extend(others());
@@ -577,7 +579,7 @@ mod tests {
             let world = World::of(std::slice::from_ref(&written));
             let by = awaited(&refusal, &key(word), &body, &world.brought()).map(ToString::to_string);
             assert_eq!(by, Some(key(written.0).to_string()), "{refusal:?}");
-            // Nothing is brought: it is real.
+            // The run writes nothing, so the refusal is real.
             assert_eq!(awaited(&refusal, &key(word), &body, &World::of(&[]).brought()), None, "{refusal:?}");
         }
     }
@@ -659,13 +661,14 @@ mod tests {
         assert!(by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"b": "x"})));
         assert!(!by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"c": "x"})));
         assert!(!by(unknown(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"b": 1})));
-        // The present schema takes it: what refused it was the rule, and that stays.
+        // The present schema accepts the object. A rule refused it, and that rule stays.
         assert!(!by(invalid(), crd(old.clone(), "r"), crd(both.clone(), "r"), json!({"a": "x"})));
         assert!(by(invalid(), crd(old, "r"), crd(both, "s"), json!({"a": "x"})));
     }
 
     proptest! {
-        /// Whatever else a run brings, of other kinds, in other namespaces or under other names: a refusal stays real.
+        /// A refusal stays real if the run writes only objects of other kinds, in other namespaces or under other
+        /// names.
         #[test]
         fn r2_what_the_refusal_is_not_about_excuses_nothing(
             pick in 0..15_usize,
@@ -680,7 +683,7 @@ mod tests {
                 let after = match how {
                     0 => {
                         key.name.push_str("-other");
-                        // A definition and a webhook are found by what they hold.
+                        // A CRD and a webhook are found by their contents.
                         json!({})
                     }
                     1 if key.namespace.is_some() => {
@@ -688,7 +691,7 @@ mod tests {
                         after.clone()
                     }
                     _ if key.kind == self::key(about.0).kind || key.group == ADMISSION => continue,
-                    // A LimitRange fills in what a quota asks for, and the other way round a quota may go.
+                    // A LimitRange fills in what a quota requires. Conversely, a quota may be removed.
                     _ if ["LimitRange", "ResourceQuota"].contains(&key.kind.as_str()) => continue,
                     _ => after.clone(),
                 };

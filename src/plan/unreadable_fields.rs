@@ -1,8 +1,9 @@
-//! Managed fields that the server cannot read, by which it refuses every apply of a custom resource.
+//! Managed fields that the server cannot read, so that it refuses every apply of a custom resource.
 //!
-//! Their version is no longer served, or its schema lacks a field that the object has by now. A kind that every cluster has
-//! loses the former by itself. For a custom resource the server fails to convert them, so they are restated in the desired
-//! version before the apply, and the plan is computed without a dry run of it.
+//! Either the server no longer serves their version, or the schema of that version lacks a field that the object now
+//! has. For built-in kinds, the server drops entries in retired versions by itself. For a custom resource, the server
+//! fails to convert them. Before the apply, ktor therefore restates them in the desired version. For the plan, it
+//! replaces the dry run of the apply with a dry run of a PUT.
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use crate::object::live::Live;
 use crate::object::mark::{Root, managed_fields};
 use crate::object::merge;
 
-/// The object with all entries of its managed fields in versions that are served; nothing where they are so already.
+/// The object with all entries of its managed fields in served versions; `None` if they are so already, or if the kind
+/// is built in.
 pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
     let is_retired = |entry: &Value| {
         let (group, version) = split_api_version(text(entry, "apiVersion"));
@@ -25,9 +27,9 @@ pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
     restate(live, api_version, is_retired)
 }
 
-/// The object with all entries of its managed fields in this version; nothing where they are so already.
+/// The object with all entries of its managed fields in this version; `None` if they are so already.
 ///
-/// For where the server has said that it cannot read them: any of them may be the one.
+/// It is for a server that reported that it cannot read the managed fields: any entry may be the cause.
 pub fn unified(live: &Live, api_version: &str) -> Option<Live> {
     let group = split_api_version(api_version).0;
     restate(live, api_version, |entry| {
@@ -61,7 +63,7 @@ fn restate(live: &Live, api_version: &str, is_due: impl Fn(&Value) -> bool) -> O
     Some(live)
 }
 
-/// What an apply makes of a restated object.
+/// The result of applying `desired` to a restated object.
 pub fn applied(restated: &Live, desired: &Value, root: &Root) -> Value {
     let manager = root.field_manager();
     let is_ours = |entry: &&Value| text(entry, "manager") == manager && text(entry, "operation") == "Apply";

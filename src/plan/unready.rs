@@ -1,6 +1,8 @@
-//! Objects that were not ready before a run which leaves them as they are: they open their project, and stop nothing else.
+//! Objects that were not ready before a run and that the run leaves as they are. They open their project and stop
+//! nothing else.
 //!
-//! A run waits for them as for all others, since they may become ready meanwhile. One that does not is no failure of the run.
+//! A run waits for them as for all other objects, because they may become ready meanwhile. If one does not, the run
+//! does not fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +15,7 @@ use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 use crate::project::path::ProjectPath;
 
-/// How many objects a notice names before it counts.
+/// The number of objects that a notice names. It counts the rest.
 const NAMED: usize = 5;
 
 /// The objects that the run leaves as they are although they are not ready.
@@ -22,12 +24,12 @@ pub(super) fn left(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKe
     unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
 }
 
-/// The changes of a plan's unready objects.
+/// Lists the changes for a plan's unready objects.
 pub(super) fn of(plan: &Plan) -> impl Iterator<Item = &Change> {
     plan.changes.iter().filter(|change| plan.unready.contains(&change.ident.key))
 }
 
-/// The verdict about an object that did not become ready, and why: what the run changed failed.
+/// The verdict and the message for an object that did not become ready. An object that the run changed has failed.
 pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
     let ObjectOutcome { key, project, .. } = outcome;
     if !plan.unready.contains(key) {
@@ -41,8 +43,8 @@ pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, Stri
     (Verdict::Unready, message)
 }
 
-/// The plan once it is known which of its unready objects did not become ready: in their projects nothing is deleted, and
-/// what they name stays with them.
+/// Adapts the plan after the wait, when it is known which unready objects did not become ready. Nothing is deleted in
+/// their projects, and the objects that they need are kept.
 #[must_use]
 pub fn kept_for(
     plan: &Plan,
@@ -62,8 +64,8 @@ pub fn kept_for(
     plan
 }
 
-/// A notice that names what is live, desired and not ready now, and which deletions that holds back. Without its numbers:
-/// they change by the second.
+/// A notice that names the desired live objects that are not ready now, and the projects in which they prevent
+/// deletions. It shows no readiness numbers, because these change every second.
 pub fn told(plan: &Plan, observed: &Observed) -> Option<String> {
     let unready = plan.changes.iter().map(|change| &change.ident.key).filter(|key| observed.unready.contains(key));
     let names = named(unready.map(ToString::to_string))?;
@@ -77,7 +79,7 @@ pub fn told(plan: &Plan, observed: &Observed) -> Option<String> {
     Some(format!("Not ready now: {names}.{}", kept.unwrap_or_default()))
 }
 
-/// The first of these, and how many more there are; nothing where there are none.
+/// Joins the first items and counts the rest; `None` if there are no items.
 fn named(all: impl Iterator<Item = String>) -> Option<String> {
     let all: Vec<String> = all.collect();
     let more = all.len().saturating_sub(NAMED);
@@ -119,7 +121,7 @@ mod tests {
         ObjectKey { group: group.into(), kind: kind.into(), namespace: Some("x".into()), name: name.into() }
     }
 
-    /// What a dry run finds of a desired object, and how it stands before and after the run.
+    /// The state of a desired object: the result of its dry run, and its readiness before and after the run.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum State {
         New,
@@ -134,7 +136,7 @@ mod tests {
     const STATES: [State; 7] =
         [State::New, State::Changed, State::Refused, State::Foreign, State::Ready, State::Heals, State::Sick];
 
-    /// A situation: desired objects and dropped ones, each in a project, and what is known of it.
+    /// A test case: desired and dropped objects, each in a project, and the observations about them.
     struct Situation {
         desired: BTreeMap<ObjectKey, Manifest>,
         observed: Observed,
@@ -144,7 +146,8 @@ mod tests {
     }
 
     impl Situation {
-        /// `wanted` are desired Deployments; `dropped` are recorded ConfigMaps, each with whether its deletion was shown.
+        /// `wanted` are desired Deployments, each with its project and state. `dropped` are recorded ConfigMaps, each
+        /// with its project and `true` if its deletion was shown.
         fn new(wanted: &[(usize, State)], dropped: &[(usize, bool)]) -> Self {
             let observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
             let policy = Policy::new(Cleanup::On, "kubernator-system");
@@ -170,7 +173,7 @@ mod tests {
             situation
         }
 
-        /// A live object of ours, recorded.
+        /// Adds a live object that is ours and recorded.
         fn see(&mut self, key: &ObjectKey, project: &ProjectPath, body: &Value) {
             let mut body = body.clone();
             body["metadata"] = json!({"uid": key.name, "name": key.name, "namespace": "x", "resourceVersion": "1", "managedFields": [{"manager": "ktor-demo",
@@ -227,7 +230,7 @@ mod tests {
             build(request, &self.observed)
         }
 
-        /// What a run comes to that changes nothing but what the plan says, and in which only the sick stay unready.
+        /// The outcomes of a run that changes only what the plan says, and in which only `Sick` objects stay unready.
         fn applied(&self, plan: &Plan) -> Vec<ObjectOutcome> {
             let outcome = |change: &Change| {
                 let (key, project) = (change.ident.key.clone(), change.project.clone());
@@ -286,14 +289,14 @@ mod tests {
             );
             let is_kept = actions(&after) != actions(&plan);
             prop_assert!(!is_kept || after.awaits_review());
-            // The plan tells beforehand what may come.
+            // The plan announces beforehand what may be kept.
             let told = told(&plan, &situation.observed).unwrap_or_default();
             for at in (0..3).map(project) {
                 let is_told = told.contains(&format!("{at} (for "));
                 let waits = may_be.contains(&at) && plan.deletions().any(|change| change.project == at);
                 prop_assert_eq!(is_told, waits, "{}", &told);
             }
-            // Once all is repaired, everything that was kept for it goes.
+            // After all objects are repaired, every object that was kept for them is deleted.
             let healed: Vec<(usize, State)> = wanted
                 .iter()
                 .map(|(at, state)| (*at, if *state == State::Sick { State::Ready } else { *state }))

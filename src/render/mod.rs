@@ -1,6 +1,6 @@
-//! Producing manifests from files: the work tree as a snapshot, YAML as kubectl reads it, plain files.
+//! Reads manifests from files: the work tree as a snapshot, YAML as kubectl reads it, and plain manifests.
 //!
-//! Adapter: reads files, decides nothing about the cluster.
+//! This module is an adapter: it reads files and decides nothing about the cluster.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ pub mod plain;
 pub mod source;
 pub mod yaml;
 
-/// Names the kind of source that a file belongs to when no renderer for it exists yet.
+/// Names the kind of source that a file belongs to, if there is no renderer for that kind yet.
 ///
-/// Plain manifests, and whatever is no source at all, give nothing.
+/// Returns `None` for plain manifests and for files that are not a source.
 pub fn unsupported(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?;
     match name {

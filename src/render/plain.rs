@@ -1,6 +1,6 @@
-//! Plain manifests: the objects that a YAML or JSON file holds, lists of them taken apart.
+//! Reads plain manifests: the objects in a YAML or JSON file. A list of objects is split into its objects.
 //!
-//! Namespaces, kinds that the server does not know and objects that stand twice in the tree are judged elsewhere.
+//! Other modules check namespaces, unknown kinds, and objects that occur twice in the tree.
 
 use std::path::Path;
 
@@ -10,18 +10,18 @@ use super::yaml::{self, Outline, ValueBudget};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
-/// Reads the objects of a file, each with the place where it begins.
+/// Reads the objects of a file, each with the place where it starts.
 ///
-/// Every body that comes out is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them text.
+/// Every returned body is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them non-empty text.
 pub fn manifests(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
     manifests_within(path, bytes, &mut ValueBudget::default())
 }
 
-/// Reads the objects of a file that is one of many, within what is left of their budget.
+/// Reads the objects of a file that is part of a tree, within the values that are left for the tree.
 ///
 /// # Errors
 ///
-/// As for [`manifests`]; and a file that exceeds the budget.
+/// The errors of [`manifests`], and a file that exceeds the budget.
 pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Document>, SourceError> {
     let mut found = Vec::new();
     for located in yaml::read(path, bytes, budget)? {
@@ -31,7 +31,8 @@ pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> 
     Ok(found)
 }
 
-/// Adds the object, or what it lists. As deep as the body, whose depth its reader bounds.
+/// Adds the object or, for a list, its elements to `found`. The recursion is as deep as the body, and the YAML reader
+/// limits the depth of the body.
 fn flatten(place: SourcePlace, body: Value, items: &[Outline], found: &mut Vec<Document>) -> Result<(), SourceError> {
     let Value::Object(mut object) = body else {
         let message = format!("expected an object with `apiVersion` and `kind`, found {}", describe(&body));
@@ -69,7 +70,7 @@ fn flatten(place: SourcePlace, body: Value, items: &[Outline], found: &mut Vec<D
     }
 }
 
-/// An element of a typed list, as a `PodList`, needs no kind of its own.
+/// Gives an element of a typed list, such as a `PodList`, the kind and version of the list if it has neither.
 fn inherit(mut element: Value, api_version: &str, list_kind: &str) -> Value {
     let absent = |object: &Map<String, Value>, key: &str| match object.get(key) {
         None | Some(Value::Null) => true,
@@ -87,7 +88,7 @@ fn inherit(mut element: Value, api_version: &str, list_kind: &str) -> Value {
     element
 }
 
-/// The text of a key that every object has.
+/// Returns the text of a key that every object must have.
 fn required(object: &Map<String, Value>, key: &str, example: &str, place: &SourcePlace) -> Result<String, SourceError> {
     let message = match object.get(key) {
         Some(Value::String(text)) if !text.is_empty() => return Ok(text.clone()),
@@ -136,7 +137,7 @@ fn check_metadata(object: &Map<String, Value>, place: &SourcePlace) -> Result<()
     }
 }
 
-/// What a value is, in words that never repeat it.
+/// Describes the type of a value, without the value itself.
 fn describe(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

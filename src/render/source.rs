@@ -1,6 +1,6 @@
-//! The work tree as a snapshot: which files are read, and what is refused before it is read.
+//! Reads the work tree as a snapshot, and refuses what must not be read.
 //!
-//! What is selected is the caller's choice; what the bytes mean is judged elsewhere.
+//! The caller selects the files. Other modules interpret their content.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -11,94 +11,95 @@ use std::path::{Path, PathBuf};
 use super::yaml::MAX_BYTES;
 use crate::project::snapshot::{Allowance, Exceeded, Snapshot, printable};
 
-/// How many directories one tree may have.
+/// The maximum number of directories that are entered without a link.
 const MAX_DIRECTORIES: usize = 100_000;
-/// How many of them may be reached through links. Links that multiply each other meet it before time and memory end.
+/// The maximum number of directories that are entered through links. Links can multiply the number of paths, so this
+/// limit stops the read before it runs out of time or memory.
 const MAX_LINKED: usize = 10_000;
 
-/// Why a work tree could not be read.
+/// The error of reading a work tree.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceReadError {
-    /// The root is missing, or no directory.
+    /// The root is missing, or is not a directory.
     #[error("open the directory {}: name one that exists with --path", printable(.path))]
     Root {
-        /// As it was given.
+        /// The root as it was given.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// A directory cannot be listed.
     #[error("list the directory {}: give its reader the right to, or exclude it", printable(.path))]
     Directory {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
     /// A file cannot be read.
     #[error("read {}: give its reader the right to, or exclude it", printable(.path))]
     File {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A symbolic link leads nowhere.
+    /// A symbolic link has no target, or is part of a loop of links.
     #[error("follow the symbolic link {}: correct what it points to, or remove it", printable(.path))]
     Dangling {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A symbolic link leads out of the tree.
+    /// The target of a symbolic link is outside of the tree.
     #[error(
         "follow the symbolic link {}: it leaves the tree for {}; put a copy in its place, or exclude it",
         printable(.path),
         printable(.target)
     )]
     Outside {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
-        /// Where it leads.
+        /// The target of the link.
         target: PathBuf,
     },
-    /// A selected name is a device, a pipe or a socket.
+    /// A selected file is a device, a pipe or a socket.
     #[error("read {}: it is a device, a pipe or a socket; remove it, or exclude it", printable(.path))]
     Special {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
     },
     /// A selected file is too large.
     #[error("read {}: it is larger than {} MiB; split it, or exclude it", printable(.path), MAX_BYTES >> 20)]
     TooLarge {
-        /// Relative to the root.
+        /// The path relative to the root.
         path: PathBuf,
     },
-    /// The tree is too large, or links make it so.
+    /// The files of the tree are too large together, or links repeat too much of them.
     #[error("read {}: {problem}", printable(.path))]
     Exceeded {
-        /// Relative to the root.
+        /// The path of the file that exceeds the limit, relative to the root.
         path: PathBuf,
-        /// The limit.
+        /// The limit that is exceeded.
         problem: Exceeded,
     },
-    /// There are too many directories.
+    /// The tree has too many directories, with or without links.
     #[error("read the tree below {}: it has, or symbolic links make it, too many directories; use a smaller root", printable(.path))]
     TooMany {
-        /// Relative to the root.
+        /// The path of the directory that exceeds the limit, relative to the root.
         path: PathBuf,
     },
 }
 
-/// Reads the files below `root` that `select` wants, by their path relative to `root`.
+/// Reads the files below `root` for which `select` is true. The key of a file is its path relative to `root`.
 ///
-/// Directories whose name begins with a dot are not entered. Symbolic links are followed within the tree; one that leads
-/// to a directory above itself adds nothing and is passed over.
+/// Directories whose name starts with a dot are skipped. Symbolic links within the tree are followed. A link to a
+/// directory that contains the link adds no files and is skipped.
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
     read_within(root, select, (MAX_DIRECTORIES, MAX_LINKED))
 }
@@ -128,25 +129,25 @@ fn read_within(
     Ok(reader.snapshot)
 }
 
-/// A directory to be listed.
+/// A directory that is still to be listed.
 struct Directory {
-    /// Relative to the root.
+    /// The path relative to the root.
     path: PathBuf,
-    /// The real paths of it and of those that led to it, as far as a link could lead back to them.
+    /// The real paths of this directory and of all directories on the way to it. A link to one of them is a loop.
     above: BTreeSet<PathBuf>,
-    /// Whether a link leads to it, or to one above it.
+    /// `true` if the path to this directory has a link in it.
     is_linked: bool,
 }
 
 struct Reader<'a> {
-    /// Without any link in it.
+    /// The real path of the root, without symbolic links.
     root: &'a Path,
     select: &'a dyn Fn(&Path) -> bool,
     snapshot: Snapshot,
     directories_left: usize,
     linked_left: usize,
     allowance: Allowance,
-    /// The path by which each real file was read first, by its device and number.
+    /// The path under which each real file was first read, by its device number and inode number.
     first: HashMap<(u64, u64), PathBuf>,
 }
 
@@ -209,7 +210,7 @@ impl Reader<'_> {
     fn read(&mut self, path: PathBuf) -> Result<(), SourceReadError> {
         let full = self.root.join(&path);
         let error = |source| SourceReadError::File { path: path.clone(), source };
-        // Asked before it is opened: opening a pipe waits for its writer.
+        // The type is checked before the file is opened, because opening a pipe waits for a writer.
         let metadata = fs::metadata(&full).map_err(error)?;
         if !metadata.is_file() {
             return Err(SourceReadError::Special { path });
@@ -222,14 +223,14 @@ impl Reader<'_> {
         let known = self.first.get(&(metadata.dev(), metadata.ino())).cloned();
         let exceeded = |problem| SourceReadError::Exceeded { path: path.clone(), problem };
         self.allowance.take(length, known.is_some()).map_err(exceeded)?;
-        // A real file is read once, whatever leads to it.
+        // Each real file is read only once, even if links repeat it.
         if let Some(content) = known.and_then(|first| self.snapshot.get(&first).cloned()) {
             self.snapshot.insert(path, content);
             return Ok(());
         }
         self.first.insert((metadata.dev(), metadata.ino()), path.clone());
         let mut content = Vec::new();
-        // It may have grown since.
+        // The file may have grown since the check of its size.
         let file = File::open(&full).map_err(error)?;
         let length = file.take(limit + 1).read_to_end(&mut content).map_err(error)?;
         if length > MAX_BYTES {
@@ -244,7 +245,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// The root is shown as a dot.
+/// Returns the path for a message, in which the root is a dot.
 fn shown(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
 }
@@ -257,7 +258,7 @@ mod tests {
     use super::*;
     use crate::project::snapshot::MOST_REPEATED;
 
-    /// A tree of files, each with its own path as its content.
+    /// Creates a tree of files. The content of each file is its own path.
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for file in files {
@@ -420,7 +421,7 @@ mod tests {
         refused(root.path(), "read s.yaml: it is a device, a pipe or a socket");
     }
 
-    /// Root may read everything, so then there is nothing to refuse.
+    /// The user root may read everything. For this user, the test expects no error.
     #[test]
     fn b3_what_cannot_be_read_is_named() {
         let root = tree(&["a/x.yaml"]);

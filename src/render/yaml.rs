@@ -1,10 +1,11 @@
-//! YAML and JSON text as kubectl reads it, with the place of every document and every error.
+//! Reads YAML and JSON text as kubectl does, with the place of every document and every error.
 //!
-//! kubectl cuts a file into documents line by line, reads each with the YAML 1.1 rules of goyaml.v2, and turns what it
-//! read into JSON. The syntax comes from a YAML 1.2 parser's events here; what the text means is decided in this module
-//! as goyaml.v2 decides it. Where the two must differ, this one refuses: duplicate keys, for example.
+//! kubectl cuts a file into documents line by line, reads each document with the YAML 1.1 rules of goyaml.v2, and
+//! converts the result to JSON. This module takes the syntax from the events of a YAML 1.2 parser, and interprets the
+//! text as goyaml.v2 does. If the two cannot agree, this module refuses the text. It also refuses duplicate keys, for
+//! example.
 //!
-//! Not a general YAML library: nothing here writes YAML, and `.ktor.yaml` is read elsewhere.
+//! This is not a general YAML library: nothing in this module writes YAML, and another module reads `.ktor.yaml`.
 
 mod convert;
 mod dialect;
@@ -18,27 +19,27 @@ use std::path::Path;
 use crate::object::manifest::Document;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
-/// The longest text that is read, in bytes.
+/// The maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
 
-/// How deep mappings and lists may be nested.
+/// The maximum nesting depth of mappings and lists.
 ///
-/// The API server's answers are read with a limit of 128 levels, and a list of objects adds its own.
+/// The API server's answers are read with a limit of 128 levels, and a list of objects has levels of its own.
 pub const MAX_DEPTH: usize = 120;
 
-/// How many values and keys one document may have.
+/// The maximum number of values and keys in one document.
 const MAX_NODES: usize = 1_000_000;
 
-/// How many values and keys all documents of a tree may have together.
+/// The maximum number of values and keys in all documents of a tree together.
 const TREE_NODES: usize = 8_000_000;
 
-/// How many of them may come from aliases.
+/// The maximum number of values and keys that aliases may add in a tree.
 const TREE_ALIASED: usize = 250_000;
 
-/// How many bytes of text aliases may copy in a tree.
+/// The maximum number of bytes of text that aliases may copy in a tree.
 const TREE_COPIED: usize = 16 << 20;
 
-/// What is left of the values that the documents of one tree may have.
+/// The number of values, and of copies by aliases, that are left for the documents of one tree.
 #[derive(Clone, Debug)]
 pub struct ValueBudget {
     pub(super) nodes: usize,
@@ -52,28 +53,28 @@ impl Default for ValueBudget {
     }
 }
 
-/// Reads the documents of a file. Empty and null documents yield nothing, as kubectl skips them.
+/// Reads the documents of a file. Empty and null documents are skipped, as in kubectl.
 pub fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
     let read = read(path, bytes, &mut ValueBudget::default())?;
     Ok(read.into_iter().map(|located| located.document).collect())
 }
 
-/// A document and the places of what may be objects of their own in it.
+/// A document and the places of its `items`, which may be separate objects.
 pub(super) struct Located {
     pub(super) document: Document,
     pub(super) items: Vec<Outline>,
 }
 
-/// The place of an element of `items`, and of the elements of its own `items`.
+/// The place of an element of `items`, and the places of the element's own `items`.
 pub(super) struct Outline {
     pub(super) place: SourcePlace,
     pub(super) items: Vec<Outline>,
 }
 
-/// Reads the documents of a file together with the places of their `items`.
+/// Reads the documents of a file, with the places of their `items`.
 pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Located>, SourceError> {
     let text = text(path, bytes)?;
-    // kubectl reads line by line, and a last line without its end like any other.
+    // kubectl reads line by line. It accepts a last line without a line end.
     let lines = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
     let escaped = split::with_escapes(&lines);
     let text = escaped.as_deref().unwrap_or(&lines);
@@ -85,7 +86,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Resul
     Ok(documents)
 }
 
-/// The bytes as text, if they are text of a size to be read.
+/// Returns the bytes as text, or an error if they are too long or not UTF-8.
 fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, SourceError> {
     if bytes.len() > MAX_BYTES {
         let message = format!(

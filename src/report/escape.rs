@@ -1,14 +1,14 @@
-//! Untrusted text made inert: for terminals, Markdown and HTML. What is said is not decided here.
+//! Escapes untrusted text for terminals, logs, Markdown and HTML. It does not decide what a report says.
 
-/// The most bytes of one name, path or value that a report shows.
+/// The maximum number of bytes of one name, path or value in a report.
 pub const LONGEST: usize = 400;
 
-/// The most bytes of what a heading or a footer names.
+/// The maximum number of bytes of a name in a heading or a footer.
 pub const SHORT: usize = 120;
 
-/// Shows every control, format and otherwise invisible character as an escape: `\n`, `\u{202e}`.
+/// Writes every control, format or otherwise invisible character as an escape: `\n`, `\u{202e}`.
 ///
-/// The text stays on its line, and reads in the order in which it is written.
+/// The result is one line, and its characters are displayed in the order in which they are written.
 pub fn visible(text: &str) -> String {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.to_owned();
@@ -20,7 +20,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// [`visible`], and no line of a log that a workflow runner would obey: no `::` at its start, no `##[` anywhere.
+/// Applies [`visible`] and escapes workflow commands: the result has no `::` at its start and no `##[` anywhere, so
+/// that a workflow runner takes no line of a log for a command.
 pub fn logged(line: &str) -> String {
     let line = visible(line).replace("##[", "#\\u{23}[");
     match line.trim_start().strip_prefix("::") {
@@ -29,7 +30,7 @@ pub fn logged(line: &str) -> String {
     }
 }
 
-/// Cuts a text after at most `most` bytes, and says how many characters are missing.
+/// Cuts a text after at most `most` bytes, and adds the number of missing characters.
 pub fn clipped(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
@@ -39,7 +40,8 @@ pub fn clipped(text: &str, most: usize) -> String {
     format!("{shown}… ({} more characters)", missing.chars().count())
 }
 
-/// A Markdown code span that no content can end, on one line. Nothing in it is a link, a mention or a reference.
+/// Returns a Markdown code span on one line. The content cannot end the span, and nothing in it becomes a link, a
+/// mention or a reference.
 pub fn code(text: &str) -> String {
     let mut text = clipped(&visible(text), LONGEST);
     if text.is_empty() {
@@ -47,20 +49,21 @@ pub fn code(text: &str) -> String {
     }
     let ticks = "`".repeat(longest_run(&text) + 1);
     let edge = |c: char| c == '`' || c == ' ';
-    // One space at both edges belongs to the span's delimiters, except where there is nothing else.
+    // Markdown removes one space at both edges of a code span, unless the span has only spaces.
     let pad = if text != " " && (text.starts_with(edge) || text.ends_with(edge)) { " " } else { "" };
     format!("{ticks}{pad}{text}{pad}{ticks}")
 }
 
-/// A code span for a table's cell. Readers of Markdown differ about a pipe in there, so it is shown as an escape.
+/// Returns a code span for a table cell. Markdown readers treat a pipe in a code span differently, so it is written as
+/// an escape.
 pub fn cell(text: &str) -> String {
     code(&text.replace('|', "\\u{7c}"))
 }
 
-/// A sentence as Markdown: ordinary words stand as they are, everything else in code spans.
+/// Returns a sentence as Markdown: plain words stay as they are, and everything else is put into code spans.
 ///
-/// What is no plain word (a name, a path, a flag, anything with Markdown's, HTML's or a forge's own characters) cannot
-/// become markup in a code span, whatever dialect reads it.
+/// A name, a path, an option, or a word with characters that Markdown, HTML or a forge gives a meaning to is not plain.
+/// In a code span it cannot become markup in any dialect of Markdown.
 pub fn inert(text: &str) -> String {
     let text = clipped(&spaced(text), 3 * LONGEST);
     let mut shown: Vec<String> = Vec::new();
@@ -82,7 +85,8 @@ pub fn inert(text: &str) -> String {
     shown.join(" ")
 }
 
-/// A Markdown fence of the given language that no content can close. Each line is made visible.
+/// Returns a Markdown fence with the given language. The content cannot close the fence. [`visible`] is applied to each
+/// line.
 pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> String {
     let mut body = String::new();
     for line in lines {
@@ -93,12 +97,12 @@ pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> St
     format!("{ticks}{language}\n{body}{ticks}\n")
 }
 
-/// How many backticks a fence has around lines with as many beside each other.
+/// Returns the number of backticks for a fence around text whose longest run of backticks is `longest_run`.
 pub fn fence_ticks(longest_run: usize) -> usize {
     (longest_run + 1).max(3)
 }
 
-/// Text for HTML, on one line.
+/// Escapes text for HTML, on one line.
 pub fn html(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in visible(text).chars() {
@@ -114,7 +118,7 @@ pub fn html(text: &str) -> String {
     shown
 }
 
-/// A Markdown link, where the address is one that can stand in it as it is; else the words alone.
+/// Returns a Markdown link, or only `words` if the address is not an http or https URL of harmless characters.
 pub fn link(words: &str, address: Option<&str>) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#=&%+,@".contains(c);
     match address {
@@ -125,7 +129,7 @@ pub fn link(words: &str, address: Option<&str>) -> String {
     }
 }
 
-/// [`visible`], but for white space, which separates words here.
+/// Applies [`visible`] to each word, and joins the words with one space. White space only separates words here.
 fn spaced(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(visible).collect();
     words.join(" ")
@@ -135,7 +139,7 @@ fn is_visible(character: char) -> bool {
     if character.is_ascii() {
         return matches!(character, ' '..='~');
     }
-    // Letters and marks that show nothing, which the standard library counts as printable.
+    // Letters and marks without a visible shape. The standard library counts them as printable.
     let blank = matches!(
         character,
         '\u{34f}'
@@ -148,12 +152,13 @@ fn is_visible(character: char) -> bool {
             | '\u{ffa0}'
             | '\u{e0100}'..='\u{e01ef}'
     );
-    // A mark is escaped at the start of a text only, so it is asked about after a letter.
+    // The standard library escapes a combining mark only at the start of a text. The check therefore puts a letter
+    // before it.
     let after_a_letter: String = ['a', character].into_iter().collect();
     !blank && after_a_letter.escape_debug().nth(1) == Some(character)
 }
 
-/// Whether a word means nothing but itself to any reader of Markdown and to any forge.
+/// Returns `true` if no Markdown reader and no forge gives the word a special meaning.
 fn is_plain(word: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || ".,;:()'\"/-%?".contains(c);
     let lower = word.to_lowercase();
@@ -169,12 +174,12 @@ fn is_plain(word: &str) -> bool {
         && !(reference || commit || address)
 }
 
-/// Whether a word at a line's start would make it an item of a numbered list.
+/// Returns `true` if the word starts a numbered list when it is first on a line.
 fn begins_a_list(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['.', ')'])
 }
 
-/// The most backticks that stand beside each other.
+/// Returns the length of the longest run of backticks in a text.
 pub fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A difference, field by field, as signed lines. What is secret has been redacted before.
+//! Shows a difference field by field, as lines with signs. Secret values are already redacted.
 
 use serde_json::Value;
 
@@ -6,36 +6,37 @@ use super::escape::{LONGEST, clipped, visible};
 use crate::plan::align::unchanged;
 use crate::plan::change::FieldChange;
 
-/// How much of what two long lines have in common is shown before their first difference.
+/// The number of common characters that are shown before the first difference of two long lines.
 const LEAD: usize = 60;
-/// Unchanged lines shown around changed ones.
+/// The number of unchanged lines that are shown before and after a changed line.
 const CONTEXT: usize = 2;
 
-/// What a line of a difference says.
+/// The meaning of a line of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It goes away.
+    /// The old value or line.
     Removed,
-    /// It is new.
+    /// The new value or line.
     Added,
-    /// It is another now, and may not be shown.
+    /// The value is different, but it may not be shown.
     Changed,
-    /// It stays; shown for orientation.
+    /// The line does not change. It is shown as context.
     Same,
-    /// It names what the following lines are about.
+    /// The heading of the lines that follow.
     Title,
 }
 
-/// One line of a difference: visible text, no longer than a line should be.
+/// One line of a difference. Its text is escaped and cut at [`LONGEST`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What it says.
+    /// The meaning of the line.
     pub sign: Sign,
     /// The text.
     pub text: String,
 }
 
-/// The lines for a change's fields: `path: value`, composite values as an outline, long texts line by line.
+/// Returns the lines for the changed fields: `path: value`. Lists and mappings become an outline. Texts of several
+/// lines are compared line by line.
 pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
     let mut lines = Vec::new();
     for FieldChange { path, before, after } in diff {
@@ -73,7 +74,8 @@ fn line(sign: Sign, text: &str) -> Line {
     Line { sign, text: clipped(&visible(text), LONGEST) }
 }
 
-/// Where two long lines begin to be shown, so that their first difference is: 0 for short ones.
+/// Returns the byte at which the display of two lines starts, so that their first difference is visible. It is 0 for
+/// short lines.
 fn lead(before: &str, after: &str) -> usize {
     if before.len().max(after.len()) <= LONGEST / 2 {
         return 0;
@@ -83,12 +85,13 @@ fn lead(before: &str, after: &str) -> usize {
     same.len().checked_sub(LEAD).and_then(|start| same.get(start).copied()).unwrap_or_default()
 }
 
-/// The text that a shown value is the JSON of.
+/// Parses a shown value as JSON text. Returns `None` if it is not a JSON string.
 fn text(shown: &str) -> Option<String> {
     serde_json::from_str(shown).ok()
 }
 
-/// A field and its value, an outline where the value has parts. A redacted value is no JSON and stands as it is.
+/// Returns a field and its value. A list or mapping becomes an outline. A redacted value is not JSON and stays as it
+/// is.
 fn outline(path: &str, shown: &str) -> Vec<String> {
     match serde_json::from_str(shown) {
         Ok(value) => {
@@ -122,7 +125,7 @@ fn parts(value: &Value, indent: &str, lines: &mut Vec<String>) {
                 if is_composite(item) {
                     let first = lines.len();
                     parts(item, &format!("{indent}  "), lines);
-                    // The item's first line carries the dash.
+                    // The first line of the item gets the dash.
                     if let Some(line) = lines.get_mut(first) {
                         *line = format!("{indent}- {}", line.strip_prefix(indent).unwrap_or(line).trim_start());
                     }
@@ -139,7 +142,7 @@ fn is_composite(value: &Value) -> bool {
     value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|items| !items.is_empty())
 }
 
-/// Two texts line by line, unchanged lines only near changed ones.
+/// Compares two texts line by line. Unchanged lines are shown only near changed lines.
 fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.split('\n').collect(), after.split('\n').collect());
     let mut all: Vec<(Sign, String)> = Vec::new();

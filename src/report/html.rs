@@ -1,4 +1,4 @@
-//! A plan as one HTML page: no script, nothing loaded from elsewhere.
+//! Shows a plan as one HTML page. The page has no script and loads no other file.
 
 use std::fmt::{self, Write};
 
@@ -17,10 +17,10 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;mar
     @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}pre{background:#161b22}\
     .gone{color:#ff7b72}.new{color:#7ee787}.changed{color:#e3b341}.faint{color:#9198a1}}";
 
-/// The page of a plan.
+/// Returns the HTML page of a plan.
 pub fn plan(plan: &Plan, heading: &Heading<'_>) -> String {
     let mut page = String::new();
-    // Writing to a String does not fail.
+    // A write to a `String` does not fail.
     let _ = write(&mut page, plan, heading);
     page
 }

@@ -12,10 +12,10 @@ use crate::plan::guard::TreeDoubt;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
 
-/// The format's version: it grows when a program that read the one before would misread this one.
+/// The version of the format. It increases when programs for the previous version would misread the new one.
 pub const VERSION: u32 = 1;
 
-/// A plan.
+/// A plan as JSON.
 #[derive(Serialize)]
 pub struct PlanDocument<'a> {
     version: u32,
@@ -34,7 +34,7 @@ pub struct PlanDocument<'a> {
     cluster: Option<&'a str>,
 }
 
-/// What a run did.
+/// The outcome of a run as JSON.
 #[derive(Serialize)]
 pub struct OutcomeDocument<'a> {
     version: u32,
@@ -54,7 +54,7 @@ pub struct OutcomeDocument<'a> {
     digest: &'a str,
 }
 
-/// A plan as a value to serialize.
+/// Returns a plan as a value to serialize.
 pub fn plan<'a>(plan: &'a Plan, heading: &Heading<'a>) -> PlanDocument<'a> {
     let count = |action: Action| plan.all().filter(|change| change.action == action).count();
     PlanDocument {
@@ -75,7 +75,7 @@ pub fn plan<'a>(plan: &'a Plan, heading: &Heading<'a>) -> PlanDocument<'a> {
     }
 }
 
-/// An outcome as a value to serialize. `error` is why the run ended early, where it did.
+/// Returns an outcome as a value to serialize. `error` is the error that ended the run early, if any.
 pub fn outcome<'a>(
     plan: &'a Plan,
     outcome: &'a Outcome,
@@ -101,15 +101,15 @@ pub fn outcome<'a>(
     }
 }
 
-/// Any document as indented text that is safe in a terminal and in a workflow's log.
+/// Returns a document as indented JSON that is safe in a terminal and in a workflow's log.
 ///
 /// # Errors
 ///
-/// Those of the serializer; a plan or an outcome has none.
+/// The errors of the serializer. Plans and outcomes cause none.
 pub fn text(document: &impl Serialize) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string_pretty(document)?;
     let mut safe = String::with_capacity(text.len() + 1);
-    // Outside of strings JSON has neither of these, so an escape means the same.
+    // In JSON, `##[` and non-ASCII characters occur only in strings, so an escape has the same meaning.
     for character in text.replace("##[", "#\\u0023[").chars() {
         if character.is_ascii() || super::escape::visible(character.encode_utf8(&mut [0; 4])).chars().count() == 1 {
             safe.push(character);
@@ -121,7 +121,7 @@ pub fn text(document: &impl Serialize) -> Result<String, serde_json::Error> {
     Ok(safe)
 }
 
-/// Counts by word, in a given order.
+/// The number of objects for each word, in the given order.
 struct Counts(Vec<(&'static str, usize)>);
 
 impl Serialize for Counts {
@@ -188,11 +188,11 @@ impl<'a> KeyDocument<'a> {
     }
 }
 
-/// Where an object is written.
+/// The place of an object in a source file.
 #[derive(Serialize)]
 struct SourceDocument {
     path: String,
-    /// From 1; 0 for the file as a whole.
+    /// The line, from 1. It is 0 for the file as a whole.
     line: usize,
 }
 

@@ -1,25 +1,25 @@
-//! Lists of objects in aligned columns, cut to the room there is. Whatever is left out is counted.
+//! Lists of objects in aligned columns, cut to a given size. A list says how many entries are left out.
 
 use super::escape::{LONGEST, clipped, fence, fence_ticks, longest_run, visible};
 
-/// No column is padded beyond this: one long name must not push every other line to the right.
+/// The maximum width of a padded column, in characters. A longer cell moves only the rest of its own line to the right.
 const WIDEST: usize = 48;
-/// Room for "… and 3 more, in the step summary.".
+/// The number of bytes that are reserved for the line "… and 3 more, in the step summary.".
 const TAIL: usize = 96;
 
 /// A part of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
-    /// Its text: empty, or whole lines.
+    /// The text: empty, or complete lines.
     pub text: String,
-    /// How many objects it should name and does not.
+    /// The number of objects that are left out.
     pub omitted: usize,
 }
 
-/// One object's lines in a list.
+/// The lines of one object in a list.
 pub type Entry = Vec<String>;
 
-/// Rows as lines with aligned columns.
+/// Returns one line for each row, with aligned columns.
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|text| clipped(&visible(text), LONGEST)).collect()).collect();
@@ -36,7 +36,7 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Puts a line above the first of each run of entries with the same title.
+/// Puts a title line above each group of successive entries with the same title.
 pub fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry> {
     let mut last = None;
     let mut grouped = Vec::new();
@@ -48,7 +48,7 @@ pub fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry
     grouped
 }
 
-/// As many entries as `room` bytes hold, in one fence, and how many there are more.
+/// Returns a fence with as many entries as fit into `room` bytes, and the number of entries that are left out.
 pub fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
     let (mut body, mut ticks) = (0, 0);
     let sizes = entries.iter().map(|entry| {
@@ -62,7 +62,8 @@ pub fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Sec
     cut(entries.len(), sizes, room, "", rest, text)
 }
 
-/// As many lines as `room` bytes hold, and how many there are more; `prefix` begins the line that says so.
+/// Returns as many lines as fit into `room` bytes, and the number of lines that are left out. `prefix` starts the line
+/// with that number.
 pub fn lined(lines: &[String], room: usize, prefix: &str, rest: &str) -> Section {
     let sizes = lines.iter().scan(0, |size, line| {
         *size += line.len() + 1;
@@ -72,7 +73,8 @@ pub fn lined(lines: &[String], room: usize, prefix: &str, rest: &str) -> Section
     cut(lines.len(), sizes, room, prefix, rest, text)
 }
 
-/// The most of `count` things that fit; `sizes` are the sizes of the text for the first, the first two, ….
+/// Returns the text with as many of `count` items as fit into `room` bytes. `sizes` yields the size of the text with
+/// one item, with two items, and so on.
 fn cut(
     count: usize,
     sizes: impl Iterator<Item = usize>,

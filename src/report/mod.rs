@@ -1,10 +1,10 @@
-//! Plans and outcomes as text. Pure: no I/O, no clock, and imports of the domain alone.
+//! Plans and outcomes as text. Pure: no I/O, no clock, and only imports of the domain.
 //!
-//! Every format is made from the same values: [`terminal`], [`markdown`] (and [`summary`], the same with more room),
-//! [`html`], [`json`].
+//! All formats use the same values: [`terminal`], [`markdown`] (and [`summary`], which is the same with more room),
+//! [`html`], and [`json`].
 //!
-//! **Invariant:** what comes from a manifest, a cluster or a repository is untrusted. It reaches a text through
-//! [`escape`] alone.
+//! **Invariant:** text from a manifest, a cluster or a repository is untrusted. It enters a report only through
+//! [`escape`].
 
 pub mod escape;
 pub mod fields;
@@ -18,24 +18,24 @@ pub mod summary;
 pub mod terminal;
 pub mod wording;
 
-/// What stands around a plan in every report.
+/// The facts about a run that every report shows next to the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heading<'a> {
-    /// What the plan is for, as the user calls it.
+    /// The target of the plan, by the name that the user gave it.
     pub target: &'a str,
-    /// The kubeconfig's context, or the server; absent where no cluster is configured.
+    /// The kubeconfig's context, or the server. It is absent if no cluster is configured.
     pub cluster: Option<&'a str>,
-    /// The commit that is compared with.
+    /// The commit that the plan is compared with.
     pub base: Option<&'a str>,
     /// The commit that is planned or applied.
     pub head: Option<&'a str>,
-    /// The address of the run's page, where the step summary stands.
+    /// The URL of the run's page, which shows the step summary.
     pub run: Option<&'a str>,
 }
 
-/// How many bytes a report may take, and where a reader finds what did not fit.
+/// The maximum size of a report in bytes, and a hint to the place of the full report.
 ///
-/// Forges count characters, of which there are never more than bytes.
+/// Forges count characters. A text never has more characters than bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     bytes: usize,
@@ -43,27 +43,27 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The body of a pull request comment: GitHub refuses 65,536 characters.
+    /// The body of a comment on a pull request. GitHub refuses 65,536 characters.
     pub const COMMENT: Self = Self { bytes: 60_000, rest: ", in the step summary" };
-    /// A step summary: a runner drops it whole above 1 MiB.
+    /// A step summary. The runner drops the whole summary if it has more than 1 MiB.
     pub const SUMMARY: Self = Self { bytes: 900 * 1024, rest: "" };
-    /// A file: as long as it takes.
+    /// A file, without a limit.
     pub const FILE: Self = Self { bytes: usize::MAX, rest: "" };
-    /// What the fixed parts of a report may need. A smaller budget counts as this one.
+    /// The bytes that the fixed parts of a report may need. A smaller budget counts as this one.
     pub const LEAST: usize = 12_288;
 
-    /// Leaves room for what the caller adds to the report.
+    /// Returns a smaller budget, which leaves `bytes` for the caller's own text.
     #[must_use]
     pub fn less(self, bytes: usize) -> Self {
         Self { bytes: self.bytes.saturating_sub(bytes), ..self }
     }
 
-    /// The bytes that may be used.
+    /// Returns the number of bytes that the report may use.
     pub fn bytes(self) -> usize {
         self.bytes.max(Self::LEAST)
     }
 
-    /// Follows "… and 3 more".
+    /// Returns the text that follows "… and 3 more".
     pub fn rest(self) -> &'static str {
         self.rest
     }

@@ -1,19 +1,20 @@
-//! Untrusted text as one word of a command that someone pastes into a shell.
+//! Quotes untrusted text as one word of a command that a user pastes into a shell.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Writes a text so that every POSIX shell reads it as one word, which is the text, and runs nothing that the text names.
+/// Quotes a text so that every POSIX shell reads it as one word, which is the text, and executes nothing in it.
 ///
-/// The word is printable ASCII without a backtick, and no log takes it for a command of its own. A text that cannot be
-/// shown so is spelt out for `printf`. A text that ends with a line break, which `printf` would lose there, is written as
-/// bash, ksh and zsh read it; another shell finds an inert word.
+/// The word is printable ASCII without a backtick, and no log takes it for a workflow command. A text that cannot be
+/// shown in this way is encoded for `printf`. A text that ends with a line break is written in the syntax of bash, ksh
+/// and zsh, because the shell would remove that line break from the output of `printf`. In another shell, this syntax
+/// is a wrong but harmless word.
 pub fn quoted(text: &str) -> String {
     word(OsStr::new(text))
 }
 
-/// As [`quoted`], for a path.
+/// Quotes a path in the same way as [`quoted`].
 pub fn quoted_path(path: &Path) -> String {
     word(path.as_os_str())
 }
@@ -27,21 +28,22 @@ fn word(text: &OsStr) -> String {
     }
 }
 
-/// Whether no shell reads anything but the text itself, wherever in a command it stands.
+/// Returns `true` if every shell reads the text as itself without quotes, as an argument of a command.
 fn is_bare(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&byte);
     let begins_plainly = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
     begins_plainly && !text.contains("::") && text.bytes().all(is_plain)
 }
 
-/// Whether every report shows the text as it is: one that folds white space would change it, and a backtick would end the
-/// command.
+/// Returns `true` if every report shows the text unchanged. Some reports join several spaces into one, and a backtick
+/// would end the command.
 fn is_shown(text: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'`';
     text.bytes().all(is_plain) && !text.contains("  ") && text.trim() == text
 }
 
-/// Between single quotes nothing has a meaning. What a workflow's log obeys is torn apart by closing and opening them.
+/// Quotes a text with single quotes, in which no character has a meaning. Extra quotes split `::` and `##`, so that a
+/// workflow runner finds no command in the log.
 fn single_quoted(text: &str) -> String {
     let mut word = String::from("'");
     let mut last = None;
@@ -60,14 +62,15 @@ fn single_quoted(text: &str) -> String {
     word
 }
 
-/// Every byte that is not plain as an escape of three octal digits: no digit after it becomes part of it.
+/// Encodes every byte that is not plain as an escape of three octal digits. A digit after the escape does not become
+/// part of it.
 fn spelt_out(text: &[u8], escape: &str) -> String {
     let escaped = text.iter().map(|byte| match byte {
         b' ' | b'-' | b'.' | b'/' | b'_' => char::from(*byte).to_string(),
         _ if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
         _ => format!("{escape}{byte:03o}"),
     });
-    // Two spaces beside each other would be folded.
+    // Some reports join two spaces into one.
     escaped.collect::<String>().replace("  ", &format!("{escape}040{escape}040"))
 }
 

@@ -1,4 +1,4 @@
-//! A root's record as text and as JSON: what is in it, and what nobody wants any more.
+//! The state of a root as text and as JSON: its recorded objects, and its orphans.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,59 +15,59 @@ use crate::project::path::ProjectPath;
 use crate::state::inspect::Integrity;
 use crate::state::payload::Entries;
 
-/// `ktor state show`.
+/// The output of `ktor state show`.
 #[derive(Clone, Debug, Serialize)]
 pub struct StateDocument<'a> {
-    /// The format's version.
+    /// The version of the format.
     pub version: u32,
-    /// The root.
+    /// The name of the root.
     pub root: &'a str,
-    /// The Secret, as namespace/name.
+    /// The Secret that stores the state, as namespace/name.
     pub state: String,
-    /// Whether there is one.
+    /// `true` if the Secret exists.
     pub exists: bool,
-    /// Whether the run that wrote last came to its end.
+    /// `true` if the last run to write the state finalized it. Absent if this is not known.
     pub finalized: Option<bool>,
-    /// Whether every earlier run is known to have come to its end.
+    /// `true` if every earlier run is known to have ended.
     pub settled: bool,
-    /// The commit that the root was last finalized at, where that is known.
+    /// The commit that the root was last finalized at, if it is known.
     pub ledger: Option<&'a str>,
-    /// The run that wrote last.
+    /// The last run that wrote the state.
     pub run: Option<&'a str>,
-    /// Whether it is as it was written.
+    /// The result of comparing the state with its digest. Absent if there is no state.
     pub digest: Option<Integrity>,
-    /// How many objects each project has.
+    /// The number of objects of each project.
     pub projects: BTreeMap<&'a ProjectPath, usize>,
-    /// Who holds the lock.
+    /// The holder of the lock. Absent if the lock is free.
     pub lock: Option<LockDocument<'a>>,
 }
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Debug, Serialize)]
 pub struct LockDocument<'a> {
-    /// Its identity.
+    /// The holder's identity.
     pub holder: &'a str,
-    /// ScopeBasis when, by its own account.
+    /// The time since when it holds the lock, by its own account.
     pub since: Option<String>,
-    /// Where its run can be watched.
+    /// The URL of the holder's run.
     pub run: Option<&'a str>,
 }
 
 /// One recorded object.
 #[derive(Clone, Debug, Serialize)]
 pub struct EntryDocument<'a> {
-    /// The object, as commands take it.
+    /// The object, in the form that commands accept.
     pub object: String,
-    /// Its project.
+    /// The object's project.
     pub project: &'a ProjectPath,
-    /// The version that it was written with.
+    /// The API version with which the object was recorded.
     pub version: String,
-    /// What holds it back from being cleaned up; absent in a plain list.
+    /// The reason why cleanup does not delete the object. Absent in a plain list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A list of recorded objects.
+/// A list of recorded objects as JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct EntriesDocument<'a> {
     version: u32,
@@ -76,17 +76,17 @@ pub struct EntriesDocument<'a> {
     notices: &'a [String],
 }
 
-/// Every entry, in order.
+/// Returns all recorded objects, in the order of the state.
 pub fn entries(entries: &Entries) -> Vec<EntryDocument<'_>> {
     entries.iter().map(|(project, ident)| entry(project, &ident, None)).collect()
 }
 
-/// One entry.
+/// Returns one recorded object.
 pub fn entry<'a>(project: &'a ProjectPath, ident: &Ident, reason: Option<String>) -> EntryDocument<'a> {
     EntryDocument { object: ident.key.word(), project, version: ident.version.clone(), reason }
 }
 
-/// What holds a recorded, undesired object back, in a plan's own words.
+/// Returns the reason why an orphan is not deleted, in the words of the plan.
 pub fn held_back(change: &Change) -> String {
     match change.action {
         Action::Delete => "nothing holds it: the next apply deletes it".to_owned(),
@@ -95,12 +95,12 @@ pub fn held_back(change: &Change) -> String {
     }
 }
 
-/// A list as JSON.
+/// Returns a list as a value to serialize.
 pub fn document<'a>(root: &'a str, objects: &'a [EntryDocument<'a>], notices: &'a [String]) -> EntriesDocument<'a> {
     EntriesDocument { version: VERSION, root, objects, notices }
 }
 
-/// A list for a terminal: one object a line.
+/// Returns a list for a terminal, with one object on each line.
 pub fn lines(objects: &[EntryDocument<'_>]) -> String {
     let row = |entry: &EntryDocument<'_>| {
         let mut row = vec![entry.object.clone(), entry.project.to_string(), entry.version.clone()];
@@ -114,7 +114,7 @@ pub fn lines(objects: &[EntryDocument<'_>]) -> String {
     })
 }
 
-/// `ktor state show` for a terminal.
+/// Returns the output of `ktor state show` for a terminal.
 pub fn shown(state: &StateDocument<'_>) -> String {
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let digest = match state.digest {

@@ -1,6 +1,7 @@
-//! Plans and outcomes for a terminal or a log. What matters most stands last, where the reader is.
+//! Plans and outcomes for a terminal or a log. The most important lines come last, next to the prompt.
 //!
-//! **Invariant:** every line passes [`logged`]: it moves no cursor and is no command to a workflow runner.
+//! **Invariant:** every line passes through [`logged`]. It moves no cursor, and no workflow runner takes it for a
+//! command.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +15,16 @@ use crate::plan::change::{Action, Change};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
 
-/// Whether colors may be used.
+/// The use of colors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Text alone.
+    /// Only text.
     Plain,
-    /// With the escapes that terminals know as colors.
+    /// Text with the terminal's escape sequences for colors.
     Color,
 }
 
-/// How a line looks where colors are used.
+/// The look of a line if colors are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tone {
     Plain,
@@ -34,7 +35,7 @@ enum Tone {
     Gone,
 }
 
-/// A plan: the changes by project, cleanup, notices, what refuses, and the sentence.
+/// Returns a plan: the changes by project, the cleanup, the notices, the refusals, and a sentence that sums up.
 pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
     let mut page = Page { style, text: String::new() };
     page.line(Tone::Strong, &title(plan, heading));
@@ -78,7 +79,8 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
     page.text
 }
 
-/// What a run did: a line for every object that is not unchanged, for what stays and why, and the sentence.
+/// Returns the outcome of a run: a line for each object that is not unchanged, each object that cleanup keeps and each
+/// notice, and a sentence that sums up.
 pub fn outcome(plan: &Plan, outcome: &Outcome, style: Style) -> String {
     let mut page = Page { style, text: String::new() };
     for object in outcome.all().filter(|object| object.verdict != Verdict::Unchanged) {
@@ -95,7 +97,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, style: Style) -> String {
     page.text
 }
 
-/// One object's line, as kubectl prints it: `deployment.apps/web configured (shop)`.
+/// Returns the line of one object in the form of kubectl: `deployment.apps/web configured (shop)`.
 pub fn object(object: &ObjectOutcome, style: Style) -> String {
     let mut page = Page { style, text: String::new() };
     page.object(object);
@@ -127,7 +129,7 @@ fn cleanup_row(change: &Change) -> Vec<String> {
     row
 }
 
-/// Text in the making.
+/// The text that is being written.
 struct Page {
     style: Style,
     text: String,
@@ -198,7 +200,7 @@ impl Page {
     }
 }
 
-/// `deployment.apps/web configured (shop)`, and why.
+/// Returns `deployment.apps/web configured (shop)`, followed by the message.
 fn described(key: &ObjectKey, word: &str, message: Option<&str>) -> String {
     let kind = wording::kind(key).to_lowercase();
     let namespace = key.namespace.as_deref().map(|namespace| format!(" ({namespace})")).unwrap_or_default();

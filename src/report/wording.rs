@@ -1,4 +1,4 @@
-//! The words of every report: how objects, counts and reasons are called. Plain text, not yet escaped.
+//! The words of all reports, for objects, counts and reasons. The text is plain and not yet escaped.
 
 use super::shell::quoted;
 use crate::object::ident::ObjectKey;
@@ -7,7 +7,7 @@ use crate::plan::change::{Action, Change, Reason};
 use crate::plan::guard::Guard;
 use crate::plan::outcome::{Outcome, Verdict};
 
-/// The order in which a sentence counts what is to be done; what nothing is done about comes last, by itself.
+/// The order in which a sentence counts the actions. Unchanged objects are counted separately at the end.
 const TOLD: [Action; 9] = [
     Action::Create,
     Action::Update,
@@ -20,12 +20,12 @@ const TOLD: [Action; 9] = [
     Action::Keep,
 ];
 
-/// `Deployment.apps`.
+/// Returns the kind, as `Deployment.apps`.
 pub fn kind(key: &ObjectKey) -> String {
     key.group_kind().to_string()
 }
 
-/// `shop/web`, or `shop` for a cluster-scoped object.
+/// Returns the name, as `shop/web`, or `shop` for a cluster-scoped object.
 pub fn name(key: &ObjectKey) -> String {
     match &key.namespace {
         Some(namespace) => format!("{namespace}/{}", key.name),
@@ -33,12 +33,12 @@ pub fn name(key: &ObjectKey) -> String {
     }
 }
 
-/// `1 object`, `2 objects`.
+/// Returns a count with its noun, as `1 object` or `2 objects`.
 pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// `2 to delete`, `1 kept`.
+/// Returns the count of an action, as `2 to delete` or `1 kept`.
 pub fn to_do(action: Action, count: usize) -> String {
     match action {
         Action::Keep => format!("{count} kept"),
@@ -47,7 +47,7 @@ pub fn to_do(action: Action, count: usize) -> String {
     }
 }
 
-/// One sentence that says what would happen. `strong` marks what destroys or stops something.
+/// Returns one sentence about the effect of a plan. `strong` highlights the actions that delete or block an object.
 pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
     let summary = plan.summary();
     let count = |action| summary.get(&action).copied().unwrap_or_default();
@@ -84,7 +84,8 @@ pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
     sentence(&format!("{offline}{}{unchanged}", parts.join(", ")))
 }
 
-/// One sentence that says what happened.
+/// Returns one sentence about the outcome of a run. `strong` highlights deletions, replacements, failures and unready
+/// objects.
 pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> String {
     let verdicts = [
         Verdict::Created,
@@ -118,7 +119,7 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
     sentence(&format!("{}{unchanged}", parts.join(", ")))
 }
 
-/// The option that opens a guard, where one does; the input of the action has the same name.
+/// Returns the option that lifts a guard, if there is one. The input of the GitHub Action has the same name.
 pub fn option(guard: Guard) -> Option<&'static str> {
     Some(match guard {
         Guard::EmptyDesired => "--allow-empty",
@@ -133,7 +134,7 @@ pub fn option(guard: Guard) -> Option<&'static str> {
     })
 }
 
-/// What to do about an object that stays as it is, where an option helps.
+/// Returns a hint about an object that stays as it is, if an option helps.
 fn hint(change: &Change) -> Option<String> {
     match (change.action, &change.reason) {
         (Action::Keep, Reason::Guarded(guard, _)) => option(*guard).map(|option| format!("{option} allows it")),
@@ -145,7 +146,7 @@ fn hint(change: &Change) -> Option<String> {
     }
 }
 
-/// Why an object stays as it is, and what to do about it.
+/// Returns the reason why an object stays as it is, with a hint if an option helps.
 pub fn reason(change: &Change) -> String {
     match hint(change) {
         Some(hint) => format!("{} ({hint})", change.reason),
@@ -153,12 +154,13 @@ pub fn reason(change: &Change) -> String {
     }
 }
 
-/// An object that stays as it is, and why: `ConfigMap shop/web stays as it is: belongs to project other`.
+/// Names an object that stays as it is, with the reason: `ConfigMap shop/web stays as it is: belongs to project other`.
 pub fn stopped(change: &Change) -> String {
     format!("{} stays as it is: {}", change.ident.key, reason(change))
 }
 
-/// Why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to other`.
+/// Returns the reason why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to
+/// other`.
 pub fn staying(change: &Change) -> String {
     let reason = reason(change);
     match change.action {
@@ -169,7 +171,7 @@ pub fn staying(change: &Change) -> String {
     }
 }
 
-/// What a reader should know of a change beside its action; absent where the action says it all.
+/// Returns a remark about a change, or `None` if the action says everything.
 pub fn remark(change: &Change) -> Option<String> {
     match (&change.reason, &change.from) {
         (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
@@ -180,13 +182,13 @@ pub fn remark(change: &Change) -> Option<String> {
     }
 }
 
-/// A commit as people write it.
+/// Shortens a full commit hash to 12 characters. Returns any other revision unchanged.
 pub fn commit(revision: &str) -> &str {
     let is_hash = revision.len() >= 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { &revision[..12] } else { revision }
 }
 
-/// With a capital letter and a full stop.
+/// Adds a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first: String = characters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();

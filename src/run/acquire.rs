@@ -1,4 +1,4 @@
-//! Getting hold of a root's lock: the namespace that it needs, and whoever is waited for.
+//! Acquires the lock of a root: creates the namespace of the lock, and waits while another run holds the lock.
 
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use crate::cluster::lock::{HeldLock, Holder, LockRequest};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 
-/// How long a run that was told to stop waits for answers. With the release after it, it ends within five seconds.
+/// The time that an interrupted run waits for outstanding answers. Together with the release of the lock, an
+/// interrupted run ends within five seconds.
 pub const GRACE: Duration = Duration::from_millis(2500);
 
-/// Acquires a root's lock; `waiting` is told whenever another holder is seen.
+/// Acquires the lock of a root. Calls `waiting` whenever it sees another holder.
 ///
 /// # Errors
 ///
-/// The namespace cannot be made, the lock is held, or the run is to stop.
+/// The namespace cannot be created, the lock cannot be acquired, or the run is interrupted.
 pub async fn acquire_lock(
     cluster: &Cluster,
     lock: &LockRequest,
@@ -30,14 +31,15 @@ pub async fn acquire_lock(
     tokio::select! {
         acquired = acquiring => acquired,
         () = overdue(interrupt, GRACE / 3) => {
-            // A Lease may have been written whose answer is still on the way. Failing this, it expires.
+            // The server may have written the Lease although its answer did not arrive. This deletes such a Lease. If
+            // that fails, the Lease expires.
             drop(timeout(GRACE, cluster.break_lock(&lock.namespace, &lock.root, &lock.holder)).await);
             Err(RunError::NotBegun)
         }
     }
 }
 
-/// Resolves when a run that was told to stop has not stopped by itself.
+/// Waits for the interrupt, and then for `grace`. The caller uses this to end a run that does not stop by itself.
 pub async fn overdue(interrupt: &Interrupt, grace: Duration) {
     interrupt.clone().requested().await;
     sleep(grace).await;

@@ -1,4 +1,4 @@
-//! The first half of carrying out a plan: desired objects, wave by wave, until they are ready.
+//! The first half of carrying out a plan: applies the desired objects wave by wave, and waits until they are ready.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,17 +23,19 @@ use crate::run::reconcile::RunContext;
 use crate::run::waits::{End, Waits};
 use crate::run::write::{Slot, WriteError, Written, Wrote, write};
 
-/// How long a server may take to notice what the run wrote before it takes what waits for that.
+/// The longest time that the run waits until the server notices an earlier write of this run. During this time, the run
+/// resends objects that the server still refuses.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///
-/// A wave is sent as a whole and then waited for as a whole. Independent objects finish although one fails; what needs
-/// a failed one is skipped.
+/// Each wave is sent as a whole, and then waited for as a whole. If one object fails, independent objects still finish,
+/// and objects that need the failed one are skipped.
 ///
 /// # Errors
 ///
-/// Any failed or skipped object ([`RunError::Incomplete`]), an interrupt, or a lost lock: cleanup must not run then.
+/// An object failed or was skipped, or a file in scope cannot be rendered ([`RunError::Incomplete`]). Or the run is
+/// interrupted or loses the lock. The caller must not start the cleanup then.
 pub async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     let mut outcomes: Vec<ObjectOutcome> = Vec::new();
     let early = awaited_webhooks(work);
@@ -61,7 +63,7 @@ pub async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     }
 }
 
-/// Webhooks and policies that have to change before they let others of the same run through.
+/// The webhooks and policies that have to change before the server accepts other objects of the same run.
 fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
     let awaited = work.plan.changes.iter().filter_map(|change| match &change.reason {
         Reason::Unverified(by) => Some(by.as_str()),
@@ -72,7 +74,7 @@ fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
     late.filter(|key| awaited.contains(key.to_string().as_str())).cloned().collect()
 }
 
-/// Why no further object may be started.
+/// The reason why the run may start no further object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// A signal came.
@@ -81,30 +83,31 @@ pub enum Stop {
     LockLost,
 }
 
-/// What is to be sent for one object, the first time or again.
+/// The next attempt to write one object.
 struct Sending<'a> {
     change: &'a Change,
     place: Slot,
-    /// When the server first refused it for something that this run brought.
+    /// The time at which the server first refused the object because it had not yet noticed another write of this run.
     refused: Option<Instant>,
 }
 
-/// What one sending came to.
+/// The result of one attempt.
 enum Sent<'a> {
     Done(ObjectOutcome),
     Waits(Box<(Awaited, Then<'a>)>),
     Stopped(Stop),
 }
 
-/// What follows when a wait ends well.
+/// The next step after a wait that succeeds.
 enum Then<'a> {
-    /// The object is done, and this is what happened to it.
+    /// The object is done, with this outcome.
     Done(ObjectOutcome),
-    /// It is sent again, for its place is free now.
+    /// The object is sent again: its place is free now, or the server had time to notice another write.
     Send(Sending<'a>),
 }
 
-/// Sends a wave, then waits for it. Waiting holds no request's place: what others of the wave wait for is on its way.
+/// Sends a wave, and then waits for it. An object that is waited for takes no request slot, so the other objects of the
+/// wave that it depends on are sent too.
 async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>) -> (Vec<ObjectOutcome>, Option<Stop>) {
     let mut sending: Vec<Sending<'_>> =
         changes.into_iter().map(|change| Sending { change, place: Slot::AsPlanned, refused: None }).collect();
@@ -149,7 +152,7 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
     (outcomes, stop)
 }
 
-/// An object that was sent, or left as it is, and is not ready.
+/// The outcome of an object that was sent or left as it is, and whose wait ended without success.
 fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => return outcome,
@@ -163,7 +166,7 @@ fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOu
     ObjectOutcome { verdict, message: Some(message), ..outcome }
 }
 
-/// An object that cannot be sent, as something that is being deleted keeps its place.
+/// The outcome of an object that cannot be sent, because an object that is being deleted has its place.
 fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => String::new(),
@@ -176,14 +179,14 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
     outcome(work, change, Verdict::Failed, Some(&why))
 }
 
-/// What became of one object; the message without any of its secrets.
+/// The outcome of one object. The message contains none of the object's secrets.
 pub fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
     let message = message.map(|message| redacted(work, &key, message));
     ObjectOutcome { key, project: change.project.clone(), verdict, message }
 }
 
-/// Namespaces and kinds that later objects need and that failed.
+/// The objects that failed, with the namespaces and kinds among them that later objects need.
 #[derive(Default)]
 struct Failed {
     keys: BTreeSet<ObjectKey>,
@@ -208,14 +211,14 @@ impl Failed {
         failed
     }
 
-    /// What the run brings, without what failed.
+    /// The writes of the run, without those that failed.
     fn spared<'a>(&self, work: RunContext<'a>) -> Brought<'a> {
         let mut brought = Brought::of(work.desired, work.observed, &work.request.root);
         self.keys.iter().for_each(|key| brought.forget(key));
         brought
     }
 
-    /// What the object needs and lacks.
+    /// The reason to skip an object: its namespace or the CRD of its kind failed.
     fn needed_by(&self, key: &ObjectKey) -> Option<String> {
         if let Some(namespace) = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace)) {
             return Some(format!("its namespace {namespace} failed"));
@@ -275,14 +278,14 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
     }
 }
 
-/// The object's kind, where the server has yet to take notice of something that this run wrote.
+/// The object's kind, if the server refused the object because it has not yet noticed another write of this run.
 fn waits_for(work: RunContext<'_>, brought: &Brought<'_>, refusal: &Refusal, key: &ObjectKey) -> Option<Kind> {
     let manifest = work.desired.get(key)?;
     awaited(refusal, key, &manifest.body, brought)?;
     work.observed.kinds.get(&key.group_kind()).cloned()
 }
 
-/// What is left to do for an object that is as desired: to wait, where it is not ready yet.
+/// The next step for an object that is as desired. The run waits for it if it may not be ready yet.
 fn until_ready<'a>(work: RunContext<'_>, live: Option<&Live>, outcome: ObjectOutcome) -> Sent<'a> {
     let key = &outcome.key;
     if work.cluster.settings().readiness_timeout.is_zero() {
@@ -297,12 +300,13 @@ fn until_ready<'a>(work: RunContext<'_>, live: Option<&Live>, outcome: ObjectOut
     Sent::Waits(Box::new((awaited, Then::Done(outcome))))
 }
 
-/// Whether an object needs no further look. The answer to a change may come before its controller has seen the change.
+/// Returns `true` if the object needs no further check. A changed object needs one, because the server may answer
+/// before the controller has seen the change.
 fn is_known_ready(outcome: &ObjectOutcome, live: &Live) -> bool {
     outcome.verdict == Verdict::Unchanged && readiness(live) == Readiness::Ready
 }
 
-/// A message about an object without any of its secrets.
+/// Removes the secrets of an object from a message about it.
 fn redacted(work: RunContext<'_>, key: &ObjectKey, message: &str) -> String {
     let live = work.observed.live(key).map(|live| &live.body);
     let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();

@@ -1,4 +1,5 @@
-//! The second half of carrying out a plan: what is no longer desired is deleted, and waited for until it is gone.
+//! The second half of carrying out a plan: deletes the objects that are no longer desired, and waits until they are
+//! gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,20 +29,20 @@ use crate::run::remove::{Removed, remove};
 use crate::run::waits::{End, Waits};
 use crate::state::transition::Settlement;
 
-/// So many namespaces and definitions are looked into together, right before they are deleted.
+/// The number of namespaces and CRDs whose contents are listed together, right before they are deleted.
 const HOLDERS: usize = 50;
 
-/// What cleanup did.
+/// The result of a cleanup.
 #[derive(Clone, Debug, Default)]
 pub struct Cleaned {
-    /// Object by object, in the order of cleanup.
+    /// The outcome of each object, in the order of the cleanup.
     pub outcomes: Vec<ObjectOutcome>,
     gone: Vec<ObjectKey>,
     released: Vec<ObjectKey>,
 }
 
 impl Cleaned {
-    /// What the run settled, for the record. The ledger does not move where something failed.
+    /// The result of the run, for the state. The ledger does not advance if a deletion failed.
     pub fn settlement(&self, work: RunContext<'_>, ledger: Option<String>) -> Settlement {
         let absent =
             work.observed.looks.iter().filter(|(_, look)| **look == Lookup::Absent).map(|(key, _)| key.clone());
@@ -64,7 +65,7 @@ impl Cleaned {
         }
     }
 
-    /// Whether a refusal is by a webhook or policy that this run has deleted.
+    /// Returns `true` if the refusal comes from a webhook or policy that this run has deleted.
     fn has_lifted(&self, work: RunContext<'_>, refusal: &Refusal) -> bool {
         let gone = self.gone.iter().filter_map(|key| Some((key, &work.observed.live(key)?.body)));
         lifted(refusal, &gone.collect::<Vec<_>>()).is_some()
@@ -80,12 +81,13 @@ impl Cleaned {
         self.outcomes.push(outcome(work, change, verdict, message));
     }
 
-    /// The commit that becomes the ledger: none where a deletion failed.
+    /// The commit that becomes the ledger, or `None` if a deletion failed.
     fn ledger(&self, ledger: Option<String>) -> Option<String> {
         ledger.filter(|_| !self.has_failed())
     }
 
-    /// The projects in which something stays as it is, by the plan or because its deletion failed.
+    /// The projects that are open after the run, because the plan leaves something as it is or because a deletion did
+    /// not succeed.
     fn open_projects(&self, work: RunContext<'_>) -> BTreeSet<ProjectPath> {
         let failed =
             self.outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Failed | Verdict::Skipped));
@@ -104,14 +106,14 @@ enum DeletionAnswer {
     Waits(String),
 }
 
-/// Deletes the plan's cleanup set, step by step. What fails or is refused stays recorded, and blocks nothing but its
-/// own namespace and the definition of its kind.
+/// Deletes the plan's cleanup set step by step. An object that fails or is refused stays recorded. It prevents no other
+/// deletion than those of its own namespace and of the CRD of its kind.
 ///
-/// A step is sent as a whole and then waited for as a whole.
+/// Each step is sent as a whole, and then waited for as a whole.
 ///
 /// # Errors
 ///
-/// An interrupt or a lost lock; phase two must not happen then.
+/// The run is interrupted or loses the lock. The caller must not start phase two then.
 pub async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
     let builtin = Kinds::builtin();
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
@@ -130,16 +132,17 @@ pub async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Clea
     Ok(cleaned)
 }
 
-/// A deletion to be sent, and when it was first refused by what this run has deleted.
+/// A deletion to send. The time is set once a webhook or policy that this run has deleted refuses the deletion, and is
+/// the time of the first such refusal.
 type Sending<'a> = (&'a Change, Option<Instant>);
 
-/// What follows when a wait ends.
+/// The next step after the end of a wait.
 enum Then<'a> {
     Gone(&'a Change),
     Send(Sending<'a>),
 }
 
-/// Sends the deletions of a step, then waits until all of it is gone.
+/// Sends the deletions of a step, and then waits until all these objects are gone.
 async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&Change>) -> Option<Stop> {
     let size = if deletions.iter().any(|change| is_holder(&change.ident.key)) { HOLDERS } else { deletions.len() };
     let mut waits = Waits::new(work);
@@ -151,7 +154,7 @@ async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&
             for (sent, answer) in answers {
                 stop = stop.max(take(work, cleaned, &mut waits, sent, answer));
             }
-            // What cannot be started any more keeps the run from ending well: nothing is waited for either.
+            // If a deletion can no longer be sent, the run fails anyway, so it does not wait for the others.
             if stop.is_some() {
                 return stop;
             }
@@ -174,7 +177,7 @@ async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&
     }
 }
 
-/// Sends some deletions; nothing where a signal came first.
+/// Sends some deletions and returns their answers, or `None` if a signal came first.
 async fn send<'a>(
     work: RunContext<'_>,
     cleaned: &Cleaned,
@@ -199,7 +202,7 @@ async fn send<'a>(
     Some(answers)
 }
 
-/// Notes what one deletion came to, or what has to be waited for.
+/// Notes the result of one deletion, or adds the object to the waits. Returns the reason to stop, if there is one.
 fn take<'a>(
     work: RunContext<'_>,
     cleaned: &mut Cleaned,
@@ -222,7 +225,7 @@ fn take<'a>(
             let first = refused.unwrap_or_else(Instant::now);
             let kind = work.observed.kinds.get(&key.group_kind());
             match kind.filter(|_| cleaned.has_lifted(work, &refusal) && first.elapsed() < PATIENCE) {
-                // The server has yet to take notice that the webhook is gone.
+                // The server has not noticed yet that the webhook is gone.
                 Some(kind) => {
                     let awaited = Awaited { kind: kind.clone(), key: key.clone(), until: Until::NextLook };
                     waits.add(awaited, Then::Send((change, Some(first))));
@@ -238,8 +241,8 @@ fn take<'a>(
     None
 }
 
-/// Looks once more into the holders that are about to be deleted: content may have come since the plan was made.
-/// Nothing where a signal came first.
+/// Lists once more the contents of the namespaces and CRDs that are about to be deleted, because new objects may have
+/// appeared since the plan was made. Returns `None` if a signal came first.
 async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<BTreeMap<ObjectKey, Collateral>> {
     if work.request.policy.allow_foreign_deletion != Gate::Closed {
         return Some(BTreeMap::new());
@@ -254,7 +257,7 @@ async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<
     }
 }
 
-/// Deletes one object, unless what others have would go with it.
+/// Deletes one object, unless objects of other owners would be deleted with it.
 async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> Removed {
     let key = &change.ident.key;
     let deleted = || work.plan.deletions().collect::<Vec<_>>();
@@ -264,7 +267,7 @@ async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKe
     }
 }
 
-/// What the plan says cannot be deleted: nothing is tried, and the run does not succeed.
+/// The outcomes of the deletions that are blocked in the plan. The run does not try them, and does not succeed.
 fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
     let blocked = plan.cleanup.iter().filter(|change| change.action == Action::Blocked);
     let outcome = |change: &Change| ObjectOutcome {
@@ -276,7 +279,8 @@ fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
     blocked.map(outcome).collect()
 }
 
-/// An object that could not be deleted and would go, or hang, with its namespace or definition.
+/// An object that could not be deleted and that `key`, a namespace or CRD, contains. If the run deleted `key`, the
+/// server would delete this object too, or the deletion would not end.
 fn held<'a>(work: RunContext<'_>, outcomes: &'a [ObjectOutcome], key: &ObjectKey) -> Option<&'a ObjectKey> {
     if !is_holder(key) {
         return None;

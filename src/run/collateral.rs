@@ -1,4 +1,4 @@
-//! Looking into namespaces and definitions before they are deleted: what they hold goes with them.
+//! Lists the contents of namespaces and CRDs before they are deleted, because their contents are deleted with them.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use crate::object::kinds::{Kind, Kinds, defined_kind};
 use crate::object::live::Live;
 use crate::plan::collateral::{Collateral, counts};
 
-/// So many namespaces are looked into one by one; for more of them, each kind is listed once everywhere.
+/// The largest number of namespaces that are listed one by one. For more namespaces, each kind is listed once in the
+/// whole cluster.
 const FEW: usize = 8;
 
-/// Looks into holders, as [`look_into`] does into one.
+/// Lists the contents of several namespaces and CRDs, as [`look_into`] does for one.
 pub async fn look_into_all(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -64,7 +65,7 @@ async fn look_into_together(
                 }
             }
             Err(ReadError::Gone) => {}
-            // Who may not list it everywhere may do so in each namespace.
+            // Credentials that may not list a kind in the whole cluster may still list it in each namespace.
             Err(_) => {
                 for content in &mut contents {
                     let more = look_for(cluster, vec![kind], Some(&content.0.name)).await;
@@ -82,9 +83,9 @@ async fn look_into_together(
     contents
 }
 
-/// Looks for everything that lies in a namespace, or is of the kind that a definition defines.
+/// Lists everything in a namespace, or every object of the kind that a CRD defines.
 ///
-/// `live` is the holder as it was found. What cannot be looked at is named in the answer, never passed over.
+/// `live` is the namespace or CRD as it was read. The result names everything that could not be listed.
 pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, live: &Live) -> Collateral {
     if holder.is_namespace() {
         let held = kinds.iter().filter(|kind| kind.namespaced && kind.manageable && counts(&kind.group_kind)).collect();
@@ -98,7 +99,8 @@ pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, liv
     };
     let kind = kinds.get(&defined.group_kind).unwrap_or(&defined);
     let mut content = look_for(cluster, vec![kind], None).await;
-    // What was established once is served; where it is not served, its objects may be there all the same.
+    // Once a CRD is established, the server should serve its kind. If the server does not serve it, objects of the kind
+    // may still exist.
     let is_hidden = !content.listed.contains(&defined.group_kind) && readiness(live) == Readiness::Ready;
     if is_hidden && content.unseen.is_empty() {
         content.unseen.push(format!("{} is not served", defined.group_kind));

@@ -1,4 +1,4 @@
-//! The first half of every run: read the state, look at the cluster, make the plan. Writes nothing.
+//! The first half of every run: reads the state and the cluster, and makes the plan. Writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,70 +28,71 @@ use crate::state::payload::Entries;
 use crate::state::provenance::{Claim, ProvenanceMatch};
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
 
-/// Whether the scope follows from the ledger.
+/// The way in which a run's scope depends on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScopeBasis {
-    /// It does not: the request's own scope counts.
+    /// The scope does not depend on the ledger. The run uses the scope of the request.
     Unasked,
-    /// The record said this when the run's commit was judged by it. The request's own scope counts; where the run would be
-    /// judged by other commits by now, it has to begin anew.
+    /// The scope does not depend on the ledger. The run's commit was compared with these commits of the state. If the
+    /// state by now names other commits that a run must not be older than, the run has to start again.
     Judged(Commits),
-    /// The record said this when the run was judged by it. Where it says something else by now, the run has to begin anew.
+    /// The scope follows from the ledger. If the state by now has other commits, the run has to start again.
     Ledger {
-        /// The commits of the record.
+        /// The commits that the state had when the scope was computed.
         commits: Commits,
-        /// The projects that changed since the ledger, where it was current and the changes are known; else the whole root
-        /// is in scope.
+        /// The projects that changed since the ledger. `None` if the ledger is stale or the changes are not known: then
+        /// the whole root is in scope.
         touched: Option<BTreeSet<ProjectPath>>,
     },
 }
 
-/// What a run is asked to do.
+/// The request for a run.
 #[derive(Clone)]
 pub struct RunRequest {
     /// The root.
     pub root: Root,
-    /// What may be changed.
+    /// The projects that the run may change, as requested.
     pub scope: ScopeRequest,
-    /// What is allowed.
+    /// The rules and guards that the plan has to respect.
     pub policy: Policy,
-    /// What may be shown.
+    /// The redactor, which removes secret values from everything that is shown.
     pub redactor: Redactor,
-    /// Names the run in the lock and in the state: unique and readable.
+    /// The name of the run in the lock and in the state. It is unique and readable.
     pub run: String,
-    /// The commits that the run writes into the record.
+    /// The commits that the run writes into the state.
     pub commits: RunCommits,
-    /// Projects known from the base tree.
+    /// The projects known from the base tree.
     pub known: BTreeSet<ProjectPath>,
-    /// The digest of the plan that was approved, where one was.
+    /// The digest of the approved plan, if a plan was approved.
     pub approved: Option<String>,
-    /// Whether the scope follows from the ledger.
+    /// The way in which the scope depends on the ledger.
     pub since: ScopeBasis,
     /// The tree before the changes that the run is about.
     pub before: BaseTree,
-    /// What the tree makes of the root's own settings.
+    /// The consequences of changes to the root's own settings.
     pub root_change: RootChange,
-    /// The place that the tree is taken from.
+    /// The repository and directory that the tree is read from.
     pub claim: Claim,
-    /// What a reader of the plan has to know about the request.
+    /// Notices about the request for readers of the plan.
     pub notices: Vec<String>,
 }
 
-/// The tree before the changes that a run is about: what these ask for is theirs, the rest was there before.
+/// The tree before the changes that a run is about. It shows which parts of the desired objects come from these
+/// changes, and which were there before.
 #[derive(Clone)]
 pub enum BaseTree {
-    /// This tree.
+    /// The tree is known.
     Tree(Arc<Sources>),
-    /// There was no project before.
+    /// There was no project before the changes.
     Nothing,
-    /// Nobody knows: everything counts as asked for by these changes.
+    /// The tree is not known. Every desired object counts as part of the changes.
     Unknown,
-    /// It cannot be read: nothing counts as asked for by these changes.
+    /// The tree cannot be read. No desired object counts as part of the changes.
     Unreadable,
 }
 
 impl BaseTree {
-    /// The desired objects, as far as they are known.
+    /// The desired objects of this tree, or `None` if they are not known.
     fn desired(&self, kinds: &Kinds) -> Option<BTreeMap<ObjectKey, Manifest>> {
         match self {
             Self::Tree(sources) => Some(sources.resolve(&sources.with_defined_kinds(kinds.clone())).manifests),
@@ -109,19 +110,19 @@ impl BaseTree {
     }
 }
 
-/// Everything that a run knows before it acts.
+/// The plan, and everything that the run needs to carry it out.
 pub struct Decided {
     /// The plan.
     pub plan: Plan,
-    /// What phase one records.
+    /// The state that phase one records.
     pub pending: Pending,
     /// The desired objects of the whole tree.
     pub desired: BTreeMap<ObjectKey, Manifest>,
-    /// What was found out.
+    /// The observations from the cluster.
     pub observed: Observed,
-    /// The opened state.
+    /// The opened or claimed state.
     pub store: Store,
-    /// The commit that the root is brought to as a whole, where the run covers it.
+    /// The commit that becomes the ledger, if the run covers everything that may have changed since the last run.
     pub ledger: Option<String>,
 }
 
@@ -129,7 +130,7 @@ pub struct Decided {
 ///
 /// # Errors
 ///
-/// Anything that keeps the plan from being made. A plan that a guard refuses is a plan.
+/// Anything that prevents a plan. A plan that a guard refuses is not an error here.
 pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) -> Result<Decided, RunError> {
     let opened = Store::open(cluster, &request.policy.state_namespace, &request.root).await?;
     decide_from(opened, cluster, request, sources).await
@@ -207,11 +208,11 @@ pub async fn decide_from(
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
 }
 
-/// Makes the plan from two trees alone.
+/// Makes the plan from two trees, without a cluster. The plan lists sources in scope that cannot be rendered.
 ///
 /// # Errors
 ///
-/// Sources in scope that cannot be rendered, or a pattern that names no project.
+/// A pattern names no project.
 pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
     let mut kinds = head.with_defined_kinds(Kinds::builtin());
     let mut known = head.tree.projects();
@@ -251,14 +252,16 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     Ok(plan)
 }
 
-/// Puts changes of the root's settings first: they rule everything else.
+/// Puts the notices about changed root settings first, because these settings affect the whole plan. Adds the refusal
+/// of such a change, if there is one.
 fn tell_of_root(plan: &mut Plan, change: &RootChange) {
     plan.notices.splice(0..0, change.notices.iter().cloned());
     let refused = change.refusal.iter().cloned();
     plan.refusals.extend(refused.map(|message| TreeDoubt { guard: Guard::StateNamespace, message }));
 }
 
-/// Refuses a tree from elsewhere than the record says; else records where it comes from.
+/// Refuses a tree that comes from another place than the recorded one, unless the caller says that the tree moved.
+/// Otherwise sets the place that the run records.
 fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     match claim.judged(prior.source.as_ref()) {
         ProvenanceMatch::Same(known) => prior.source = known,
@@ -270,7 +273,8 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     }
 }
 
-/// The request with the scope that follows from the ledger.
+/// The request with the scope that follows from the ledger. Fails if the commits in the state have changed since the
+/// request was made.
 fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
     let (commits, touched) = match &request.since {
@@ -297,8 +301,8 @@ fn in_scope(desired: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey, scope: &Sc
     desired.get(key).is_some_and(|manifest| scope.contains(&manifest.project))
 }
 
-/// The scope. Open projects and those with orphans are in it unless the caller named others; a project that cannot be
-/// rendered has no orphans, as nobody knows what it wants.
+/// Resolves the scope. If the caller names no projects, the scope includes open projects and projects with orphans. A
+/// project that cannot be rendered has no orphans, because its desired objects are not known.
 fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired: &Desired) -> Result<Scope, RunError> {
     let Prior { entries, open, .. } = prior;
     let mut known = sources.tree.projects();
@@ -312,7 +316,7 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
     Scope::resolve(&request.scope, &known, &due).map_err(RunError::Scope)
 }
 
-/// The policy, with deletions off where any source failed, and the failures that fail projects in scope.
+/// The policy and the failures that fail projects in scope. If any source failed, this policy forbids deletions.
 fn checked(
     policy: &Policy,
     sources: &Sources,
@@ -333,7 +337,7 @@ fn checked(
     (policy, ours)
 }
 
-/// The projects that files fail, each with its first failure.
+/// The projects with files that cannot be rendered, each with its first failure.
 fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPath, String> {
     let mut projects = BTreeMap::new();
     for error in broken {
@@ -343,9 +347,9 @@ fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPat
     projects
 }
 
-/// The commit, where this run covers everything that could have changed since the last one.
+/// The commit that becomes the ledger, if this run covers everything that may have changed since the last run.
 fn ledger(request: &RunRequest, start: Start, scope: &Scope, entries: &Entries, sources: &Sources) -> Option<String> {
-    // Changes that someone named (`--base`) say nothing about what else happened since the last run.
+    // The changes since a base that the caller named do not show what else happened since the last run.
     let untouched = |project: &ProjectPath| match (&request.since, &request.scope.touched) {
         (ScopeBasis::Ledger { .. }, Some(touched)) => !touched.contains(project),
         _ => false,

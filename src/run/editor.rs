@@ -1,4 +1,5 @@
-//! Changing one live object step by step, each step decided by what the one before left. Used where only a mark changes.
+//! Changes live objects with a series of patches. Each patch depends on the object that the patch before it left. Used
+//! only to change or remove marks.
 
 use std::collections::BTreeMap;
 
@@ -17,21 +18,21 @@ use crate::plan::observed::Lookup;
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
 
-/// How many patches and looks an object may take: it may change in between.
+/// The largest number of patches for one object. A patch that fails because the object changed meanwhile counts too.
 const STEPS: usize = 8;
 
-/// What objects are changed with.
+/// The context in which objects are patched.
 #[derive(Clone, Copy)]
 pub struct Editor<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// Every lock that has to be held; the first is the one that permits.
+    /// Every lock that the run has to hold. The first lock gives the permit for the writes.
     pub locks: &'a [&'a HeldLock],
-    /// Whose field manager changes them.
+    /// The root whose field manager sends the patches.
     pub root: &'a Root,
-    /// The kinds there are.
+    /// The kinds that the cluster serves.
     pub kinds: &'a Kinds,
-    /// Whether to stop.
+    /// The interrupt, which is checked before each patch.
     pub interrupt: &'a Interrupt,
 }
 
@@ -42,11 +43,12 @@ enum PatchEnd {
     LockLost,
 }
 
-/// Changes each object as long as `next` has a patch for it. Returns why some were left as they are.
+/// Patches each object until `next` returns no further patch for it. Returns the objects that could not be changed,
+/// each with the reason. An object that is gone counts as done.
 ///
 /// # Errors
 ///
-/// An interrupt or a lost lock: the record must stay as it is then.
+/// The run is interrupted or loses a lock. The caller must then leave the state as it is.
 pub async fn all(
     hands: Editor<'_>,
     objects: impl IntoIterator<Item = (ObjectKey, Lookup)>,
@@ -98,7 +100,8 @@ async fn one(
     PatchEnd::Failed("it changes faster than it can be marked: run again".to_owned())
 }
 
-/// Sends one patch. The object as it is then, also where it changed meanwhile; nothing where it is gone.
+/// Sends one patch and returns the object after it. If the object changed meanwhile, reads and returns it without the
+/// patch. Returns `None` if the object is gone.
 async fn patch(
     hands: Editor<'_>,
     kind: &Kind,

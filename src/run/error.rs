@@ -1,4 +1,4 @@
-//! Why a run did not come to its end.
+//! The error type of runs.
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::lock::LockError;
@@ -10,7 +10,7 @@ use crate::project::scope::UnknownProject;
 use crate::project::snapshot::SourceError;
 use crate::state::codec::StateError;
 
-/// Why a run did not come to its end.
+/// The reason why a run did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Sources in scope, or the project tree itself, cannot be read. Nothing was changed.
@@ -19,34 +19,34 @@ pub enum RunError {
     /// A pattern names no project. Nothing was changed.
     #[error(transparent)]
     Scope(UnknownProject),
-    /// The cluster could not be reached or understood. Nothing was changed.
+    /// The cluster cannot be reached, or its answers cannot be understood. Nothing was changed.
     #[error(transparent)]
     Cluster(ClusterError),
-    /// The state could not be read. Nothing was changed.
+    /// The state cannot be read. Nothing was changed.
     #[error("failed to read the state {name}")]
     ReadState {
-        /// The Secret, as namespace/name.
+        /// The object that cannot be read, as namespace/name. It is a Secret of the state or the Lease of the lock.
         name: String,
-        /// Why.
+        /// The error of the read.
         #[source]
         source: ReadError,
     },
-    /// The state was read and cannot be used. Nothing was changed.
+    /// The state was read, but cannot be used. Nothing was changed.
     #[error(transparent)]
     State(StateError),
-    /// Another run wrote the record since it was looked at. Nothing was changed; begin anew.
+    /// Another run wrote the state since it was read. Nothing was changed. The run has to start again.
     #[error("another run wrote this root's record meanwhile: run again")]
     RecordMoved,
-    /// The system gives no random bytes for a review key. The state of phase one may have been written.
+    /// The system provides no random bytes for a review key. The state of phase one may have been written.
     #[error("the system gives no random bytes for the key that signs reviews")]
     NoRandomness,
-    /// What was named does not exist. Nothing was changed.
+    /// The named object or project is not recorded. Nothing was changed.
     #[error("{0}")]
     Unknown(String),
-    /// What was asked for would not be safe. Nothing was changed.
+    /// The request would not be safe. Nothing was changed.
     #[error("{0}")]
     Declined(String),
-    /// A signal stopped a change of the record. The same command goes on from there.
+    /// A signal stopped an edit of the state. The same command continues from there.
     #[error("interrupted: the same command goes on from here")]
     Stopped,
     /// A signal came before the state was written. Nothing was changed.
@@ -55,34 +55,35 @@ pub enum RunError {
     /// The lock was not acquired. Nothing was changed.
     #[error(transparent)]
     Lock(LockError),
-    /// Guards or ownership refuse the plan, or it is not the one that was approved. Nothing was changed.
+    /// A guard or ownership refuses the plan, or the plan is not the approved one. Nothing was changed.
     #[error("the plan is refused: {0}")]
     Refused(String, Box<Plan>),
-    /// The state could not be written. What was recorded before still holds; the next run goes on from there.
+    /// The state could not be written. The state that was recorded before remains valid, and the next run continues
+    /// from there.
     #[error("failed to {0}")]
     WriteState(StateWriteError, Progress),
-    /// Some objects failed, and the rest was done: the next run goes on from there. Or all was done, and something that the
-    /// run left as it is was not ready before and is not ready now.
+    /// Some objects failed, and the run did the rest: the next run continues from there. Or the run did everything, but
+    /// an object that it left as it was had not been ready before and is still not ready.
     #[error("{}", incomplete(.0, .1))]
     Incomplete(Box<Plan>, Outcome),
-    /// A signal stopped the run. The next run goes on from there.
+    /// A signal stopped the run. The next run continues from there.
     #[error("the run was interrupted; the next run goes on from here")]
     Interrupted(Box<Plan>, Outcome),
-    /// A signal came, and a request that had left got no answer in time. The next run goes on from there.
+    /// A signal came, and a request under way got no answer in time. The next run continues from there.
     #[error(
         "the run was interrupted while a request had no answer; its lock expires, and the next run goes on from here"
     )]
     CutShort,
-    /// The lock was lost. The next run goes on from there.
+    /// The lock was lost. The next run continues from there.
     #[error("the lock was lost; whoever holds it now, or the next run, goes on from here")]
     LockLost(Progress),
 }
 
-/// The plan and what was done of it, where the run came that far.
+/// The plan and its outcome, if the run got that far.
 pub type Progress = Option<Box<(Plan, Outcome)>>;
 
 impl RunError {
-    /// The same error of a run that had done this by then.
+    /// Adds the plan and its outcome to a failed state write or a lost lock. Other errors stay as they are.
     #[must_use]
     pub fn after(self, plan: Plan, outcome: Outcome) -> Self {
         match self {
@@ -92,7 +93,7 @@ impl RunError {
         }
     }
 
-    /// The plan and what was done of it, where the run came that far.
+    /// The plan and its outcome, if the run got that far.
     pub fn progress(&self) -> Option<(&Plan, Option<&Outcome>)> {
         match self {
             Self::Refused(_, plan) => Some((plan, None)),
@@ -106,7 +107,7 @@ impl RunError {
 }
 
 impl RunError {
-    /// Whether the run ended before it was finalized.
+    /// Returns `true` unless the run carried out everything and only an object that is not ready is left to report.
     pub fn ended_early(&self) -> bool {
         !matches!(self, Self::Incomplete(plan, outcome) if plan.broken.is_empty() && outcome.is_carried_through())
     }

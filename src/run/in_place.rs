@@ -1,7 +1,9 @@
-//! A change that the server refuses: what stands in its way, and whether the object could be created anew instead.
+//! Handles a change that the server refuses. Finds the fields that are in the way, and finds out whether the object can
+//! be created anew instead.
 //!
-//! The words of a refusal are no key to that. They differ by kind, and a mistake is answered alike. Dry runs tell: a PUT of
-//! the changed object without what is left over, and a POST of the same object as a new one.
+//! The message of a refusal does not tell this. Messages differ by kind, and a mistake in the manifest gets the same
+//! answer. Dry runs tell it. The first is a PUT of the changed object without the fields that stand beside a changed
+//! field and that the manifest does not state. The second is a POST of the same object as a new one.
 
 use serde_json::Value;
 
@@ -20,24 +22,26 @@ use crate::plan::migration::{Extent, FieldTransfer};
 use crate::plan::observed::{DryRun, Observed};
 use crate::run::observe::DryRunFinding;
 
-/// How often a question is asked anew because the object changed under it.
+/// The number of attempts to judge one object. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;
 
-/// What a dry run of the changed object tells.
+/// The result of the dry runs of a changed object.
 enum InPlaceFinding {
-    /// It is accepted once these fields, which nobody owns, are gone.
+    /// The server accepts the object once these fields, which no manager owns, are removed. The dry run returned this
+    /// object.
     Possible(Live, Fields),
-    /// It is accepted once other managers' fields are gone.
+    /// The server accepts the object once these fields of other managers are removed.
     Held(Vec<FieldConflict>),
-    /// It is refused whatever is left away.
+    /// The server refuses the object, no matter which of these fields are removed.
     Impossible,
-    /// It may not be asked.
+    /// The credentials do not permit the dry run.
     Unasked(String),
-    /// It cannot be told.
+    /// The result is not known, for this reason.
     Unknown(String),
 }
 
-/// Finds out whether an object that the server refuses to change can be changed all the same, or created anew.
+/// Finds out whether an object that the server refuses to change can be changed in place after all, or be created anew.
+/// Returns `tested` if it is no such refusal, or if neither is possible.
 pub(super) async fn try_otherwise(
     cluster: &Cluster,
     served: &Kinds,
@@ -65,7 +69,7 @@ pub(super) async fn try_otherwise(
         InPlaceFinding::Unknown(why) => return Refusal::Invalid(format!("{words}; {why}")).into(),
         InPlaceFinding::Impossible => {}
     }
-    // A namespace or a definition would take with it what it holds.
+    // The server deletes the contents of a namespace or CRD together with it.
     if is_holder(key) || !matches!(owner, Ownership::Ours(_)) {
         return tested;
     }
@@ -73,7 +77,7 @@ pub(super) async fn try_otherwise(
         return Refusal::Invalid(format!("{words}; as a new object it is refused as well: {refusal}")).into();
     }
     match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
-        // It moved on since it was looked at (a status, say): the run looks again before it deletes.
+        // The object changed since it was read (its status, for example). The run reads it again before it deletes it.
         Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
             DryRun::Immutable(Refusal::Invalid(words.clone())).into()
         }
@@ -81,7 +85,7 @@ pub(super) async fn try_otherwise(
     }
 }
 
-/// Asks whether the object can be changed where it is.
+/// Finds out whether the object can be changed in place.
 async fn try_in_place(
     cluster: &Cluster,
     kind: &Kind,
@@ -127,7 +131,7 @@ struct InPlaceCheck<'a> {
 }
 
 impl InPlaceCheck<'_> {
-    /// The server's word, or why it gave none.
+    /// The server's answer, or the refusal that prevented an answer.
     async fn verdict(self, heir: &FieldTransfer) -> Result<InPlaceFinding, Refusal> {
         let InPlace { unowned, held, .. } = self.place;
         let unowned: Vec<&FieldPath> = unowned.iter().collect();
@@ -154,7 +158,8 @@ impl InPlaceCheck<'_> {
         Ok(InPlaceFinding::Held(contested))
     }
 
-    /// The fewest of these fields without which the object is accepted, and the object then. Each is put back in turn.
+    /// Reduces `paths` to the fields that have to be left out, so that the server accepts the object. Returns them with
+    /// the accepted object. To find them, puts back each field in turn. The fields in `always` are left out every time.
     async fn at_fault<'a>(
         self,
         always: &[&FieldPath],
@@ -171,7 +176,8 @@ impl InPlaceCheck<'_> {
         Ok((paths, after))
     }
 
-    /// The object without these fields, if the server accepts it so.
+    /// Makes a dry run of the object without these fields. Returns the result, or `None` if the server finds the object
+    /// invalid.
     async fn put(self, without: &[&FieldPath]) -> Result<Option<Live>, Refusal> {
         let mut body = self.place.without(without.iter().copied());
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {

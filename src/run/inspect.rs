@@ -1,4 +1,5 @@
-//! Looking at a root's record: what is in it, who wrote it, who holds the lock. Takes no lock and writes nothing.
+//! Inspects the state of a root: its entries, the run that wrote it, and the holder of the lock. Takes no lock and
+//! writes nothing.
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
@@ -9,26 +10,26 @@ use crate::state::codec;
 use crate::state::inspect::{Integrity, integrity, writer};
 use crate::state::transition::Prior;
 
-/// A root's record and lock.
+/// The state and the lock of a root.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// What is recorded.
+    /// The recorded entries, commits and projects.
     pub prior: Prior,
-    /// Whether the run that wrote last came to its end; nothing where there is no state.
+    /// `true` if the run that wrote the state last finalized it. `None` if there is no state.
     pub finalized: Option<bool>,
-    /// The run that wrote last, where it says so.
+    /// The run that wrote the state last, if the state names it.
     pub run: Option<String>,
-    /// Whether the state is as it was written; nothing where there is none.
+    /// The result of the integrity check of the state. `None` if there is no state.
     pub integrity: Option<Integrity>,
-    /// Who holds the lock.
+    /// The holder of the lock, if the lock is held.
     pub holder: Option<Holder>,
 }
 
-/// Looks at a root's record and lock.
+/// Reads the state and the lock of a root.
 ///
 /// # Errors
 ///
-/// A state or a lock that cannot be read, or a state that cannot be used.
+/// The state or the lock cannot be read, or the state cannot be used.
 pub async fn inspect(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Inspected, RunError> {
     let name = |name: String| format!("{namespace}/{name}");
     let read = |source| RunError::ReadState { name: name(root.state_name()), source };

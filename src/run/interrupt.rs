@@ -1,20 +1,20 @@
-//! A request to stop: no new object is started, the current request finishes.
+//! A request to stop a run. The run then starts no new object, and finishes the current request.
 
 use tokio::sync::watch;
 
-/// Tells a run to stop. Cloned freely; never taken back.
+/// The receiving end of a stop request, which a run checks. It can be cloned. A stop request cannot be withdrawn.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     receiver: watch::Receiver<bool>,
 }
 
-/// The other end: whoever hears the signal.
+/// The sending end of a stop request, which the signal handler uses.
 #[derive(Debug)]
 pub struct Interrupter {
     sender: watch::Sender<bool>,
 }
 
-/// Makes a pair.
+/// Creates the two ends of a stop request.
 pub fn pair() -> (Interrupter, Interrupt) {
     let (sender, receiver) = watch::channel(false);
     (Interrupter { sender }, Interrupt { receiver })
@@ -28,12 +28,12 @@ impl Interrupter {
 }
 
 impl Interrupt {
-    /// Whether a stop was asked for.
+    /// Returns `true` if a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.receiver.borrow()
     }
 
-    /// Waits until a stop is asked for; for ever where nobody can ask any more.
+    /// Waits until a stop is requested. If the sending end is gone without a request, waits forever.
     pub async fn requested(&mut self) {
         if self.receiver.wait_for(|requested| *requested).await.is_err() {
             std::future::pending::<()>().await;

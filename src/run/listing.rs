@@ -1,4 +1,4 @@
-//! Looking for a root's objects with rights in a few namespaces alone.
+//! Lists a root's objects with credentials that may list only some namespaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::object::kinds::Kind;
 use crate::object::mark::Root;
 use crate::plan::observed::Lookup;
 
-/// How many kinds a notice names.
+/// The number of names that a notice shows in each of its lists.
 const NAMED: usize = 5;
 
-/// Lists the root's objects of kinds that may not be listed in the whole cluster, in the namespaces that matter; one notice
-/// says for all of them what was looked at.
+/// Lists the root's objects of kinds that may not be listed in the whole cluster. Lists them in the given namespaces,
+/// and returns one notice that says for all kinds where it looked.
 pub(super) async fn list_in_namespaces(
     cluster: &Cluster,
     root: &Root,

@@ -1,4 +1,4 @@
-//! What has to change in an object's managed fields before it is applied, and nothing else of it.
+//! Prepares the managed fields of an object for the apply. Changes nothing else of the object.
 
 use serde_json::Value;
 
@@ -17,12 +17,13 @@ use crate::run::decide::RunRequest;
 use crate::run::reconcile::RunContext;
 use crate::run::write::WriteError;
 
-/// How often a migration is decided anew because the object changed under it.
+/// The number of attempts to change the managed fields. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;
 
-/// Makes ours what older tools hold of an object that is ours or becomes it, so that the apply can remove it.
+/// Rewrites the managed fields of an object that is ours or becomes ours. In particular, takes over the fields of older
+/// tools, so that the apply can remove them.
 ///
-/// A run that dies before the apply leaves the object as it was but for that: the next run goes on.
+/// If the run dies before the apply, only the managed fields of the object have changed, and the next run continues.
 pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) -> Result<(), WriteError> {
     let key = &change.ident.key;
     let Some(planned) = work.observed.live(key) else { return Ok(()) };
@@ -42,7 +43,8 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
         match work.cluster.replace_managed_fields(work.lock, kind, (key, &live), &fields, root).await {
             Ok(_) => return Ok(()),
             Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
-            // Another version of it, or our own lost attempt: look again, and never send the same again.
+            // The object changed, or an earlier attempt took effect although its answer was lost. Read the object
+            // again, and never send the same request twice.
             Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
                 let is_lost = recovered.is_some();
                 live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
@@ -57,7 +59,7 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
     Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
 }
 
-/// The managed fields as they have to be before the apply; nothing where they are so already.
+/// The managed fields that the object needs before the apply, or `None` if it has them already.
 fn changed(
     work: RunContext<'_>,
     change: &Change,
@@ -90,8 +92,8 @@ fn changed(
     Ok(is_due.then_some(fields))
 }
 
-/// The object with the managed fields that the server makes of one whose managed fields were lost; nothing where they are
-/// there.
+/// The object with the managed fields that a dry run of a forced apply shows, if its own managed fields were lost.
+/// `None` if they were not lost.
 async fn recovered(
     work: RunContext<'_>,
     change: &Change,
@@ -113,7 +115,8 @@ async fn recovered(
     Ok(Some(recovered))
 }
 
-/// Reads an object again: it has to be the one that was planned with, of the same owner, and as expected.
+/// Reads an object again. Fails unless it is the planned object, has the same kind of owner, and `is_expected` accepts
+/// it.
 async fn reread(
     work: RunContext<'_>,
     kind: &Kind,
@@ -136,7 +139,7 @@ async fn reread(
     }
 }
 
-/// Restates managed fields that the server cannot read, as it said, in the version that is applied.
+/// Rewrites managed fields that the server cannot read into the version that is applied. `why` is the server's message.
 pub(super) async fn unify(work: RunContext<'_>, change: &Change, kind: &Kind, why: &str) -> Result<(), WriteError> {
     let key = &change.ident.key;
     let failed = || WriteError::Failed(why.to_owned());

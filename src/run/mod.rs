@@ -1,6 +1,6 @@
-//! Sequences: what a plan run and a reconcile run do, in which order.
+//! The sequences of steps that a plan run and a reconcile run perform.
 //!
-//! Decides nothing itself (that is the plan's part), speaks to no forge, and produces no text for people.
+//! This module makes no decisions (the `plan` module does), calls no forge, and produces no text for people.
 
 pub mod acquire;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! Finding out what a plan needs to know: live objects from lists, and dry runs of what would change. Writes nothing.
+//! Observes what a plan needs to know: lists live objects, and makes dry runs of the changes. Writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,22 +30,23 @@ use crate::run::collateral::look_into_all;
 use crate::run::in_place::try_otherwise;
 use crate::run::listing::list_in_namespaces;
 
-/// Which kinds a run lists.
+/// The kinds that a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// Those that are desired or recorded.
+    /// The kinds that are desired or recorded.
     Known,
-    /// Every kind that can be listed: an unsettled run may have left objects of any kind.
+    /// Every kind that can be listed, because an unsettled run may have left objects of any kind.
     Everything,
 }
 
-/// Lists the root's live objects of every kind that matters.
+/// Lists the root's live objects of every relevant kind. Returns them together with notices about failed lists.
 ///
-/// Where the whole cluster may not be listed, the given namespaces are. Nothing is inferred from a list that failed: keys of that kind are looked at one by one later, or stay unknown.
+/// If the credentials may not list a kind in the whole cluster, lists it in the given namespaces. A failed list proves
+/// nothing: objects of its kind are read one by one later, or stay unknown.
 ///
 /// # Errors
 ///
-/// None of its own: the cluster answers each list for itself.
+/// None. Each failed list becomes a notice.
 pub async fn list_owned(
     cluster: &Cluster,
     root: &Root,
@@ -70,12 +71,13 @@ pub async fn list_owned(
         match answer {
             Err(ReadError::Forbidden(_)) => forbidden.push(kind),
             Ok(found) => looks.extend(found.into_iter().map(|live| (kind.key_of(&live), Lookup::Live(live)))),
-            // Not served: a kind of a CRD that this run creates, or one that went away.
+            // The kind is not served: this run creates its CRD, or the kind was removed.
             Err(ReadError::Gone) => {}
             Err(error) if known.contains(&kind.group_kind) => {
                 notices.push(format!("{} could not be listed: {error}", kind.group_kind));
             }
-            // Kinds that we neither want nor record, and may not list: what an unsettled run left there is not found.
+            // The kind is neither desired nor recorded, and it cannot be listed. Objects that an unsettled run left
+            // there are not found.
             Err(error) => notices.push(format!("{} was not swept: {error}", kind.group_kind)),
         }
     }
@@ -86,7 +88,7 @@ pub async fn list_owned(
     (looks, notices)
 }
 
-/// Looks at recorded objects that no list showed: a consistent read of each tells whether it is gone.
+/// Reads those of the given objects that no list showed. A consistent read of each object tells whether it is gone.
 pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIterator<Item = ObjectKey>) {
     let missing: Vec<ObjectKey> = keys.into_iter().filter(|key| !observed.looks.contains_key(key)).collect();
     let kinds = &observed.kinds;
@@ -110,11 +112,11 @@ pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIte
     observed.looks.extend(found);
 }
 
-/// Dry-runs what would change: applies of in-scope desired objects, then deletions of the cleanup set.
+/// Makes dry runs of the changes: first applies of the in-scope desired objects, then deletions of the cleanup set.
 ///
 /// # Errors
 ///
-/// None of its own: a refused dry run is an observation.
+/// None. A refused dry run is an observation.
 pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
     let (first, rest): (Vec<&Manifest>, Vec<&Manifest>) =
         request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
@@ -130,14 +132,15 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
     try_deletions(cluster, request, observed).await;
 }
 
-/// Looks at what a dry run met and no list showed.
+/// Reads the objects that a dry run found and no list showed.
 async fn look_at_met(cluster: &Cluster, observed: &mut Observed) {
     let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, DryRun::Applied(_) | DryRun::Refused(_)));
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
     look(cluster, observed, met).await;
 }
 
-/// Looks at the namespaces that others made for what is desired: one that is being deleted takes all with it.
+/// Reads the namespaces of desired objects that the run itself does not apply. A namespace that is being deleted takes
+/// its objects with it.
 async fn look_at_namespaces(cluster: &Cluster, request: PlanRequest<'_>, observed: &mut Observed) {
     let namespaces: BTreeSet<ObjectKey> =
         request.in_scope().filter_map(|manifest| manifest.ident.key.namespace_key()).collect();
@@ -146,7 +149,8 @@ async fn look_at_namespaces(cluster: &Cluster, request: PlanRequest<'_>, observe
     look(cluster, observed, others).await;
 }
 
-/// Reads again what was found in another version than the desired one: only like can be compared with like.
+/// Reads objects again that were read in another version than the desired one, because only objects of the same version
+/// can be compared.
 async fn look_in_desired_version(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
     let view = &*observed;
     let other = request.in_scope().filter_map(|manifest| {
@@ -204,14 +208,14 @@ async fn try_applies(
     }
 }
 
-/// What a dry run found, and what of an object's fields becomes ours before it is applied.
+/// The result of a dry run, and the fields that become ours before the apply.
 pub(super) struct DryRunFinding {
     pub(super) trial: DryRun,
-    /// How much of what older tools hold can become ours.
+    /// The part of the older tools' fields that can become ours.
     pub(super) extent: Extent,
-    /// What nobody owns and stands in the way.
+    /// The fields that no manager owns and that prevent the change.
     pub(super) claims: Fields,
-    /// Whether contested fields are taken from their managers.
+    /// `true` if the run takes contested fields from their managers.
     pub(super) is_forced: bool,
 }
 
@@ -252,7 +256,7 @@ async fn try_apply(
     if let Some(leaving) = key.namespace_key().filter(|namespace| is_leaving(observed, namespace)) {
         return Refusal::Terminating(format!("its namespace {} is being deleted", leaving.name)).into();
     }
-    // A dry run would apply it to the one that vanishes.
+    // A dry run would apply the manifest to the object that is being deleted.
     if is_leaving(observed, key) {
         return DryRun::Created.into();
     }
@@ -265,7 +269,7 @@ async fn try_apply(
         if is_proved_for(&heir, &body, live, request.root) {
             return DryRun::Proved.into();
         }
-        // The uid makes the dry run an update of what was looked at, never of something recreated meanwhile.
+        // With the uid, the dry run updates the object that was read, and never an object that was recreated meanwhile.
         if matches!(ownership(live, request.root), Ownership::Ours(_) | Ownership::Lost(_)) {
             body["metadata"]["uid"] = live.uid().into();
         }
@@ -298,7 +302,8 @@ async fn try_apply(
     }
 }
 
-/// The object once older tools' fields are ours, and what is left to others is not; nothing where nothing is given up.
+/// The object after the older tools' fields became ours and the root gave up the fields that it leaves to others.
+/// `None` if it gives up no fields.
 fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &FieldTransfer, live: &Live) -> Option<Live> {
     let fields = match heir.managed_fields(live, Extent::Whole) {
         Some(serde_json::Value::Array(fields)) => fields,
@@ -310,7 +315,8 @@ fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &FieldTransfer, li
     Some(freed)
 }
 
-/// Tries what an apply makes of an object whose managed fields the server cannot read before they are restated.
+/// Makes a dry run of the apply as a PUT. Used if the managed fields of the object have to be rewritten before an
+/// apply.
 async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &serde_json::Value, root: &Root) -> DryRun {
     let after = unreadable_fields::applied(live, desired, root);
     match cluster.try_replace(kind, live.uid(), &live.body, &after, root).await {
@@ -319,12 +325,12 @@ async fn try_restated(cluster: &Cluster, kind: &Kind, live: &Live, desired: &ser
     }
 }
 
-/// Whether an object is seen being deleted.
+/// Returns `true` if the object was being deleted when it was read.
 fn is_leaving(observed: &Observed, key: &ObjectKey) -> bool {
     observed.live(key).is_some_and(Live::is_terminating)
 }
 
-/// What a dry run of one object works with.
+/// The context of the dry run of one object.
 #[derive(Clone, Copy)]
 struct DryRunContext<'a> {
     cluster: &'a Cluster,
@@ -336,7 +342,7 @@ struct DryRunContext<'a> {
     served: &'a Kind,
 }
 
-/// Tries again where all that stands against it are fields that a migration makes ours.
+/// Makes a dry run of a forced apply, if the only conflicts are about fields that the run takes over before the apply.
 async fn try_take_over(
     trying: DryRunContext<'_>,
     live: Option<&Live>,
@@ -367,9 +373,10 @@ async fn try_take_over(
     }
 }
 
-/// What the object will be once the fields of older tools are ours and the undesired ones of them are gone.
+/// The result of an apply after the older tools' fields became ours and the undesired ones of them are removed.
 ///
-/// The server does not let go of some, of an immutable field that it once filled in, say: then those stay.
+/// The server may refuse to remove some of these fields, for example an immutable field that it once filled in. Then
+/// these fields stay, and only the metadata is taken over.
 async fn without_legacy(trying: DryRunContext<'_>, heir: &FieldTransfer, applied: Live) -> DryRunFinding {
     let DryRunContext { cluster, request, kind, .. } = trying;
     for extent in [Extent::Whole, Extent::Metadata] {
@@ -385,10 +392,11 @@ async fn without_legacy(trying: DryRunContext<'_>, heir: &FieldTransfer, applied
     DryRunFinding { extent: Extent::Metadata, ..DryRun::Applied(applied).into() }
 }
 
-/// What is desired and being deleted: until it is gone and made anew, the server cannot check what needs it.
+/// The desired namespaces and CRDs that are being deleted. Until they are gone and created anew, the server cannot
+/// check objects that need them.
 struct Leaving {
     namespaces: BTreeSet<String>,
-    /// The definition of each kind.
+    /// The CRD of each kind.
     kinds: BTreeMap<GroupKind, ObjectKey>,
 }
 
@@ -407,7 +415,7 @@ impl Leaving {
         Self { namespaces, kinds }
     }
 
-    /// The object's namespace or its kind's definition, where it is being deleted and made anew.
+    /// The object's namespace or the CRD of its kind, if it is being deleted and will be created anew.
     fn needed_by(&self, key: &ObjectKey) -> Option<String> {
         let namespace = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace));
         let definition = || self.kinds.get(&key.group_kind()).map(ToString::to_string);
@@ -415,7 +423,7 @@ impl Leaving {
     }
 }
 
-/// Looks at the trials again, in the light of what the run itself brings before it comes to each object.
+/// Judges the dry runs again, with regard to everything that the run itself writes before it reaches each object.
 fn believe(request: PlanRequest<'_>, observed: &mut Observed) {
     loop {
         let view = &*observed;
@@ -475,7 +483,8 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
             continue;
         }
         match refusal {
-            // It moved on since it was looked at (a status, say): the run looks again before it deletes.
+            // The object changed since it was read (its status, for example). The run reads it again before it deletes
+            // it.
             Refusal::Changed(_) | Refusal::Absent(_) => {}
             refusal => drop(observed.undeletable.insert(key, refusal)),
         }
@@ -485,7 +494,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     }
 }
 
-/// Looks at what would go with the namespaces and definitions that would be deleted.
+/// Lists the contents of the namespaces and CRDs that would be deleted.
 async fn look_into_holders(cluster: &Cluster, cleanup: CleanupRequest<'_>, observed: &mut Observed) {
     let deletions = decide(cleanup, observed).into_iter().filter(|change| change.action == Action::Delete);
     let holders: Vec<ObjectKey> = deletions.map(|change| change.ident.key).filter(is_holder).collect();

@@ -1,4 +1,5 @@
-//! Rebuilding a root's record from the live marks: what is recorded, and every live object that is ours.
+//! Rebuilds the state of a root from the live marks. The state keeps its entries and gains every live object that is
+//! ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,33 +14,33 @@ use crate::run::observe::{Sweep, list_owned};
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 
-/// Whether a record that cannot be used may be replaced.
+/// The way in which a rebuild treats a damaged state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damaged {
-    /// It may: what it held and no live object carries is lost.
+    /// The rebuild replaces the state. It loses the entries of objects that carry no live mark.
     Replaced,
-    /// It may not.
+    /// The rebuild fails.
     Refused,
 }
 
-/// What a rebuild found and wrote.
+/// The result of a rebuild.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// How many entries are recorded now.
+    /// The number of entries in the state after the rebuild.
     pub recorded: usize,
-    /// Those that were not recorded before.
+    /// The entries that the rebuild added.
     pub added: Vec<(ProjectPath, Ident)>,
-    /// Objects that carry the root's label and are not ours, and why.
+    /// The objects that carry the root's label and are not ours, each with the reason.
     pub skipped: Vec<(ObjectKey, String)>,
-    /// Kinds that could not be listed: what there is of them is missing.
+    /// Notices about kinds that could not be listed. The rebuild adds no objects of these kinds.
     pub unlisted: Vec<String>,
 }
 
-/// Adds every live object that is ours to a root's record, which may be missing.
+/// Adds every live object that is ours to the state of a root. Creates the state if it is missing.
 ///
 /// # Errors
 ///
-/// A record that cannot be read, or is damaged and may not be replaced; a write that did not succeed.
+/// The state cannot be read, it is damaged and must not be replaced, the kinds cannot be discovered, or a write fails.
 pub async fn rebuild(
     cluster: &Cluster,
     lock: &HeldLock,
@@ -68,7 +69,8 @@ pub async fn rebuild(
         }
     }
     let recorded = entries.len();
-    // What was not seen may still be there: a run after a partial rebuild drops nothing.
+    // Objects of unlisted kinds may still exist. After a partial rebuild, the state is therefore not finalized, and the
+    // next run drops no entry.
     let payload = Payload {
         finalized: unlisted.is_empty(),
         pending: Entries::default(),
@@ -79,7 +81,7 @@ pub async fn rebuild(
     Ok(Rebuilt { recorded, added, skipped, unlisted })
 }
 
-/// The objects of the root's label that are not ours, and why.
+/// The objects that carry the root's label and are not ours, each with the reason.
 fn foreign(looks: &BTreeMap<ObjectKey, Lookup>, root: &Root) -> Vec<(ObjectKey, String)> {
     let why = |look: &Lookup| match look {
         Lookup::Live(live) => match ownership(live, root) {

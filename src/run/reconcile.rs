@@ -1,4 +1,4 @@
-//! The leased two-phase reconcile: lock, record, apply, clean up, finalize, unlock.
+//! Reconciles in two phases under a lock: locks, records, applies, cleans up, finalizes, and unlocks.
 
 use std::collections::BTreeMap;
 
@@ -19,22 +19,22 @@ use crate::run::sources::Sources;
 use crate::run::{apply, cleanup};
 use crate::state::transition::Pending;
 
-/// A run that came to its end: what was planned and what was done.
+/// A run that succeeded, with its plan and its outcome.
 #[derive(Debug)]
 pub struct Reconciled {
     /// The plan.
     pub plan: Plan,
-    /// What was done.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// Acquires the root's lock, reconciles, and releases the lock, whatever happened in between.
+/// Acquires the root's lock, reconciles, and always releases the lock.
 ///
-/// `waiting` is told whenever another holder is seen.
+/// Calls `waiting` whenever it sees another holder of the lock.
 ///
 /// # Errors
 ///
-/// Everything that [`RunError`] names; its documentation says what was changed by then.
+/// Any [`RunError`]. Its documentation says what was changed by then.
 pub async fn reconcile(
     cluster: &Cluster,
     lock: &LockRequest,
@@ -48,14 +48,14 @@ pub async fn reconcile(
         reconciled = reconcile_locked(cluster, &lock, request, sources, interrupt) => reconciled,
         () = overdue(interrupt, GRACE) => Err(RunError::CutShort),
     };
-    // A failing release changes nothing about what was done: the lease then expires by itself.
+    // A failed release does not change the result of the run. The lease then expires by itself.
     drop(lock.release().await);
     reconciled
 }
 
-/// Makes the cluster match the desired objects, then deletes what the project no longer wants.
+/// Makes the cluster match the desired objects, and then deletes objects that are no longer desired.
 ///
-/// A run that dies anywhere leaves a state from which the next run can finish.
+/// If the run dies at any point, it leaves a state from which the next run can finish.
 async fn reconcile_locked(
     cluster: &Cluster,
     lock: &HeldLock,
@@ -90,7 +90,7 @@ async fn reconcile_locked(
     }
 }
 
-/// Applies, and notes which Jobs ran and remove themselves, also where the run ends here.
+/// Applies the desired objects. Notes the Jobs that ran and remove themselves, even if the run ends here.
 async fn applied(work: RunContext<'_>, store: &mut Store, pending: &Pending) -> Result<Vec<ObjectOutcome>, RunError> {
     let applied = apply::all(work).await;
     match &applied {
@@ -106,26 +106,27 @@ async fn applied(work: RunContext<'_>, store: &mut Store, pending: &Pending) -> 
     applied
 }
 
-/// What the two halves of a run work with.
+/// The context of the two halves of a run.
 #[derive(Clone, Copy)]
 pub struct RunContext<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// Leave to change it.
+    /// The lock, which permits changes to the cluster.
     pub lock: &'a HeldLock,
-    /// What was asked.
+    /// The request.
     pub request: &'a RunRequest,
-    /// What was decided.
+    /// The plan.
     pub plan: &'a Plan,
     /// The desired objects of the whole tree.
     pub desired: &'a BTreeMap<ObjectKey, Manifest>,
-    /// What was found out.
+    /// The observations from the cluster.
     pub observed: &'a Observed,
-    /// Whether to stop.
+    /// The interrupt, which tells the run to stop.
     pub interrupt: &'a Interrupt,
 }
 
-/// Refuses a plan of a tree in doubt, one that is not the one that was approved, and one that files leave nothing to do for.
+/// Fails if a guard refuses the plan, if the plan is not the approved one, or if the plan has nothing to write because
+/// files cannot be rendered.
 fn check(request: &RunRequest, plan: &Plan) -> Result<(), RunError> {
     if !plan.broken.is_empty() && !plan.writes() {
         return Err(RunError::Sources(plan.broken.clone()));

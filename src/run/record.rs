@@ -1,4 +1,4 @@
-//! The root's state over one run: claimed or opened, recorded, finalized.
+//! The state of a root during one run: the run opens or claims it, records its intent in it, and finalizes it.
 
 use std::collections::BTreeSet;
 
@@ -16,30 +16,30 @@ use crate::state::provenance::Provenance;
 use crate::state::shard::SHARDS_ANNOTATION;
 use crate::state::transition::{Pending, Prior, Record, annotations};
 
-/// How often a head that earlier runs still replace is claimed again.
+/// The number of attempts to claim a head. Late writes of earlier runs may replace the head during an attempt.
 const TRIES: usize = 5;
 
-/// The state as it was last read or written by this run.
+/// The state as this run last read or wrote it.
 pub struct Store {
     cluster: Cluster,
     namespace: String,
     root: Root,
     run: String,
     stored: Option<StoredState>,
-    /// The review key, whose Secret holds the commits once more.
+    /// The review key. Its Secret holds a second copy of the commits.
     review_key: Option<StoredState>,
-    /// What the stored head refers to.
+    /// The digests of the shards that the stored head refers to.
     referred: BTreeSet<String>,
     /// The Jobs that ran and removed themselves.
     pub done: Done,
 }
 
 impl Store {
-    /// Reads the state, to look at it.
+    /// Reads the state without claiming it.
     ///
     /// # Errors
     ///
-    /// A state that cannot be read or cannot be used.
+    /// The state cannot be read or cannot be used.
     pub async fn open(cluster: &Cluster, namespace: &str, root: &Root) -> Result<(Self, Prior), RunError> {
         let place = ShardSite { cluster, namespace, root, run: "" };
         let mut stored = place.read_head().await?;
@@ -47,7 +47,7 @@ impl Store {
             let (store, prior, damage) = Self::load(place, stored).await?;
             let Some(damage) = damage else { return Ok((store, prior)) };
             stored = match damage {
-                // Whoever replaced the head may have deleted what the old one referred to.
+                // The run that replaced the head may have deleted shards of the old head.
                 StateError::MissingShard(_) => place.read_head().await?,
                 _ => return Err(RunError::State(damage)),
             };
@@ -57,15 +57,15 @@ impl Store {
         }
     }
 
-    /// Makes the state this run's, and reads it.
+    /// Claims the state for this run, and reads it.
     ///
-    /// A head of shards is written with the run's name first: what earlier runs still have under way cannot replace it
-    /// any more. A state that stands in one Secret is left as it is.
+    /// If the state is sharded, the run first writes its own name into the head. Requests of earlier runs that are
+    /// still under way then cannot replace the head any more. A state in a single Secret is left as it is.
     ///
     /// # Errors
     ///
-    /// A state that cannot be read or cannot be used, a lost lock, or someone who keeps writing it: nothing may be
-    /// changed then.
+    /// The state cannot be read or cannot be used, the lock is lost, or another party keeps writing the state. The
+    /// caller must change nothing then.
     pub async fn claim(
         cluster: &Cluster,
         lock: &HeldLock,
@@ -79,11 +79,13 @@ impl Store {
         }
     }
 
-    /// Claims the state to put another in its place: one that cannot be used counts as empty, and its damage is told.
+    /// Claims the state in order to replace it. A state that cannot be used counts as empty, and its damage is
+    /// returned.
     ///
     /// # Errors
     ///
-    /// As for [`Store::claim`], but for the damage; a state that is another root's is never replaced.
+    /// As for [`Store::claim`], except that damage is not an error. A state that belongs to another root is always an
+    /// error, because it is never replaced.
     pub async fn claim_damaged(
         cluster: &Cluster,
         lock: &HeldLock,
@@ -95,7 +97,7 @@ impl Store {
         for _ in 0..TRIES {
             match place.name_run(lock, place.read_head().await?).await {
                 Ok(stored) => return Self::load(place, stored).await,
-                // A write of an earlier run landed: the state to go on from is that one.
+                // A write of an earlier run took effect. The claim starts again from that state.
                 Err(StateWriteError::Conflict) => {}
                 Err(error) => return Err(unwritten(error)),
             }
@@ -103,17 +105,18 @@ impl Store {
         Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
-    /// Phase one: records what the run means to own, before anything is changed. Marks the ledger stale.
+    /// Phase one: records the objects that the run intends to own, before it changes anything. Marks the ledger as
+    /// stale.
     ///
     /// # Errors
     ///
-    /// Someone else wrote the state, the lock is lost, or the answer is not known.
+    /// Another party wrote the state, the lock is lost, or the result of the write is not known.
     pub async fn record(&mut self, lock: &HeldLock, pending: &Pending) -> Result<(), RunError> {
         self.write(lock, &pending.record()).await
     }
 
-    /// Records which Jobs ran in a run that ends early: they are not to run again. What fails is made up for by the
-    /// next run, which runs them once more.
+    /// Records the Jobs that ran in a run that ends early, so that they do not run again. If the write fails, the next
+    /// run runs these Jobs once more.
     pub async fn remember(&mut self, lock: &HeldLock, pending: &Pending, done: Done) {
         if done != self.done {
             self.done = done;
@@ -121,27 +124,28 @@ impl Store {
         }
     }
 
-    /// Phase two: records what the run left behind, as finalized. Shards that are not needed any more are deleted.
+    /// Phase two: records the result of the run, as finalized if `record` says so. Deletes shards that are no longer
+    /// needed.
     ///
     /// # Errors
     ///
-    /// As in phase one; the state of phase one then stands, and the next run goes on from it.
+    /// As for [`Store::record`]. The state of phase one then remains, and the next run continues from it.
     pub async fn finalize(mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
         self.write(lock, record).await?;
         if let Some(head) = self.stored.as_ref().filter(|_| self.has_shards()) {
-            // What stays is collected by a later run: the state is finalized without it.
+            // A later run collects the shards that remain. The state is finalized regardless of them.
             self.place().collect(lock, head, &self.referred).await;
         }
         Ok(())
     }
 
-    /// What a read state means, with its shards; damage in either is told apart.
+    /// Interprets a stored state together with its shards. Returns damage of either separately, not as an error.
     async fn load(
         place: ShardSite<'_>,
         stored: Option<StoredState>,
     ) -> Result<(Self, Prior, Option<StateError>), RunError> {
         let mut referred = BTreeSet::new();
-        // After the state: it is written first, so what is read here is never older than that.
+        // The review key is read second, because it is also written second.
         let review_key = place.read_review_key().await?;
         let kept = review_key.as_ref().and_then(|stored| Commits::of(&stored.annotations));
         let (mut prior, damage) = match &stored {
@@ -156,7 +160,8 @@ impl Store {
                 Err(error) => return Err(error),
             },
         };
-        // The state is written first. Where another tool dropped what it said, the other place still does.
+        // The state's Secret takes precedence, because it is written first. If another tool removed the annotation
+        // there, the review key's Secret still has it.
         let kept = review_key.as_ref().and_then(|stored| Provenance::of(&stored.annotations));
         prior.source = prior.source.take().or(kept);
         let ShardSite { cluster, namespace, root, run } = place;
@@ -166,13 +171,14 @@ impl Store {
         Ok((Self { cluster, namespace, root, run, stored, review_key, referred, done }, prior, damage))
     }
 
-    /// Writes what the head is to refer to, then the head, then the commits once more beside the review key.
+    /// Writes the shards that the head will refer to, then the head, and then the copy of the commits beside the review
+    /// key.
     async fn write(&mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
         let (data, mut shards) = codec::encode_all(&record.payload, &self.root).map_err(RunError::State)?;
         let mut notes = annotations(&self.root, &data, &self.run, record);
         let referred: BTreeSet<String> = shards.iter().map(|shard| shard.digest.clone()).collect();
         if !shards.is_empty() || self.has_shards() {
-            // It stays, so that every later run looks for what this one may leave behind.
+            // The annotation stays, so that every later run looks for shards that this run may leave behind.
             notes.insert(SHARDS_ANNOTATION.to_owned(), "true".to_owned());
         }
         notes.extend(self.done.annotation().map(|note| (DONE_ANNOTATION.to_owned(), note)));
@@ -185,7 +191,8 @@ impl Store {
         self.write_beside(lock, record).await
     }
 
-    /// Writes the commits and the tree's place into the review key's Secret, and the key where there is none.
+    /// Writes the commits and the place of the tree into the Secret of the review key. Creates the key if there is
+    /// none.
     async fn write_beside(&mut self, lock: &HeldLock, record: &Record) -> Result<(), RunError> {
         let Self { cluster, namespace, root, .. } = &*self;
         let mut notes = record.commits.annotations();
@@ -204,7 +211,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether there may be shards.
+    /// Returns `true` if the state may have shards.
     fn has_shards(&self) -> bool {
         let annotated = |stored: &StoredState| stored.annotations.contains_key(SHARDS_ANNOTATION);
         !self.referred.is_empty() || self.stored.as_ref().is_some_and(annotated)
@@ -230,7 +237,7 @@ impl ShardSite<'_> {
         Ok(stored)
     }
 
-    /// Writes the run's name into a head of shards.
+    /// Writes the run's name into the head of a sharded state. Leaves any other state as it is.
     async fn name_run(
         self,
         lock: &HeldLock,
@@ -245,7 +252,7 @@ impl ShardSite<'_> {
         self.cluster.write_state(lock, self.namespace, self.root, &head.data, &notes, Some(head)).await.map(Some)
     }
 
-    /// What a stored state says, and the shards that it says it in.
+    /// The payload of a stored state, and the digests of the shards that contain it.
     async fn payload(self, stored: &StoredState) -> Result<(Payload, BTreeSet<String>), RunError> {
         match self.recorded(stored).map_err(RunError::State)? {
             Recorded::Whole(payload) => Ok((payload, BTreeSet::new())),

@@ -1,4 +1,4 @@
-//! Deleting one object of ours, for good or to make place for its successor.
+//! Deletes one object of ours, either for good or before the run creates it anew.
 
 use crate::cluster::apply::ObjectError;
 use crate::cluster::delete::Deletion;
@@ -9,34 +9,35 @@ use crate::plan::change::Change;
 use crate::plan::cleanup::kept;
 use crate::run::reconcile::RunContext;
 
-/// How often a deletion is decided anew because the object changed under it.
+/// The number of attempts to delete an object. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;
 
-/// What became of an object that was to be deleted.
+/// The result of deleting an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is gone.
+    /// The object is gone.
     Gone,
-    /// It is being deleted: gone is what it has to be waited for.
+    /// The server is deleting the object. The caller has to wait until it is gone.
     Leaving {
-        /// Its kind.
+        /// The kind of the object.
         kind: Kind,
-        /// Its uid.
+        /// The uid of the object.
         uid: String,
     },
-    /// It belongs to someone else now, or another object has its name.
+    /// The object is no longer ours, or another object has its name.
     Released,
-    /// The server refused.
+    /// The server refused the deletion.
     Refused(Refusal),
-    /// It is still there, and why.
+    /// The object still exists, for this reason.
     Failed(String),
-    /// A signal came first.
+    /// A signal came before the deletion was sent.
     NotStarted,
     /// The lock is lost.
     LockLost,
 }
 
-/// Deletes one object as it was looked at; where it changed meanwhile, looks again and decides again.
+/// Deletes one object in the version that the plan saw. If the object has changed since, reads it again and decides
+/// again.
 pub async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
     let key = &change.ident.key;
     let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
@@ -67,7 +68,7 @@ pub async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
                             }
                             live.resource_version().clone_into(&mut version);
                         }
-                        // It was moved meanwhile: the next run knows more.
+                        // The object now belongs to another project of this root. The next run plans with its new mark.
                         Ownership::Ours(_) => {
                             return Removed::Failed("its mark changed meanwhile: run again".to_owned());
                         }

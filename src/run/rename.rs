@@ -1,8 +1,9 @@
-//! Renaming a project within its root, or a root: record both names, change the marks, record the new name alone.
+//! Renames a project within its root, or renames a root. Records both names, changes the marks, and then records only
+//! the new name.
 //!
-//! **Invariant:** before the first mark changes, both names of every object are recorded; an old one leaves the record
-//! only where its object carries the new mark. So a run that dies anywhere is resumed by the same command, or by the
-//! next apply.
+//! **Invariant:** before the first mark changes, the state contains both names of every object. The old name of an
+//! object leaves the state only once the object no longer carries the old mark. If a run dies at any point, the same
+//! command or the next apply can therefore finish the rename.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,33 +22,34 @@ use crate::state::payload::{Entries, Payload, Version};
 use crate::state::rename::Renaming;
 use crate::state::transition::{Prior, RunCommits};
 
-/// What a rename did.
+/// The result of a rename.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renamed {
-    /// How many entries have the new name.
+    /// The number of entries with the new name.
     pub renamed: usize,
-    /// Objects that still carry the old mark, and why. They stay recorded under the old name.
+    /// The objects that still carry the old mark, each with the reason. They stay recorded under the old name.
     pub failed: BTreeMap<ObjectKey, String>,
-    /// Kinds that could not be listed: what there is of them without a record keeps the old mark.
+    /// Notices about kinds that could not be listed. Unrecorded objects of these kinds keep the old mark.
     pub unlisted: Vec<String>,
 }
 
-/// What a rename works with.
+/// The parameters of a rename.
 #[derive(Clone, Copy)]
 pub struct RenameRequest<'a> {
-    /// The state's namespace.
+    /// The namespace of the state.
     pub namespace: &'a str,
-    /// Which name becomes which.
+    /// The old and the new name.
     pub renaming: &'a Renaming,
-    /// Names the run in the state.
+    /// The name of the run in the state.
     pub run: &'a str,
 }
 
-/// Renames a project, with everything below it, within its root.
+/// Renames a project, and everything below it, within its root.
 ///
 /// # Errors
 ///
-/// A record that cannot be used, a name that is not recorded, an interrupt, a lost lock.
+/// The state cannot be used, nothing is recorded for either name, a new name would lie within the old one, the run is
+/// interrupted, or the lock is lost.
 pub async fn rename_project(
     cluster: &Cluster,
     lock: &HeldLock,
@@ -73,11 +75,12 @@ pub async fn rename_project(
     Ok(Renamed { renamed, failed, unlisted })
 }
 
-/// Renames a root: everything recorded moves to the new root's record, and every mark with it.
+/// Renames a root. Moves all entries to the state of the new root, and changes every mark.
 ///
 /// # Errors
 ///
-/// As within a root; and a new root that has objects of its own.
+/// The state cannot be used, nothing is recorded for either root, the new root has objects of its own, the run is
+/// interrupted, or a lock is lost.
 pub async fn rename_root(
     cluster: &Cluster,
     (old_lock, new_lock): (&HeldLock, &HeldLock),
@@ -97,7 +100,8 @@ pub async fn rename_root(
     if moved.is_empty() {
         return if present.is_empty() { Err(unknown(renaming)) } else { Ok(Renamed::default()) };
     }
-    // What a run of the same rename left is its own; then some of it is what moves now.
+    // The new root may have objects because an earlier run of the same rename did not finish. Then some of them are
+    // among the objects that move now.
     if !present.is_empty() && !present.iter().any(|(project, ident)| moved.contains(project, &ident.key)) {
         return Err(RunError::Declined(format!(
             "root {new} has {} objects of its own: give {old} a name that no root has",
@@ -113,7 +117,8 @@ pub async fn rename_root(
     let failed = change(hands, renaming, old, &prior.entries, observed.looks).await?;
     let resources = target.begin(moved, &RunCommits::default()).record().payload.resources;
     let renamed = resources.len() - failed.len();
-    // While anything is left, both records go on knowing everything.
+    // While an object keeps the old mark, both states stay unfinalized and keep every entry. If only a kind was not
+    // listed, just the old state does.
     if failed.is_empty() {
         new_store.finalize(new_lock, &target.edited(settled(resources))).await?;
         if unlisted.is_empty() {
@@ -123,7 +128,8 @@ pub async fn rename_root(
     Ok(Renamed { renamed, failed, unlisted })
 }
 
-/// Looks at everything that is recorded or carries a mark of the roots, the first of which is the record's.
+/// Looks up every object that is recorded in `prior` or carries the mark of one of the roots. `prior` is the state of
+/// the first root.
 async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<String>), RunError> {
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
     let mut observed = Observed { kinds: kinds.clone(), ..Observed::default() };
@@ -144,7 +150,8 @@ async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<
     Ok((observed, unlisted))
 }
 
-/// Changes the marks of everything that was looked at; returns what was left, and why.
+/// Changes the marks of the recorded objects that the renaming concerns. Returns the objects that keep the old mark,
+/// each with the reason.
 async fn change(
     hands: Editor<'_>,
     renaming: &Renaming,

@@ -1,11 +1,13 @@
-//! A sharded state over one run: its shards are written before the head, read after it, and collected at the end.
+//! The shards of a sharded state during one run. The run writes shards before the head, reads them after the head, and
+//! collects unused shards at the end.
 //!
-//! **Invariant:** a head never refers to a shard that a deletion under way can still take. A deletion names the uid and
-//! resourceVersion that its run saw; whoever uses a shard that its head did not refer to creates it or gives it another
-//! resourceVersion first. What the head refers to is never asked to be deleted.
+//! **Invariant:** a head never refers to a shard that a deletion under way can still remove. A deletion names the uid
+//! and resourceVersion that its run saw. Before a run uses a shard to which its head did not refer, it creates the
+//! shard or gives it another resourceVersion. No run asks the server to delete a shard to which its head refers.
 //!
-//! **Invariant:** a reader sees one head's payload or none. Shards are named by their content and never change, so what
-//! was read in full is what that head meant, whatever happened meanwhile.
+//! **Invariant:** a reader sees the payload of one head, or none. The name of a shard is derived from its content, and
+//! a shard never changes. If all shards of a head were read, they are what that head meant, whatever happened
+//! meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +24,10 @@ use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
 use crate::state::payload::Payload;
 use crate::state::shard::{Candidate, Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, is_own, shard_name};
 
-/// How often a shard that comes and goes is tried to be kept.
+/// The number of attempts to write a shard that other writes create and delete meanwhile.
 const TRIES: usize = 5;
 
-/// Where a root's shards are, and who works with them.
+/// The location of a root's shards, and the run that works with them.
 #[derive(Clone, Copy)]
 pub(super) struct ShardSite<'a> {
     pub(super) cluster: &'a Cluster,
@@ -35,7 +37,7 @@ pub(super) struct ShardSite<'a> {
 }
 
 impl ShardSite<'_> {
-    /// Reads what a head refers to. Where a shard is missing, the head may be an old one.
+    /// Reads the payload that a head refers to. If a shard is missing, the head may be outdated.
     pub(super) async fn read(self, head: &Head) -> Result<Payload, RunError> {
         let digests = head.digests();
         let mut reads = stream::iter(digests)
@@ -93,8 +95,8 @@ impl ShardSite<'_> {
         Err(RunError::WriteState(StateWriteError::Conflict, None))
     }
 
-    /// Deletes this root's shards that the head does not refer to, provided that the head still is the one of this
-    /// version. The label alone makes no shard: whatever else carries it stays.
+    /// Deletes this root's shards to which the head does not refer, provided that the stored head is still this
+    /// version. The label alone does not make a Secret a shard: other objects with this label stay.
     pub(super) async fn collect(self, lock: &HeldLock, head: &StoredState, referred: &BTreeSet<String>) {
         let Ok(listed) = self.cluster.list_shards(self.namespace, (SHARD_LABEL, self.root.hash())).await else {
             return;
@@ -110,18 +112,19 @@ impl ShardSite<'_> {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        // After the reads: whoever replaced the head since then may refer to what was read.
+        // The head is read after the shards. If another run has replaced the head since, the new head may refer to the
+        // shards read above.
         match self.cluster.read_state(self.namespace, self.root).await {
             Ok(Some(now)) if now == *head => {}
             _ => return,
         }
         let deletions = unused.iter().map(|(name, shard)| self.cluster.delete_shard(lock, self.namespace, name, shard));
         let deletions: Vec<_> = deletions.collect();
-        // One that was used again since, or cannot be deleted now, is looked at again by the next run.
+        // If a shard is used again by now, or cannot be deleted, the next run checks it again.
         stream::iter(deletions).buffer_unordered(self.cluster.settings().concurrency).for_each(|_| async {}).await;
     }
 
-    /// Says whether a stored Secret of this name is a shard of this root.
+    /// Returns `true` if a stored Secret of this name is a shard of this root.
     fn is_own(self, name: &str, stored: &StoredShard) -> bool {
         let StoredShard { annotations, labels, secret_type, data, .. } = stored;
         is_own(Candidate { name, secret_type, annotations, labels, data }, self.root)
@@ -132,7 +135,7 @@ impl ShardSite<'_> {
     }
 }
 
-/// What a failed write means for the run.
+/// Converts a failed write into the error of the run.
 pub(super) fn unwritten(error: StateWriteError) -> RunError {
     match error {
         StateWriteError::LockLost => RunError::LockLost(None),

@@ -1,4 +1,4 @@
-//! Collecting what is desired: the project tree and everything that can be rendered of it. No cluster needed.
+//! Collects the desired objects: loads the project tree and renders its files. Needs no cluster.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,16 +18,16 @@ use crate::render::source::{SourceReadError, read_worktree};
 use crate::render::yaml::ValueBudget;
 use crate::render::{plain, unsupported};
 
-/// Where a tree is read from.
+/// The place that a tree is read from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// The directory as it is.
+    /// A directory, as it is on disk.
     WorkTree(&'a Path),
-    /// A commit; the prefix is the root directory's path in the repository.
+    /// A commit. The path is the root directory's path in the repository.
     Commit(&'a Repository, &'a Commit, &'a Path),
 }
 
-/// A tree that could not be read at all.
+/// The reason why a tree cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SourcesError {
     /// The work tree cannot be read.
@@ -36,7 +36,7 @@ pub enum SourcesError {
     /// The commit cannot be read.
     #[error(transparent)]
     Commit(GitError),
-    /// The settings are wrong.
+    /// The settings are invalid.
     #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Settings(Vec<SourceError>),
 }
@@ -54,14 +54,14 @@ pub struct Sources {
     failures: Vec<SourceError>,
 }
 
-/// The desired objects, and the documents that are none.
+/// The desired objects of a tree, with its failures and notices.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {
-    /// By key.
+    /// The desired objects by key.
     pub manifests: BTreeMap<ObjectKey, Manifest>,
-    /// What could not be rendered or resolved, anywhere in the tree.
+    /// The failures of rendering or resolving, anywhere in the tree.
     pub failures: Vec<SourceError>,
-    /// What a reader of a plan has to know about the manifests.
+    /// Notices about the manifests for readers of a plan.
     pub notices: Vec<String>,
 }
 
@@ -70,8 +70,8 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// A tree that cannot be read, or whose settings are wrong. A manifest that cannot be rendered is kept as a
-    /// failure: what it means depends on the scope.
+    /// The tree cannot be read, or its settings are invalid. A manifest that cannot be rendered is not an error here.
+    /// It is kept as a failure, because its consequences depend on the scope.
     pub async fn load(origin: Origin<'_>) -> Result<Self, SourcesError> {
         let settings = read(origin, &is_settings).await?;
         let tree = Tree::load(&settings).map_err(SourcesError::Settings)?;
@@ -94,7 +94,7 @@ impl Sources {
         Ok(Self { tree, files, settings, documents, failures })
     }
 
-    /// Loads a tree, where the root directory was a project already.
+    /// Loads a tree. Returns `None` if the root directory has no settings file and so is no project.
     ///
     /// # Errors
     ///
@@ -104,24 +104,24 @@ impl Sources {
         if root.is_empty() { Ok(None) } else { Self::load(origin).await.map(Some) }
     }
 
-    /// The files of the work tree that these sources were read from and depend on, for git to compare.
+    /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
     pub fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
         let files = self.settings.iter().chain(&self.files);
         let files = files.map(|(path, bytes)| (path.as_path(), bytes.as_slice())).collect();
         ReadFiles { prefix, files, inputs: self.tree.inputs() }
     }
 
-    /// Whether a file of this path would be read.
+    /// Returns `true` if these sources would read a file of this path.
     pub fn reads(&self, path: &Path) -> bool {
         is_settings(path) || self.tree.is_manifest(path)
     }
 
-    /// The tree and its files, for the scope of changed paths.
+    /// The tree and its files, from which the scope of changed paths is computed.
     pub fn checkout(&self) -> Checkout<'_> {
         Checkout { tree: &self.tree, files: &self.files }
     }
 
-    /// The kinds of `known` and those that this tree's CRDs define.
+    /// The kinds in `known`, and the kinds that the CRDs of this tree define.
     #[must_use]
     pub fn with_defined_kinds(&self, mut known: Kinds) -> Kinds {
         let is_definition = |document: &&Document| {
@@ -133,7 +133,7 @@ impl Sources {
         known
     }
 
-    /// The desired objects, given the kinds there are.
+    /// Resolves the desired objects with the given kinds.
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
         let (manifests, errors) = resolve::manifests(&self.documents, &self.tree, kinds);
         let failures = self.failures.iter().cloned().chain(errors).collect();

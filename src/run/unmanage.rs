@@ -1,4 +1,4 @@
-//! Letting objects go: their marks are removed and they leave the record. The objects themselves stay.
+//! Stops managing objects: removes their marks, and drops them from the state. The objects stay in the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,23 +16,25 @@ use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 use crate::state::transition::Start;
 
-/// What became of objects that were to be let go.
+/// The result of unmanaging objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unmanaged {
-    /// They are nobody's now.
+    /// The objects that are no longer managed.
     pub released: Vec<ObjectKey>,
-    /// They stay recorded, and why.
+    /// The objects that stay recorded, each with the reason.
     pub failed: BTreeMap<ObjectKey, String>,
 }
 
-/// Lets recorded objects go.
+/// Stops managing recorded objects. They stay in the cluster.
 ///
-/// The mark goes first: an object that is recorded and unmarked is let go by any later run, one that is marked and not
-/// recorded would be recorded again.
+/// The mark is removed first. If the run dies after that, the object is recorded and unmarked, and any later run stops
+/// managing it. The other order would leave an object that is marked and not recorded, and a later run would record it
+/// again.
 ///
 /// # Errors
 ///
-/// A record that cannot be used or does not know one of the objects: nothing was changed then.
+/// The state cannot be used, or one of the objects is not recorded: nothing is changed then. If the run is interrupted,
+/// loses the lock or cannot write the state, some marks may be gone already.
 pub async fn unmanage(
     cluster: &Cluster,
     lock: &HeldLock,

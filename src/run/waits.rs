@@ -1,6 +1,6 @@
-//! Waiting for many objects at once: until applied ones are ready, until deleted ones are gone.
+//! Waits for many objects at once: until applied objects are ready, and until deleted objects are gone.
 //!
-//! Waiting holds no request's place. Whoever waits looks at everything together, under one deadline.
+//! An object that is waited for takes no request slot. One loop looks at all of them together, under common deadlines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,34 +12,38 @@ use crate::cluster::wait::{Awaited, Until, WaitStatus};
 use crate::object::ident::GroupKind;
 use crate::run::reconcile::RunContext;
 
+/// The shortest pause between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest pause between two looks.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How often pods are asked what is wrong, and how many workloads at once.
+/// The interval at which the pods of unready workloads are checked.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// The largest number of workloads whose pods are checked at once.
 const ASK_MOST: usize = 20;
 
-/// What is waited for, each with what follows from its end.
+/// The objects that are waited for, each with the value that the caller gets back when its wait ends.
 pub struct Waits<'a, T> {
     work: RunContext<'a>,
     owned: BTreeMap<GroupKind, usize>,
     waiting: Vec<(Awaited, T)>,
     pause: Duration,
-    /// Whether something was added since the last look.
+    /// `true` if an object was added since the last look. The next look then happens at once.
     is_fresh: bool,
     ready_by: Instant,
     pods_at: Instant,
-    /// As long as objects vanish, the others have time: a server deletes many one after another.
+    /// The deadline for deletions. It moves whenever an awaited object is gone, because a server deletes many objects
+    /// one after another.
     gone_by: Instant,
 }
 
-/// A moment in so much time; a far one where the clock does not go so far.
+/// The instant that is `time` from now, or an instant in a year if the clock does not reach that far.
 fn after(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or(now + Duration::from_hours(24 * 365))
 }
 
-/// Whether objects of a kind are ready by their pods.
+/// Returns `true` if the readiness of objects of this kind depends on pods.
 fn has_pods(kind: &GroupKind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
@@ -47,23 +51,23 @@ fn has_pods(kind: &GroupKind) -> bool {
     )
 }
 
-/// How a wait for one object ended.
+/// The end of the wait for one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As wished.
+    /// The awaited condition is met.
     Over,
-    /// Time does not heal it, and why.
+    /// More waiting does not help, for this reason.
     Failed(String),
-    /// The time is up, and what it still waited for.
+    /// The deadline passed. The text says what the wait was still for.
     TimedOut(String),
 }
 
-/// The wait was ended by a signal.
+/// A signal ended the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
 
 impl<'a, T> Waits<'a, T> {
-    /// Nothing yet.
+    /// Creates an empty set of waits.
     pub fn new(work: RunContext<'a>) -> Self {
         let mut owned = BTreeMap::new();
         let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
@@ -86,7 +90,7 @@ impl<'a, T> Waits<'a, T> {
         }
     }
 
-    /// Waits for one more.
+    /// Adds an object to wait for, and restarts the deadline that applies to it.
     pub fn add(&mut self, awaited: Awaited, then: T) {
         let settings = self.work.cluster.settings();
         match awaited.until {
@@ -98,21 +102,21 @@ impl<'a, T> Waits<'a, T> {
         self.waiting.push((awaited, then));
     }
 
-    /// Whether nothing is waited for.
+    /// Returns `true` if no object is waited for.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// What was waited for, given up.
+    /// Gives up all waits, and returns their values.
     pub fn into_rest(self) -> impl Iterator<Item = T> {
         self.waiting.into_iter().map(|(_, then)| then)
     }
 
-    /// Waits until at least one wait ends.
+    /// Waits until at least one wait ends, and returns all waits that ended.
     ///
     /// # Errors
     ///
-    /// A signal.
+    /// A signal came.
     pub async fn next(&mut self) -> Result<Vec<(T, End)>, Interrupted> {
         let mut interrupt = self.work.interrupt.clone();
         tokio::select! {
@@ -141,7 +145,7 @@ impl<'a, T> Waits<'a, T> {
         Vec::new()
     }
 
-    /// Whether it is time to ask pods: now and then, and before the wait ends.
+    /// Returns `true` if it is time to check pods: at regular intervals, and before the wait for readiness ends.
     fn is_asking_pods(&mut self) -> bool {
         let now = Instant::now();
         if now < self.pods_at && now < self.ready_by {
@@ -151,7 +155,8 @@ impl<'a, T> Waits<'a, T> {
         true
     }
 
-    /// Adds what the newest pods say to each wait that ends, and, where it is time to ask, to what is waited for.
+    /// Adds the trouble of the newest pods to each wait that failed. If `is_time` is set, also adds it to waits that
+    /// continue.
     async fn ask_pods(&self, sights: &mut [WaitStatus], is_time: bool) {
         let pairs = self.waiting.iter().zip(sights.iter_mut());
         let waiting = pairs.filter(|((awaited, _), sight)| {

@@ -1,4 +1,4 @@
-//! Writing one desired object: whatever has to come before the apply, and the apply.
+//! Writes one desired object: prepares the live object, and then applies the manifest.
 
 use serde_json::Value;
 
@@ -16,62 +16,64 @@ use crate::run::migrate::{migrate, unify};
 use crate::run::reconcile::RunContext;
 use crate::run::remove::{Removed, remove};
 
-/// How often one that is being deleted may stand where the object is to be.
+/// The largest number of objects that are being deleted and that a write waits for, one after another, before it can
+/// write its own object.
 const OCCUPANTS: u8 = 2;
 
-/// What stands where the object is to be.
+/// The content of the place where the object is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// What the plan saw.
+    /// The content that the plan saw.
     AsPlanned,
-    /// Nothing: so many objects that were being deleted made place.
+    /// The place is empty. The number counts the objects being deleted that the write has waited for, without the
+    /// object that this run replaces.
     Vacated(u8),
 }
 
-/// What a write came to.
+/// The result of a write.
 pub enum Wrote {
     /// The object is as desired.
     Written(Written),
-    /// An object that is being deleted is in its place: when it is gone, the write goes on.
+    /// An object that is being deleted is in the place. The write continues when that object is gone.
     Occupied {
-        /// Its kind.
+        /// The kind of the object that is being deleted.
         kind: Kind,
-        /// The uid of the one that is being deleted.
+        /// The uid of the object that is being deleted.
         uid: String,
-        /// How to go on.
+        /// The slot to continue the write with.
         then: Slot,
     },
 }
 
 /// A written object.
 pub struct Written {
-    /// What happened to it.
+    /// The verdict about the object.
     pub verdict: Verdict,
-    /// What is worth a word.
+    /// A message for the report, if there is one.
     pub message: Option<String>,
-    /// The object as it is now.
+    /// The object after the write.
     pub live: Live,
 }
 
-/// Why an object was not written.
+/// The reason why an object was not written.
 pub enum WriteError {
     /// The lock is lost.
     LockLost,
-    /// A signal came first.
+    /// A signal stopped the run before the write.
     Stopped,
-    /// The server refused the apply itself.
+    /// The server refused the create or apply request itself.
     Refused(Refusal),
-    /// The object is not the one that the plan saw.
+    /// The live object is not the one that the plan saw.
     MovedOn,
-    /// The server's words, or ours.
+    /// Another failure, as a message of the server or of ours.
     Failed(String),
 }
 
-/// Writes one object, or says what has to be gone first.
+/// Writes one object, or returns the object that has to be gone first.
 ///
 /// # Errors
 ///
-/// Whatever keeps it from being written.
+/// Anything that prevents the write.
 pub async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result<Wrote, WriteError> {
     let key = &change.ident.key;
     let failed = |why: &str| WriteError::Failed(why.to_owned());
@@ -105,7 +107,8 @@ pub async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result
         }
     };
     if live.is_terminating() {
-        // About to vanish, applied or not: what counts is the one that comes after it.
+        // The server is about to delete this object, whether the apply succeeded or not. Only the object after it
+        // counts.
         return match place {
             Slot::AsPlanned => Ok(occupied(live.uid(), Slot::Vacated(1))),
             Slot::Vacated(count) if count < OCCUPANTS => Ok(occupied(live.uid(), Slot::Vacated(count + 1))),
@@ -115,14 +118,14 @@ pub async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result
     Ok(Wrote::Written(Written { verdict, message, live }))
 }
 
-/// The object in its place after a request about it.
+/// The result of a create or apply request.
 struct Put {
     live: Live,
     verdict: Verdict,
     message: Option<String>,
 }
 
-/// Changes the object that the plan saw, and no other.
+/// Changes the object that the plan saw, and no other object.
 async fn configure(
     work: RunContext<'_>,
     change: &Change,
@@ -147,15 +150,15 @@ async fn configure(
     Ok(Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None })
 }
 
-/// Whether the object that the plan saw vanished meanwhile.
+/// Returns `true` if the object that the plan saw is gone.
 async fn is_gone(work: RunContext<'_>, kind: &Kind, key: &ObjectKey) -> bool {
     matches!(work.cluster.get(kind, key).await, Ok(None))
 }
 
-/// Creates an object where the plan saw none, or none is left.
+/// Creates an object where the plan saw none, or where none is left.
 ///
-/// Whatever appeared there meanwhile stays as it is, unless it is ours or may be adopted. One that is being deleted is
-/// given back for the caller to wait for.
+/// An object that appeared there meanwhile stays as it is, unless it is ours, or may be adopted or taken over. If that
+/// object is being deleted, it is returned, and the caller waits until it is gone.
 async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
     let key = &change.ident.key;
     let RunRequest { root, policy, .. } = work.request;
@@ -172,7 +175,7 @@ async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Va
         return Ok(Put { live: found, verdict, message: None });
     }
     let (verdict, message) = match ownership(&found, root) {
-        // Our own request, whose answer was lost, or that of a run before this one.
+        // Our own request created the object and its answer was lost, or an earlier run created it.
         Ownership::Ours(_) => (verdict, None),
         Ownership::Other(owner) if !policy.takes_over(key, &found) => {
             let why = format!("it appeared after the plan was made, and belongs to {owner}: it stays as it is");
@@ -192,7 +195,7 @@ async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Va
     Ok(Put { live, verdict, message })
 }
 
-/// The kind without the versions that the tree's own definition of it takes away.
+/// The kind without the versions that its CRD in the tree no longer has.
 fn redefined(work: RunContext<'_>, kind: &Kind) -> Kind {
     let definition = ObjectKey {
         group: "apiextensions.k8s.io".to_owned(),
@@ -216,8 +219,8 @@ async fn apply(work: RunContext<'_>, kind: &Kind, body: &Value) -> Result<Applie
     })
 }
 
-/// Deletes what cannot be changed in place; its uid where it takes its time. A run that dies before it is created anew
-/// has recorded it: the next creates it.
+/// Deletes an object that cannot be changed in place. Returns its uid if the deletion takes time. If the run dies
+/// before it creates the object anew, the object is still recorded and desired, and the next run creates it.
 async fn removed(work: RunContext<'_>, change: &Change) -> Result<Option<String>, WriteError> {
     match remove(work, change).await {
         Removed::Gone => Ok(None),

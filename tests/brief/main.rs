@@ -1,5 +1,6 @@
-//! `ktor` with a brief lease, for tests that wait until a dead run's lock expires. Nothing else differs, and nobody
-//! should use it: a busy machine may take longer to renew so short a lease.
+//! `ktor` with a short lease (5 s) and a short request timeout (8 s), for tests that wait until a dead run's lock
+//! expires. It differs from `ktor` in nothing else. Do not use it outside the tests: a busy machine may be too slow to
+//! renew such a short lease.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A policy by which the API server refuses one operation on one ConfigMap, until it is lifted.
+//! A policy that makes the API server refuse one operation on one ConfigMap.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::bench::Bench;
 
-/// The policy in effect.
+/// A policy that is in effect.
 pub struct Denied<'a>(&'a Bench, String);
 
 impl<'a> Denied<'a> {
-    /// Has it refused; `probe` is what kubectl is refused then.
+    /// Creates the policy, and waits until the server refuses the kubectl command `probe`.
     pub fn new(bench: &'a Bench, operation: &str, ns: &str, name: &str, probe: &[&str]) -> Self {
         let policy = format!("deny-{ns}");
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -31,7 +31,7 @@ impl<'a> Denied<'a> {
         Self(bench, policy)
     }
 
-    /// Has it allowed again.
+    /// Deletes the policy, and waits until the server accepts the kubectl command `probe`.
     pub fn lift(self, probe: &[&str]) {
         let Self(bench, policy) = &self;
         let delete = |kind| drop(bench.kubectl(&["delete", kind, policy], ""));

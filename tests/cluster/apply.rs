@@ -1,4 +1,4 @@
-//! Applying: order, convergence, failures.
+//! Applies: order, convergence and failures.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn deployment(namespace: &str) -> String {
     .to_string()
 }
 
-/// A project with a namespace, content, a CRD and a custom resource of it.
+/// Creates a project with a namespace, objects in it, a CRD and its custom resource.
 fn whole(begins: &str) -> (Bench, String, String) {
     let bench = Bench::new(begins);
     let (ns, group) = (bench.root.clone(), format!("{}.example.com", bench.root));
@@ -57,7 +57,7 @@ fn a4_crd_custom_resource_namespace_and_content_work_in_one_first_run() {
     assert_eq!(outcome["summary"]["created"], 6, "{outcome:#}");
     let front = bench.get(&format!("tills.{group}/front"), Some(&ns)).unwrap();
     assert_eq!(front["spec"]["drawer"], 7);
-    // Ready was waited for.
+    // The run waited until the Deployment was ready.
     assert_eq!(bench.get("deployment/web", Some(&ns)).unwrap()["status"]["availableReplicas"], 2);
 }
 
@@ -113,7 +113,7 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     bench.remove("dropped.yaml");
     bench.write("good.yaml", &config_map(&ns, "good", "1"));
     bench.write("other.json", &deployment(&ns));
-    // The API server refuses the definition (its name is not plural.group), so that its custom resource cannot start.
+    // The name of the CRD is not plural.group, so the server refuses it. The custom resource then cannot be applied.
     bench.write("definition.json", &definition(&group).replace("\"tills\"", "\"counters\""));
     bench.write("till.json", &till(&group, &ns));
     let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(1).says(&format!("tills.{group}"));
@@ -125,7 +125,7 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     assert_eq!(verdict(&format!("tills.{group}")), "failed");
     assert_eq!(verdict("front"), "skipped");
     assert_eq!((verdict("good"), verdict("web")), ("created".into(), "created".into()));
-    // Neither cleanup nor the final record happened; both do when the mistake is gone.
+    // The run neither cleaned up nor finalized. Both happen after the mistake is corrected.
     assert!(bench.get("configmap/dropped", Some(&ns)).is_some());
     assert!(!bench.recorded().0);
     assert_eq!(bench.lease(), None);

@@ -1,4 +1,4 @@
-//! A project directory, the binary, and the cluster that both are tried on.
+//! A test project in a directory, and the means to run the binary and kubectl on it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,16 +16,16 @@ use tempfile::TempDir;
 use crate::support::controlplane::{ControlPlane, User};
 use crate::support::profile;
 
-/// A project in a temporary directory, and the shared control plane.
+/// A project in a temporary directory, and the control plane that it is applied to.
 pub struct Bench {
     pub plane: &'static ControlPlane,
     directory: TempDir,
-    /// The root's name, nobody else's.
+    /// The root's name. No other test uses it.
     pub root: String,
     kubeconfig: PathBuf,
 }
 
-/// What a run of the binary left.
+/// The result of a run of the binary.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -34,21 +34,21 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code; prints everything where it is another.
+    /// Asserts the exit code. If it differs, prints everything.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Asserts that standard error has a line with this text.
+    /// Asserts that standard error contains this text.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "no {text:?} in {self:#?}");
         self
     }
 
-    /// The report as JSON.
+    /// Parses the report on standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
@@ -56,21 +56,21 @@ impl Ran {
 }
 
 impl Bench {
-    /// A project whose root's name begins so; cleanup is on.
+    /// Creates a project whose root's name begins with this text. Cleanup is on.
     pub fn new(begins: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self::of_root(&format!("{begins}-{}-{number}", std::process::id()))
     }
 
-    /// A project on a control plane of its own, for what would disturb all others on it.
+    /// Creates a project on a control plane of its own, for tests that would disturb the others on a shared one.
     pub fn alone(root: &str) -> Self {
         let plane = ControlPlane::start().unwrap_or_else(|error| panic!("{error}"));
-        // It ends with the process.
+        // The control plane ends with the process.
         Self::on(Box::leak(Box::new(plane)), root)
     }
 
-    /// A project of exactly this root.
+    /// Creates a project with exactly this root's name.
     pub fn of_root(root: &str) -> Self {
         Self::on(ControlPlane::shared(), root)
     }
@@ -86,7 +86,7 @@ impl Bench {
         bench
     }
 
-    /// The same project as seen through another kubeconfig.
+    /// Uses another kubeconfig for all later runs of the binary.
     pub fn through(&mut self, kubeconfig: PathBuf) -> &mut Self {
         self.kubeconfig = kubeconfig;
         self
@@ -109,7 +109,7 @@ impl Bench {
         self
     }
 
-    /// The kubeconfig through which the cluster is seen.
+    /// Returns the kubeconfig that the binary uses.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
@@ -137,32 +137,33 @@ impl Bench {
         self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments).spawn().unwrap()
     }
 
-    /// Starts the binary on a terminal of its own: what is typed is its standard input, what it shows its output.
+    /// Starts the binary on a terminal of its own. Its standard input is what a user types, and its standard output is
+    /// the screen.
     pub fn spawn_at_terminal(&self, arguments: &str) -> Child {
         let typed = format!("exec '{}' {arguments}", env!("CARGO_BIN_EXE_ktor"));
         let mut command = self.command(Path::new("/usr/bin/script"), &["-q", "-e", "-c", &typed, "/dev/null"]);
         command.stdin(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Starts the binary where programs of this folder are found first.
+    /// Starts the binary with this folder first in its `PATH`.
     pub fn spawn_beside(&self, programs: &Path, arguments: &[&str]) -> Child {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_ktor")), arguments);
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display())).spawn().unwrap()
     }
 
-    /// Starts a command as a person pastes it into a shell, `ktor` being the binary.
+    /// Starts a command line in a shell, as a person pastes it. In the shell, `ktor` is the binary.
     pub fn spawn_in_shell(&self, typed: &str) -> Child {
         let programs = Path::new(env!("CARGO_BIN_EXE_ktor")).parent().unwrap();
         let mut command = self.command(Path::new("/bin/sh"), &["-c", typed]);
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display())).spawn().unwrap()
     }
 
-    /// Starts the program whose lock expires after a few seconds. A busy machine may make it lose the lock.
+    /// Starts the example program whose lock expires after a few seconds. On a busy machine, it may lose the lock.
     pub fn spawn_brief(&self, arguments: &[&str]) -> Child {
         self.spawn_example("ktor-brief", arguments)
     }
 
-    /// Runs the program that waits a few seconds alone for what is being deleted.
+    /// Runs the example program that waits only a few seconds for objects that are being deleted.
     pub fn impatient(&self, arguments: &[&str]) -> Ran {
         Self::finished(self.spawn_example("ktor-impatient", arguments))
     }
@@ -179,26 +180,26 @@ impl Bench {
         Self::finished(self.spawn(arguments))
     }
 
-    /// Waits for a started binary.
+    /// Waits for the end of a started binary.
     pub fn finished(child: Child) -> Ran {
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Applies, which has to succeed.
+    /// Applies and returns the report. The apply must succeed.
     #[track_caller]
     pub fn apply(&self) -> Value {
         self.ktor(&["apply", "--yes", "-o", "json"]).exits(0).json()
     }
 
-    /// Plans, whatever comes of it.
+    /// Plans and returns the report. The exit code may be any.
     #[track_caller]
     pub fn plan(&self) -> Value {
         self.ktor(&["plan", "-o", "json"]).json()
     }
 
-    /// An object as kubectl shows it; nothing where it does not exist.
+    /// Returns an object as kubectl shows it, or `None` if it does not exist.
     pub fn get(&self, resource: &str, namespace: Option<&str>) -> Option<Value> {
         let mut arguments = vec!["get", resource, "-o", "json", "--show-managed-fields", "--ignore-not-found"];
         if let Some(namespace) = namespace {
@@ -209,7 +210,7 @@ impl Bench {
         if output.stdout.is_empty() { None } else { Some(serde_json::from_slice(&output.stdout).unwrap()) }
     }
 
-    /// Runs kubectl, which has to succeed.
+    /// Runs kubectl, which must succeed.
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> String {
         let output = self.plane.kubectl_with(arguments, input);
@@ -217,17 +218,17 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The first 12 digits of the root's SHA-1, computed here.
+    /// Returns the first 12 hex digits of the root's SHA-1. The tests compute it themselves.
     pub fn hash(&self) -> String {
         Sha1::digest(self.root.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The state as it is recorded, decoded here.
+    /// Returns the recorded state. The tests decode it themselves.
     pub fn state(&self) -> Value {
         serde_json::from_str(&self.state_text()).unwrap()
     }
 
-    /// The text of the recorded state.
+    /// Returns the text of the recorded state.
     pub fn state_text(&self) -> String {
         let name = format!("secret/kubernator-project-{}", self.hash());
         let secret = self.get(&name, Some("kubernator-system")).expect("there is a state");
@@ -240,7 +241,7 @@ impl Bench {
         json
     }
 
-    /// The recorded names by project, and whether the state is finalized.
+    /// Returns the recorded kinds and names by project, and whether the state is finalized.
     pub fn recorded(&self) -> (bool, BTreeMap<String, Vec<String>>) {
         let state = self.state();
         let list = |idents: &Value| {
@@ -253,25 +254,25 @@ impl Bench {
         (state["finalized"] == true, resources)
     }
 
-    /// The lock's Lease.
+    /// Returns the Lease of the lock.
     pub fn lease(&self) -> Option<Value> {
         self.get(&format!("lease/kubernator-project-{}-lock", self.hash()), Some("kubernator-system"))
     }
 }
 
-/// A ConfigMap's manifest.
+/// Returns the manifest of a ConfigMap.
 pub fn config_map(namespace: &str, name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  phase: {value:?}\n"
     )
 }
 
-/// A namespace's manifest.
+/// Returns the manifest of a Namespace.
 pub fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
 }
 
-/// A change of a plan, found by its object's name.
+/// Finds a change in a list of a plan by the name of its object.
 #[track_caller]
 pub fn change<'a>(plan: &'a Value, list: &str, name: &str) -> &'a Value {
     let changes = plan[list].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! Cleanup: scope, guards, moves, protection.
+//! Cleanup: scope, guards, moves and protection.
 
 use super::bench::{Bench, change, config_map, namespace};
 
@@ -43,7 +43,7 @@ fn s2_a_moved_object_is_kept_and_owned_once() {
     let plan = bench.plan();
     let moved = change(&plan, "changes", "a-one");
     assert_eq!((&moved["action"], &moved["from"]), (&"move".into(), &format!("{}.a", bench.root).into()), "{plan:#}");
-    // Out of scope in either direction: nothing happens to it, and both stay recorded.
+    // Only one of the two projects is in scope, so the object does not move, and both projects stay recorded.
     bench.ktor(&["apply", "--yes", "-I", &format!("{}.a", bench.root)]).exits(0);
     assert_eq!(uid(), before);
     bench.apply();
@@ -63,7 +63,7 @@ fn c5_a_guard_keeps_what_it_guards_and_a_tree_in_doubt_refuses_the_run() {
     bench.write("other.yaml", &namespace(&other));
     bench.ktor(&["plan"]).exits(3).says("--allow-namespace-deletion allows it");
     bench.ktor(&["apply", "--yes", "--allow-mass-deletion"]).exits(3).says("--allow-namespace-deletion");
-    // The rest went on, the run is finalized, and what is kept stays recorded.
+    // The rest of the run continued and was finalized. The kept namespace stays recorded.
     assert!(bench.get(&format!("namespace/{ns}"), None).is_some());
     assert_eq!(bench.get("configmap/a-one", Some(&ns)), None);
     let (finalized, recorded) = bench.recorded();

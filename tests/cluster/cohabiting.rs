@@ -1,11 +1,11 @@
-//! Kinds that live together: one object that is served in two groups, written in the one, then in the other.
+//! Cohabiting kinds: one object that is served in two groups. Its manifest uses one group, and then the other.
 
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, namespace};
 use crate::support::controlplane::{Entry, Recorder, User};
 
-/// Where an Event is written.
+/// The group in which the manifest of an Event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Core,
@@ -13,7 +13,7 @@ enum Group {
 }
 
 impl Group {
-    /// As the state records it.
+    /// Returns the group as the state records it.
     fn name(self) -> &'static str {
         match self {
             Self::Core => "",
@@ -22,7 +22,7 @@ impl Group {
     }
 }
 
-/// An Event as the group calls its fields; both texts mean the same object.
+/// Returns an Event with the field names of the group. Both texts describe the same object.
 fn event(group: Group, ns: &str) -> String {
     let (version, about, text, by) = match group {
         Group::Core => ("v1", "involvedObject", "message", "reportingComponent"),
@@ -35,7 +35,7 @@ fn event(group: Group, ns: &str) -> String {
     .to_string()
 }
 
-/// A project with an Event written in one group, applied.
+/// Creates and applies a project with an Event that is written in one group.
 fn opened(begins: &str, group: Group) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -49,7 +49,7 @@ fn uid(bench: &Bench, ns: &str) -> Option<Value> {
     bench.get("events/opened", Some(ns)).map(|live| live["metadata"]["uid"].clone())
 }
 
-/// The recorded groups of the Event, by project.
+/// Returns the recorded groups of the Event, with the project of each.
 fn recorded(bench: &Bench) -> Vec<(String, String)> {
     let state = bench.state();
     let resources = state["resources"].as_object().unwrap().clone();

@@ -1,4 +1,4 @@
-//! Namespaces and definitions that others use: what is in them would go with them.
+//! Namespaces and CRDs that contain objects of other owners. A deletion would also delete those objects.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use super::bench::{Bench, change, config_map, namespace};
 use super::deletion::{DROP, definition, outcomes, till};
 use crate::support::controlplane::{Fault, Recorder, User};
 
-/// The plan of what [`DROP`] applies.
+/// The arguments of the plan for the apply [`DROP`].
 const PLAN: [&str; 6] = ["plan", "-o", "json", "--allow-empty", "--allow-namespace-deletion", "--allow-crd-deletion"];
 
-/// What the guard of other people's content met at an object that it keeps.
+/// Asserts that the guard against deleting foreign objects keeps this object. Returns what the guard found.
 #[track_caller]
 fn kept(plan: &Value, name: &str) -> String {
     let kept = change(plan, "cleanup", name);
@@ -81,7 +81,7 @@ fn c5_a_namespace_or_definition_with_what_others_have_there_is_kept_and_only_its
     for file in ["ns.yaml", "crd.json", "web.json", "service.json", "till.json"] {
         bench.remove(file);
     }
-    // What controllers made for what is deleted is nobody else's.
+    // Objects that controllers created for the deleted objects are not foreign.
     bench.ktor(&PLAN).exits(0);
 
     bench.kubectl(&["create", "namespace", &elsewhere], "");
@@ -123,7 +123,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     bench.write("stays.yaml", &namespace(&stays));
     bench.apply();
     bench.remove("ns.yaml").remove("config.yaml");
-    // What is not ready holds the run between its plan and its cleanup.
+    // An object that is not ready stops the run between its plan and its cleanup.
     let group = format!("{stays}.example.com");
     let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
     let mut slow: Value = serde_json::from_str(&till(&group, &stays, "slow")).unwrap();
@@ -131,7 +131,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     bench.write("crd.json", &definition(&group)).write("slow.json", &slow.to_string());
     let running = bench.spawn(&DROP);
     let till = format!("tills.{group}/slow");
-    // kubectl fails while the kind is not served.
+    // kubectl fails while the server does not serve the kind.
     let exists = || bench.plane.kubectl(&["get", &till, "-n", &stays]).status.success();
     eventually("the run applies what is not ready", exists);
     bench.kubectl(&["create", "-f", "-"], &config_map(&ns, "theirs", "1"));

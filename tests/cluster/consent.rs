@@ -1,4 +1,4 @@
-//! On a terminal: a plan, a question, and then what was approved or nothing.
+//! Consent on a terminal: the binary shows a plan and asks, and then applies exactly the approved plan or nothing.
 
 use std::io::{Read, Write};
 use std::process::Child;
@@ -10,7 +10,7 @@ use crate::support::controlplane::User;
 
 const QUESTION: &str = "Only `yes` goes on: ";
 
-/// Waits for the question, lets something happen, types an answer, and gives what was shown and the exit code.
+/// Waits for the question, runs `meanwhile`, and types an answer. Returns the shown text and the exit code.
 fn answered(mut run: Child, meanwhile: impl FnOnce(), typed: &str) -> (String, Option<i32>) {
     let mut screen = run.stdout.take().unwrap();
     let (sender, shown) = mpsc::channel();
@@ -42,7 +42,7 @@ fn a9_what_is_typed_at_the_question_decides_and_a_signal_ends_it() {
     let nothing_done = |bench: &Bench| {
         assert_eq!((bench.get(&format!("namespace/{ns}"), None), bench.lease()), (None, None));
     };
-    // Control and C is what a terminal makes a SIGINT of.
+    // A terminal converts Ctrl-C to a SIGINT.
     for (typed, code, says) in [
         ("no\n", 3, "the plan was not approved; nothing was changed"),
         ("\n", 3, "the plan was not approved; nothing was changed"),

@@ -1,4 +1,4 @@
-//! A run that dies: the next one takes the lock over and finishes.
+//! A run that dies. The next run takes over the lock and finishes the work.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ async fn a9_a_killed_apply_is_finished_by_the_next_run_after_its_lease() {
         let name = format!("cfg-{number:02}");
         bench.write(&format!("{name}.yaml"), &config_map(&ns, &name, "1"));
     }
-    // The tenth apply stands at the gate when the run is killed, and lands afterwards.
+    // The run is killed while its tenth apply is held at the gate. The request arrives afterwards.
     let gate = Gate::closed();
     let held = gate.clone();
     let recorder = Recorder::with_faults(bench.plane, move |entry| {
@@ -38,7 +38,7 @@ async fn a9_a_killed_apply_is_finished_by_the_next_run_after_its_lease() {
     let refused = bench.ktor(&["apply", "--yes", "--lock-timeout", "0"]).exits(4);
     assert!(refused.stderr.contains(holder.as_str().unwrap()), "{refused:#?}");
 
-    // What was created and is not wanted any more must go, although no finished run ever knew of it.
+    // Created objects that are no longer desired must be deleted, although no finished run recorded them.
     bench.remove("cfg-00.yaml").remove("cfg-10.yaml");
     let began = Instant::now();
     bench.ktor(&["apply", "--yes", "--lock-timeout", "2m"]).exits(0);
@@ -48,7 +48,7 @@ async fn a9_a_killed_apply_is_finished_by_the_next_run_after_its_lease() {
     }
     assert!(bench.get("configmap/cfg-19", Some(&ns)).is_some());
     assert_eq!(bench.lease(), None);
-    // The run that found everything settled drops the last entries.
+    // A run that starts from a settled state drops the last entries.
     bench.apply();
     assert_eq!(bench.recorded().1[&bench.root].len(), 19);
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);

@@ -1,4 +1,4 @@
-//! Deleting in order, and what cannot be deleted: finalizers that nobody lifts, admission that refuses.
+//! The order of deletions, and objects that cannot be deleted because of a finalizer or an admission policy.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use super::admission_policy::Denied;
 use super::bench::{Bench, change, config_map, namespace};
 use crate::support::controlplane::{Entry, Recorder, User};
 
-/// Opens every guard that dropping everything meets.
+/// The arguments that open every guard against dropping everything.
 pub const DROP: [&str; 7] =
     ["apply", "--yes", "-o", "json", "--allow-empty", "--allow-namespace-deletion", "--allow-crd-deletion"];
 
-/// A CRD of this group; its kind is `Till`.
+/// Returns a CRD of this group. Its kind is `Till`.
 pub fn definition(group: &str) -> String {
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("tills.{group}")},
@@ -23,19 +23,19 @@ pub fn definition(group: &str) -> String {
     .to_string()
 }
 
-/// A custom resource of it.
+/// Returns a custom resource of that CRD.
 pub fn till(group: &str, namespace: &str, name: &str) -> String {
     json!({"apiVersion": format!("{group}/v1"), "kind": "Till", "metadata": {"name": name, "namespace": namespace}})
         .to_string()
 }
 
-/// Puts a finalizer on an object that nobody will lift, or takes it away.
+/// Sets finalizers that no controller removes, or removes them.
 pub fn hold(bench: &Bench, resource: &str, ns: &str, finalizers: &Value) {
     let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
     bench.kubectl(&["patch", resource, "-n", ns, "--type=merge", "-p", &patch], "");
 }
 
-/// The verdicts and messages of a report's list, by kind and name.
+/// Returns the verdicts and messages in a report's list, by kind and name.
 #[track_caller]
 pub fn outcomes(report: &Value, list: &str) -> BTreeMap<String, (String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -46,7 +46,7 @@ pub fn outcomes(report: &Value, list: &str) -> BTreeMap<String, (String, String)
     report[list].as_array().unwrap().iter().map(one).collect()
 }
 
-/// The wave of a path: what has a greater one is applied later, and deleted earlier.
+/// Returns the wave of a path. An object with a greater wave is applied later and deleted earlier.
 fn wave(path: &str) -> usize {
     let plurals: [&[&str]; 5] = [
         &["namespaces"],
@@ -109,7 +109,7 @@ fn c4_cleanup_goes_backwards_custom_resources_before_their_definition_and_namesp
     for number in 0..objects.len() {
         bench.remove(&format!("{number}.json"));
     }
-    // Without its own flag each is kept.
+    // Without its own flag, each of the two objects is kept.
     bench.ktor(&["plan", "--allow-empty", "--allow-namespace-deletion"]).exits(3).says("--allow-crd-deletion");
     bench.ktor(&["plan", "--allow-empty", "--allow-crd-deletion"]).exits(3).says("--allow-namespace-deletion");
     assert_eq!(sent(Method::DELETE).len(), 0);
@@ -121,7 +121,7 @@ fn c4_cleanup_goes_backwards_custom_resources_before_their_definition_and_namesp
     let at = |end: &str| deleted.iter().find(|entry| entry.path().ends_with(end)).unwrap();
     let (front, web) = (at("/tills/front"), at("/deployments/web"));
     let (crd, namespace) = (at(&format!("/tills.{group}")), at(&format!("/namespaces/{ns}")));
-    // What a step deletes was answered, and is gone, before the next step begins.
+    // A wave's deletions are answered, and its objects are gone, before the next wave begins.
     assert!(front.answered.unwrap() < web.at && web.answered.unwrap() < crd.at, "{deleted:#?}");
     assert!(crd.answered.unwrap() < namespace.at, "{deleted:#?}");
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);

@@ -1,4 +1,4 @@
-//! A user of the cluster who may do exactly what a test says.
+//! A user of the cluster with exactly the rights that a test grants.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use super::bench::Bench;
 use crate::support::controlplane::User;
 
-/// Where rules hold.
+/// The part of the cluster in which rules apply.
 pub enum Extent<'a> {
-    /// In the whole cluster.
+    /// The whole cluster.
     Everywhere,
-    /// In this namespace alone.
+    /// Only this namespace.
     In(&'a str),
 }
 
-/// Makes a service account with these rights and returns a kubeconfig of it.
+/// Creates a service account with these rights, and returns its kubeconfig.
 pub fn deployer(bench: &Bench, name: &str, rights: &[(Extent<'_>, Value)]) -> PathBuf {
     let home = "kube-public";
     bench.kubectl(&["create", "serviceaccount", name, "-n", home], "");

@@ -1,4 +1,4 @@
-//! Mistakes: one sentence that says what to do, and the right exit code.
+//! User mistakes: one sentence that says what to do, and the right exit code.
 
 use super::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::User;
@@ -59,7 +59,7 @@ fn b1_b2_mistakes_in_the_tree_name_their_place_and_write_nothing() {
     check(&config_map("default", "x", "1").replace("data:", "dat:"), &["dat"]);
     let state = bench.get(&format!("secret/kubernator-project-{}", bench.hash()), Some("kubernator-system"));
     let names = |state: &serde_json::Value| state["metadata"]["name"].clone();
-    // Mistakes that only the server sees come after phase one; nothing was created all the same.
+    // Mistakes that only the server can see are found after phase one. No object was created in any case.
     assert!(state.as_ref().is_none_or(|state| names(state).is_string()));
     assert_eq!(bench.get("configmap/x", Some("default")), None);
 }

@@ -1,10 +1,10 @@
-//! Manifests that were saved from a cluster with all that a server wrote into them.
+//! Manifests that were exported from a cluster, with everything that the server wrote into them.
 
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change};
 
-/// Objects of several kinds, as someone makes them.
+/// Returns objects of several kinds, as a person writes them.
 fn made(ns: &str) -> Vec<Value> {
     let pod = json!({"containers": [{"name": "c", "image": "registry.example/i:1"}]});
     let meta = |name: &str| json!({"name": name, "namespace": ns, "labels": {"team": "a"}});
@@ -49,7 +49,7 @@ fn exported(bench: &Bench, ns: &str, group: &str) -> Vec<Value> {
     items(&list).into_iter().chain(items(&named)).chain([crd]).collect()
 }
 
-/// The same objects go on where they are, and are made anew where they are gone.
+/// The same objects stay unchanged while they exist, and are created anew after they are deleted.
 #[test]
 fn r11_an_exported_object_applies_and_stays_unchanged() {
     let bench = Bench::new("exported");
@@ -58,7 +58,7 @@ fn r11_an_exported_object_applies_and_stays_unchanged() {
     for object in made(&ns).iter().chain([&definition(&group)]) {
         bench.kubectl(&["create", "-f", "-"], &object.to_string());
     }
-    // Its controller writes the revision.
+    // The Deployment's controller writes the revision.
     for _ in 0..100 {
         let live = bench.get("deployment/web", Some(&ns)).unwrap();
         if !live["metadata"]["annotations"]["deployment.kubernetes.io/revision"].is_null() {
@@ -89,12 +89,12 @@ fn r11_an_exported_object_applies_and_stays_unchanged() {
             "{kind}: {text}"
         );
     }
-    // The controller moves on: the manifest has no word in that.
+    // The controller changes the revision. The manifest does not reset it.
     bench.kubectl(&["set", "image", "deployment/web", "c=registry.example/i:1", "-n", &ns], "");
     bench.kubectl(&["annotate", "--overwrite", "deployment/web", "deployment.kubernetes.io/revision=7", "-n", &ns], "");
     assert_eq!(bench.plan()["summary"]["unchanged"], 10);
 
-    // All of it is made anew from the same files.
+    // All objects are created anew from the same files.
     bench.kubectl(
         &["delete", "deployments,services,pvc,jobs,cronjobs,secrets,hpa", "--all", "-n", &ns, "--wait=true"],
         "",

@@ -1,4 +1,4 @@
-//! Answers that no retry changes, although the server calls them its own trouble.
+//! Answers of the server that no retry changes, although the server reports them as an internal error.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, change, namespace};
 
-/// A project with its namespace beside a kind that is served in these versions. Those from `v1beta3` on have a default that
-/// the others do not know.
+/// Creates a project with its namespace, and a kind that is served in these versions. Versions from `v1beta3` on have a
+/// default that the earlier versions lack.
 fn project(begins: &str, versions: &[&str]) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -48,7 +48,7 @@ fn r3_a_custom_resource_moves_to_a_version_that_alone_has_a_default() {
     let live = || bench.get(&format!("tills.{group}/till"), Some(&ns)).unwrap();
     bench.write("till.json", &till(&group, "v1beta1", &json!({"drawer": 1, "dropped": "x"})));
     bench.apply();
-    // Someone else has fields in an older version as well.
+    // Another manager also has fields in an older version.
     let theirs = json!({"apiVersion": format!("{group}/v1beta2"), "kind": "Till",
         "metadata": {"name": "till", "namespace": ns, "labels": {"shelf": "upper"}}});
     bench.kubectl(&["apply", "--server-side", "--field-manager=someone", "-f", "-"], &theirs.to_string());

@@ -1,5 +1,5 @@
-//! Fields that others hold, and objects that other tools made: both values and the remedy are shown, and the root's settings
-//! say what is left to others and what is taken.
+//! Fields of other managers, and objects that other tools created. A plan shows both values and the remedy. The root's
+//! settings define which fields are left to others and which are taken over.
 
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ fn a3_a_scaled_deployment_shows_both_values_and_the_remedy_and_is_left_or_taken_
     assert_eq!(replicas(&bench), 4);
     writes_nothing(&bench);
 
-    // What was ours alone stays as it is once it is left to others.
+    // A field that was only ours keeps its value after the settings leave it to others.
     set(&bench, FORCE);
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
     let update = change(&plan, "changes", "web");
@@ -118,7 +118,8 @@ fn a3_an_autoscaler_takes_replicas_over_in_one_commit() {
     writes_nothing(&bench);
 }
 
-/// How other tools apply: the preset, and what they note on their objects.
+/// The way in which other tools apply: preset, field manager, the note on their objects, and the tool's name in
+/// reports.
 const TOOLS: [(&str, &str, &str, &str); 5] = [
     ("helm", "helm", "app.kubernetes.io/managed-by=Helm", "Helm"),
     ("argocd", "argocd-controller", "argocd.argoproj.io/instance=x", "Argo CD"),
@@ -143,7 +144,7 @@ fn a3_what_other_tools_applied_counts_as_ours_where_the_settings_say_so() {
         let blocked = change(&plan, "changes", "config");
         let words = blocked["reason"]["subject"].as_str().unwrap();
         assert!(words.contains("adoptManagers"), "{preset}: {words}");
-        // It is not ours: its live values are not shown.
+        // The object is not ours, so its live values are not shown.
         assert!(blocked["diff"].as_array().unwrap().iter().all(|line| line["before"].is_null()), "{blocked:#}");
         let digest = plan["digest"].clone();
 

@@ -1,4 +1,4 @@
-//! Trees and clusters of someone who means harm: names, paths, other roots' books, objects that appear in between.
+//! Trees and clusters of an attacker: names, paths, states of other roots, and objects that appear during a run.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, change, config_map, namespace};
 use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 
-/// Asks the server whether it would create an object; gives the status and the server's words.
+/// Sends a dry-run create to the server. Returns the status and the message.
 async fn created(client: &kube::Client, path: &str, object: &Value) -> (u16, String) {
     let target = format!("{path}?dryRun=All");
     let request = http::Request::post(target).header("content-type", "application/json");
@@ -26,7 +26,7 @@ async fn created(client: &kube::Client, path: &str, object: &Value) -> (u16, Str
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// Every kind whose names are held to more than a path's rules, with what the server wants of it besides.
+/// Returns every kind whose names have more rules than a path needs, with the other fields that the server requires.
 fn kinds() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     let pod = json!({"containers": [{"name": "c", "image": "i"}]});
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod});
@@ -78,7 +78,7 @@ fn kinds() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     ]
 }
 
-/// Nothing is refused that the server accepts, and what every server accepts is not refused.
+/// A name that the server accepts is never refused, and a name that every kind accepts is allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn x2_no_name_is_refused_that_the_server_accepts() {
     let plane = ControlPlane::shared();
@@ -113,7 +113,7 @@ async fn x2_no_name_is_refused_that_the_server_accepts() {
         }
     }
     assert!(accepted > 100 && refused > 200, "{accepted} accepted, {refused} refused");
-    // Cluster-scoped ones, and namespaces themselves.
+    // These are the names of cluster-scoped objects and of namespaces.
     for (name, takes) in [("system:x y", true), ("Ü?#", true), ("a/b", false), ("a%b", false), ("..", false)] {
         let role =
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}});
@@ -202,7 +202,8 @@ fn x2_a_record_that_an_older_run_wedged_is_repaired_as_its_refusal_says() {
     bench.apply();
 }
 
-/// Says whether a request is one that this tree may make: about objects of kinds in it, about its record and its lock.
+/// Returns `true` if the path has the form of a plain request on an object, a collection or discovery: no subresource,
+/// no escaped or relative path, and no watch.
 fn is_plain(entry: &Entry) -> bool {
     let parts: Vec<&str> = entry.path().split('/').skip(1).collect();
     let rest = match parts.as_slice() {
@@ -309,7 +310,7 @@ fn x9_another_roots_books_are_never_recorded_or_cleaned_up_whatever_mark_they_ca
     other.write("ns.yaml", &namespace(&other.root));
     other.apply();
     let name = format!("kubernator-project-{}", other.hash());
-    // An older run adopted it: our manager set our mark, and the record has it.
+    // An older run adopted this Secret: ktor's field manager set the mark, and the state records it.
     let marked = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "kubernator-system",
         "annotations": {"kubernator.io/project": bench.root}, "labels": {"kubernator.io/root": bench.hash()}}});
     let manager = format!("--field-manager=ktor-{}", bench.root);
@@ -379,7 +380,7 @@ fn x9_nothing_but_this_roots_own_shards_is_collected() {
     }
 }
 
-/// Starts an apply, and does something just before it creates the ConfigMap `late`.
+/// Starts an apply, and runs `does` just before the apply creates the ConfigMap `late`.
 fn meanwhile(bench: &mut Bench, arguments: &[&str], does: impl FnOnce(&Bench)) -> (super::bench::Ran, Vec<Entry>) {
     let gate = Gate::closed();
     let held = gate.clone();
@@ -422,7 +423,7 @@ fn x9_what_appears_after_the_plan_is_left_as_it_is_where_adoption_is_off() {
         );
         assert_eq!(bench.get("configmap/late", Some(&ns)), before, "{what}");
         assert!(bench.get("configmap/own", Some(&ns)).is_some(), "what is independent of it finishes");
-        // It is no more ours afterwards, and no run deletes it.
+        // The object is no longer ours afterwards, and no run deletes it.
         bench.remove("late.yaml");
         bench.apply();
         bench.apply();
@@ -442,11 +443,11 @@ fn x9_a12_what_appears_after_the_plan_is_adopted_only_where_that_is_allowed_and_
     assert!(format!("{:?}", ran.exits(0)).contains("and was adopted"));
     let live = bench.get("configmap/late", Some(&ns)).unwrap();
     assert_eq!(live["metadata"]["annotations"]["kubernator.io/project"], ns);
-    // The fields that kubectl set become ours with the next run.
+    // The next run takes over the fields that kubectl set.
     bench.apply();
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
-    // Another root's is no one's to adopt, even where every field agrees.
+    // An object of another root cannot be adopted, even if every field is equal.
     let mut third = Bench::new("third");
     third.write("late.yaml", &config_map(&ns, "late", "ours"));
     bench.kubectl(&["delete", "configmap", "late", "-n", &ns], "");
@@ -458,7 +459,7 @@ fn x9_a12_what_appears_after_the_plan_is_adopted_only_where_that_is_allowed_and_
     assert!(format!("{:?}", ran.exits(1)).contains(&format!("belongs to project {ns}")));
     assert_eq!(bench.get("configmap/late", Some(&ns)), before);
 
-    // A custom resource is created, and left, in the same way.
+    // A custom resource is created and released in the same way.
     let mut bench = Bench::new("latest");
     let group = format!("{}.example.com", bench.root);
     let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

@@ -1,4 +1,5 @@
-//! What an earlier pull request asked for and a guard kept: a notice in every later run, and no red check of anybody else's.
+//! An object that an earlier pull request removed and a guard kept. Each later run reports it in a notice, and it never
+//! fails the check of an unrelated change.
 
 use ktor_action::git::commit::Commit;
 use ktor_action::object::mark::Root;
@@ -14,7 +15,7 @@ const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 /// A kind of object that a guard keeps.
 #[derive(Clone, Copy)]
 struct Guarded {
-    /// The kind as `kubectl` takes it.
+    /// The kind, as `kubectl` names it.
     kind: &'static str,
     manifest: fn(&str) -> String,
     /// The input that opens the guard.
@@ -37,14 +38,14 @@ const NAMESPACE: Guarded = Guarded {
     allowed: "KTOR_INPUT_ALLOW_NAMESPACE_DELETION",
 };
 
-/// A story in which a merged pull request removed a guarded object, which its push kept.
+/// A story in which a merged pull request removed a guarded object, and the run of its push kept the object.
 struct Kept {
     story: Story,
     guarded: Guarded,
     name: String,
     /// The push of the merge.
     push: Event,
-    /// The event of the pull request, which the forge gives as well.
+    /// The event of the closed pull request. The forge sends it in addition to the push.
     closed: Event,
     merged: Commit,
 }
@@ -72,7 +73,7 @@ impl Kept {
         kept
     }
 
-    /// The object as reports name it.
+    /// Returns the object's name in reports.
     fn named(&self) -> String {
         let kind = if self.guarded.kind == "namespace" { "Namespace" } else { "PersistentVolumeClaim" };
         match kind {
@@ -86,7 +87,7 @@ impl Kept {
         live.status.success()
     }
 
-    /// A push that changes something else, with `before` in its event where that is not the commit before it.
+    /// Pushes an unrelated change. If `before` is given, the event names it as the commit before the push.
     fn unrelated(&self, value: &str, before: Option<&str>) -> (Event, Commit) {
         let (mut event, commit) = self.story.push(|story| {
             story.config("web", value);
@@ -97,7 +98,7 @@ impl Kept {
         (event, commit)
     }
 
-    /// Takes away from the state all that Kubernator does not know, as its next write does.
+    /// Removes the annotations that Kubernator does not know from the state, as the next write of Kubernator does.
     fn forget(&self) {
         let (plane, secret) = (self.story.plane, Root::new(Segment::new(&self.story.root).unwrap()).state_name());
         let found = plane.kubectl(&["get", "secret", &secret, "-n", "kubernator-system", "-o", "json"]);
@@ -111,7 +112,7 @@ impl Kept {
         assert!(plane.kubectl(&arguments).status.success());
     }
 
-    /// The run is green, applied what it is about, and tells once what was kept earlier.
+    /// Asserts that the run succeeded, applied its change, and reported the kept object once.
     #[track_caller]
     fn is_told_once(&self, ran: &Ran, value: &str) {
         let Ran { exit, log, summary, .. } = ran;
@@ -131,7 +132,7 @@ fn c5_what_a_merged_pull_request_left_kept_is_one_notice_in_every_later_push() {
         for value in ["two", "three", "four"] {
             let (event, commit) = kept.unrelated(value, None);
             kept.is_told_once(&kept.story.run(&event, &commit), value);
-            // The same push once more: there is something left, so it is looked at, and is no failure of this push.
+            // The same push again: something is left to do, so the run checks it. This is no failure of the push.
             kept.is_told_once(&kept.story.run(&event, &commit), value);
         }
     }
@@ -140,7 +141,7 @@ fn c5_what_a_merged_pull_request_left_kept_is_one_notice_in_every_later_push() {
 #[test]
 fn c5_what_was_kept_earlier_turns_no_push_red_whatever_its_event_says_of_the_commit_before() {
     let kept = Kept::new("kept-before", CLAIM);
-    // A commit that was pushed, then replaced by force before a run of it began, and is gone from the remote.
+    // This commit was pushed, then replaced by a forced push before its run began. The remote no longer has it.
     kept.story.origin.branch("replaced", "main");
     let gone = kept.story.config("web", "replaced").origin.commit("replaced");
     kept.story.origin.branch("main", "main");
@@ -187,7 +188,7 @@ fn f11_a_rerun_of_what_was_kept_is_still_about_it() {
     let kept = Kept::new("kept-again", CLAIM);
     let ran = kept.story.run(&kept.push, &kept.merged);
     assert_eq!((ran.exit, ran.output("kept")), (3, "1"), "{}", ran.log);
-    // The pull request's own event, whose run comes after the push's.
+    // The event of the closed pull request, whose run comes after the run of the push.
     for is_forgotten in [false, true] {
         if is_forgotten {
             kept.forget();
@@ -203,7 +204,7 @@ fn c5_what_was_kept_goes_once_its_guard_is_opened_and_is_told_no_more() {
         let kept = Kept::new(root, guarded);
         let story = &kept.story;
         let allowed = [(guarded.allowed, "true"), ("KTOR_INPUT_ALLOW_UNREVIEWED_DELETIONS", "true")];
-        // Leave for one of the two reasons is no leave.
+        // Two reasons keep the object. The input for only one of them does not allow the deletion.
         for (value, inputs) in [("two", &allowed[..1]), ("three", &allowed[1..])] {
             let (event, commit) = kept.unrelated(value, None);
             let checkout = TestRepository::checkout(&story.origin, &commit);

@@ -1,4 +1,5 @@
-//! Every kind: created, left alone, dropped, cleaned up. The built-in ones, and those of well-known projects' shapes.
+//! Every kind is created, left unchanged, dropped and cleaned up: the built-in kinds, and custom kinds like those of
+//! well-known projects.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +15,13 @@ const SAMPLES: [(&str, &str); 3] = [
 
 const DEFINITIONS: &str = include_str!("../cases/kinds/definitions.txt");
 
-/// Built-in kinds without a sample, each with the reason.
+/// The built-in kinds without a sample, with the reason for each.
 const WITHOUT_SAMPLE: [(&str, &str); 2] = [
     ("Node", "pods of other tests would be scheduled to it and lost with it"),
     ("PodCertificateRequest.certificates.k8s.io", "only the kubelet of the pod that it names may create one"),
 ];
 
-/// Opens every guard that dropping everything meets.
+/// The arguments that open every guard against dropping everything.
 const DROP: [&str; 7] = [
     "apply",
     "--yes",
@@ -31,16 +32,17 @@ const DROP: [&str; 7] = [
     "--allow-volume-deletion",
 ];
 
-/// The built-in kinds, written `Kind.group`, that the server creates, lists and deletes.
+/// Returns the built-in kinds that the server creates, lists and deletes, in the form `Kind.group`.
 fn served(bench: &Bench) -> BTreeSet<String> {
-    // What the server itself brings is registered as it starts; the groups of custom resources are not.
+    // The server registers its own groups when it starts, and the groups of custom resources later.
     let groups = ["get", "apiservices", "-l", "kube-aggregator.kubernetes.io/automanaged=onstart"];
     let groups =
         bench.kubectl(&[&groups[..], &["-o", r#"jsonpath={range .items[*]}/{.spec.group}{"\n"}{end}"#]].concat(), "");
     let groups: BTreeSet<&str> = groups.lines().map(|line| &line[1..]).collect();
     let group_kind = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        // Short names may be missing: what follows them is found by the word on namespaces.
+        // The column of short names may be empty. The column that says whether the kind is namespaced is always there,
+        // so the other columns are found by their position next to it.
         let at = fields.iter().position(|field| *field == "true" || *field == "false").unwrap();
         let group = fields[at - 1].rsplit_once('/').map_or("", |(group, _)| group);
         groups.contains(group).then(|| written(group, fields[at + 1]))
@@ -53,7 +55,7 @@ fn written(group: &str, kind: &str) -> String {
     if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
 }
 
-/// The kinds that the state records.
+/// Returns the kinds that the state records.
 fn recorded_kinds(bench: &Bench) -> BTreeSet<String> {
     let state = bench.state();
     let idents = state["resources"].as_object().unwrap().values().flat_map(|idents| idents.as_array().unwrap());
@@ -81,7 +83,7 @@ fn c1_every_built_in_kind_is_created_left_alone_dropped_and_cleaned_up() {
     assert_eq!(left(&bench), "");
 }
 
-/// The names of all objects that still carry the root's label.
+/// Returns the names of all objects that still carry the root's label.
 fn left(bench: &Bench) -> String {
     let kinds = bench.kubectl(&["api-resources", "-o", "name", "--verbs=delete,list"], "");
     let kinds: Vec<&str> = kinds.lines().collect();
@@ -100,7 +102,7 @@ fn c1_custom_resources_of_50_public_shapes_are_created_left_alone_dropped_and_cl
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [plural, kind, group, scope, versions] = fields[..] else { panic!("{line}") };
         let versions: Vec<&str> = versions.split(',').collect();
-        // The last one is stored, so most resources are written in a version that is not.
+        // The last version is stored, so most resources are written in a version that is not stored.
         let entry = |version: &&str| {
             json!({"name": version, "served": true, "storage": Some(version) == versions.last(),
                 "schema": {"openAPIV3Schema": schema(number)}, "subresources": {"status": {}}})
@@ -130,7 +132,7 @@ fn c1_custom_resources_of_50_public_shapes_are_created_left_alone_dropped_and_cl
     assert_eq!(left(&bench), "");
 }
 
-/// A schema: fields that are required, defaulted, of two types, free, and one that never changes.
+/// Returns a schema with required, defaulted and free fields, a field of two types, and a field that never changes.
 fn schema(number: usize) -> Value {
     let mut schema = json!({"type": "object", "required": ["spec"], "properties": {
         "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
@@ -139,7 +141,7 @@ fn schema(number: usize) -> Value {
             "port": {"x-kubernetes-int-or-string": true},
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             "mode": {"type": "string", "default": "auto"}}}}});
-    // Every third one wants nothing but an object.
+    // Every third kind requires nothing except that its spec is an object.
     if number % 3 == 2 {
         schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     }

@@ -1,4 +1,4 @@
-//! A kubeconfig that lies in the repository: whoever can change a file there would choose the cluster.
+//! A kubeconfig in the repository. Anyone who can change a file there could otherwise choose the cluster.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::support::github::FakeGitHub;
 use crate::support::repository::TestRepository;
 use crate::support::story::{act, opened, pushed};
 
-/// A kubeconfig whose credentials come from a program that leaves a file.
+/// Writes a kubeconfig that gets its credentials from a program. The program leaves the file `pwned`.
 fn planted(file: &Path, pwned: &Path) {
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]\n\
@@ -58,7 +58,7 @@ fn x15_the_action_refuses_a_kubeconfig_of_the_checkout_however_it_is_named() {
         (input, beside("back")),
         (input, beside("tree/k8s/config")),
         (input, beside("through/config")),
-        // No shell expands it: it is a directory of that name.
+        // No shell expands the tilde: this is a directory with that name.
         (input, "~/.kube/config".to_owned()),
         (variable, at("kube/config")),
         (variable, list(&[&beside("config"), "kube/config"])),
@@ -78,7 +78,7 @@ fn x15_the_action_refuses_a_kubeconfig_of_the_checkout_however_it_is_named() {
             assert!(ran.log.contains("lies in the checkout"), "{name}={value}: {}", ran.log);
             assert!(!pwned.exists(), "{name}={value} was used");
         }
-        // The same file where nobody can put another: it is used.
+        // The same file outside the repository is used.
         run += 1;
         let used = [(input, beside("config")), (variable, list(&[&at("absent"), &beside("config")]))];
         let (name, value) = &used[usize::try_from(run).unwrap() % 2];

@@ -1,4 +1,4 @@
-//! Kubernator beside the binary: the two on one directory, one project and one API server.
+//! Kubernator, the older tool, and the binary on the same directory, project and API server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn kubernator_that_cannot_be_set_up_says_what_it_needs() {
     }
 }
 
-/// A project that both tools understand, with a namespace and two sub-projects.
+/// Creates a project that both tools understand, with a namespace and two sub-projects.
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -53,7 +53,7 @@ async fn finished(run: Child) -> Ran {
     tokio::task::spawn_blocking(|| Bench::finished(run)).await.unwrap()
 }
 
-/// Whether this is the write that creates the ConfigMap: a POST of Kubernator's, or an apply of ours.
+/// Returns `true` if this request creates the ConfigMap: a POST of Kubernator or a server-side apply of ktor.
 fn creates(entry: &Entry, name: &str) -> bool {
     let posted = || serde_json::from_slice::<Value>(&entry.body).is_ok_and(|body| body["metadata"]["name"] == name);
     let by_name = entry.method == http::Method::PATCH && entry.path().ends_with(&format!("/configmaps/{name}"));
@@ -61,7 +61,7 @@ fn creates(entry: &Entry, name: &str) -> bool {
     entry.persists() && (by_name || by_kind)
 }
 
-/// A proxy that holds the creation of a ConfigMap at a gate.
+/// Starts a proxy that holds the creation of a ConfigMap at a gate.
 fn holding(bench: &Bench, name: &str) -> (Recorder<'static>, Gate) {
     let (gate, name) = (Gate::closed(), name.to_owned());
     let held = gate.clone();
@@ -83,7 +83,7 @@ fn exists(bench: &Bench, ns: &str, name: &str) -> bool {
     bench.get(&format!("configmap/{name}"), Some(ns)).is_some()
 }
 
-/// Asserts that a state's text is what either tool writes: compact JSON, every key sorted, and every list.
+/// Asserts that a state's text has the form that both tools write: compact JSON with sorted keys and sorted lists.
 #[track_caller]
 fn assert_shape(text: &str) {
     let state: Value = serde_json::from_str(text).unwrap();
@@ -162,7 +162,7 @@ fn o8_a_live_project_goes_from_kubernator_to_ktor_and_back() {
     for object in live() {
         assert_eq!(object["metadata"]["labels"]["kubernator.io/root"], bench.hash(), "{object:#}");
     }
-    // To the byte, so that neither tool finds anything new in what the other wrote.
+    // The states are equal byte for byte, so that neither tool sees a change in the state of the other.
     assert_eq!(bench.state_text(), theirs);
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
@@ -170,7 +170,7 @@ fn o8_a_live_project_goes_from_kubernator_to_ktor_and_back() {
     assert_eq!(bench.state_text(), theirs);
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
-    // What one created the other deletes, in either direction.
+    // Each tool deletes the objects that the other tool created.
     bench.remove("a/a-dropped.yaml").write("b/ours.yaml", &config_map(&ns, "ours", "1"));
     let plan = bench.plan();
     assert_eq!(change(&plan, "cleanup", "a-dropped")["action"], "delete", "{plan:#}");
@@ -193,13 +193,13 @@ fn o8_a1_a_field_that_either_tool_wrote_last_is_the_others_to_change() {
     let data = || bench.get("configmap/cfg", Some(&ns)).unwrap()["data"].clone();
     write("1", "  dropped: \"1\"\n");
     kubernator(&bench).exits(0);
-    // Kubernator holds every field by its create.
+    // Kubernator owns every field, because it created the object.
     write("2", "");
     let plan = bench.plan();
     assert_eq!(change(&plan, "changes", "cfg")["action"], "update", "{plan:#}");
     bench.apply();
     assert_eq!(data(), json!({"phase": "2"}));
-    // It takes the field back, and we take it again.
+    // Kubernator takes the field back, and ktor takes it over again.
     write("3", "");
     kubernator(&bench).exits(0).says("Created 0, patched 1, deleted 0 resources");
     bench.ktor(&["apply", "--yes"]).exits(0);
@@ -250,7 +250,7 @@ async fn o8_our_lock_keeps_kubernator_out_until_it_is_released() {
     assert!(fraction.len() == 7 && fraction.ends_with('Z'), "{renewed}");
     let before = bench.state_text();
     let refused = kubernator(&bench).exits(1).says(&format!("is held by '{holder}'"));
-    // Its clock and the server's are one here: it judged the time that we wrote, and to the microsecond.
+    // Kubernator and the server use the same clock here. It judged the time that ktor wrote, with microseconds.
     let expires: jiff::Timestamp = renewed.parse::<jiff::Timestamp>().unwrap() + Duration::from_secs(60);
     let expires = expires.to_string().trim_end_matches('Z').to_owned();
     assert!(refused.stderr.contains(&format!("(expires {expires}")), "no {expires} in {refused:#?}");
@@ -261,9 +261,9 @@ async fn o8_our_lock_keeps_kubernator_out_until_it_is_released() {
     kubernator(&bench).exits(0).says("Created 0, patched 0, deleted 0 resources");
 }
 
-/// Starts an apply of ours that is killed when it creates the ConfigMap, once what it creates beside it is there.
+/// Starts an apply and kills it while it creates the ConfigMap `held`, after the objects in `beside` exist.
 ///
-/// The request itself arrives when the gate opens. The proxy has to live until then.
+/// The held request arrives at the server when the gate opens. The proxy must live until then.
 async fn killed(bench: &mut Bench, held: &str, beside: &[&str]) -> (Recorder<'static>, Gate) {
     let direct = bench.kubeconfig().to_owned();
     let (recorder, gate) = holding(bench, held);
@@ -280,7 +280,7 @@ async fn killed(bench: &mut Bench, held: &str, beside: &[&str]) -> (Recorder<'st
     (recorder, gate)
 }
 
-/// Makes a dead run's Lease look as it will when its time is over, to a tool that compares clocks.
+/// Moves the times of a dead run's Lease to the past, so that it has expired for a tool that compares clocks.
 fn age_lease(bench: &Bench) {
     let renewed = bench.lease().unwrap()["spec"]["renewTime"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let aged = format!("{:.6}", renewed - Duration::from_secs(3600));
@@ -299,7 +299,7 @@ async fn o14_kubernators_finalize_between_two_crashed_runs_leaks_nothing() {
     }
     let (_first, late) = killed(&mut bench, "late", &["created"]).await;
 
-    // Kubernator takes the dead run's lock over and finalizes; with cleanup off it forgets what it does not want.
+    // Kubernator takes over the dead run's lock and finalizes. With cleanup off, it drops the undesired entries.
     bench.remove("a/created.yaml").remove("a/late.yaml");
     bench.write(".kubernator.py", &Kubernator::root_script(&ns, false));
     age_lease(&bench);
@@ -309,7 +309,7 @@ async fn o14_kubernators_finalize_between_two_crashed_runs_leaks_nothing() {
     late.open();
     eventually("what landed late", || exists(&bench, &ns, "late").then_some(())).await;
 
-    // The second run sweeps before it writes, so that the record it leaves knows them again.
+    // The second run sweeps before it writes, so that the state that it leaves contains both objects again.
     bench.write("b/second.yaml", &config_map(&ns, "second", "1"));
     let (_second, second) = killed(&mut bench, "second", &[]).await;
     second.open();
@@ -320,14 +320,14 @@ async fn o14_kubernators_finalize_between_two_crashed_runs_leaks_nothing() {
 
     bench.remove("b/second.yaml");
     let lease = format!("kubernator-project-{}-lock", bench.hash());
-    // In place of the minute after which the next run would take it over.
+    // The deletion replaces the minute after which the next run would take over the lock.
     bench.kubectl(&["delete", "lease", &lease, "-n", "kubernator-system"], "");
     bench.apply();
     for name in ["created", "late", "second"] {
         assert!(!exists(&bench, &ns, name), "{name} leaked");
     }
     assert!(exists(&bench, &ns, "own"));
-    // The run that starts settled drops the entries of what is gone.
+    // A run that starts from a settled state drops the entries of deleted objects.
     bench.apply();
     assert_eq!(bench.recorded().1.into_keys().collect::<Vec<_>>(), [ns]);
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
@@ -337,11 +337,11 @@ async fn o14_kubernators_finalize_between_two_crashed_runs_leaks_nothing() {
 fn o14_what_kubernator_forgot_with_cleanup_off_is_found_by_its_label() {
     let (bench, ns) = project("forgetting");
     bench.write("a/kept.yaml", &config_map(&ns, "kept", "1"));
-    // Of a kind that nothing else here is: only a sweep of every kind can find it.
+    // No other object here has this kind, so only a sweep of every kind can find it.
     let account = format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: labelled, namespace: {ns}}}\n");
     bench.write("a/labelled.yaml", &account);
     bench.apply();
-    // What Kubernator alone ever applied carries no label.
+    // Objects that only Kubernator applied carry no label.
     bench.write("b/unlabelled.yaml", &config_map(&ns, "unlabelled", "1"));
     kubernator(&bench).exits(0).says("Created 1, patched 0, deleted 0 resources");
     bench.remove("a/labelled.yaml").remove("b/unlabelled.yaml");
@@ -355,7 +355,7 @@ fn o14_what_kubernator_forgot_with_cleanup_off_is_found_by_its_label() {
     bench.apply();
     assert_eq!(bench.get("serviceaccount/labelled", Some(&ns)), None);
     assert!(exists(&bench, &ns, "kept"));
-    // As the README says, nobody can tell any more whose this is.
+    // As the README says, the owner of this object is no longer known.
     assert!(exists(&bench, &ns, "unlabelled"));
 }
 
@@ -369,7 +369,7 @@ async fn o14_kubernator_that_goes_on_without_its_lock_leaks_nothing() {
     let run = start(&bench);
     theirs.reached().await;
     let lease = format!("kubernator-project-{}-lock", bench.hash());
-    // In place of a stall of more than a minute.
+    // The deletion replaces a stall of more than a minute.
     bench.kubectl(&["delete", "lease", &lease, "-n", "kubernator-system"], "");
 
     bench.remove("a/theirs.yaml").write("b/ours.yaml", &config_map(&ns, "ours", "1"));
@@ -378,14 +378,14 @@ async fn o14_kubernator_that_goes_on_without_its_lock_leaks_nothing() {
     let our_run = bench.spawn(&["apply", "--yes"]);
     ours.reached().await;
     bench.through(direct);
-    // It creates, overwrites the record of our first phase with its own, and deletes our Lease.
+    // Kubernator creates the object, overwrites the state of our first phase with its own, and deletes our Lease.
     theirs.open();
     finished(run).await.exits(0);
     assert_eq!(bench.lease(), None);
     let before = bench.state_text();
     assert!(before.contains("theirs") && !before.contains("ours"), "{before}");
 
-    // Our run does not overwrite what it did not read; the next one finds everything.
+    // Our run does not overwrite a state that it did not read. The next run finds everything.
     ours.open();
     let told = "error: failed to write the state: someone else changed it meanwhile, so run again\n";
     assert_eq!(finished(our_run).await.exits(1).stderr, told);
@@ -427,7 +427,7 @@ ports: [{name: http, port: 80, protocol: TCP}]
 async fn o14_a_controllers_copy_of_our_mark_is_never_recorded_or_deleted() {
     let (mut bench, ns) = project("mirroring");
     bench.write("a/mirrored.yaml", &MIRRORED.replace("NAMESPACE", &ns));
-    // Of the same kind as the copy, so that every run lists the copy, too.
+    // This object has the same kind as the copy, so every run also lists the copy.
     bench.write("b/slice.yaml", &SLICE.replace("NAMESPACE", &ns));
     bench.apply();
     let selector = format!("kubernator.io/root={}", bench.hash());
@@ -450,11 +450,11 @@ async fn o14_a_controllers_copy_of_our_mark_is_never_recorded_or_deleted() {
         assert_eq!(copies(bench)[0]["metadata"]["uid"], *uid);
     };
     is_spared(&bench);
-    // After another tool's write, every kind is swept.
+    // After a write of another tool, a run sweeps every kind.
     kubernator(&bench).exits(0);
     is_spared(&bench);
 
-    // The controller deletes its copy in the end; we do not, not even when its original goes.
+    // The controller deletes its own copy. A run never deletes the copy, even if it deletes the original.
     let recorder = Recorder::start(bench.plane);
     bench.through(recorder.kubeconfig(User::Admin));
     bench.remove("a/mirrored.yaml");

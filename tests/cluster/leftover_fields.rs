@@ -1,5 +1,5 @@
-//! What the server filled in, or another manager set, and no manifest states: it stands in the way of a change that is no
-//! immutable one. Nothing is replaced for it.
+//! Fields that no manifest has, because the server filled them in or another manager set them. They conflict with a
+//! change of another field, although that field is not immutable. No object is replaced for this reason.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::bench::{Bench, change, namespace};
 use super::deployer::{Extent, deployer};
 use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
-/// A project with its namespace.
+/// Creates a project with its namespace.
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -69,7 +69,7 @@ fn paths(change: &Value) -> Vec<&str> {
     change["diff"].as_array().unwrap().iter().map(|line| line["path"].as_str().unwrap()).collect()
 }
 
-/// Nothing is left to do, and doing it again writes nothing.
+/// Asserts that there is nothing left to do, and that another apply writes nothing.
 fn settled(bench: &Bench, ns: &str, uids: &BTreeMap<String, String>) {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
     let again = bench.apply();
@@ -89,7 +89,7 @@ fn r1_recreate_is_reached_with_replicas_and_restart_annotation_as_they_were() {
     assert!(before.pointer(restarted).is_some());
     let uids = versions(&bench, &ns);
 
-    // A field beside the replicas changes in the same commit: nothing is at fault there.
+    // A field other than the replicas changes in the same commit. It causes no conflict.
     write(&bench, &workload("Deployment", "web", &json!({"strategy": {"type": "Recreate"}, "minReadySeconds": 1})));
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
     let update = change(&plan, "changes", "web");
@@ -107,7 +107,7 @@ fn r1_recreate_is_reached_with_replicas_and_restart_annotation_as_they_were() {
     settled(&bench, &ns, &uids);
 }
 
-/// Every kind that has a field of which one of several forms may be given, and a change from one form to another.
+/// Returns every kind with a field that takes exactly one of several forms, and a change from one form to another.
 fn unions() -> Vec<[Value; 2]> {
     let volume = |source: &Value| {
         let mut volume = json!({"name": "v"});
@@ -229,7 +229,8 @@ fn r1_no_kind_is_replaced_for_what_the_server_filled_in() {
     assert_eq!(bench.get("statefulset/set", Some(&ns)).unwrap()["spec"]["updateStrategy"], json!({"type": "OnDelete"}));
 }
 
-/// Combinations of changes, of which the one to another strategy needs what the server filled in to go.
+/// Tries combinations of changes. The change to another strategy requires that a field that the server filled in is
+/// removed.
 #[test]
 fn r1_generated_changes_leave_everything_else_that_nobody_owns() {
     let (bench, ns) = project("generated");
@@ -357,7 +358,7 @@ fn r1_lost_managed_fields_touch_nothing() {
     assert_eq!(versions(&bench, &ns), uids);
 }
 
-/// PV and PVC are never replaced, whatever is allowed.
+/// PersistentVolumes and PersistentVolumeClaims are never replaced, whatever the options allow.
 #[test]
 fn r1_a_claim_that_shrinks_by_a_typo_is_refused_and_never_replaced() {
     let (bench, ns) = project("shrunk");
@@ -419,7 +420,7 @@ fn is_apply(entry: &Entry) -> bool {
     entry.persists() && entry.target.contains("force=") && entry.path().ends_with("/web")
 }
 
-/// Killed before the claim, and between the claim and the apply.
+/// The run is killed before the claim of the fields, or between the claim and the apply.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_a_run_killed_around_a_claim_is_finished_by_the_next() {
     for (is_it, is_claimed) in [(is_claim as fn(&Entry) -> bool, false), (is_apply, true)] {
@@ -452,7 +453,7 @@ async fn r1_a_run_killed_around_a_claim_is_finished_by_the_next() {
     }
 }
 
-/// A claim that someone else makes theirs, or an object made anew, between plan and claim.
+/// Between plan and claim, another manager changes a field that the claim would remove. The run must not remove it.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_what_someone_sets_meanwhile_is_not_taken_away() {
     let (mut bench, ns) = project("meanwhile");

@@ -1,15 +1,15 @@
-//! The lock as a user meets it: held, waited for, freed by name.
+//! The lock from the user's view: held, waited for, and freed by its holder's name.
 
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, config_map, namespace};
 
-/// A project whose lock someone holds who never lets go, and says where it can be watched.
+/// Creates a project whose lock another run holds for good. The Lease contains the URL of that run.
 fn held(begins: &str) -> Bench {
     held_by(begins, "octo/shop#7")
 }
 
-/// As [`held`], by a party that calls itself so.
+/// Does the same as [`held`], with this holder.
 fn held_by(begins: &str, identity: &str) -> Bench {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -40,7 +40,7 @@ fn l5_a_held_lock_is_waited_for_and_then_given_up_in_the_same_words() {
     assert!(began.elapsed() >= Duration::from_secs(4));
     assert!(refused.stderr.contains(&format!("waiting for {WORDS}")), "{refused:#?}");
     assert!(refused.stderr.contains(&format!("failed to acquire {WORDS}")), "{refused:#?}");
-    // A plan takes no lock; the record is looked at without one.
+    // A plan takes no lock, and the state is shown without one.
     bench.ktor(&["plan"]).exits(0);
     let shown = bench.ktor(&["state", "show", "-o", "json"]).exits(0).json();
     assert_eq!(shown["lock"]["holder"], "octo/shop#7", "{shown:#}");

@@ -1,11 +1,11 @@
-//! Objects whose managed fields were lost, or that a backup tool restored: what is desired is taken over again, and what is
-//! not stays and is named.
+//! Objects whose managed fields were lost, or that a backup tool restored. Desired fields and objects are taken over
+//! again. Undesired ones stay and are named.
 
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, config_map, namespace};
 
-/// What happens to an object of ours.
+/// The ways in which an object of ours loses its managed fields.
 const LOSSES: [&str; 3] = ["emptied", "before-first-apply", "restored"];
 
 fn lose(bench: &Bench, ns: &str, how: &str, resource: &str) {
@@ -98,7 +98,7 @@ fn r10_what_is_desired_is_taken_over_again_and_what_is_not_is_kept_and_named() {
         let recorded = &bench.recorded().1[&bench.root];
         assert!(recorded.contains(&"ConfigMap undesired".to_owned()), "{how}: {recorded:?}");
 
-        // Stated for one run it is ours again, and can then be dropped.
+        // Once a manifest asks for the object in one run, it is ours again. A later run can then delete it.
         bench.write("undesired.yaml", &config_map(&ns, "undesired", "1"));
         bench.apply();
         bench.remove("undesired.yaml");

@@ -1,4 +1,5 @@
-//! Objects that other tools made: their fields become ours once, and what the manifest lacks disappears.
+//! Objects that other tools created. ktor takes over their fields once, and then removes the fields that the manifest
+//! lacks.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// How the objects came to be: name and kubectl's arguments.
+/// The ways in which the objects were created: name and kubectl's arguments.
 const MAKERS: [(&str, &[&str]); 3] = [
     ("applied", &["apply", "-f", "-"]),
     ("created", &["create", "-f", "-"]),
@@ -42,7 +43,7 @@ fn make(bench: &Bench, how: &[&str], maker: &str, objects: &[Value]) {
     }
 }
 
-/// What a person wrote of an object or the server filled in: without the record keeping, ours and theirs.
+/// Returns the content that a person wrote or the server filled in, without the bookkeeping of ktor and other tools.
 fn content(object: &Value) -> Value {
     let mut content = json!({"labels": object["metadata"]["labels"], "data": object["data"], "spec": object["spec"]});
     if let Some(labels) = content["labels"].as_object_mut() {
@@ -51,7 +52,7 @@ fn content(object: &Value) -> Value {
     content
 }
 
-/// A plan that shows live values of what is not ours yet.
+/// Returns a plan that shows the live values of objects that are not ours yet.
 fn shown(bench: &Bench) -> Value {
     bench.ktor(&["plan", "-o", "json", "--show-adopted"]).json()
 }
@@ -78,7 +79,7 @@ fn a1_what_the_manifest_lacks_disappears_whoever_made_the_object() {
         let data = json!({"kept": "1", "changed": "1", "dropped": "1"});
         let env = json!([variable("KEPT", "1"), variable("DROPPED", "1"), variable("CHANGED", "1")]);
         make(&bench, how, maker, &objects(&ns, &labels, &data, &env));
-        // Another manager's field, which no manifest has, and which nobody may take.
+        // This field belongs to another manager and is in no manifest. A run must not take it.
         bench.kubectl(&["label", "configmap/config", "deployment/web", "-n", &ns, "foreign=1"], "");
         let get = |name: &str| bench.get(name, Some(&ns)).unwrap();
         let mut expected = [get("configmap/config"), get("deployment/web")].map(|object| content(&object));
@@ -207,7 +208,7 @@ fn a1_what_the_server_does_not_let_go_of_stays_and_is_said() {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
-/// A project with one object that kubectl made, with a key that the manifest lacks.
+/// Creates a project with one object that kubectl created. The object has a key that the manifest lacks.
 fn legacy(begins: &str) -> (Bench, String) {
     let (bench, ns) = project(begins);
     bench.kubectl(&["create", "-f", "-"], &(config_map(&ns, "config", "1") + "  dropped: \"1\"\n"));
@@ -219,7 +220,7 @@ fn data(bench: &Bench, ns: &str) -> Value {
     bench.get("configmap/config", Some(ns)).unwrap()["data"].clone()
 }
 
-/// Kills a run at the first request that matches, which never arrives, and lets another run go on.
+/// Kills a run at the first request that matches, which never arrives. Another run then finishes the work.
 async fn killed_at(begins: &str, is_it: impl Fn(&Entry) -> bool + Send + Sync + 'static) {
     let (mut bench, ns) = legacy(begins);
     let direct = bench.plane.kubeconfig(User::Admin);
@@ -263,7 +264,7 @@ fn a6_a_migration_whose_answer_is_lost_is_looked_at_and_not_sent_again() {
     assert_eq!(data(&bench, &ns), json!({"phase": "1"}));
 }
 
-/// Holds a migration, lets someone change the object, and lets it go on.
+/// Holds a migration, lets `meddle` change the object, and continues the migration.
 async fn raced(begins: &str, meddle: impl FnOnce(&Bench, &str)) -> (Bench, String, Ran) {
     let (mut bench, ns) = legacy(begins);
     let gate = Gate::closed();
@@ -291,7 +292,7 @@ async fn a6_a_migration_of_an_object_that_changed_is_decided_anew() {
     assert_eq!(data(&bench, &ns), json!({"phase": "1"}));
     assert_eq!(bench.get("configmap/config", Some(&ns)).unwrap()["metadata"]["labels"]["foreign"], "1");
 
-    // What nobody saw in the plan is not taken away.
+    // A key that was not in the plan is not removed.
     let add = |bench: &Bench, ns: &str| {
         let more = config_map(ns, "config", "1") + "  dropped: \"1\"\n  unseen: \"1\"\n";
         bench.kubectl(&["replace", "-f", "-"], &more);
@@ -332,13 +333,13 @@ fn o4_another_roots_object_is_blocked_by_its_names_and_taken_over_when_asked() {
     let adopted = change(&plan, "changes", "config");
     assert_eq!((&adopted["action"], &adopted["reason"]["kind"]), (&json!("adopt"), &json!("taken-from")), "{plan:#}");
     assert_eq!(paths(adopted), ["data.phase", "data.theirs"]);
-    // One object by its name: the other is blocked as before.
+    // The option names one object. The other object is blocked as before.
     let second = format!("ConfigMap {ns}/second stays as it is: belongs");
     taker.ktor(&["apply", "--yes", "--take-over", &object]).exits(3).says(&second);
     assert_eq!(data(&taker, &ns), json!({"phase": "2"}));
     assert_eq!(taker.recorded().1[&taker.root], ["ConfigMap config"]);
     taker.remove("second.yaml");
-    // No flag is needed any more, and nothing is left to do.
+    // The flag is no longer needed, and there is nothing left to do.
     taker.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
     owner.ktor(&["apply", "--yes"]).exits(3).says(&format!("belongs to project {0} of root {0}", taker.root));

@@ -1,4 +1,4 @@
-//! Tests of the built binary on a real API server. Each works under a root and in namespaces of its own.
+//! Tests of the built binary on a real API server. Each test uses its own root and its own namespaces.
 
 mod admission_policy;
 mod apply;

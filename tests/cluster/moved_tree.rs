@@ -1,4 +1,4 @@
-//! Two places whose trees name one root: the second is refused until someone says that the tree moved.
+//! Two places whose trees have the same root. The second place is refused until the caller says that the tree moved.
 
 use std::process::{Command, Output};
 
@@ -14,7 +14,7 @@ use crate::support::story::{Event, Story, dispatched};
 const SOURCE: &str = "kubernator.io/ktor-source";
 const TOKEN: &str = "ghs_canary0123456789";
 
-/// A repository with the root's tree in a directory, and what its clone calls it.
+/// A repository with the root's tree in a directory, and a clone that knows it by a forge's address.
 struct Tree<'a> {
     bench: &'a Bench,
     origin: TestRepository,
@@ -22,7 +22,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// A repository of the forge, whose remote is a local one in truth.
+    /// Creates a repository with a forge's address. Git replaces this address with that of a local repository.
     fn new(bench: &'a Bench, repository: &str, directory: &str) -> Self {
         let origin = TestRepository::new();
         write(&origin, bench, directory);
@@ -57,7 +57,8 @@ impl<'a> Tree<'a> {
         said
     }
 
-    /// Plan and apply are refused, in words that name both places and the way out, and nothing is written.
+    /// Asserts that plan and apply are refused, that the message names both places and the option, and that nothing is
+    /// written.
     #[track_caller]
     fn is_refused(&self, directory: &str, recorded: &str, here: &str) {
         let before = secrets(self.bench);
@@ -73,7 +74,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Writes the root's tree.
+/// Writes the root's tree to a directory.
 fn write(repository: &TestRepository, bench: &Bench, directory: &str) {
     let ns = &bench.root;
     repository.write(format!("{directory}/.ktor.yaml"), format!("project: {ns}\ncleanup: true\n"));
@@ -81,13 +82,13 @@ fn write(repository: &TestRepository, bench: &Bench, directory: &str) {
     repository.write(format!("{directory}/x.yaml"), config_map(ns, "x", directory));
 }
 
-/// The state and the review key as they are stored.
+/// Returns the Secrets of the state and of the review key.
 fn secrets(bench: &Bench) -> [Value; 2] {
     let name = |kind: &str| format!("secret/kubernator-project-{}{kind}", bench.hash());
     ["", "-review"].map(|kind| bench.get(&name(kind), Some("kubernator-system")).unwrap())
 }
 
-/// What both places say.
+/// Asserts that both Secrets record this source.
 #[track_caller]
 fn recorded(bench: &Bench, source: &str) {
     for secret in secrets(bench) {
@@ -104,7 +105,7 @@ fn x15_another_repository_or_directory_of_the_same_root_is_refused_until_it_is_s
     recorded(bench, "github.com/acme/shop//k8s");
     let at_k8s = "k8s of github.com/acme/shop";
 
-    // Another directory of the same commit, which "was applied already".
+    // The tree is also in another directory of the same commit, which must not count as already applied.
     write(&shop.origin, bench, "deploy");
     shop.origin.commit("twice");
     shop.clone.git(["pull", "--quiet", "origin", "main"]);
@@ -115,21 +116,21 @@ fn x15_another_repository_or_directory_of_the_same_root_is_refused_until_it_is_s
     shop.is_refused("k8s", "deploy of github.com/acme/shop", at_k8s);
     shop.applies("k8s", &["--move"]);
 
-    // The same address in other words.
+    // These addresses mean the same repository.
     for address in ["git@github.com:Acme/Shop.git", "ssh://git@ssh.github.com:443/acme/shop"] {
         shop.call(address);
         shop.applies("k8s", &[]);
         recorded(bench, "github.com/acme/shop//k8s");
     }
 
-    // The repository was renamed: one word more, once.
+    // The repository was renamed. The first apply under the new name needs the option once.
     shop.call("https://github.com/acme/store.git");
     shop.is_refused("k8s", at_k8s, "k8s of github.com/acme/store");
     shop.applies("k8s", &["--move"]);
     recorded(bench, "github.com/acme/store//k8s");
     shop.applies("k8s", &[]);
 
-    // Another repository, whose history has nothing in common: where it comes from is told first.
+    // The tree is in another repository, whose history has nothing in common. The message about the place comes first.
     let other = Tree::new(bench, "acme/other", "k8s");
     other.is_refused("k8s", "k8s of github.com/acme/store", "k8s of github.com/acme/other");
     let (exit, said) = other.ktor("apply", "k8s", &["--yes", "--move"]);
@@ -145,7 +146,7 @@ fn x15_another_repository_or_directory_of_the_same_root_is_refused_until_it_is_s
 fn x15_a_place_that_is_not_known_refuses_nothing_and_is_recorded_as_soon_as_it_is() {
     let bench = &Bench::new("unplaced");
     let shop = Tree::new(bench, "acme/shop", "k8s");
-    // No name that anybody else knows the repository by.
+    // These addresses give the repository no name that others know.
     for address in [shop.origin.url(), "work:acme/shop".to_owned()] {
         shop.call(&address);
         shop.applies("k8s", &[]);
@@ -157,7 +158,7 @@ fn x15_a_place_that_is_not_known_refuses_nothing_and_is_recorded_as_soon_as_it_i
     shop.call("https://github.com/acme/shop.git");
     shop.applies("k8s", &[]);
     recorded(bench, "github.com/acme/shop//k8s");
-    // What is known is kept by a run that does not know, and by one outside of any repository.
+    // A known source stays recorded after a run that does not know its source, and after a run outside a repository.
     shop.call(&shop.origin.url());
     shop.applies("k8s", &[]);
     recorded(bench, "github.com/acme/shop//k8s");
@@ -227,7 +228,7 @@ fn x15_the_action_refuses_another_directory_or_repository_in_the_plan_and_in_the
     assert_eq!(ran.exit, 3, "{}", ran.log);
     refused(&ran.log);
     refused(&story.comment().body);
-    // A fork's pull request asks no cluster, so it is compared with no record.
+    // A pull request from a fork does not reach the cluster, so its tree is not compared with a state.
     let ran = run(&opened.clone().forked(), &merge, &[]);
     assert_eq!(ran.exit, 0, "{}", ran.log);
     let ran = run(&opened, &merge, &[("KTOR_INPUT_MOVE", "true")]);
@@ -239,7 +240,7 @@ fn x15_the_action_refuses_another_directory_or_repository_in_the_plan_and_in_the
     let ran = run(&closed, &merged, &[]);
     assert_eq!((ran.exit, ran.output("result")), (3, "failed"), "{}", ran.log);
     refused(&ran.log);
-    // A renamed repository, whose forge calls it by its new name.
+    // The repository was renamed, and the forge already uses its new name.
     let renamed = [("GITHUB_REPOSITORY", "acme/store"), ("KTOR_INPUT_PATH", "k8s"), ("KTOR_INPUT_TOKEN", "")];
     let ran = run(&closed, &merged, &renamed);
     assert_eq!(ran.exit, 3, "{}", ran.log);
@@ -249,7 +250,7 @@ fn x15_the_action_refuses_another_directory_or_repository_in_the_plan_and_in_the
     let ran = run(&closed, &merged, &[("KTOR_INPUT_MOVE", "true")]);
     assert_eq!((ran.exit, ran.output("result")), (0, "applied"), "{}", ran.log);
     assert_eq!(story.live()["web"], "two");
-    // The old directory at the commit that was applied: not "applied already", but another place.
+    // The old directory at the applied commit is another place. It must not count as already applied.
     let head = story.origin.head();
     for event in [&closed, &dispatched(&head, "refs/heads/main")] {
         assert_eq!(story.run(event, &head).exit, 3);

@@ -1,4 +1,5 @@
-//! Objects that a run deletes and that stand in the way of others: named, with the way out.
+//! Objects that a run deletes and that block changes of other objects. The plan names them, and the two commits that
+//! help.
 
 use serde_json::{Value, json};
 
@@ -12,14 +13,14 @@ fn ready(begins: &str) -> (Bench, String) {
     (bench, ns)
 }
 
-/// Asserts that the plan blocks the object and names what stands in its way, that an apply deletes nothing, and that
-/// the way out, two commits, works.
+/// Asserts that the plan blocks the object and names its obstacle, that an apply does not delete the obstacle, and that
+/// two separate commits work.
 #[track_caller]
 fn named(bench: &Bench, ns: &str, refused: (&str, &Value), obstacle: (&str, &str)) {
     named_with(bench, ns, refused, obstacle, 1);
 }
 
-/// The same where the runs end with this code.
+/// Does the same as [`named`], but the runs end with this exit code.
 #[track_caller]
 fn named_with(bench: &Bench, ns: &str, refused: (&str, &Value), obstacle: (&str, &str), code: i32) {
     let (name, body) = refused;
@@ -35,7 +36,7 @@ fn named_with(bench: &Bench, ns: &str, refused: (&str, &Value), obstacle: (&str,
     let (kind, object) = word.split_once(' ').unwrap();
     let object = object.rsplit('/').next().unwrap();
     assert!(bench.get(&format!("{}/{object}", kind.split('.').next().unwrap()), Some(ns)).is_some(), "{kept}");
-    // The way out.
+    // The way out is two commits.
     bench.remove("new.json");
     bench.apply();
     bench.write("new.json", &body.to_string());
@@ -93,7 +94,7 @@ fn r8_a_webhook_that_refuses_everything_and_goes_is_named() {
     });
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": ns}});
     let word = format!("ValidatingWebhookConfiguration.admissionregistration.k8s.io {ns}");
-    // A webhook that does not answer leaves it unknown whether the object would be taken: it is blocked.
+    // If a webhook does not answer, it is unknown whether the server would accept the object. The object is blocked.
     named_with(&bench, &ns, ("s", &secret), ("hook.json", &word), 3);
 }
 
@@ -110,7 +111,7 @@ fn r15_a_deletion_that_meets_a_webhook_which_the_same_run_deletes_is_not_yet_che
     until("in effect", || {
         !bench.plane.kubectl(&["delete", "secret", "one", "-n", &ns, "--dry-run=server"]).status.success()
     });
-    // Alone it is refused.
+    // Without the deletion of the webhook, the deletion is refused.
     bench.remove("one.json");
     let plan = bench.plan();
     assert_eq!(change(&plan, "cleanup", "one")["action"], "blocked", "{plan:#}");

@@ -1,4 +1,4 @@
-//! Whose an object is: adoption, other roots, forged records, recreated objects.
+//! The owner of an object: adoption, other roots, forged states, and objects that were created anew.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,7 +17,7 @@ fn project(begins: &str) -> (Bench, String) {
     (bench, ns)
 }
 
-/// Writes a state by hand, as someone who may edit Secrets could.
+/// Writes a forged state, as a user who may edit Secrets could.
 pub fn forge_state(bench: &Bench, state: &Value) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(state.to_string().as_bytes()).unwrap();
@@ -39,7 +39,7 @@ fn o3_a_recorded_or_pending_entry_without_our_live_mark_is_never_deleted() {
     for name in ["pending", "recorded"] {
         bench.kubectl(&["create", "-f", "-"], &config_map(&ns, name, "someone's"));
     }
-    // The annotation alone, written by someone else, is a copy and no mark of ours.
+    // Another tool wrote the annotation. It is a copy, and not our mark.
     let copied = config_map(&ns, "copied", "someone's")
         .replace("metadata:\n", &format!("metadata:\n  annotations: {{kubernator.io/project: {}}}\n", bench.root));
     bench.kubectl(&["create", "-f", "-"], &copied);
@@ -126,7 +126,7 @@ fn o11_an_adopted_object_with_an_immutable_difference_is_refused_not_replaced() 
     bench.ktor(&["apply", "--yes"]).exits(1).says("field is immutable");
     assert_eq!(bench.get("configmap/sealed", Some(&ns)).unwrap(), before, "not replaced, and not touched");
 
-    // It was recorded as meant, and never became ours.
+    // The object was recorded before the apply, and never became ours.
     bench.remove("sealed.yaml");
     bench.apply();
     bench.apply();
@@ -149,7 +149,8 @@ fn c2_what_someone_recreated_or_another_root_marked_is_released() {
             &format!("metadata:\n  annotations: {{kubernator.io/project: {root}}}\n  labels: {{kubernator.io/root: {hash:?}}}\n"),
         )
     };
-    // A backup tool restores our marks with everything else: its manager wrote them.
+    // A backup tool restored our marks together with everything else. The field manager of the marks is the backup
+    // tool.
     bench.kubectl(&["create", "-f", "-"], &marked("copied", &bench.root, &bench.hash()));
     let other = Bench::new("taker");
     other.write("taken.yaml", &config_map(&ns, "taken", "2"));

@@ -1,4 +1,4 @@
-//! Plans: no write, no secret, no surprise.
+//! Plans write nothing, reveal no secret, and are stable.
 
 use super::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::{Recorder, User};
@@ -30,7 +30,8 @@ fn p1_a_plan_puts_no_persisting_verb_on_the_wire() {
     let journal = recorder.journal();
     let persisting: Vec<_> = journal.iter().filter(|entry| entry.persists()).collect();
     assert!(persisting.is_empty(), "{persisting:#?}");
-    // It did ask: a dry-run apply for each difference, a dry-run deletion, and none for what is provably the same.
+    // The plan sent a dry-run apply for each difference, and a dry-run deletion. It sent none for the object that is
+    // provably unchanged.
     let asked = |method: http::Method, name: &str| {
         journal.iter().filter(|entry| entry.method == method && entry.path().ends_with(&format!("/{name}"))).count()
     };
@@ -70,14 +71,14 @@ fn p5_secret_values_appear_in_no_output() {
     bench.write("s.yaml", &secret("canary-two", "Opaque"));
     all(&mut run, 0);
     run(&["-v", "apply", "--yes", "-o", "markdown"], 0);
-    // A value that the server refuses, in its own words: dockerconfigjson that is none.
+    // The server refuses a value that is no dockerconfigjson, with its own message.
     let refused = secret("canary-three", "kubernetes.io/dockerconfigjson")
         .replace("  k: ", "  .dockerconfigjson: ")
         .replace("name: s\n", "name: r\n");
     bench.write("r.yaml", &refused);
     all(&mut run, 1);
     run(&["-v", "apply", "--yes", "-o", "json"], 1);
-    // A file that cannot be read shows its place, not its content.
+    // For a file that cannot be parsed, the message contains the place and not the content.
     bench.write("r.yaml", "apiVersion: v1\nkind: Secret\nstringData: {k: canary-four\n");
     all_fail(&mut run);
     let mut encoded = vec!["canary".to_owned()];

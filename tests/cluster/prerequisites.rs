@@ -1,13 +1,13 @@
-//! One commit that brings what its other objects need: a green plan that counts what is unchecked, a green first apply,
-//! nothing to do afterwards; and a real refusal beside it is red at once.
+//! One commit that contains objects and their prerequisites. The plan succeeds and counts the unchecked objects, the
+//! first apply succeeds, and the second has nothing to do. A real refusal next to them fails at once.
 
 use serde_json::{Value, json};
 
 use super::bench::{Bench, change, config_map, namespace};
 use super::waiting::until;
 
-/// Asserts that a plan is green with so many unchecked objects, that the first apply is green and the second writes
-/// nothing.
+/// Asserts that the plan succeeds with this number of unchecked objects, that the first apply succeeds, and that the
+/// second writes nothing.
 #[track_caller]
 fn green(bench: &Bench, unchecked: usize) {
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
@@ -23,7 +23,7 @@ fn green(bench: &Bench, unchecked: usize) {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
-/// Asserts that a real refusal beside what is unchecked is red in the plan, in these words, and takes it away again.
+/// Adds an object that the server really refuses, asserts that the plan fails with these words, and removes the object.
 #[track_caller]
 fn red(bench: &Bench, name: &str, text: &Value, words: &str) {
     bench.write("refused.json", &text.to_string());
@@ -80,18 +80,18 @@ fn r2_a_field_an_enum_and_a_version_of_a_crd_and_the_custom_resource_that_uses_t
     bench.write("crd.json", &definition(&group, &[("v1", old)]));
     bench.write("till.json", &till(&group, "v1", &ns, "front", &json!({"a": "x"})).to_string());
     bench.apply();
-    // An enum gains a value.
+    // An enum gets another value.
     bench.write("crd.json", &definition(&group, &[("v1", mode)]));
     bench.write("till.json", &till(&group, "v1", &ns, "front", &json!({"a": "y"})).to_string());
     red(&bench, "bad", &till(&group, "v1", &ns, "bad", &json!({"a": "z"})), "not one of");
     green(&bench, 1);
-    // A field is added.
+    // The schema gets another field.
     let fields = json!({"a": {"type": "string"}, "b": {"type": "integer"}});
     bench.write("crd.json", &definition(&group, &[("v1", fields.clone())]));
     bench.write("till.json", &till(&group, "v1", &ns, "front", &json!({"a": "y", "b": 1})).to_string());
     red(&bench, "bad", &till(&group, "v1", &ns, "bad", &json!({"c": 1})), ".spec.c");
     green(&bench, 1);
-    // A version is added.
+    // The CRD gets another version.
     bench.write("crd.json", &definition(&group, &[("v1", fields.clone()), ("v2", fields)]));
     bench.write("till.json", &till(&group, "v2", &ns, "front", &json!({"a": "y", "b": 2})).to_string());
     red(&bench, "bad", &till(&group, "v3", &ns, "bad", &json!({})), "v3");
@@ -191,7 +191,7 @@ fn r2_a_storage_class_and_its_claim() {
 }
 
 fn deployer(bench: &Bench, ns: &str, rules: &Value) {
-    // Rights in its own namespace; what belongs to the run itself it may do everywhere.
+    // The deployer has rights in its own namespace. The rights that every run needs apply to the whole cluster.
     let role = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "deployer", "namespace": ns}, "rules": rules},
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "deployer", "namespace": ns},
@@ -208,7 +208,7 @@ fn deployer(bench: &Bench, ns: &str, rules: &Value) {
     until("allowed", || bench.plane.kubectl(&may).status.success());
 }
 
-/// The bench as a user of the namespace's name sees it.
+/// Makes the bench act as the user with the namespace's name.
 fn as_deployer(bench: &mut Bench, ns: &str) {
     let mut config: Value =
         serde_json::from_str(&bench.kubectl(&["config", "view", "--raw", "-o", "json"], "")).unwrap();

@@ -1,4 +1,4 @@
-//! Readiness: what is waited for and what is not, and the reason when a wait ends.
+//! Readiness: the objects that a run waits for, and the reason that it reports when a wait ends.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn r4_a_job_that_removes_itself_is_done_and_runs_again_only_when_it_changes() {
     let again = bench.apply();
     assert_eq!((&again["summary"]["unchanged"], &again["summary"]["created"]), (&json!(2), &json!(0)), "{again:#}");
     assert_eq!(job(), None);
-    // Nor does it run with an apply that fails for another's sake, or with the one after that.
+    // The Job also does not run in an apply that fails because of another object, or in the next apply.
     let sick = workload("Deployment", &ns, "sick", Some("no.example.com/node")).to_string();
     bench.write("job.json", &migration(&ns, "example.invalid/two")).write("sick.json", &sick);
     let ran = bench.ktor(&["apply", "--yes", "-o", "json", "--readiness-timeout", "20s"]).exits(1).json();
@@ -41,7 +41,7 @@ fn r4_a_job_that_removes_itself_is_done_and_runs_again_only_when_it_changes() {
     until("gone", || job().is_none());
     let ran = bench.ktor(&["apply", "--yes", "-o", "json", "--readiness-timeout", "3s"]).exits(1).json();
     assert_eq!(ran["summary"]["created"], 0, "{ran:#}");
-    // Out of the tree and back in, it is a new one.
+    // A Job that was removed from the tree and added again is a new one.
     bench.remove("job.json").remove("sick.json");
     bench.apply();
     bench.write("job.json", &migration(&ns, "example.invalid/two"));
@@ -68,7 +68,7 @@ fn r4_a_job_that_was_blocked_has_not_run() {
 fn r13_a_time_out_of_zero_waits_for_nothing_and_fails_nothing() {
     let (bench, ns) = ready("nowait");
     bench.write("web.json", &workload("Deployment", &ns, "web", Some("no.example.com/node")).to_string());
-    // What needs a CRD is tried until that is served.
+    // An object that needs a CRD is retried until the server serves that CRD.
     let group = format!("{ns}.example.com");
     bench.write("crd.json", &gate(&group)).write("gate.json", &of_group(&group, &ns, &json!({})));
     for expected in ["created", "unchanged"] {
@@ -84,7 +84,7 @@ fn r13_a_wait_that_ends_names_the_newest_pods_reason_and_fails_early_where_time_
     let (bench, ns) = ready("podreason");
     bench.write("web.json", &workload("Deployment", &ns, "web", Some("no.example.com/node")).to_string());
     bench.ktor(&["apply", "--yes", "-o", "json", "--readiness-timeout", "6s"]).exits(1).says("Unschedulable");
-    // Its image's name is none: no time heals that.
+    // The name of the image is not valid. Waiting does not help.
     let run = bench.spawn(&["apply", "--yes", "-o", "json", "--readiness-timeout", "5m"]);
     let started = Instant::now();
     let pod = bench.kubectl(&["get", "pods", "-n", &ns, "-o", "jsonpath={.items[0].metadata.name}"], "");
@@ -172,11 +172,11 @@ fn r6_r7_custom_resources_are_judged_alike_whatever_their_group_and_what_is_susp
     for group in &groups {
         assert!(notices.contains("Not ready now") && notices.contains(&format!("Gate.{group}")), "{notices}");
     }
-    // What a run changes itself and does not become ready ends it.
+    // If an object that the run itself changes does not become ready, the run ends.
     bench.write("gate-0.json", &of_group(&groups[0], &ns, &json!({"a": 2})));
     bench.ktor(&["apply", "--yes", "--readiness-timeout", "2s"]).exits(1);
     assert!(bench.plan()["notices"].to_string().contains("The last run did not finish"));
-    // Suspended, paused or told so: on purpose.
+    // The object is suspended or paused on purpose, so it counts as ready.
     for spec in [json!({"suspend": true}), json!({"paused": true}), json!({"suspended": true})] {
         for (number, group) in groups.iter().enumerate() {
             bench.write(&format!("gate-{number}.json"), &of_group(group, &ns, &spec));

@@ -1,4 +1,4 @@
-//! The record as a user sees and mends it: show, list, orphans, rebuild, rm.
+//! The commands that show and repair the state: show, list, orphans, rebuild and rm.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::admission_policy::Denied;
 use super::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::{Recorder, User};
 
-/// Two projects with one object each, applied.
+/// Creates and applies two projects with one object each.
 fn two_projects(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -25,7 +25,7 @@ fn state_secret(bench: &Bench) -> String {
     format!("kubernator-project-{}", bench.hash())
 }
 
-/// What `ktor state orphans` says of each object.
+/// Returns the reason that `ktor state orphans` gives for each object.
 fn orphans(bench: &Bench, arguments: &[&str]) -> BTreeMap<String, String> {
     let arguments = [&["state", "orphans", "-o", "json"], arguments].concat();
     let listed = bench.ktor(&arguments).exits(0).json();
@@ -120,7 +120,7 @@ fn o7_whatever_holds_cleanup_back_is_listed_with_its_reason_and_done_later() {
 fn o1_a_lost_state_is_rebuilt_from_the_marks_and_the_next_plan_shows_no_change() {
     let (bench, ns) = two_projects("rebuilding");
     let before = bench.recorded();
-    // Nobody wants it any more, and only its mark tells whose it is.
+    // The object is no longer desired and no longer recorded. Only its mark tells its owner.
     bench.remove("b/one.yaml");
     bench.ktor(&["apply", "--yes", "--cleanup=false"]).exits(0);
     let marked = config_map(&ns, "copied", "1").replace(
@@ -149,7 +149,7 @@ fn o1_a_lost_state_is_rebuilt_from_the_marks_and_the_next_plan_shows_no_change()
     bench.apply();
     assert_eq!(bench.get("configmap/b-one", Some(&ns)), None);
     assert!(bench.get("configmap/copied", Some(&ns)).is_some());
-    // What is recorded stays, and nothing is found twice.
+    // The recorded entries stay, and no object is added twice.
     let rebuilt = bench.ktor(&["state", "rebuild", "--yes"]).exits(0);
     assert!(rebuilt.stdout.contains("2 objects recorded, 0 of them"), "{rebuilt:#?}");
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
@@ -241,7 +241,7 @@ fn an_object_that_is_let_go_stays_as_it_is_and_is_nobodys() {
     let rebuilt = bench.ktor(&["state", "rebuild", "--yes"]).exits(0);
     assert!(rebuilt.stdout.contains("2 objects recorded, 0 of them"), "{rebuilt:#?}");
 
-    // The server refuses: it stays recorded and marked.
+    // The server refuses the change, so the object stays recorded and marked.
     let denied = format!("ConfigMap/{ns}/b-one");
     let probe = ["annotate", "configmap", "b-one", "-n", &ns, "probe=x", "--dry-run=server", "--overwrite"];
     let policy = Denied::new(&bench, "UPDATE", &ns, "b-one", &probe);

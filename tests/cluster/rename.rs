@@ -1,4 +1,4 @@
-//! `ktor state mv`: projects and roots get another name, and their objects nothing but another mark.
+//! `ktor state mv`: renames projects and roots. Of their objects, only the marks change.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const OBJECTS: [&str; 5] = ["configmap/one", "configmap/two", "configmap/deep", "deployment/web", "statefulset/db"];
 
-/// What the smaller project has.
+/// The objects of the project of `small`.
 const FEW: [&str; 2] = ["configmap/one", "configmap/deep"];
 
-/// Project `a` with one ConfigMap and one in a project below it, applied.
+/// Creates and applies a project `a` with a ConfigMap, and with another ConfigMap in a sub-project.
 fn small(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = format!("{}-ns", bench.root);
@@ -25,7 +25,7 @@ fn small(begins: &str) -> (Bench, String) {
     (bench, ns)
 }
 
-/// Projects `a`, with workloads and a project below it, and `ab`, applied.
+/// Creates and applies a project `a` with workloads and a sub-project, and a project `ab`.
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = format!("{}-ns", bench.root);
@@ -48,22 +48,22 @@ fn project(begins: &str) -> (Bench, String) {
     (bench, ns)
 }
 
-/// What must not change: identity and content of the objects, not their marks. Nor may anything be rolled out.
+/// Returns everything that a rename must not change: the identity and content of the objects, and the ReplicaSets.
 fn workloads(bench: &Bench, ns: &str, objects: &[&str]) -> Vec<Value> {
     let workload = |name: &&str| {
         let object = bench.get(name, Some(ns)).unwrap();
         let metadata = &object["metadata"];
-        // A Deployment's generation counts changes of its annotations as well, whoever makes them.
+        // A Deployment's generation also counts changes of its annotations.
         let generation = if object["kind"] == "Deployment" { &Value::Null } else { &metadata["generation"] };
         json!({"uid": metadata["uid"], "generation": generation, "data": object["data"], "spec": object["spec"]})
     };
-    // Without any, kubectl prints nothing.
+    // If there is none, kubectl prints nothing.
     let revisions = bench.get("replicasets", Some(ns)).unwrap_or(json!({"items": []}));
     let revisions = revisions["items"].as_array().unwrap().iter().map(|revision| revision["metadata"]["uid"].clone());
     objects.iter().map(workload).chain(revisions).collect()
 }
 
-/// Asserts that each object carries the mark of `project` or of its sub-project, and that we hold it by apply alone.
+/// Asserts that each object carries the mark of `project` or of its sub-project, and that ktor owns it only by apply.
 #[track_caller]
 fn is_marked(bench: &Bench, ns: &str, objects: &[&str], project: &str) {
     for &name in objects {
@@ -81,7 +81,7 @@ fn is_marked(bench: &Bench, ns: &str, objects: &[&str], project: &str) {
     }
 }
 
-/// Asserts that the renamed tree has nothing to plan, and that a field taken out of it disappears.
+/// Asserts that the renamed tree has nothing to plan, and that a field that is removed from a manifest is removed live.
 #[track_caller]
 fn converges(bench: &Bench, ns: &str) {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
@@ -96,7 +96,8 @@ fn converges(bench: &Bench, ns: &str) {
     assert_eq!(bench.get("configmap/one", Some(ns)).unwrap()["data"], json!({"phase": "1"}));
 }
 
-/// Runs a command and kills it when its persisting request of this number has left; whether it came so far.
+/// Runs a command and kills it at its persisting request with this number, which then arrives if `lands` is true.
+/// Returns `true` if the command reached that request.
 async fn killed_at(bench: &mut Bench, arguments: &[&str], number: usize, lands: bool) -> bool {
     let direct = bench.plane.kubeconfig(User::Admin);
     let gate = Gate::closed();
@@ -128,7 +129,7 @@ async fn killed_at(bench: &mut Bench, arguments: &[&str], number: usize, lands: 
     reached
 }
 
-/// Frees the lock of a run that was killed.
+/// Frees the lock of a killed run.
 fn free(bench: &Bench) {
     if let Some(lease) = bench.lease() {
         bench.ktor(&["unlock", lease["spec"]["holderIdentity"].as_str().unwrap()]).exits(0);
@@ -157,7 +158,7 @@ fn o9_a_project_is_renamed_with_what_lies_below_it_and_nothing_else_changes() {
     assert_eq!(bench.lease(), None);
     bench.write("a/.ktor.yaml", "project: b\n");
     converges(&bench, &ns);
-    // Once more is no mistake.
+    // A repeated rename is no error.
     bench.ktor(&["state", "mv", "--yes", &a, &b]).exits(0);
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
@@ -181,7 +182,8 @@ async fn o9_a_rename_that_dies_at_any_request_is_resumed_by_the_same_command() {
         bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
         (from, to) = (to, from);
         if !reached {
-            // The lease, two writes of the state, two patches for each object, the release.
+            // The requests are: the Lease, two writes of the state, two patches for each object, and the deletion of
+            // the Lease.
             assert_eq!(number, 1 + 2 + 2 * FEW.len() + 1 + 1);
             break;
         }
@@ -194,7 +196,7 @@ async fn o9_a_rename_that_dies_is_finished_by_the_next_apply() {
     let (mut bench, ns) = project("continued");
     let before = workloads(&bench, &ns, &OBJECTS);
     let (a, b) = (format!("{}.a", bench.root), format!("{}.b", bench.root));
-    // The lease, the state, some patches.
+    // The run dies after the Lease, the state and some patches.
     assert!(killed_at(&mut bench, &["state", "mv", "--yes", &a, &b], 6, true).await);
     free(&bench);
     bench.write("a/.ktor.yaml", "project: b\n");
@@ -215,7 +217,7 @@ fn o9_what_cannot_be_marked_keeps_its_old_name() {
     let ran = bench.ktor(&["state", "mv", "--yes", &a, &b]).exits(1).says("the auditors want it");
     assert!(ran.stderr.contains(&format!("ConfigMap {ns}/one still carries the mark of {a}")), "{ran:#?}");
     assert_eq!(bench.recorded().1[&a], ["ConfigMap one"]);
-    // The whole root waits for the one.
+    // The rename of the whole root waits for the object that the server refuses to change.
     let (old, new) = (bench.root.clone(), format!("{}-new", bench.root));
     let before = bench.recorded().1;
     bench.ktor(&["state", "mv", "--yes", &old, &new]).exits(1).says("the auditors want it");

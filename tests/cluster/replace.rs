@@ -1,4 +1,5 @@
-//! What cannot be changed in place: deleted and created anew, where that is ours, allowed, and known to be possible.
+//! Objects that cannot be changed in place. They are deleted and created anew if they are ours, if the caller allows
+//! it, and if the server would create the new object.
 
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -12,7 +13,7 @@ use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const ALLOWED: [&str; 5] = ["apply", "--yes", "-o", "json", "--allow-replacement"];
 
-/// A kind of object with a field that cannot be changed: what kubectl calls it, and what it is before and after.
+/// A kind of object with an immutable field: its name in kubectl, and its content before and after a change.
 struct Fixed {
     resource: &'static str,
     before: Value,
@@ -35,7 +36,7 @@ fn object(api: &str, kind: &str, rest: Value) -> Value {
     body
 }
 
-/// Each kind of which the server is known to refuse a change, in words of its own.
+/// Returns each kind whose changes the server refuses with a message of its own.
 fn fixed(group: &str) -> Vec<Fixed> {
     let containers = json!([{"name": "c", "image": "example.invalid/c", "command": ["a"]}]);
     let labeled = |label: &str| {
@@ -96,7 +97,7 @@ fn fixed(group: &str) -> Vec<Fixed> {
     ]
 }
 
-/// The definition of a kind whose author lets a field be set once.
+/// Returns the CRD of a kind with a field that can only be set once.
 fn definition(group: &str, scope: &str) -> Value {
     let spec = json!({"type": "object", "properties": {"wax": {"type": "string",
         "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "a seal is broken, not changed"}]}}});
@@ -108,7 +109,7 @@ fn definition(group: &str, scope: &str) -> Value {
     })
 }
 
-/// A project with its namespace.
+/// Creates a project with its namespace.
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -133,7 +134,7 @@ fn a5_what_cannot_be_changed_is_replaced_whatever_its_kind_and_only_where_allowe
     let group = format!("{}.example.com", bench.root);
     bench.write("definition.json", &definition(&group, "Namespaced").to_string());
     let fixed = fixed(&group);
-    // One name for all, which no other project has: some of them lie in no namespace.
+    // All objects have one name that no other project uses, because some of them are cluster-scoped.
     let write = |body: fn(&Fixed) -> &Value| {
         for one in &fixed {
             let mut body = body(one).clone();
@@ -154,7 +155,7 @@ fn a5_what_cannot_be_changed_is_replaced_whatever_its_kind_and_only_where_allowe
 
     write(|one| &one.after);
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
-    // A Job that has finished needs no permission, and waits for what is kept before it.
+    // A finished Job needs no permission. It is blocked here, because an object of an earlier wave is kept.
     let count = |action: &str| plan["summary"][action].as_u64().unwrap();
     assert_eq!(count("keep") + count("blocked"), fixed.len() as u64, "{plan:#}");
     for one in fixed.iter().filter(|one| one.resource != "job") {
@@ -179,7 +180,8 @@ fn a5_what_cannot_be_changed_is_replaced_whatever_its_kind_and_only_where_allowe
     assert_eq!(uids(), after);
 }
 
-/// A mistake, what cannot be tried as new, what is adopted and what is protected are reported and left as they are.
+/// Four cases are reported and change nothing: a mistake in the manifest, an object that cannot be tried as new, an
+/// adopted object, and a protected object.
 #[test]
 fn a5_a_mistake_replaces_nothing_nor_does_what_is_adopted_or_protected() {
     let (bench, ns) = project("unfixed");
@@ -231,7 +233,7 @@ fn a5_a_mistake_replaces_nothing_nor_does_what_is_adopted_or_protected() {
     assert_eq!(bench.get("configmap/adopted", Some(&ns)).unwrap()["data"]["value"], "a stranger's");
 }
 
-/// An apply that means to replace `x`, held at the first request of this verb that would change it.
+/// Starts an apply that replaces `x`, and holds its first request with this method that would change `x`.
 async fn held(
     bench: &mut Bench,
     method: http::Method,
@@ -251,7 +253,8 @@ async fn held(
     (run, gate, recorder)
 }
 
-/// O11 as well: killed after the old object is gone; its create lands before the next run, or when that has finished.
+/// This test also covers O11. The run is killed after the deletion of the old object. Its create request arrives before
+/// the next run, or after that run has finished.
 #[tokio::test(flavor = "multi_thread")]
 async fn a5_o11_a_run_killed_while_it_replaces_is_finished_or_undone_by_the_next() {
     for (goal, is_late) in [(Some("b"), false), (None, false), (Some("b"), true), (None, true)] {
@@ -281,7 +284,7 @@ async fn a5_o11_a_run_killed_while_it_replaces_is_finished_or_undone_by_the_next
     }
 }
 
-/// Applies the tree with `x` of this value, or without it.
+/// Applies the tree with this value of `x`, or without `x`.
 fn finish(bench: &Bench, ns: &str, goal: Option<&str>) {
     match goal {
         Some(value) => drop(bench.write("x.json", &sealed("x", value))),

@@ -1,4 +1,4 @@
-//! A deployer with rights in a few namespaces, versions that nobody serves, and an aggregated role.
+//! A deployer with rights in a few namespaces, versions that the server does not serve, and an aggregated role.
 
 use serde_json::{Value, json};
 

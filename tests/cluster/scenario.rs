@@ -1,4 +1,4 @@
-//! Kubernator's own integration scenario: root `demo`, sub-projects `a` and `b`; phase 2 drops `a-cfg-2`.
+//! Kubernator's own integration scenario: root `demo` with sub-projects `a` and `b`. Phase 2 drops `a-cfg-2`.
 
 use serde_json::Value;
 

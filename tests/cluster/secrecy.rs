@@ -1,10 +1,11 @@
-//! What a plan gives away of a live cluster: of secrets one bit, of what is not this root's nothing.
+//! The live values that a plan reveals. Of a Secret, it reveals only whether it changed. Of an object that is not ours,
+//! it reveals nothing.
 
 use std::process::Command;
 
 use super::bench::{Bench, change, config_map, namespace};
 
-/// A plan in every format, one after another.
+/// Returns the output of a plan in every format.
 fn plans(bench: &Bench, more: &[&str], code: i32) -> Vec<String> {
     let one = |format: &str| {
         let arguments: Vec<&str> = ["-v", "plan", "-o", format].into_iter().chain(more.iter().copied()).collect();
@@ -83,7 +84,7 @@ fn x6_what_is_not_ours_shows_the_manifests_values_alone() {
     for plan in plans(&bench, &["--show-adopted"], 0) {
         assert!(plan.contains("guess") && plan.contains("canary-live"), "{plan}");
     }
-    // The server quotes what is live where it refuses.
+    // If the server refuses a change, its message contains live values.
     bench.write("d.yaml", &deployment("guess", "        ports: [{containerPort: 80000}]\n"));
     let refused = plans(&bench, &[], 1);
     for plan in &refused {
@@ -109,7 +110,7 @@ fn x6_a_shrunk_redaction_hides_what_the_base_hides_and_x7_names_it() {
     let shrunk = plans(&bench, &["--base", "HEAD"], 0);
     for plan in &shrunk {
         assert!(!plan.contains("canary") && plan.contains("(secret, changed)"), "{plan}");
-        // A report puts what is no plain word in a code span.
+        // A report writes values in code spans.
         let plain = plan.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(plain.contains("The root's redact changes from /data/phase to nothing"), "{plan}");
         assert!(plain.contains("The root's cleanup changes from false to true."), "{plan}");
@@ -144,7 +145,7 @@ fn r5_twenty_plans_of_one_mistake_are_one_plan_and_a_replacement_has_few_words()
     bench.write("ns.yaml", &namespace(&ns)).write("web.yaml", &service(80)).write("once.yaml", &job("one"));
     bench.apply();
     bench.write("web.yaml", &service(80_000)).write("once.yaml", &job("two"));
-    // Whether the Job has finished, which opens the guard, is not to count here.
+    // The state of the Job, which opens the guard once it has finished, must not change the result here.
     let plan = || bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).json();
     let first = plan();
     for _ in 1..20 {

@@ -1,4 +1,4 @@
-//! What is recorded of kinds that the server serves otherwise than before, not at all, or cannot speak for.
+//! The recorded objects of kinds that the server now serves in other versions, no longer serves, or cannot answer for.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::controlplane::{Fault, Recorder, User};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// A project beside a kind that someone else defines.
+/// A project, and a kind whose CRD another owner defines.
 struct Shop {
     bench: Bench,
     ns: String,
@@ -18,7 +18,8 @@ struct Shop {
 }
 
 impl Shop {
-    /// A shop whose kind is served in these versions, the last one stored; without any, nobody defines it.
+    /// Creates a shop whose kind is served in these versions and stored in the last one. Without versions, no CRD
+    /// defines it.
     fn open(begins: &str, versions: &[&str]) -> Self {
         Self::on(Bench::new(begins), versions)
     }
@@ -45,7 +46,7 @@ impl Shop {
                 "versions": versions.iter().map(entry).collect::<Vec<_>>()}})
     }
 
-    /// Has someone else define the kind, in these versions alone.
+    /// Defines the kind in exactly these versions, as another owner does.
     fn define(&self, versions: &[&str]) {
         let text = self.definition(versions).to_string();
         self.bench.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &text);
@@ -69,7 +70,8 @@ impl Shop {
         self.bench.get(&format!("tills.{}/{name}", self.group), Some(&self.ns))
     }
 
-    /// The versions in which discovery has the kind, and whether it says that it cannot speak for the group.
+    /// Returns the versions of the kind in discovery, and `true` if discovery reports that the group's server does not
+    /// answer.
     fn discovered(&self) -> (Vec<String>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let text = runtime.block_on(async {
@@ -95,7 +97,8 @@ impl Shop {
     fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let began = Instant::now();
         while !holds() {
-            // The server asks a group that did not answer again once a minute, and a busy one may not answer then either.
+            // The server asks a group that did not answer only once a minute. On a busy machine, it may miss that
+            // answer too.
             assert!(began.elapsed() < Duration::from_mins(5), "{what}: {:?}", self.discovered());
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -107,7 +110,7 @@ impl Shop {
         recorded.get(&self.bench.root).cloned().unwrap_or_default()
     }
 
-    /// Nothing but the namespace is left, and nothing is to be done.
+    /// Asserts that only the namespace is recorded, and that there is nothing to do.
     fn settled(&self) {
         assert_eq!(self.recorded(), [format!("Namespace {}", self.ns)]);
         self.bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
@@ -132,7 +135,7 @@ fn c3_an_entry_in_a_version_that_is_gone_is_resolved_by_discovery() {
     let before = uid();
     shop.define(&["v1"]);
 
-    // A manifest in the version that is gone fails by name, and nothing is deleted meanwhile.
+    // A manifest in a version that is no longer served fails with its name. Meanwhile, nothing is deleted.
     bench.remove("dropped.json");
     bench.ktor(&["apply", "--yes"]).exits(1).says(&format!("Till.{} {}/kept", shop.group, shop.ns));
     assert!(shop.live("dropped").is_some() && shop.live("kept").is_some());
@@ -161,7 +164,7 @@ fn c3_a_definition_drops_a_version_in_the_run_that_changes_its_custom_resources(
     };
     written(&["v1alpha1", "v1"], "v1alpha1", 7);
     bench.apply();
-    // Someone else's fields are in that version as well, and stay theirs.
+    // Another manager also has fields in that version. They stay its own.
     let theirs = json!({"apiVersion": format!("{}/v1alpha1", shop.group), "kind": "Till",
         "metadata": {"name": "back", "namespace": shop.ns, "labels": {"shelf": "upper"}}});
     let someone = ["apply", "--server-side", "--field-manager=someone", "-f", "-"];
@@ -191,7 +194,7 @@ fn c3_custom_resources_whose_definition_someone_deleted_are_settled() {
     for (name, own) in [("front", false), ("back", true)] {
         bench.write(&format!("{name}.json"), &shop.till("v1", name));
         if own {
-            // The second time the definition is this root's own.
+            // In the second round, the CRD belongs to this root.
             bench.write("definition.json", &shop.definition(&["v1"]).to_string());
         }
         bench.apply();
@@ -215,7 +218,7 @@ fn c3_custom_resources_whose_definition_someone_deleted_are_settled() {
 
 #[test]
 fn c3_what_a_group_owns_that_does_not_answer_is_kept_and_settled_when_it_does() {
-    // While a group does not answer, no namespace of the cluster vanishes.
+    // While a group does not answer, the server cannot finish deleting any namespace. This test needs its own cluster.
     let shop = Shop::on(Bench::alone("silent"), &["v1"]);
     let bench = &shop.bench;
     for name in ["one", "two"] {
@@ -231,7 +234,7 @@ fn c3_what_a_group_owns_that_does_not_answer_is_kept_and_settled_when_it_does() 
 
     let silent = format!("the server of {} does not answer", shop.group);
     bench.remove("one.json").remove("one.yaml");
-    // What is desired of it is blocked by name, and then nothing is deleted in its project.
+    // A desired object of that group is blocked with its name, and nothing is deleted in its project.
     bench.ktor(&["apply", "--yes"]).exits(3).says(&format!("{}/two", shop.ns));
     assert!(bench.get("configmap/one", Some(&shop.ns)).is_some());
     bench.remove("two.json");

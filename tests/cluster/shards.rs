@@ -1,4 +1,5 @@
-//! Records too large for one Secret: in shards, and whole for every reader whenever a run dies.
+//! States that are too large for one Secret. They are stored in shards, and every reader sees a complete state, even if
+//! a run dies at any request.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,10 +23,10 @@ use super::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 use crate::support::kubernator::Kubernator;
 
-/// What a reader sees.
+/// The state as a reader sees it.
 type Whole = (Entries, Start);
 
-/// A record, and where it stands.
+/// A state with its namespace and root.
 #[derive(Clone)]
 struct Record {
     namespace: String,
@@ -47,7 +48,7 @@ impl Record {
         }
     }
 
-    /// Entries under a sub-project `b`, of a kind that no server knows; their names do not compress.
+    /// Returns entries in a sub-project `b`. No server serves their kind, and their names do not compress.
     fn entries(&self, seeds: impl Iterator<Item = String>) -> Entries {
         let project: ProjectPath = format!("{}.b", self.root).parse().unwrap();
         let mut entries = Entries::default();
@@ -61,7 +62,7 @@ impl Record {
         entries
     }
 
-    /// Adds so many entries to what is recorded, undisturbed.
+    /// Adds this number of entries to the recorded state, without faults.
     async fn fill(&self, cluster: &Cluster, count: usize) -> Entries {
         let lock = cluster.acquire(&self.lock("filling"), &mut |_| ()).await.unwrap();
         let (store, prior) = Store::claim(cluster, &lock, &self.namespace, &self.root, "filling").await.unwrap();
@@ -73,12 +74,12 @@ impl Record {
         payload.resources
     }
 
-    /// What a round means to own: an object somewhere in the record.
+    /// Returns the entry that a round records before it acts. Its hash decides in which shard it is.
     fn intent(&self, round: usize) -> Entries {
         self.entries(std::iter::once(format!("round {round}")))
     }
 
-    /// The record's part of one run, as a reconcile does it. What the round before meant to own is found gone.
+    /// Does the state's part of one run, as a reconcile does it. The object of the previous round counts as gone.
     async fn run(&self, cluster: &Cluster, round: usize) {
         let run = format!("run-{round}");
         let lock = cluster.acquire(&self.lock(&run), &mut |_| ()).await.unwrap();
@@ -92,7 +93,7 @@ impl Record {
         lock.release().await.unwrap();
     }
 
-    /// Everything that a reader may see of a round, in its order: before it, begun, done.
+    /// Returns every state that a reader may see in a round, in order: before it, begun, done.
     fn possible(&self, before: Whole, round: usize) -> [Whole; 3] {
         let mut begun = before.0.clone();
         begun.union(&self.intent(round));
@@ -109,7 +110,7 @@ impl Record {
         (prior.entries, prior.start)
     }
 
-    /// Whether a request writes the head or a shard.
+    /// Returns `true` if a request writes the head or a shard.
     fn is_written_by(&self, entry: &Entry) -> bool {
         let secrets = format!("/api/v1/namespaces/{}/secrets", self.namespace);
         entry.persists() && entry.path().starts_with(&secrets)
@@ -122,7 +123,7 @@ impl Record {
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// How many shards the head refers to.
+    /// Returns the number of shards that the head refers to.
     fn referred(&self, plane: &ControlPlane) -> usize {
         let (name, namespace) = (self.root.state_name(), self.namespace.as_str());
         let output = plane.kubectl(&["get", "secret", &name, "-n", namespace, "-o", "jsonpath={.data.state}"]);
@@ -149,7 +150,8 @@ async fn o5_100000_recorded_objects_are_never_read_torn_whichever_write_a_run_di
     let shards = record.shards(plane).len();
     assert!(shards >= 20, "{shards}");
 
-    // The run of a round dies when its round-th write is under way, which arrives afterwards or never does.
+    // In round n, the run dies during its n-th write. That write arrives afterwards in even rounds, and never in odd
+    // rounds.
     for round in 1.. {
         let gate = Gate::closed();
         let (held, count, watched) = (gate.clone(), AtomicUsize::new(0), record.clone());
@@ -189,7 +191,7 @@ async fn o5_100000_recorded_objects_are_never_read_torn_whichever_write_a_run_di
         let run = format!("run-{round}");
         assert_eq!(direct.break_lock(&record.namespace, &record.root, &run).await.unwrap(), Broken::Freed);
     }
-    // Two heads' worth at most: what no head refers to is collected by the run that comes to its end.
+    // At most the shards of two heads are left: a run that finishes deletes the shards that no head refers to.
     let left = record.shards(plane).len();
     assert!(left <= shards + 2, "{left} shards where there were {shards}");
 }
@@ -212,7 +214,7 @@ async fn o5_a_record_in_shards_is_worked_with_mended_and_made_whole_again() {
     };
     assert_eq!((&shown()["projects"], filled), (&counts(45_000), 45_002));
 
-    // A run of another scope keeps every entry.
+    // A run with another scope keeps every entry.
     bench.write("a/one.yaml", &config_map(&ns, "one", "2"));
     let in_a = format!("{}.a", bench.root);
     bench.ktor(&["apply", "--yes", "-I", &in_a]).exits(0);
@@ -221,7 +223,7 @@ async fn o5_a_record_in_shards_is_worked_with_mended_and_made_whole_again() {
         assert_eq!(state[field], expected, "{field}");
     }
 
-    // Kubernator refuses what it would misread.
+    // Kubernator refuses a state in shards, because it would misread it.
     bench.write(".kubernator.py", &Kubernator::root_script(&bench.root, true));
     let mut kubernator = Kubernator::shared().command(bench.path(), bench.kubeconfig(), &["--yes", "apply"]);
     let ran = Bench::finished(kubernator.spawn().unwrap());
@@ -229,7 +231,7 @@ async fn o5_a_record_in_shards_is_worked_with_mended_and_made_whole_again() {
     assert!(format!("{ran:?}").contains("version"), "{ran:#?}");
     assert_eq!(shown()["projects"], counts(45_000));
 
-    // A shard is lost: nothing is taken for granted, and the marks tell what is ours.
+    // A shard is lost. The commands then fail, until a rebuild finds the objects by their marks.
     let lost = record.shards(bench.plane).swap_remove(3);
     bench.kubectl(&["delete", "-n", "kubernator-system", &lost], "");
     let name = lost.trim_start_matches("secret/");
@@ -240,7 +242,7 @@ async fn o5_a_record_in_shards_is_worked_with_mended_and_made_whole_again() {
     assert_eq!((&shown()["projects"], record.shards(bench.plane)), (&counts(0), Vec::new()));
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 
-    // What is gone leaves the record, which then fits into its Secret again.
+    // The entries of deleted objects leave the state, which then fits into its Secret again.
     record.fill(&direct, 45_000).await;
     assert!(record.shards(bench.plane).len() > 10);
     bench.apply();
@@ -249,7 +251,7 @@ async fn o5_a_record_in_shards_is_worked_with_mended_and_made_whole_again() {
     assert_eq!(state["version"], "1");
 }
 
-/// Holds the requests that are chosen, from the n-th on, counted from 0.
+/// Holds the chosen requests from number `nth` on, counted from 0.
 fn holding(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static, nth: usize) -> (Recorder<'static>, Gate) {
     let (gate, count) = (Gate::closed(), AtomicUsize::new(0));
     let held = gate.clone();
@@ -260,7 +262,7 @@ fn holding(chosen: impl Fn(&Entry) -> bool + Send + Sync + 'static, nth: usize) 
     (Recorder::with_faults(ControlPlane::shared(), choose), gate)
 }
 
-/// Lets what is held arrive: the Secrets' names and the answers to those requests.
+/// Lets the held requests arrive. Returns the names of their Secrets and the status of each answer.
 async fn arrived(recorder: &Recorder<'_>, gate: &Gate) -> Vec<(String, u16)> {
     let held: Vec<usize> =
         recorder.journal().iter().filter(|entry| entry.answered.is_none()).map(|entry| entry.sequence).collect();
@@ -289,7 +291,8 @@ async fn o13_what_a_dead_run_sends_late_takes_no_shard_and_replaces_no_head() {
         assert_eq!(direct.break_lock(&record.namespace, &record.root, run).await.unwrap(), Broken::Freed);
     };
 
-    // The shard that round 1 wrote is not needed after round 2, which dies over its deletion. Then it is needed again.
+    // Round 2 no longer needs the shard that round 1 wrote, and dies while it deletes it. A later round needs the shard
+    // again.
     let (recorder, gate) =
         holding(|entry| entry.method == http::Method::DELETE && entry.path().contains("/secrets/"), 0);
     let through = connect(recorder.kubeconfig(User::Admin)).await;
@@ -319,7 +322,7 @@ async fn o13_what_a_dead_run_sends_late_takes_no_shard_and_replaces_no_head() {
     }
     assert_eq!(record.read(&direct).await, after);
 
-    // A head that was on its way when its run died does not arrive under the next run's hands.
+    // A write of the head that is under way when its run dies must not replace the head of the next run.
     let head = format!("/secrets/{}", record.root.state_name());
     let (recorder, gate) = holding(move |entry| entry.method == http::Method::PUT && entry.path().ends_with(&head), 1);
     let through = connect(recorder.kubeconfig(User::Admin)).await;

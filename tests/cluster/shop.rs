@@ -1,5 +1,5 @@
-//! The example of the README, over a few ordinary commits: each has a green plan and a green apply, and a second apply
-//! writes nothing.
+//! The example of the README, over a few ordinary commits. For each commit, the plan and the apply succeed, and a
+//! second apply writes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// One commit: plan green, apply green, and then there is nothing left to do.
+/// Plans and applies one commit. Both must succeed, and then there must be nothing left to do.
 #[track_caller]
 fn committed(bench: &Bench, what: &str, flags: &[&str]) -> Value {
     let with = |arguments: &[&'static str]| -> Vec<String> {

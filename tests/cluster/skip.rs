@@ -1,6 +1,7 @@
-//! A dry run that is skipped must never have had anything to say: the proof is held to the server's own answer.
+//! The check of [`is_proved`] against the server. If it proves that a dry run is unnecessary, the dry run changes
+//! nothing.
 //!
-//! `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose other objects, and how many.
+//! `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose other objects and their number.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const MERGE: &str = "application/merge-patch+json";
 
 type Make = fn(&mut Random) -> Value;
 
-/// Kinds whose fields are merged in every way that there is: their collection, and how an object of them is made.
+/// The kinds of the generated objects, with their collection and generator. Together they use every merge strategy.
 const KINDS: [(&str, Make); 5] = [
     ("api/v1/namespaces/NS/configmaps", config_map),
     ("api/v1/namespaces/NS/services", service),
@@ -33,7 +34,7 @@ const KINDS: [(&str, Make); 5] = [
     ("apis/NS.example.com/v1/namespaces/NS/things", thing),
 ];
 
-/// A map of a few of these keys, each with one of its values, mostly the first.
+/// Returns a map with some of these keys. Each has one of its values, and most have the first.
 fn some(dice: &mut Random, from: &[(&str, &[Value])]) -> Value {
     let chosen = from.iter().filter_map(|(key, values)| {
         let is_there = dice.percent(60);
@@ -43,7 +44,7 @@ fn some(dice: &mut Random, from: &[(&str, &[Value])]) -> Value {
     Value::Object(chosen.collect::<Map<_, _>>())
 }
 
-/// A list of up to so many items, mostly of one at least.
+/// Returns a list of at most `most` items. Few lists are empty.
 fn list(dice: &mut Random, most: usize, mut item: impl FnMut(&mut Random, usize) -> Value) -> Value {
     let count = if dice.percent(95) { 1 + dice.below(most) } else { 0 };
     (0..count).map(|number| item(dice, number)).collect()
@@ -150,7 +151,8 @@ fn deployment(dice: &mut Random) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"labels": labels}, "spec": spec})
 }
 
-/// The definition of a kind with lists and maps of every merge strategy, defaults, and fields that are no one's.
+/// Returns the CRD of a kind with lists and maps of every merge strategy, with defaults, and with a field that accepts
+/// any content.
 fn definition(group: &str) -> Value {
     let map = |item: Value| json!({"type": "object", "additionalProperties": item});
     let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
@@ -223,7 +225,7 @@ fn thing(dice: &mut Random) -> Value {
     json!({"apiVersion": "NS.example.com/v1", "kind": "Thing", "metadata": {}, "spec": spec})
 }
 
-/// The places in an object that a person edits.
+/// Finds the places in an object that a person edits.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     if at.starts_with("/spec")
         || at.starts_with("/data")
@@ -247,7 +249,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Edits one place as people do: what it was is taken away, moved, written otherwise, or taken from another object.
+/// Edits one place as a person does: removes, moves or respells its value, or copies the value from another object.
 fn edit(dice: &mut Random, body: &mut Value, other: &Value) {
     let mut found = Vec::new();
     places(body, "", &mut found);
@@ -280,7 +282,7 @@ fn edit(dice: &mut Random, body: &mut Value, other: &Value) {
     }
 }
 
-/// Another value, or the same one in other letters.
+/// Returns another value, or the same value in another spelling.
 fn respelled(dice: &mut Random, value: &Value) -> Value {
     let same = [("1Gi", "1024Mi"), ("500m", "0.5"), ("0.5", "500m"), ("", "0"), ("AA==", "AA=")];
     match value {
@@ -296,7 +298,7 @@ fn respelled(dice: &mut Random, value: &Value) -> Value {
     }
 }
 
-/// What an object is. Who set what of it is no difference to a plan, unless it is in the way.
+/// Returns an object without its managed fields. They change no plan, unless another manager owns a field.
 fn content(mut body: Value) -> Value {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -310,7 +312,7 @@ struct Server {
     root: Root,
 }
 
-/// What one object showed.
+/// The results for one object.
 #[derive(Default)]
 struct Shown {
     is_proved: bool,
@@ -333,7 +335,8 @@ impl Server {
         }
     }
 
-    /// Creates an object, lets another tool at it or not, edits its manifest or not, and asks both.
+    /// Creates an object, may let another tool change it, may edit its manifest, and compares the proof with the dry
+    /// run.
     async fn play(&self, seed: u64, number: usize) -> Shown {
         let dice = &mut Random::new(seed, u64::try_from(number).unwrap());
         let (collection, make) = KINDS[number % KINDS.len()];
@@ -373,7 +376,8 @@ impl Server {
             let (_, live) = self.send(Method::GET, &at, APPLY, &Value::Null).await;
             desired["metadata"]["uid"] = live["metadata"]["uid"].clone();
             let (status, after) = self.send(Method::PATCH, &query, APPLY, &desired).await;
-            // A controller may write between the two: then they speak of different objects.
+            // A controller may write between the two requests. Then they return different versions of the object, so
+            // try again.
             if status != 200 || after["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] {
                 break (status, live, after);
             }
@@ -414,6 +418,6 @@ async fn p2_a_dry_run_is_skipped_only_where_the_server_would_have_changed_nothin
     announce(&format!("skipped dry runs: {objects} objects, {same} unchanged by the server, {proved} of them proved"));
     let wrong: Vec<&str> = shown.iter().filter_map(|shown| shown.wrong.as_deref()).collect();
     assert!(wrong.is_empty(), "{} of seed {seed}:\n{}", wrong.len(), wrong[..wrong.len().min(3)].join("\n"));
-    // A proof that never comes would agree with everything.
+    // A check that proves nothing would also pass, so a minimum of proofs is required.
     assert!(same * 5 > objects && proved * 2 > same, "{proved} of {same} of {objects}");
 }

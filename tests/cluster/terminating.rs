@@ -1,4 +1,5 @@
-//! What is desired and being deleted: waited for and made anew, or named with what holds it.
+//! Desired objects that are being deleted. A run waits for the deletion and creates them anew, or it names the
+//! finalizers that block it.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::bench::{Bench, Ran, change, config_map, namespace};
 use super::deletion::{definition, hold, outcomes, till};
 use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
-/// Applies while something is being deleted, and lifts what holds it after a while.
+/// Starts an apply while an object is being deleted, and removes its finalizer after two seconds.
 fn applied_while(bench: &Bench, lift: impl FnOnce()) -> Ran {
     let run = bench.spawn(&["apply", "--yes", "-o", "json"]);
     std::thread::sleep(Duration::from_secs(2));
@@ -42,7 +43,7 @@ fn a10_an_object_that_is_being_deleted_is_waited_for_and_created() {
         assert_eq!((&planned["action"], &planned["reason"]["kind"]), (&json!("create"), &json!("terminating")));
         assert!(planned["reason"]["subject"].as_str().unwrap().contains("held by a.dev/hold"), "{plan:#}");
     }
-    // Nobody lifts it: named, and never applied.
+    // The finalizer stays, so the run names it and never applies the object.
     let ran = bench.impatient(&["apply", "--yes", "-o", "json"]).exits(1).says("held by a.dev/hold");
     let applied = outcomes(&ran.json(), "applied");
     for name in ["same", "changed"] {
@@ -151,7 +152,7 @@ fn a10_a_definition_that_is_being_deleted_is_waited_for_with_its_custom_resource
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
-/// Deletes an object while a run's first change of it is under way, and lets the run finish.
+/// Deletes an object during a run's first change of it, and lets the run finish.
 async fn vanishes_meanwhile(bench: &mut Bench, (kind, name, ns): (&str, &str, Option<&str>), ours: bool) {
     let what = format!("{kind}/{name}");
     let place = ns.map_or_else(Vec::new, |ns| vec!["-n", ns]);
@@ -184,7 +185,7 @@ async fn a10_what_vanishes_while_it_is_changed_is_created() {
     let (ns, other) = (bench.root.clone(), format!("{}-other", bench.root));
     bench.write("ns.yaml", &namespace(&ns)).write("other.yaml", &namespace(&other));
     bench.write("config.yaml", &config_map(&ns, "config", "1"));
-    // What is not ours yet is migrated before it is applied.
+    // An object that is not ours yet is migrated before it is applied.
     bench.kubectl(&["create", "namespace", &ns], "");
     bench.kubectl(&["create", "namespace", &other], "");
     bench.kubectl(&["create", "configmap", "config", "-n", &ns, "--from-literal=phase=0", "--from-literal=old=1"], "");

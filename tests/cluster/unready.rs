@@ -1,4 +1,4 @@
-//! What is sick for good: it keeps the deletions of its own project, and stops nothing else.
+//! An object that never becomes ready. It stops the deletions of its own project, and nothing else.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use ktor_action::project::path::Segment;
 
 const NOWHERE: &str = "no.example.com/node";
 
-/// A root with the projects `a` and `b`; `a` has a Deployment that no node takes, and both have a ConfigMap of their own.
+/// A root with the projects `a` and `b`. Both have a ConfigMap, and `a` has a Deployment that fits on no node.
 struct Sick {
     bench: Bench,
     ns: String,
@@ -54,7 +54,7 @@ impl Sick {
         self.bench.ktor(&["apply", "--yes", "-o", "json", "--readiness-timeout", timeout])
     }
 
-    /// A note that the record carries.
+    /// Returns an annotation of the state's Secret.
     fn note(&self, name: &str) -> String {
         let secret = format!("secret/kubernator-project-{}", self.bench.hash());
         let secret = self.bench.get(&secret, Some("kubernator-system")).unwrap();
@@ -71,7 +71,7 @@ fn r16_one_sick_deployment_keeps_the_deletions_of_its_project_alone_and_the_repo
     let sick = Sick::new("sick");
     let (bench, ns) = (&sick.bench, &sick.ns);
     bench.write("a/web.json", &sick.deployment().to_string());
-    // What the run changes and does not become ready ends it: nothing is deleted, in no project.
+    // If an object that the run changes does not become ready, the run ends and deletes nothing, in any project.
     let ran = sick.apply("3s").exits(1).json();
     assert_eq!((&ran["summary"]["failed"], &ran["summary"]["unready"]), (&json!(1), &json!(0)), "{ran:#}");
     assert!(!bench.recorded().0);
@@ -98,7 +98,7 @@ fn r16_one_sick_deployment_keeps_the_deletions_of_its_project_alone_and_the_repo
     assert!(finalized && recorded[&format!("{ns}.a")].contains(&"ConfigMap a-old".to_owned()), "{recorded:?}");
     assert_eq!((sick.open().as_str(), bench.lease()), ("root.a", None));
 
-    // The next change elsewhere is carried out whole, at its first run.
+    // The next change in another project is carried out completely, in its first run.
     sick.config("b", "new");
     assert_eq!(sick.apply("1s").exits(1).json()["summary"]["created"], 1);
     sick.drop("b", "new");
@@ -106,7 +106,7 @@ fn r16_one_sick_deployment_keeps_the_deletions_of_its_project_alone_and_the_repo
     assert!(!sick.lives("b-new") && sick.lives("a-old"));
     assert_eq!(bench.recorded().1.get(&format!("{ns}.b")), None, "what is gone leaves the record");
 
-    // Repaired, its own project's deletions are made, and nothing is left.
+    // After the repair, the deletions of the project are made, and there is nothing left to do.
     bench.write("a/web.json", &workload("Deployment", ns, "web", None).to_string());
     assert_eq!(sick.apply("90s").exits(0).json()["summary"]["deleted"], 1);
     assert!(!sick.lives("a-old"));
@@ -177,7 +177,7 @@ fn r16_what_the_run_changes_in_vain_still_ends_it() {
         assert!(ran["error"].is_string() && sick.lives("b-old") && !sick.bench.recorded().0, "{ran:#}");
         assert!(sick.bench.plan()["notices"].to_string().contains("The last run did not finish"));
     }
-    // The same tree once more: it was so before.
+    // The same tree is applied again. The object was already unready before this run, so the run continues.
     let ran = sick.apply("3s").exits(1).json();
     assert_eq!((&ran["summary"]["unready"], &ran["summary"]["deleted"]), (&json!(1), &json!(1)), "{ran:#}");
     assert!(!sick.lives("b-old") && sick.bench.recorded().0);
@@ -195,7 +195,7 @@ fn r16_whatever_kind_of_object_is_sick_later_waves_go_on() {
                 "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
                     "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
     };
-    // A kind has one plural: the second that claims it is never served.
+    // A kind has one plural. The server never serves the second CRD that claims it.
     bench.kubectl(&["create", "-f", "-"], &crd("booths", "Booth").to_string());
     bench.write("crd.json", &crd("gates", "Gate").to_string());
     let mut daemon = workload("DaemonSet", ns, "sick", None);
@@ -274,7 +274,7 @@ fn r16_a_review_is_remembered_until_what_is_sick_is_repaired_and_other_pull_requ
         story.origin.write("k8s/a/web.json", workload("Deployment", ns, "web", Some(NOWHERE)).to_string());
     });
     assert_eq!(run(&event, &commit, &[]).exit, 1);
-    // The first of these settles what the failed run left, the second is settled from its begin.
+    // The first of these runs settles the state that the failed run left. The second starts from a settled state.
     let mut settled = commit;
     for value in ["2", "3"] {
         let (event, commit) = story.push(|story| {

@@ -1,4 +1,4 @@
-//! Waiting: a wave is sent as a whole and waited for as a whole, created and deleted objects alike.
+//! Waiting: a run sends a whole wave and then waits for the whole wave. This applies to created and to deleted objects.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, config_map, namespace};
 use super::deletion::hold;
 
-/// A workload whose pods need a node with the given label, where one is given.
+/// Returns a workload. If `node` is given, its pods need a node with that label.
 pub fn workload(kind: &str, namespace: &str, name: &str, node: Option<&str>) -> Value {
     let labels = json!({"app": name});
     let selector = node.map(|node| json!({node: "yes"})).unwrap_or(json!({}));
@@ -20,7 +20,7 @@ pub fn workload(kind: &str, namespace: &str, name: &str, node: Option<&str>) -> 
     body
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -42,7 +42,8 @@ fn r14_eight_that_become_ready_with_a_ninth_of_their_wave_do_not_keep_it_from_be
     }
     bench.write("store.json", &workload("StatefulSet", &ns, "store", None).to_string());
     let run = bench.spawn(&["apply", "--yes", "-o", "json", "--readiness-timeout", "90s"]);
-    // The part of whatever waits for the store: they are scheduled when it is up.
+    // The test plays the role of a controller that waits for the store: once the store is ready, the other pods can be
+    // scheduled.
     until("up", || {
         bench.get("statefulset/store", Some(&ns)).is_some_and(|store| store["status"]["readyReplicas"] == 1)
     });
@@ -67,7 +68,7 @@ fn r14_twenty_four_that_count_as_ready_after_ten_seconds_take_little_more_togeth
     let outcome = bench.apply();
     let took = started.elapsed();
     assert_eq!(outcome["summary"]["created"], 25, "{outcome:#}");
-    // Eight after eight, it were 30 s and more.
+    // In groups of eight, it would take at least 30 s.
     assert!(took > Duration::from_secs(10) && took < Duration::from_secs(28), "{took:?}");
 }
 
@@ -86,7 +87,7 @@ fn r14_what_is_deleted_is_asked_to_go_before_any_of_it_is_waited_for() {
         bench.remove(&format!("{name}.yaml"));
     }
     let run = bench.spawn(&["apply", "--yes", "-o", "json", "--allow-mass-deletion"]);
-    // Nobody lets one go before all of them are asked to.
+    // The finalizers are removed only after all objects are being deleted.
     until("all being deleted", || {
         let list = bench.kubectl(&["get", "configmaps", "-n", &ns, "-o", "json"], "");
         let list: Value = serde_json::from_str(&list).unwrap();

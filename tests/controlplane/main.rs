@@ -1,7 +1,7 @@
-//! Starts the tests' control plane by hand, for demonstrations, benchmarks and curiosity.
+//! Starts the control plane of the tests manually, for demonstrations, benchmarks and experiments.
 //!
-//! `cargo run --example controlplane` prints `KUBECONFIG=…` and `KUBECTL=…` once it is ready, and runs until its
-//! standard input ends or it is told to stop. In a script:
+//! `cargo run --example controlplane` prints `KUBECONFIG=…` and `KUBECTL=…` once the control plane is ready. It runs
+//! until its standard input ends or it receives SIGTERM or SIGINT. In a script:
 //!
 //! ```bash
 //! coproc PLANE { cargo run --quiet --example controlplane; }
@@ -43,7 +43,8 @@ async fn stay(plane: &ControlPlane) -> io::Result<()> {
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     writeln!(io::stdout(), "KUBECONFIG={}", plane.kubeconfig(User::Admin).display())?;
     writeln!(io::stdout(), "KUBECTL={}", plane.kubectl_path().display())?;
-    // A thread of its own: nothing can end a read of standard input, and the process need not wait for it.
+    // The read has its own thread, because a read of standard input cannot be canceled. The process does not wait for
+    // this thread when it ends.
     let (ended, input_ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || ended.send(io::copy(&mut io::stdin(), &mut io::sink())));
     tokio::select! {

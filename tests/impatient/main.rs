@@ -1,5 +1,5 @@
-//! `ktor` that waits a few seconds for a deleted object to vanish, for tests of what never vanishes. Nothing else
-//! differs.
+//! `ktor` that waits only 8 s until a deleted object is gone, for tests with objects that are never gone. It differs
+//! from `ktor` in nothing else.
 
 use std::time::Duration;
 

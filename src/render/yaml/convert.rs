@@ -1,6 +1,7 @@
-//! From syntax to JSON: aliases, merge keys, keys as text, and the limits that hostile documents meet.
+//! Converts the syntax tree to JSON: resolves aliases and merge keys, turns keys into text, and enforces the limits
+//! against hostile documents.
 //!
-//! **Invariant:** every recursion is bounded by [`MAX_DEPTH`], and so is every value that comes out.
+//! **Invariant:** [`MAX_DEPTH`] limits every recursion, and the depth of every returned value.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::{Located, MAX_DEPTH, Outline, ValueBudget, scalar};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
-/// The document of a tree; none when it is empty or null.
+/// Converts a syntax tree to a document. Returns `None` if the document is empty or null.
 pub(super) fn document(
     path: &Path,
     tree: &SyntaxTree<'_>,
@@ -43,14 +44,15 @@ struct Converter<'a, 't> {
     path: &'t Path,
     tree: &'t SyntaxTree<'a>,
     syntax: Syntax,
-    /// The lists and mappings whose content is being read.
+    /// For each node, `true` while the content of the list or mapping is being read.
     being_read: Vec<bool>,
-    /// How many nodes have been read, and how many of them through an alias, each time counted.
+    /// The number of nodes that have been read, and the number of those that were read through an alias. A node counts
+    /// each time it is read.
     read: u64,
     read_by_alias: u64,
-    /// How many aliases lead to the node that is being read.
+    /// The number of nested aliases around the node that is being read.
     aliases: usize,
-    /// What aliases may still add to the tree.
+    /// The number of values and bytes that aliases may still add in the tree.
     budget: &'t mut ValueBudget,
 }
 
@@ -71,7 +73,7 @@ impl Converter<'_, '_> {
         }
     }
 
-    /// Adds the entries of a mapping, in their order, as goyaml.v2 does: a merge overrides what stands above it.
+    /// Adds the entries of a mapping in their order, as goyaml.v2 does: a merge overrides the entries above it.
     fn fill(&mut self, id: usize, depth: usize, entries: &mut Map<String, Value>) -> Result<(), SourceError> {
         let NodeKind::Mapping(children) = &self.tree.nodes[id].kind else { return Ok(()) };
         self.inside(id, depth, |this| {
@@ -106,7 +108,7 @@ impl Converter<'_, '_> {
     fn merge(&mut self, id: usize, depth: usize, entries: &mut Map<String, Value>) -> Result<(), SourceError> {
         match &self.tree.nodes[id].kind {
             NodeKind::Sequence(children) => {
-                // What stands first takes precedence, so it comes last.
+                // The first mapping in the list has precedence, so it is merged last.
                 children.iter().rev().try_for_each(|child| self.merge_mapping(*child, depth, entries))
             }
             _ => self.merge_mapping(id, depth, entries),
@@ -126,7 +128,7 @@ impl Converter<'_, '_> {
         }
     }
 
-    /// The text of a key, whatever its type.
+    /// Returns a key as text, for any type of scalar.
     fn key(&mut self, id: usize) -> Result<String, SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
@@ -161,7 +163,7 @@ impl Converter<'_, '_> {
         resolved.map_err(|message| self.error(id, message))
     }
 
-    /// Follows an alias, unless it stands inside what it names.
+    /// Follows an alias. An alias inside its own target is an error.
     fn through_alias<T>(
         &mut self,
         id: usize,
@@ -177,7 +179,7 @@ impl Converter<'_, '_> {
         value
     }
 
-    /// Reads the content of a list or mapping, one level down.
+    /// Reads the content of a list or mapping, and checks its depth.
     fn inside<T>(
         &mut self,
         id: usize,
@@ -193,7 +195,7 @@ impl Converter<'_, '_> {
         value
     }
 
-    /// Counts a node, and refuses a document that consists of aliases, by goyaml.v2's measure.
+    /// Counts a node. Refuses a document that consists mostly of aliases, by the same measure as goyaml.v2.
     fn count(&mut self, id: usize) -> Result<(), SourceError> {
         self.read += 1;
         if self.aliases > 0 {
@@ -225,7 +227,8 @@ impl Converter<'_, '_> {
     }
 }
 
-/// Which share of the nodes read may come from aliases: 99 % of 400,000 and below, 10 % of 4,000,000 and above.
+/// Returns the maximum share of nodes that may come from aliases: 99 % of up to 400,000 nodes, 10 % of 4,000,000 and
+/// more, and a linear value between them.
 fn allowed_share(read: u64) -> f64 {
     const LOW: u64 = 400_000;
     const HIGH: u64 = 4_000_000;
@@ -237,9 +240,9 @@ fn allowed_share(read: u64) -> f64 {
     }
 }
 
-/// The places of the elements of a mapping's `items`.
+/// Returns the places of the elements of a mapping's `items`.
 ///
-/// As deep as the value that the same nodes became, so bounded like it.
+/// The recursion is as deep as the value of the same nodes, so it has the same limit.
 fn outlines(path: &Path, tree: &SyntaxTree<'_>, id: usize) -> Vec<Outline> {
     let NodeKind::Mapping(children) = &tree.nodes[target(tree, id)].kind else { return Vec::new() };
     let is_items = |key: usize| matches!(&tree.nodes[key].kind, NodeKind::Scalar { text, .. } if text == "items");
@@ -249,7 +252,7 @@ fn outlines(path: &Path, tree: &SyntaxTree<'_>, id: usize) -> Vec<Outline> {
     elements.iter().map(|id| Outline { place: place(*id), items: outlines(path, tree, *id) }).collect()
 }
 
-/// The node itself, or what it is an alias of.
+/// Returns the target of an alias, or the node itself if it is not an alias.
 fn target(tree: &SyntaxTree<'_>, id: usize) -> usize {
     if let NodeKind::Alias(target) = tree.nodes[id].kind { target } else { id }
 }

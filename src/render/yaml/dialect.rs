@@ -1,11 +1,12 @@
-//! Where a YAML 1.2 parser accepts what kubectl refuses or reads differently: tabs, keys over lines, a few escapes.
+//! Refuses text that a YAML 1.2 parser accepts and kubectl refuses or reads differently: tabs, keys over several lines,
+//! and a few escapes.
 //!
-//! Each check is given source text and says what is wrong with it; the events themselves are read elsewhere.
+//! Each check receives source text and returns a message about the problem. Another module reads the parser's events.
 
-/// What is said of a tab where kubectl wants spaces.
+/// The message for a tab in a place where kubectl expects spaces.
 pub(super) const TAB: &str = "a tab is no indentation in YAML: use spaces";
 
-/// Checks the text of a double-quoted scalar, quotes included.
+/// Checks the text of a double-quoted scalar, including its quotes.
 pub(super) fn check_escapes(source: &str) -> Result<(), &'static str> {
     let mut characters = source.chars();
     while let Some(c) = characters.next() {
@@ -49,9 +50,10 @@ pub(super) fn check_tag(after: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checks a literal or folded block: kubectl finds its indentation by spaces alone.
+/// Checks a literal or folded block. kubectl finds the indentation of a block only by its spaces.
 ///
-/// `before` is the source up to where the block's content, or its header, begins.
+/// `before` is the source text before the block. `source` is the text of the block, which may or may not include its
+/// header.
 pub(super) fn check_block(before: &str, source: &str, text: &str) -> Result<(), &'static str> {
     let begins_with_tab = text.trim_start_matches('\n').starts_with('\t');
     if !begins_with_tab {
@@ -70,20 +72,22 @@ pub(super) fn check_block(before: &str, source: &str, text: &str) -> Result<(), 
 /// The text between two nodes, outside of flow collections.
 pub(super) struct Gap<'a> {
     pub(super) text: &'a str,
-    /// Whether the text begins a line.
+    /// `true` if the text is at the start of a line.
     pub(super) at_line_start: bool,
-    /// After a plain scalar, the first column that a tab may stand in; elsewhere it may stand in none.
+    /// After a plain scalar, the first column, from 0, in which a tab is allowed. `None` if a tab is not allowed in any
+    /// column.
     pub(super) plain_below: Option<usize>,
 }
 
 impl Gap<'_> {
-    /// Finds a tab in the indentation of a line: its line, counted from the gap's own, and its column, from 0.
+    /// Finds a tab in the indentation of a line. Returns its line, counted from 0 at the start of the gap, and its
+    /// column, from 0.
     pub(super) fn tab(&self) -> Option<(usize, usize)> {
         if !self.text.contains('\t') {
             return None;
         }
         let skipped = usize::from(!self.at_line_start);
-        // A colon ends the plain scalar for good: it was a key.
+        // A colon shows that the plain scalar was a key. It cannot continue on a further line.
         let was_key = self.text.trim_start_matches([' ', '\t']).starts_with(':');
         let mut plain_below = self.plain_below.filter(|_| !was_key);
         for (index, line) in self.text.split('\n').enumerate().skip(skipped) {
@@ -99,7 +103,7 @@ impl Gap<'_> {
     }
 }
 
-/// Checks a plain scalar within a flow collection, and the text from its end on.
+/// Checks a plain scalar within a flow collection, and the text after it.
 pub(super) fn check_flow_plain(source: &str, after: &str) -> Result<(), &'static str> {
     if source.starts_with(':') || source.contains('?') {
         return Err("kubectl takes `?` and a leading `:` within brackets for YAML's own signs: put the text in quotes");
@@ -111,7 +115,7 @@ pub(super) fn check_flow_plain(source: &str, after: &str) -> Result<(), &'static
     Ok(())
 }
 
-/// Checks a key within a flow collection, and the text from its end on.
+/// Checks a key within a flow collection, and the text after it.
 pub(super) fn check_flow_key(source: &str, after: &str) -> Result<(), &'static str> {
     if source.contains('\n') {
         return Err("kubectl reads no key over several lines: write it on one");

@@ -1,6 +1,6 @@
-//! What a scalar means: goyaml.v2's rules, which are YAML 1.1's as kubectl's users know them.
+//! Finds the type and value of a scalar by the rules of goyaml.v2, which are those of YAML 1.1 as in kubectl.
 //!
-//! No message in here repeats the text: it may be a secret.
+//! No message in this module contains the text of a scalar, because the text may be a secret.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use serde_json::{Number, Value};
 /// A scalar with its type.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scalar<'a> {
-    /// Nothing.
+    /// The null value.
     Null,
     /// A boolean.
     Bool(bool),
-    /// An integer that fits 64 bits with a sign.
+    /// An integer that fits into 64 bits with a sign.
     Integer(i64),
-    /// A larger one, that fits without.
+    /// A larger integer, which fits into 64 bits without a sign.
     Large(u64),
-    /// A floating-point number, which may be infinite or none.
+    /// A floating-point number. It may be infinite or NaN.
     Float(f64),
     /// Text.
     Text(Cow<'a, str>),
 }
 
-/// Gives a scalar its type.
+/// Finds the type of a scalar from its text, its style and its tag.
 pub(super) fn resolve<'a>(text: &'a str, plain: bool, tag: Option<&str>) -> Result<Scalar<'a>, String> {
     match tag {
         Some(tag) => match tag.strip_prefix("tag:yaml.org,2002:") {
@@ -39,7 +39,7 @@ pub(super) fn resolve<'a>(text: &'a str, plain: bool, tag: Option<&str>) -> Resu
     }
 }
 
-/// The scalar as a JSON value.
+/// Converts a scalar to a JSON value.
 pub(super) fn to_json(scalar: Scalar<'_>) -> Result<Value, String> {
     match scalar {
         Scalar::Null => Ok(Value::Null),
@@ -53,7 +53,7 @@ pub(super) fn to_json(scalar: Scalar<'_>) -> Result<Value, String> {
     }
 }
 
-/// The scalar as a key of a JSON object.
+/// Converts a scalar to a key of a JSON object.
 pub(super) fn to_key(scalar: Scalar<'_>) -> Result<String, String> {
     match scalar {
         Scalar::Null => Err("null is no key: put it in quotes, or write the key that is missing".to_owned()),
@@ -65,13 +65,14 @@ pub(super) fn to_key(scalar: Scalar<'_>) -> Result<String, String> {
     }
 }
 
-/// A float as kubectl sends it: by its shortest decimal digits, and an integer where those are one.
+/// Converts a float to a number as kubectl does: with its shortest decimal digits, as an integer if these digits are
+/// one.
 fn number(value: f64) -> Number {
     let integer = if value.abs() < 1e21 { format!("{value}").parse::<i64>().ok() } else { None };
     integer.map(Number::from).or_else(|| Number::from_f64(value)).unwrap_or_else(|| Number::from(0))
 }
 
-/// A float as sigs.k8s.io/yaml writes it into a key: the shortest digits of a 32-bit float, in Go's `%g`.
+/// Converts a float to a key as sigs.k8s.io/yaml does: the shortest digits of a 32-bit float, in the format `%g` of Go.
 fn float_key(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "the key is what the narrower type prints")]
     let narrow = value as f32;
@@ -107,7 +108,7 @@ fn decode_binary(text: &str) -> Result<Scalar<'static>, String> {
     Ok(Scalar::Text(text.into()))
 }
 
-/// The type that a tag asks for, from a text that must look like one.
+/// Gives a scalar the type that its tag requires. It is an error if the text does not have this type.
 fn resolve_as<'a>(text: &'a str, wanted: &str) -> Result<Scalar<'a>, String> {
     #[expect(clippy::cast_precision_loss, reason = "`!!float` asks for a float")]
     match (wanted, resolve_plain(text)) {
@@ -121,7 +122,7 @@ fn resolve_as<'a>(text: &'a str, wanted: &str) -> Result<Scalar<'a>, String> {
     }
 }
 
-/// The type that an untagged, unquoted text has.
+/// Finds the type of a text without a tag and without quotes.
 fn resolve_plain(text: &str) -> Scalar<'_> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
@@ -145,7 +146,7 @@ fn resolve_plain(text: &str) -> Scalar<'_> {
     found.unwrap_or(Scalar::Text(text.into()))
 }
 
-/// An integer as Go reads one in base 0: `0x`, `0o`, `0b`, and a leading `0` for octal.
+/// Parses an integer as Go does in base 0: `0x`, `0o`, `0b`, and a leading `0` for octal.
 fn integer(text: &str) -> Option<Scalar<'static>> {
     let (sign, body) = match text.as_bytes().first()? {
         b'-' => ("-", &text[1..]),
@@ -167,14 +168,14 @@ fn integer(text: &str) -> Option<Scalar<'static>> {
         "-" => 0_i64.checked_sub_unsigned(magnitude).map(Scalar::Integer),
         _ => match i64::try_from(magnitude) {
             Ok(value) => Some(Scalar::Integer(value)),
-            // Go's unsigned reader takes no sign.
+            // Go's parser of unsigned integers accepts no sign.
             Err(_) if sign.is_empty() => Some(Scalar::Large(magnitude)),
             Err(_) => None,
         },
     }
 }
 
-/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+/// Parses a float of the form `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn float(text: &str) -> Option<Scalar<'static>> {
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -188,7 +189,7 @@ fn float(text: &str) -> Option<Scalar<'static>> {
     if digits && power { finite(text) } else { None }
 }
 
-/// A text that begins with a point, as Go reads floats: an underscore may stand between two digits.
+/// Parses a text that starts with a point, as Go parses floats: an underscore may only be between two digits.
 fn point_float(text: &str) -> Option<Scalar<'static>> {
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
@@ -199,12 +200,12 @@ fn point_float(text: &str) -> Option<Scalar<'static>> {
     float(&text.replace('_', ""))
 }
 
-/// The float, unless it overflows: Go reads such a text as no number at all.
+/// Parses a float. Returns `None` if it overflows, because Go does not read such a text as a number.
 fn finite(text: &str) -> Option<Scalar<'static>> {
     text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Scalar::Float)
 }
 
-/// Whether Go reads this as a time in one of the forms that goyaml.v2 knows.
+/// Returns `true` if Go parses the text as a time in one of the formats of goyaml.v2.
 fn is_timestamp(text: &str) -> bool {
     let (date, time) = match text.find(['T', 't', ' ']) {
         Some(at) => (&text[..at], Some((&text[at..=at], &text[at + 1..]))),
@@ -247,7 +248,7 @@ fn is_timestamp(text: &str) -> bool {
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `hh:mm`.
+/// Returns `true` for the form `hh:mm`.
 fn is_offset(zone: &str) -> bool {
     matches!(zone.as_bytes(), [a, b, b':', c, d] if [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()))
 }

@@ -1,4 +1,4 @@
-//! Cutting a file into documents, as kubectl does before any YAML is parsed.
+//! Cuts a file into documents, as kubectl does before it parses YAML.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,16 +7,16 @@ use serde::de::IgnoredAny;
 
 use crate::project::snapshot::{SourceError, SourcePlace};
 
-/// What a piece of text is to be read as.
+/// The syntax of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
     /// YAML.
     Yaml,
-    /// One JSON value, already known to be well-formed.
+    /// One JSON value, which is already known to be well-formed.
     Json,
 }
 
-/// The text of one document and where it begins in the file.
+/// The text of one document, and the place where it starts in the file.
 pub(super) struct Chunk<'a> {
     pub(super) text: &'a str,
     pub(super) syntax: Syntax,
@@ -25,7 +25,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// The place in the file of a line and a column, both from 1, of this chunk.
+    /// Converts a line and a column of this chunk, both from 1, to a place in the file.
     pub(super) fn place(&self, path: &Path, line: usize, column: usize) -> SourcePlace {
         let line = line.max(1);
         let column = if line == 1 { column + self.column - 1 } else { column };
@@ -35,8 +35,8 @@ impl Chunk<'_> {
 
 /// Cuts the text of a file into its documents.
 ///
-/// A text that begins with a brace and is a row of JSON values throughout is read as such. Everything else is YAML, and
-/// is cut at the lines that begin with `---`.
+/// A text that starts with a brace and consists only of JSON values is read as JSON. All other text is YAML, and is cut
+/// at the lines that start with `---`.
 pub(super) fn chunks<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, SourceError> {
     if let Some(values) = json_values(text) {
         return Ok(values);
@@ -45,8 +45,8 @@ pub(super) fn chunks<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, S
     yaml_documents(path, text)
 }
 
-/// The text with escapes for the characters that JSON allows in strings and the YAML parser does not; none when it is
-/// not JSON, or has no such character.
+/// Escapes the characters that JSON allows in strings and the YAML parser does not. Returns `None` if the text is not
+/// JSON, or has no such character.
 pub(super) fn with_escapes(text: &str) -> Option<String> {
     let foreign = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{FFFE}' | '\u{FFFF}');
     if !text.contains(foreign) || json_values(text).is_none() {
@@ -55,7 +55,7 @@ pub(super) fn with_escapes(text: &str) -> Option<String> {
     let mut escaped = String::with_capacity(text.len() + 64);
     for c in text.chars() {
         if foreign(c) {
-            // Writing to a string cannot fail.
+            // A write to a string cannot fail.
             let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
@@ -64,14 +64,15 @@ pub(super) fn with_escapes(text: &str) -> Option<String> {
     Some(escaped)
 }
 
-/// The line and column, both from 1, that follow this text.
+/// Returns the line and the column, both from 1, of the place after this text.
 pub(super) fn position(before: &str) -> (usize, usize) {
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let lines = before.bytes().filter(|byte| *byte == b'\n').count();
     (lines + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The values of a text that begins with a brace and is a row of JSON values; none when it is anything else.
+/// Returns the values of a text that starts with a brace and consists only of JSON values, or `None` for any other
+/// text.
 fn json_values(text: &str) -> Option<Vec<Chunk<'_>>> {
     if !text.trim_start().starts_with('{') {
         return None;
@@ -93,7 +94,7 @@ fn json_values(text: &str) -> Option<Vec<Chunk<'_>>> {
     }
 }
 
-/// The chunks between separator lines. A separator before any text belongs to the chunk that it opens.
+/// Returns the chunks between separator lines. A separator before any other text is part of the chunk that follows it.
 fn yaml_documents<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, SourceError> {
     let mut chunks = Vec::new();
     let mut push = |start: usize, end: usize, line: usize| {
@@ -121,7 +122,8 @@ fn yaml_documents<'a>(path: &Path, text: &'a str) -> Result<Vec<Chunk<'a>>, Sour
     Ok(chunks)
 }
 
-/// Refuses the characters that YAML allows nowhere, quoted or not, and those that kubectl takes for line breaks.
+/// Refuses the characters that YAML allows nowhere, quoted or not, and the characters that kubectl reads as line
+/// breaks.
 fn refuse_characters(path: &Path, text: &str) -> Result<(), SourceError> {
     let breaks = |c: char| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
     let refused = |c: char| match c {

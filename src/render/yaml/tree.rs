@@ -1,4 +1,5 @@
-//! The syntax tree of one document, from the parser's events. No meaning yet: scalars are text with a style and a tag.
+//! Builds the syntax tree of one document from the events of the parser. Scalars are still text, with a style and a
+//! tag. Their types are found later.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,14 +14,14 @@ use crate::project::snapshot::{SourceError, SourcePlace};
 
 const UNKNOWN_ANCHOR: &str = "this alias names no anchor above it in the document";
 
-/// The nodes of one document; a node names its children by their index.
+/// The nodes of one document. A node refers to its children by their index.
 pub(super) struct SyntaxTree<'a> {
     pub(super) nodes: Vec<Node<'a>>,
-    /// The document's own node; none when the text has no document at all.
+    /// The root node of the document. `None` if the text has no document.
     pub(super) root: Option<usize>,
 }
 
-/// One node and where it begins in the file.
+/// One node, and the place where it starts in the file.
 pub(super) struct Node<'a> {
     pub(super) kind: NodeKind<'a>,
     pub(super) line: usize,
@@ -28,28 +29,28 @@ pub(super) struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// The node's place in the file.
+    /// Returns the node's place in the file.
     pub(super) fn place(&self, path: &Path) -> SourcePlace {
         SourcePlace::new(path, self.line, self.column)
     }
 }
 
-/// What a node is.
+/// The kind of a node.
 pub(super) enum NodeKind<'a> {
-    /// Text, as yet without a type.
+    /// Text whose type is not yet known.
     Scalar {
         /// The text after unfolding and unescaping.
         text: Cow<'a, str>,
-        /// Whether it is written without quotes and not as a block.
+        /// `true` if the scalar has no quotes and is not a block.
         plain: bool,
-        /// The tag, in its long form.
+        /// The tag in its long form.
         tag: Option<Box<str>>,
     },
-    /// A list.
+    /// A list: the indexes of its elements.
     Sequence(Vec<usize>),
-    /// Keys and values in turn.
+    /// A mapping: the indexes of its keys and values in turn.
     Mapping(Vec<usize>),
-    /// Another node, once more.
+    /// An alias: the index of its target.
     Alias(usize),
 }
 
@@ -94,28 +95,28 @@ struct Builder<'a, 'c> {
     chunk: &'c Chunk<'a>,
     budget: &'c mut ValueBudget,
     tree: SyntaxTree<'a>,
-    /// The lists and mappings that have not ended.
+    /// The lists and mappings that have not ended yet.
     open: Vec<Open>,
     anchors: HashMap<usize, usize>,
     seen_document: bool,
     last: Last,
 }
 
-/// A list or mapping that has not ended.
+/// A list or mapping that has not ended yet.
 struct Open {
     id: usize,
     flow: bool,
-    /// From 1.
+    /// The column of its start, from 1.
     column: usize,
 }
 
-/// Where the text of the node before ended.
+/// The end of the text of the previous node.
 struct Last {
-    /// In bytes of the chunk.
+    /// The byte offset in the chunk.
     end: usize,
-    /// In the chunk, from 1.
+    /// The line in the chunk, from 1.
     line: usize,
-    /// The indentation below which it went on, when it was a plain scalar.
+    /// After a plain scalar, the first column, from 0, at which the scalar could continue on a further line.
     plain_below: Option<usize>,
 }
 
@@ -180,10 +181,10 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Notes where the text of a node ended.
+    /// Stores the place where the text of a node ended.
     fn pass(&mut self, span: Span, plain_below: Option<usize>) {
         let Some(range) = span.byte_range() else { return };
-        // An absent value has a place too, but no text that could go on.
+        // An absent value has a place too. It has no text that could continue.
         let plain_below = plain_below.filter(|_| !range.is_empty());
         self.last = Last { end: range.end, line: span.end.line(), plain_below };
     }
@@ -216,7 +217,7 @@ impl<'a> Builder<'a, '_> {
         Ok(id)
     }
 
-    /// Refuses what kubectl reads differently in this scalar.
+    /// Refuses a scalar that kubectl reads differently.
     fn check_scalar(&self, text: &str, style: ScalarStyle, span: Span) -> Result<(), SourceError> {
         if self.chunk.syntax == Syntax::Json {
             return Ok(());
@@ -250,7 +251,7 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    /// The source before a span, its own, and after it.
+    /// Returns the source text before a span, in the span, and after it.
     fn around(&self, span: Span) -> (&'a str, &'a str, &'a str) {
         let text = self.chunk.text;
         let range = span.byte_range().unwrap_or_default();
@@ -258,7 +259,7 @@ impl<'a> Builder<'a, '_> {
         (part(0..range.start), part(range.clone()), part(range.end..text.len()))
     }
 
-    /// Refuses tabs in the indentation between the node before and the one that starts here.
+    /// Refuses tabs in the indentation between the previous node and the byte offset `start`.
     fn check_gap(&self, start: usize) -> Result<(), SourceError> {
         let inside_flow = self.open.last().is_some_and(|parent| parent.flow);
         if self.chunk.syntax == Syntax::Json || inside_flow {
@@ -278,7 +279,7 @@ impl<'a> Builder<'a, '_> {
         Err(SourceError::new(self.chunk.place(self.path, first_line + lines, column + 1), dialect::TAB))
     }
 
-    /// Refuses a `...` in the text before the document's content.
+    /// Refuses a `...` before the content of the document.
     fn refuse_leading_end(&self, before: &str) -> Result<(), SourceError> {
         match before.lines().position(|line| line.starts_with("...")) {
             Some(line) => {
@@ -289,7 +290,7 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    /// Whether the next node of a mapping is a key.
+    /// Returns `true` if the next node of a mapping is a key.
     fn is_key(&self, parent: usize) -> bool {
         matches!(&self.tree.nodes[parent].kind, NodeKind::Mapping(children) if children.len() % 2 == 0)
     }
@@ -318,12 +319,12 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// What is said of a document that is nested too deeply, here and where aliases make it so.
+/// Returns the message for a document that is nested too deeply, by itself or through aliases.
 pub(super) fn too_deep() -> String {
     format!("nested more than {MAX_DEPTH} levels deep: make it flatter")
 }
 
-/// `tag:yaml.org,2002:str` for `!!str`, `!local` as it is written.
+/// Returns the long form of a tag: `tag:yaml.org,2002:str` for `!!str`, and `!local` unchanged.
 fn long_form(tag: &Tag) -> Box<str> {
     let (handle, suffix) = tag.parts();
     format!("{handle}{suffix}").into()

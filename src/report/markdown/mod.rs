@@ -1,7 +1,9 @@
-//! Plans and outcomes as Markdown: a pull request's comment, and with more room a step summary.
+//! Plans and outcomes as Markdown: for the comment on a pull request and, with more room, for the step summary.
 //!
-//! What a reader has to see comes first, and what destroys something is the last to be cut. **Invariant:** a report is
-//! never longer than its budget, every fence and `<details>` is closed, and what is left out is counted.
+//! The most important parts come first. Deletions and replacements are the last to be cut.
+//!
+//! **Invariant:** a report is never longer than its budget, every fence and `<details>` is closed, and the report says
+//! how much it leaves out.
 
 mod outcome;
 mod parts;
@@ -14,16 +16,16 @@ use super::{Budget, Heading};
 pub use outcome::outcome;
 pub use plan::plan;
 
-/// A report and what it leaves out.
+/// A report and the number of things that it leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markdown {
     /// The text.
     pub text: String,
-    /// How many objects or differences it should show and does not.
+    /// The number of objects or differences that are left out.
     pub omitted: usize,
 }
 
-/// The report of a plan that could not be made.
+/// Returns the report for a plan that failed. `error` is the reason.
 pub fn failure(heading: &Heading<'_>, error: &str) -> String {
     let shown = clipped(error.trim(), 20 * LONGEST);
     let error = super::escape::fence("text", shown.lines());
@@ -34,17 +36,17 @@ pub fn failure(heading: &Heading<'_>, error: &str) -> String {
     )
 }
 
-/// The report of a pull request that was closed without being merged.
+/// Returns the report for a pull request that was closed without a merge.
 pub fn closed(heading: &Heading<'_>) -> String {
     format!("{}\nThis pull request was closed without being merged. Nothing was applied.\n", title("Plan for", heading))
 }
 
-/// A report of one sentence, for what needs no more: nothing in scope, a run that was superseded.
+/// Returns a report of one sentence, for example if no project is in scope, or if a newer run supersedes this one.
 pub fn note(heading: &Heading<'_>, sentence: &str) -> String {
     format!("{}\n{}\n", title("Plan for", heading), inert(sentence))
 }
 
-/// `## Plan for demo on prod`.
+/// Returns the heading, for example `## Plan for demo on prod`.
 fn title(words: &str, heading: &Heading<'_>) -> String {
     let cluster = heading.cluster.map(|cluster| format!(" on {}", code(&clipped(cluster, SHORT)))).unwrap_or_default();
     format!("## {words} {}{cluster}\n", code(&clipped(heading.target, SHORT)))
@@ -54,7 +56,7 @@ fn strong(text: &str) -> String {
     format!("**{text}**")
 }
 
-/// The room that is left, given out by importance, not by place.
+/// The bytes that are left for the sections. The sections receive them by importance, not by their order in the report.
 struct Room {
     left: usize,
     omitted: usize,
@@ -62,15 +64,15 @@ struct Room {
 }
 
 impl Room {
-    /// What every section may take without being asked: enough to say how much it leaves out.
+    /// The bytes that are reserved for each section. They are enough to say how much the section leaves out.
     const EACH: usize = 256;
 
-    /// The room for a number of sections.
+    /// Creates the room for `sections` sections: the budget without the reserved bytes.
     fn new(budget: Budget, sections: usize) -> Self {
         Self { left: budget.bytes().saturating_sub(sections * Self::EACH), omitted: 0, rest: budget.rest() }
     }
 
-    /// Makes a section of at most `most` bytes of what is left.
+    /// Makes a section from the bytes that are left, with at most `most` bytes.
     fn fill(&mut self, most: usize, section: impl FnOnce(usize, &str) -> Section) -> String {
         let Section { text, omitted } = section(self.left.min(most), self.rest);
         self.left = self.left.saturating_sub(text.len());
@@ -78,13 +80,13 @@ impl Room {
         text
     }
 
-    /// Makes a section of whatever is left.
+    /// Makes a section from all the bytes that are left.
     fn rest(&mut self, section: impl FnOnce(usize, &str) -> Section) -> String {
         self.fill(usize::MAX, section)
     }
 }
 
-/// Sections with an empty line between them.
+/// Joins the sections that are not empty, with an empty line between them.
 fn joined(sections: &[String]) -> String {
     let sections: Vec<&str> = sections.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
     sections.join("\n")

@@ -1,4 +1,4 @@
-//! What a run did, as Markdown.
+//! The outcome of a run as Markdown.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,10 @@ use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 
-/// The report of a run: what failed first, what was deleted, what stays and why, what was applied.
+/// Returns the report of a run: the first failure, the deleted objects, the objects that stay and the reasons, and the
+/// applied objects.
 ///
-/// `error` is why the run as a whole ended early, where it did.
+/// `error` is the error that ended the whole run early, if any.
 pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Option<&str>, budget: Budget) -> Markdown {
     let mut room = Room::new(budget, 11);
     let share = budget.bytes() / 8;
@@ -58,7 +59,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     Markdown { text, omitted: room.omitted }
 }
 
-/// What went wrong first.
+/// Returns the alert: the first failure, the first unready object, and the error of the run.
 fn alert(outcome: &Outcome, error: Option<&str>, started: bool) -> String {
     let mut lines = Vec::new();
     let mut first = |words: &str, object: Option<&ObjectOutcome>| {
@@ -84,7 +85,7 @@ fn of<'a>(outcome: &'a Outcome, verdicts: &[Verdict]) -> Vec<&'a ObjectOutcome> 
     outcome.all().filter(|object| verdicts.contains(&object.verdict)).collect()
 }
 
-/// A titled list of objects, one line each, with what is worth a word.
+/// Returns a titled list of objects with one line each: verdict, kind, name, project and message.
 fn headed(head: &str, sign: char, objects: &[&ObjectOutcome], room: usize, rest: &str) -> Section {
     if objects.is_empty() {
         return Section::default();
@@ -102,12 +103,12 @@ fn row(object: &ObjectOutcome) -> Vec<String> {
     row
 }
 
-/// Everything that failed after the first.
+/// Lists the failed objects without the first, which is in the alert.
 fn failed(outcome: &Outcome) -> Vec<Entry> {
     after_first(outcome, Verdict::Failed)
 }
 
-/// Everything that the run left unready after the first.
+/// Lists the unready objects without the first, which is in the alert.
 fn unready(outcome: &Outcome) -> Vec<Entry> {
     after_first(outcome, Verdict::Unready)
 }

@@ -7,10 +7,10 @@ use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::guard::TreeDoubt;
 
-/// The bytes after which a footer names no further project.
+/// The number of bytes of project names after which a footer names no further project.
 const PROJECTS: usize = 400;
 
-/// What stops the run as a whole, and what opens it.
+/// Lists the refusals, which stop the whole run, and the options that allow them.
 pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Section {
     if refusals.is_empty() {
         return Section::default();
@@ -25,7 +25,8 @@ pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Secti
     Section { text: format!("{head}{text}"), omitted }
 }
 
-/// What is recorded, no longer desired and stays all the same, by reason; `unstarted` are deletions not come to.
+/// Lists the recorded objects that are no longer desired and still stay, grouped by reason. `unstarted` has the
+/// deletions that the run did not reach.
 pub(super) fn staying(plan: &Plan, unstarted: &[&Change], room: usize, rest: &str) -> Section {
     let kept = plan.cleanup.iter().filter(|change| change.action != Action::Delete);
     let mut staying: Vec<(String, &Change)> = kept.map(|change| (wording::staying(change), change)).collect();
@@ -40,19 +41,19 @@ pub(super) fn staying(plan: &Plan, unstarted: &[&Change], room: usize, rest: &st
     listing::fenced("text", &listing::grouped(titles.zip(listing::columns(&rows))), room, rest)
 }
 
-/// Kind, name and project.
+/// Returns the kind, the name and the project of a change.
 pub(super) fn row(change: &Change) -> Vec<String> {
     let key = &change.ident.key;
     vec![wording::kind(key), wording::name(key), change.project.to_string()]
 }
 
-/// One line per row behind a sign.
+/// Returns one line for each row, with its sign in front.
 pub(super) fn signed(rows: &[(char, Vec<String>)]) -> Vec<Entry> {
     let cells: Vec<Vec<String>> = rows.iter().map(|(_, row)| row.clone()).collect();
     rows.iter().zip(listing::columns(&cells)).map(|((sign, _), line)| vec![format!("{sign} {line}")]).collect()
 }
 
-/// What a reader has to know besides.
+/// Lists the notices of a plan.
 pub(super) fn notices(notices: &[String], room: usize, rest: &str) -> Section {
     if notices.is_empty() {
         return Section::default();
@@ -63,7 +64,7 @@ pub(super) fn notices(notices: &[String], room: usize, rest: &str) -> Section {
     Section { text: format!("{head}{text}"), omitted }
 }
 
-/// Scope, commits, the run's page and the plan's digest, in small print.
+/// Returns the small print: the scope, the commits, a link to the run and the digest of the plan.
 pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>) -> String {
     let mut parts = Vec::new();
     if let Some(plan) = plan {
@@ -97,7 +98,7 @@ pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option
     if lines.is_empty() { String::new() } else { format!("<sub>{}</sub>\n", lines.join("<br>\n")) }
 }
 
-/// A list that is folded away where it is long.
+/// Returns a list of entries. A list of more than 20 entries is collapsed under `title`.
 pub(super) fn folded(title: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
     const OPEN: usize = 20;
     if entries.is_empty() {

@@ -12,10 +12,10 @@ use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::{Action, Change};
 use crate::project::path::ProjectPath;
 
-/// The report of a plan.
+/// Returns the report of a plan.
 ///
-/// When it gets too long, differences are left out first (the longest first), then the lists of what is created and
-/// changed, the list of deletions last of all.
+/// If the report is too long, it leaves out differences first, starting with the longest. It then cuts the lists of
+/// created and changed objects. The list of deletions is cut last.
 pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     let mut room = Room::new(budget, 12);
     let share = budget.bytes() / 8;
@@ -24,7 +24,8 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     let foot = footer(heading, Some(plan), Some(1));
     room.left = room.left.saturating_sub(head.len() + foot.len());
     let refusals = room.fill(share, |room, rest| refusals(&plan.refusals, room, rest));
-    // A step aside for what must be said in any case; then cleanup takes what it needs.
+    // A part of the room is reserved for the sections that must always appear. The cleanup sections may use all the
+    // rest.
     let aside = room.left.min(2 * share);
     room.left -= aside;
     let cleanup_title = cleanup_title(plan);
@@ -57,7 +58,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     Markdown { text, omitted: room.omitted }
 }
 
-/// What cannot be done, why, and where it is written.
+/// Lists the blocked and kept objects with their reasons and their places in the source files.
 fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
     let blocked: Vec<&Change> = plan.changes.iter().filter(|change| change.standing().is_some()).collect();
     if blocked.is_empty() {
@@ -74,7 +75,7 @@ fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
     Section { text: format!("{head}{text}"), omitted }
 }
 
-/// How much of what is to be done in which project.
+/// Returns the table with the number of objects for each project and action.
 fn table(plan: &Plan, room: usize, rest: &str) -> Section {
     let mut counts: BTreeMap<&ProjectPath, BTreeMap<Action, usize>> = BTreeMap::new();
     for change in plan.all().filter(|change| change.action != Action::Unchanged) {
@@ -116,7 +117,7 @@ fn cleanup_title(plan: &Plan) -> String {
     if parts.is_empty() { String::new() } else { format!("### Cleanup: {}\n", parts.join(", ")) }
 }
 
-/// Every object that would be gone, for good or until it is created anew.
+/// Lists every object that is deleted, including objects that are created again after their deletion.
 fn deletions(plan: &Plan, room: usize, rest: &str) -> Section {
     let rows: Vec<(char, Vec<String>)> = plan
         .deletions()
@@ -128,7 +129,7 @@ fn deletions(plan: &Plan, room: usize, rest: &str) -> Section {
     if rows.is_empty() { Section::default() } else { listing::fenced("diff", &signed(&rows), room, rest) }
 }
 
-/// A line for a change in a list.
+/// Returns the sign and the cells of a change for a list.
 fn line(change: &Change) -> (char, Vec<String>) {
     let sign = if change.action == Action::Create { '+' } else { '!' };
     let mut cells = vec![change.action.word().to_owned()];
@@ -141,7 +142,8 @@ fn is_shown(change: &Change) -> bool {
     !matches!(change.action, Action::Unchanged | Action::Blocked)
 }
 
-/// What is created, and what changes in nothing but its owner.
+/// Lists the changes without a field difference, for example creations and changes of only the owner. Replacements are
+/// listed with the deletions.
 fn listed(plan: &Plan, room: usize, rest: &str) -> Section {
     let rows: Vec<(char, Vec<String>)> = plan
         .changes
@@ -155,19 +157,19 @@ fn listed(plan: &Plan, room: usize, rest: &str) -> Section {
     folded(&title.join(", "), &signed(&rows), room, rest)
 }
 
-/// The changes with a difference to show.
+/// Lists the changes with a field difference.
 fn with_difference(plan: &Plan) -> Vec<&Change> {
     plan.changes.iter().filter(|change| is_shown(change) && !change.diff.is_empty()).collect()
 }
 
-/// What it takes to name every change with a difference, without the difference.
+/// Returns the number of bytes that are needed to name all changes with a difference, without the differences.
 fn naming(plan: &Plan) -> usize {
     let rows: Vec<(char, Vec<String>)> = with_difference(plan).into_iter().map(line).collect();
     let lines: usize = signed(&rows).iter().flatten().map(|line| line.len() + 1).sum();
     lines + 2 * Room::EACH
 }
 
-/// What differs: as many differences as fit, the shortest first; the others by name.
+/// Shows as many differences as fit, the shortest first, and lists the other changes by name.
 fn differing(plan: &Plan, room: usize, rest: &str) -> Section {
     let changes = with_difference(plan);
     let blocks: Vec<String> = changes.iter().map(|change| block(change)).collect();
@@ -176,7 +178,7 @@ fn differing(plan: &Plan, room: usize, rest: &str) -> Section {
         return Section { text: blocks.join("\n"), omitted: 0 };
     }
     let entries = signed(&changes.iter().map(|change| line(change)).collect::<Vec<_>>());
-    // What naming them all takes, with the fence and the sentence around it.
+    // The size of one name in the list. The fence and the sentence around the list need `around` bytes.
     let cost = |at: usize| entries[at].iter().map(|line| line.len() + 1).sum::<usize>();
     let around = 2 * Room::EACH;
     let spare = room.checked_sub(around + (0..entries.len()).map(cost).sum::<usize>());
@@ -204,7 +206,7 @@ fn differing(plan: &Plan, room: usize, rest: &str) -> Section {
     Section { text: format!("{text}{gap}{sentence}{}", names.text), omitted: without.len() }
 }
 
-/// One object's difference, folded.
+/// Returns the difference of one object, collapsed.
 fn block(change: &Change) -> String {
     let lines: Vec<String> = fields::lines(&change.diff)
         .into_iter()

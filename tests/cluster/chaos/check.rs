@@ -1,4 +1,4 @@
-//! What has to hold after a finished run: cluster, state and tree agree, and nothing foreign was touched.
+//! The conditions after a finished run: cluster, state and tree agree, and every foreign object is unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Once;
@@ -9,8 +9,7 @@ use super::world::{GUARDS, World, whole};
 use crate::cluster::bench::{Bench, Ran};
 use crate::support::controlplane::{ControlPlane, User};
 
-/// Objects that are not ours, as they were when they were made: by namespace, kind and name their uid and
-/// resourceVersion.
+/// Objects that are not ours, as they were when they were created: uid and resourceVersion by namespace, kind and name.
 pub struct Foreign {
     objects: BTreeMap<(String, String, String), (String, String)>,
 }
@@ -18,7 +17,7 @@ pub struct Foreign {
 const KINDS: &str = "configmaps,secrets,serviceaccounts,services,widgets.chaos.ktor.test";
 
 impl Foreign {
-    /// Puts a world among objects that look like its own.
+    /// Creates foreign objects that look like the world's own, in its namespace and in another one.
     pub fn surround(world: &World) -> Self {
         define_widgets(world.bench.plane);
         let (ns, other) = (world.namespace().to_owned(), elsewhere(world));
@@ -43,7 +42,7 @@ impl Foreign {
             unmarked += &plain("ServiceAccount", &other, name);
         }
         created("someone", unmarked);
-        // A backup tool brought back our marks with everything else.
+        // A backup tool restored our marks together with everything else.
         created("backup", marked(&ns, "copied", root, &hash) + &marked(&other, "copied", root, &hash));
         let others_root = format!("{root}x");
         created(&format!("ktor-{others_root}"), marked(&ns, "others", &others_root, "0123456789ab"));
@@ -52,14 +51,14 @@ impl Foreign {
             let key = (text("namespace"), object["kind"].as_str().unwrap().to_owned(), text("name"));
             (key, (text("uid"), text("resourceVersion")))
         });
-        // What the controllers put into each namespace may come a moment later.
+        // Controllers may create these objects in each namespace a moment later.
         let objects = objects.filter(|((_, kind, name), _)| !is_of_the_namespace(kind, name));
         Self { objects: objects.collect() }
     }
 
-    /// Lets runs finish, and compares everything.
+    /// Runs applies until they succeed, and compares cluster, state and tree.
     ///
-    /// The run after a death keeps every entry; the one after that has settled them.
+    /// After a dead run, the first run keeps every entry, and the second run settles them.
     pub fn settled(&self, world: &World) {
         finish(world);
         finish(world);
@@ -107,7 +106,8 @@ impl Foreign {
     }
 }
 
-/// Runs an apply of everything until it succeeds. What still vanishes may ask for another run; nothing else may.
+/// Repeats an apply of the whole root until it succeeds. Only an object that is still being deleted may cause another
+/// run.
 fn finish(world: &World) {
     for _ in 0..4 {
         let ran = run(world, &whole());
@@ -120,7 +120,7 @@ fn finish(world: &World) {
     run(world, &whole()).exits(0);
 }
 
-/// Runs the program, and waits for its end.
+/// Runs the binary and waits for its end.
 pub fn run(world: &World, arguments: &[String]) -> Ran {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     world.bench.ktor(&arguments)
@@ -142,7 +142,7 @@ fn live(bench: &Bench, namespace: &str) -> Vec<Value> {
     items(&bench.kubectl(&["get", KINDS, "-n", namespace, "-o", "json"], ""))
 }
 
-/// The namespaces that the world may have made.
+/// Returns the namespaces that the world may have created.
 fn namespaces(world: &World) -> Vec<Value> {
     let own = format!("{}-extra", world.bench.root);
     let mut items = items(&world.bench.kubectl(&["get", "namespaces", "-o", "json"], ""));

@@ -10,11 +10,11 @@ use super::world::World;
 use crate::cluster::bench::{Bench, Ran};
 use crate::support::controlplane::User;
 
-/// Roots that are worked on side by side: most of the time a run waits until the lock of a dead one expires.
+/// The number of roots that are tested in parallel. Most of the time, a run waits until the lock of a dead run expires.
 const ROOTS: usize = 16;
-/// A run is let finish, and everything compared, after so many rounds at most.
+/// The maximum number of rounds before a run may finish and everything is compared.
 const BETWEEN_CHECKS: usize = 10;
-/// How long nothing at all may happen to a run.
+/// The maximum time in which a run neither ends nor reaches the point of its kill.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[test]
@@ -32,7 +32,7 @@ fn o2_two_hundred_random_kills_leak_nothing() {
     assert!(killed >= each * ROOTS, "{killed}");
 }
 
-/// Kills runs of one root so many times, and returns how many were killed.
+/// Kills this number of runs of one root, and returns how many were killed.
 fn root_of_kills(dice: Random, times: usize) -> usize {
     let mut world = World::new("kills", dice);
     let foreign = Foreign::surround(&world);
@@ -46,7 +46,7 @@ fn root_of_kills(dice: Random, times: usize) -> usize {
         let arguments = world.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match world.dice.below(10) {
-            // Before it has the lock, or any time after that.
+            // Kill the run at a random moment, possibly before it has the lock.
             0 => {
                 script.calm();
                 let moment = world.dice.moment(Duration::from_millis(500));
@@ -57,7 +57,7 @@ fn root_of_kills(dice: Random, times: usize) -> usize {
                 let moment = world.dice.moment(usual);
                 killed += kill_at(world.bench.spawn_brief(&arguments), || script.locking(), moment);
             }
-            // At a change: it is lost with the run, arrives although nobody waits for it, or was answered to nobody.
+            // Kill the run during a change. The change is then lost, or arrives later although the run is dead.
             _ => {
                 let gate = script.ambush(world.dice.below(8));
                 let reached = || gate.is_reached().then(Instant::now);
@@ -66,7 +66,7 @@ fn root_of_kills(dice: Random, times: usize) -> usize {
                     gate.lose();
                 } else {
                     if world.dice.percent(30) {
-                        // It lands while the next run has long begun.
+                        // The change arrives long after the next run has begun.
                         std::thread::sleep(world.dice.moment(Duration::from_secs(1)));
                     }
                     gate.open();
@@ -88,7 +88,7 @@ fn root_of_kills(dice: Random, times: usize) -> usize {
     killed
 }
 
-/// Kills a run so long after something was seen to begin; returns how many runs died of it.
+/// Kills a run this long after `begins` reports a time. Returns the number of killed runs, 0 or 1.
 fn kill_at(mut run: Child, begins: impl Fn() -> Option<Instant>, after: Duration) -> usize {
     let started = Instant::now();
     let mut begun = None;
@@ -105,7 +105,7 @@ fn kill_at(mut run: Child, begins: impl Fn() -> Option<Instant>, after: Duration
         std::thread::sleep(Duration::from_millis(5));
     }
     run.kill().unwrap();
-    // A run that ended by itself in the same moment was not killed.
+    // A run that ended by itself at the same moment was not killed.
     let ran = Bench::finished(run);
     if ran.code.is_some() {
         ran.lived();
@@ -115,8 +115,8 @@ fn kill_at(mut run: Child, begins: impl Fn() -> Option<Instant>, after: Duration
 }
 
 impl Ran {
-    /// Asserts that a run which nobody killed ended as it may: done, failed where an object still vanishes or something of
-    /// a dead run came in between, or out of its lock on a busy machine.
+    /// Asserts that a run that was not killed ended in an expected way. It is done, or it lost its lock on a busy
+    /// machine, or it failed because an object was still being deleted or a request of a dead run came in between.
     fn lived(self) {
         let may_fail = ["being deleted", "meanwhile", "immutable"].iter().any(|why| self.stderr.contains(why));
         assert!(matches!(self.code, Some(0 | 5)) || (self.code == Some(1) && may_fail), "{self:#?}");

@@ -1,4 +1,4 @@
-//! Many runs and one lock.
+//! Many runs that compete for one lock.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::support::controlplane::{Recorder, User};
 
 const PROCESSES: usize = 20;
 
-/// One run's time with the lock, at least, and the changes that it made.
+/// The shortest time that a run held the lock, and the changes that it made.
 #[derive(Debug)]
 struct Term {
     run: usize,
@@ -26,7 +26,8 @@ fn l7_twenty_processes_on_one_root_work_one_at_a_time_and_all_finish() {
     let first = Bench::new("queue");
     let ns = first.root.clone();
     first.kubectl(&["create", "namespace", &ns], "");
-    // The state's namespace is made without the lock, by whoever comes first.
+    // The runs create the state's namespace before they hold the lock. It is created here, so that they do not compete
+    // for it.
     drop(first.plane.kubectl(&["create", "namespace", "kubernator-system"]));
     let mut benches = vec![first];
     benches.extend((1..PROCESSES).map(|_| Bench::of_root(&ns)));
@@ -35,7 +36,7 @@ fn l7_twenty_processes_on_one_root_work_one_at_a_time_and_all_finish() {
         for name in ["one", "two", "three"] {
             bench.write(&format!("{name}.yaml"), &config_map(&ns, name, &number.to_string()));
         }
-        // An object that no other tree has: whoever comes next deletes it.
+        // No other tree has this object, so the next run deletes it.
         let own = format!("own-{number}");
         bench.write("own.yaml", &config_map(&ns, &own, &number.to_string()));
         bench.through(recorder.kubeconfig(User::Admin));
@@ -59,7 +60,7 @@ fn l7_twenty_processes_on_one_root_work_one_at_a_time_and_all_finish() {
             assert!(*sent > term.acquired && *answered < term.released, "{what} is out of its term: {term:#?}");
         }
     }
-    // Whoever came last decides; nothing of the others is left, and everything is recorded.
+    // The last run decides: no object of the other runs is left, and everything is recorded.
     let last = terms.last().unwrap().run;
     let bench = &benches[0];
     let objects = bench.kubectl(&["get", "configmaps", "-n", &ns, "-o", "json"], "");
@@ -79,7 +80,7 @@ fn l7_twenty_processes_on_one_root_work_one_at_a_time_and_all_finish() {
     assert_eq!(bench.lease(), None);
 }
 
-/// When a run held the lock for certain, from what it asked: after the answer to the Lease that it created and before
+/// Returns the time in which a run certainly held the lock: from the answer to the request that created the Lease, to
 /// the request that deleted it.
 fn term(run: usize, recorder: &Recorder) -> Term {
     let journal = recorder.journal();
@@ -112,14 +113,14 @@ fn l4_a_loser_that_wakes_up_changes_nothing_and_leaves_the_winners_lease() {
     let (losing, winning) = (Script::start(bench.plane), Script::start(bench.plane));
     let arguments = ["apply", "--yes", "--lock-timeout", "60s"];
 
-    // The loser stands before its first object and sleeps there.
+    // The loser stops at a request before its first object, and the test suspends its process there.
     let gate = losing.ambush(1);
     bench.through(losing.recorder.kubeconfig(User::Admin));
     let loser = standing(&gate, || bench.spawn_brief(&arguments));
     signal(&loser, "STOP");
     let lost = bench.lease().expect("the loser's lease");
 
-    // The winner takes over and is in the middle of its work when the loser wakes up.
+    // The winner takes over the lock and is in the middle of its work when the loser wakes up.
     for name in ["one", "two"] {
         bench.write(&format!("{name}.yaml"), &config_map(&ns, name, "winner"));
     }

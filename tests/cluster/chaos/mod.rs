@@ -1,6 +1,6 @@
-//! Ownership and the lock on a real API server, under kills, signals, contention and a hostile network.
+//! Tests of ownership and the lock on a real API server, under kills, signals, contention and a hostile network.
 //!
-//! What happens is drawn from a seed that each test prints. `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose others.
+//! A seed decides what happens, and each test prints it. `KTOR_CHAOS_SEED` and `KTOR_CHAOS_ROUNDS` choose other values.
 
 mod check;
 mod kills;

@@ -1,4 +1,4 @@
-//! Runs whose connections break, whose requests arrive late, and that sleep while another run works.
+//! Runs whose connections break, whose requests arrive late, or that are suspended while another run works.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ fn o13_through_a_hostile_proxy_nothing_leaks() {
     assert!(faults * 4 >= 5 * each * ROOTS, "{faults}");
 }
 
-/// Lets so many runs of one root go wrong, and returns how many requests were harmed.
+/// Disturbs this number of runs of one root, and returns the number of harmed requests.
 fn root_of_faults(dice: Random, times: usize) -> usize {
     let mut world = World::new("network", dice);
     let foreign = Foreign::surround(&world);
@@ -41,7 +41,7 @@ fn root_of_faults(dice: Random, times: usize) -> usize {
             _ => asleep(&mut world, &script),
         }
         script.calm();
-        // One more run, and then nothing may be left of what arrived late.
+        // One more run must repair everything that arrived late.
         if round % 4 == 0 || round == times {
             direct(&mut world);
             foreign.settled(&world);
@@ -50,7 +50,7 @@ fn root_of_faults(dice: Random, times: usize) -> usize {
     script.faults()
 }
 
-/// Connections break at random.
+/// Runs an apply while connections break at random.
 fn storm(world: &mut World, script: &Script) {
     let number = world.dice.below(usize::MAX);
     script.storm(Random::new(number as u64, 0));
@@ -60,7 +60,7 @@ fn storm(world: &mut World, script: &Script) {
     ended(Bench::finished(run));
 }
 
-/// A change arrives after its run has ended, however it ended, and another run has finished.
+/// Lets a change arrive after its run has ended in any way and another run has finished.
 fn late(world: &mut World, script: &Script) {
     let gate = script.ambush(world.dice.below(6));
     let first = started(world, script);
@@ -72,7 +72,8 @@ fn late(world: &mut World, script: &Script) {
     drop(script.landed());
 }
 
-/// A run sleeps at a change while another takes its lock over and finishes. Awake again, it changes nothing.
+/// Suspends a run at a change while another run takes over its lock and finishes. After it wakes up, it must change
+/// nothing.
 fn asleep(world: &mut World, script: &Script) {
     let gate = script.ambush(world.dice.below(6));
     let mut first = started(world, script);
@@ -84,7 +85,7 @@ fn asleep(world: &mut World, script: &Script) {
     world.change();
     direct(world);
     if world.dice.percent(50) {
-        // What the first run asked for arrives in the middle of the second one.
+        // The held request of the first run arrives in the middle of the second run.
         let second = world.bench.spawn(&whole().iter().map(String::as_str).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_secs(5) + world.dice.moment(Duration::from_secs(1)));
         gate.open();
@@ -97,8 +98,9 @@ fn asleep(world: &mut World, script: &Script) {
     let before = script.changes();
     signal(&first, "CONT");
     let first = Bench::finished(first);
-    // What arrived may have been its last write of all. The record changes hands by compare-and-swap, and nobody changes
-    // an object before the record: where that write succeeded, nobody else had begun, and all is done as it says.
+    // The held request may have been the last write of the first run. The state is written by compare-and-swap, and no
+    // run changes an object before it writes the state. If that last write succeeded, no other run had begun, and all
+    // work is done.
     let is_done = is_finalizing(&held);
     assert!(matches!(first.code, Some(1 | 5)) || (first.code == Some(0) && is_done), "{held:#?} {first:#?}");
     assert_eq!(script.changes(), before, "a run changes something after its lock was taken over: {first:#?}");
@@ -115,7 +117,7 @@ fn direct(world: &mut World) {
     world.bench.through(kubeconfig);
 }
 
-/// Waits until a run's request stands at the gate; not, where the run ends before.
+/// Waits until a request of the run is held at the gate. Returns `false` if the run ends before.
 fn reached(run: &mut Child, gate: &Gate) -> bool {
     while !gate.is_reached() {
         if run.try_wait().unwrap().is_some() {
@@ -126,7 +128,7 @@ fn reached(run: &mut Child, gate: &Gate) -> bool {
     true
 }
 
-/// Starts a run until one stands at the gate: on a busy machine it may lose its brief lease before.
+/// Starts runs until one is held at the gate. On a busy machine, a run may lose its short lease before it gets there.
 pub fn standing(gate: &Gate, start: impl Fn() -> Child) -> Child {
     let began = Instant::now();
     loop {
@@ -139,13 +141,13 @@ pub fn standing(gate: &Gate, start: impl Fn() -> Child) -> Child {
     }
 }
 
-/// Sends a signal to a process that was started here.
+/// Sends a signal to a process that a test started.
 pub fn signal(run: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &run.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
-/// Asserts that a run said how it ended: done, failed, or out of its lock; refused or locked out it never is.
+/// Asserts that a run was done, failed, or lost its lock. A run is never refused and never locked out here.
 fn ended(ran: Ran) {
     assert!(matches!(ran.code, Some(0 | 1 | 5)), "{ran:#?}");
 }

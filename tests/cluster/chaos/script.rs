@@ -1,4 +1,4 @@
-//! What the proxy does to a run's requests, decided act by act.
+//! A proxy that disturbs a run's requests. The current act decides which requests, and how.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use http::Method;
 use super::random::Random;
 use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder};
 
-/// What happens to requests for the time being.
+/// The way in which requests are currently disturbed.
 enum Act {
-    /// Nothing.
+    /// No request is disturbed.
     Calm,
-    /// The change that comes after so many others stands at the gate; from then on the others pass.
+    /// After `left` more changes, the next change is held at the gate. All other requests pass.
     Ambush { left: usize, gate: Gate, held: Option<usize> },
     /// Connections break at random.
     Storm(Random),
@@ -22,7 +22,7 @@ enum Act {
 
 struct State {
     act: Act,
-    /// When a lock was asked for in this act.
+    /// The time of the first request for a lock in this act.
     locking: Option<Instant>,
     faults: usize,
 }
@@ -34,7 +34,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts the proxy; nothing happens yet.
+    /// Starts the proxy, without faults.
     pub fn start(plane: &'static ControlPlane) -> Self {
         let state = Arc::new(Mutex::new(State { act: Act::Calm, locking: None, faults: 0 }));
         let decided = Arc::clone(&state);
@@ -42,19 +42,19 @@ impl Script {
         Self { recorder, state }
     }
 
-    /// From now on nothing happens to any request.
+    /// Ends all faults from now on.
     pub fn calm(&self) {
         self.begin(Act::Calm);
     }
 
-    /// The change after the next `after` ones will stand at the gate that is returned.
+    /// Holds the change after the next `after` changes at the returned gate.
     pub fn ambush(&self, after: usize) -> Gate {
         let gate = Gate::closed();
         self.begin(Act::Ambush { left: after, gate: gate.clone(), held: None });
         gate
     }
 
-    /// From now on connections break at random.
+    /// Breaks connections at random from now on.
     pub fn storm(&self, dice: Random) {
         self.begin(Act::Storm(dice));
     }
@@ -65,22 +65,22 @@ impl Script {
         state.locking = None;
     }
 
-    /// ScopeBasis when some run of this act has asked for the lock.
+    /// Returns the time at which a run of this act first asked for the lock.
     pub fn locking(&self) -> Option<Instant> {
         locked(&self.state).locking
     }
 
-    /// How many requests were harmed so far.
+    /// Returns the number of requests harmed so far.
     pub fn faults(&self) -> usize {
         locked(&self.state).faults
     }
 
-    /// The changes that came so far, but for those of locks.
+    /// Returns the number of changes so far, without those of locks.
     pub fn changes(&self) -> usize {
         self.recorder.journal().iter().filter(|entry| is_change(entry)).count()
     }
 
-    /// Waits until the request that stood at the gate was answered, whatever the answer, and returns it.
+    /// Waits until the request that was held at the gate has an answer, of any kind, and returns the request.
     pub fn landed(&self) -> Option<Entry> {
         let Act::Ambush { held: Some(held), .. } = locked(&self.state).act else { return None };
         for _ in 0..400 {
@@ -129,12 +129,12 @@ impl State {
     }
 }
 
-/// Whether a request changes anything beside locks.
+/// Returns `true` if a request changes anything except a lock.
 pub fn is_change(entry: &Entry) -> bool {
     entry.persists() && !is_lease(entry)
 }
 
-/// Whether a request was the last one of a run that came to its end: it wrote the state as finalized.
+/// Returns `true` if a request was the last one of a run that reached its end: it wrote the state as finalized.
 pub fn is_finalizing(entry: &Entry) -> bool {
     let body: Option<serde_json::Value> = serde_json::from_slice(&entry.body).ok();
     let data = body
@@ -145,7 +145,7 @@ pub fn is_finalizing(entry: &Entry) -> bool {
     is_written && state.is_some() && text.contains(r#""finalized":true"#)
 }
 
-/// Whether a request is about a lock.
+/// Returns `true` if a request is about a lock.
 pub fn is_lease(entry: &Entry) -> bool {
     entry.path().starts_with("/apis/coordination.k8s.io/") && entry.path().contains("/leases")
 }

@@ -1,4 +1,4 @@
-//! Signals in each phase of a run: it ends within five seconds, and the next one finishes.
+//! Signals in each phase of a run. The run ends within five seconds, and the next run finishes its work.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Where a run stands when the signal comes: at a request of this phase.
+/// The phase of the run when the signal arrives. The run waits for a request of this phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Locking,
@@ -30,12 +30,12 @@ impl Phase {
     const ALL: [Self; 6] =
         [Self::Locking, Self::Planning, Self::Recording, Self::Applying, Self::CleaningUp, Self::Finalizing];
 
-    /// Whether a request belongs to the phase; `states` were written before it.
+    /// Returns `true` if a request belongs to the phase. `states` is the number of writes of the state before it.
     fn has(self, entry: &Entry, states: usize) -> bool {
         let is_state = is_state(entry);
         match self {
             Self::Locking => is_lease(entry) && entry.method == Method::POST,
-            // The state is read before the lock is taken as well; objects are listed under it alone.
+            // The state is also read before the run has the lock. Objects are only listed with the lock.
             Self::Planning => entry.method == Method::GET && entry.target.contains("labelSelector"),
             Self::Recording => is_change(entry) && is_state && states == 0,
             Self::Applying => is_change(entry) && entry.method == Method::PATCH,
@@ -45,21 +45,21 @@ impl Phase {
     }
 }
 
-/// Whether a request is about the state's own Secret, not the review key's.
+/// Returns `true` if a request is about the state's own Secret. The Secret of the review key does not count.
 fn is_state(entry: &Entry) -> bool {
     entry.path().contains("/secrets/kubernator-project-") && !entry.path().ends_with("-review")
 }
 
-/// What becomes of the request at which a run stands.
+/// The fate of the request that the run waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
-    /// It is answered soon after the signal.
+    /// The server answers it soon after the signal.
     Answered,
-    /// It stands until the run has ended, and arrives then.
+    /// It is held until the run has ended, and arrives then.
     Stuck,
 }
 
-/// A project that has been applied once, with a change, a new object and one to clean up.
+/// Creates a project that is applied once, and then gets a change, a new object and an object to clean up.
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
     let ns = bench.root.clone();
@@ -73,7 +73,7 @@ fn project(begins: &str) -> (Bench, String) {
     (bench, ns)
 }
 
-/// What the next run has to leave.
+/// Asserts the result that the next run must leave.
 fn finished(bench: &Bench, ns: &str) {
     let value = |name: &str| bench.get(&format!("configmap/{name}"), Some(ns)).map(|it| it["data"]["phase"].clone());
     assert_eq!((value("changed"), value("new"), value("dropped")), (Some("2".into()), Some("1".into()), None));
@@ -83,11 +83,11 @@ fn finished(bench: &Bench, ns: &str) {
     bench.ktor(&["plan", "--detailed-exitcode"]).exits(0);
 }
 
-/// A run that stands at a request.
+/// A run that waits for a held request.
 struct Standing {
     run: Child,
     gate: Gate,
-    /// The way to the server; without it, nothing arrives any more.
+    /// The proxy to the server. If it is dropped, no request arrives any more.
     recorder: Recorder<'static>,
 }
 
@@ -102,7 +102,7 @@ impl Standing {
                 states.store(0, Ordering::Relaxed);
             }
             let stands = phase.has(entry, states.fetch_add(usize::from(is_written), Ordering::Relaxed));
-            // A request that is sent again is not answered either.
+            // A retry of the request is held as well.
             let again = is_change(entry) && held.is_reached();
             (stands || again).then(|| Fault::Hold(held.clone()))
         });
@@ -112,7 +112,7 @@ impl Standing {
     }
 }
 
-/// Sends a signal to a run that stands in a phase.
+/// Sends a signal to a run that waits in a phase, and checks how it and the next run end.
 fn interrupted(phase: Phase, request: Request, name: &str) {
     let (mut bench, ns) = project("signals");
     let direct = bench.plane.kubeconfig(User::Admin);
@@ -128,16 +128,17 @@ fn interrupted(phase: Phase, request: Request, name: &str) {
     assert!(took < LIMIT, "{phase:?} {request:?} {name}: {took:?}, {ran:#?}");
     bench.through(direct);
     println!("{phase:?} {request:?} {name}: {took:?}");
-    // Where the last write of all was answered, there is nothing left to resume.
+    // If the server answered the very last write, there is nothing left to resume.
     let code = if (phase, request) == (Phase::Finalizing, Request::Answered) { 0 } else { 5 };
     let ran = ran.exits(code);
-    // A change that may still land must not land in another's term: the lock is left to expire.
+    // A change that may still arrive must not arrive while another run holds the lock. The run therefore lets the lock
+    // expire.
     let is_change = !matches!(phase, Phase::Locking | Phase::Planning);
     let freed = request == Request::Answered || !is_change;
     assert_eq!(bench.lease().is_none(), freed, "{phase:?} {request:?}: {ran:#?}");
     gate.open();
     if phase == Phase::Locking {
-        // The Lease that nobody waits for any more may be there now; it expires.
+        // The request for the Lease may have succeeded after the run ended. That Lease expires.
         std::thread::sleep(Duration::from_millis(200));
     }
     let is_free = freed && (phase, request) != (Phase::Locking, Request::Stuck);
@@ -157,7 +158,7 @@ fn a9_a_signal_ends_a_run_whose_server_does_not_answer() {
     each_phase(|phase, name| interrupted(phase, Request::Stuck, name));
 }
 
-/// Every phase at once, with either signal.
+/// Checks all phases in parallel, with either signal.
 fn each_phase(check: impl Fn(Phase, &str) + Sync) {
     let check = &check;
     for name in ["INT", "TERM"] {
@@ -176,7 +177,7 @@ fn a9_a_signal_before_the_lock_is_asked_for_ends_a_run_that_changed_nothing() {
     let (git, reached) = (programs.path().join("git"), programs.path().join("reached"));
     fs::write(&git, format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", reached.display())).unwrap();
     fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
-    // Git is asked for the commit, before anything else.
+    // The first action of a run is to ask git for the commit.
     for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "first"]] {
         let user = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"];
         let ran = std::process::Command::new("git").args(user).args(arguments).current_dir(bench.path()).status();

@@ -1,4 +1,4 @@
-//! A project tree that changes at random, and what it wants at any time.
+//! A project tree that changes at random, and the objects that it asks for at any time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use super::random::Random;
 use crate::cluster::bench::Bench;
 
-/// The kinds that a world is made of.
+/// The kinds of objects in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     ConfigMap,
@@ -20,7 +20,7 @@ pub enum Kind {
 impl Kind {
     const NAMESPACED: [Self; 5] = [Self::ConfigMap, Self::Secret, Self::ServiceAccount, Self::Service, Self::Widget];
 
-    /// As manifests call it.
+    /// Returns the kind's name in manifests.
     pub fn name(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
@@ -33,7 +33,7 @@ impl Kind {
     }
 }
 
-/// What a manifest says beside its name.
+/// The content of a manifest in addition to its name.
 #[derive(Clone, Debug)]
 struct Wanted {
     project: usize,
@@ -57,10 +57,10 @@ pub struct World {
     serial: usize,
 }
 
-/// The names of objects: few, so that what was dropped comes back.
+/// The names of objects. They are few, so that a dropped object comes back.
 const NAMES: [&str; 4] = ["ant", "bee", "cat", "dog"];
 
-/// The flags that open every guard a random tree may meet.
+/// The flags that open every guard that a random tree may meet.
 pub const GUARDS: [&str; 5] = [
     "--allow-empty",
     "--allow-mass-deletion",
@@ -69,14 +69,14 @@ pub const GUARDS: [&str; 5] = [
     "--allow-replacement",
 ];
 
-/// The arguments of an apply of everything.
+/// Returns the arguments of an apply of the whole root.
 pub fn whole() -> Vec<String> {
     let fixed = ["apply", "--yes", "--lock-timeout", "60s", "--readiness-timeout", "20s"];
     fixed.iter().chain(&GUARDS).map(ToString::to_string).collect()
 }
 
 impl World {
-    /// A world of some objects.
+    /// Creates a world with some objects.
     pub fn new(begins: &str, dice: Random) -> Self {
         let bench = Bench::new(begins);
         let project = |above, name: &str| Project { above, directory: name.to_owned(), segment: name.to_owned() };
@@ -96,12 +96,12 @@ impl World {
         world
     }
 
-    /// The namespace of its objects.
+    /// Returns the namespace of the world's objects.
     pub fn namespace(&self) -> &str {
         &self.bench.root
     }
 
-    /// Each wanted object's project and value, by kind and name as the cluster has them.
+    /// Returns the project and value of each desired object, by kind and live name.
     pub fn wanted(&self) -> BTreeMap<(Kind, String), (String, String)> {
         let wanted = self.wanted.iter().map(|((kind, name), Wanted { project, value })| {
             ((*kind, self.live_name(*kind, name)), (self.project(*project), value.to_string()))
@@ -109,7 +109,7 @@ impl World {
         wanted.collect()
     }
 
-    /// Changes some things, or nothing.
+    /// Makes up to four random changes.
     pub fn change(&mut self) {
         for _ in 0..self.dice.below(5) {
             match self.dice.below(12) {
@@ -131,12 +131,12 @@ impl World {
         self.write();
     }
 
-    /// The arguments of an apply, now and then of a narrow scope.
+    /// Returns the arguments of an apply. Some applies have a narrow scope.
     pub fn arguments(&mut self) -> Vec<String> {
         let mut arguments = whole();
         if self.dice.percent(25) {
             let project = self.dice.below(self.projects.len());
-            // Excluding the root would leave nothing.
+            // Without the root, the scope would be empty.
             let flag = if project == 0 || self.dice.percent(50) { "-I" } else { "-X" };
             arguments.extend([flag.to_owned(), self.project(project)]);
         }
@@ -189,7 +189,7 @@ impl World {
         above.map_or_else(String::new, |above| format!("{}{directory}/", self.directory(above)))
     }
 
-    /// Writes the tree anew.
+    /// Writes the whole tree anew.
     fn write(&self) {
         for entry in fs::read_dir(self.bench.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -209,7 +209,7 @@ impl World {
     fn manifest(&self, kind: Kind, name: &str, value: usize) -> String {
         let (version, rest) = match kind {
             Kind::ConfigMap => ("v1", format!("data: {{value: '{value}'}}\n")),
-            // Half of them can only be replaced.
+            // Half of the Secrets are immutable. A change then needs a replacement.
             Kind::Secret => ("v1", format!("stringData: {{value: '{value}'}}\nimmutable: {}\n", value % 2 == 1)),
             Kind::ServiceAccount | Kind::Namespace => ("v1", String::new()),
             Kind::Service => ("v1", format!("spec: {{clusterIP: None, ports: [{{port: {}}}]}}\n", 80 + value % 9)),
