@@ -21,7 +21,7 @@ use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::change::Disposition;
-use crate::plan::policy::{Gate, Reviewed, SourceCoverage};
+use crate::plan::policy::{Reviewed, SourceCoverage};
 use crate::project::snapshot::printable;
 use crate::report::Heading;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis, decide, decide_offline};
@@ -372,7 +372,7 @@ impl Action<'_> {
             let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
             request.before = self.before_push(&project, &head).await?;
             let comments = self.voice.comments(&pulls, &target).await;
-            if self.args.allow_unreviewed_deletions == Gate::Closed {
+            if !self.args.allow_unreviewed_deletions {
                 request.policy.reviewed = Reviewed::Only(reviewed_in(&comments));
             }
             Ok((project, head, target, cluster, request, pulls, comments))

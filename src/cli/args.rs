@@ -4,18 +4,20 @@
 
 pub mod state;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
 use crate::cluster::connect::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
-use crate::plan::policy::{Adoption, Gate, TakeOver};
+use crate::plan::guard::Guard;
+use crate::plan::policy::{Adoption, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
@@ -117,33 +119,49 @@ pub struct PolicyArgs {
     /// .ktor.yaml.
     #[arg(long, alias = "prune", value_name = "true|false", value_parser = cleanup())]
     pub cleanup: Option<Cleanup>,
-    /// Allow deletions when the tree contains no manifests.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_empty: Gate,
-    /// Allow one pull request to delete more than a tenth of the root's objects, and more than ten.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_mass_deletion: Gate,
-    /// Allow deleting and recreating objects that cannot be changed in place.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_replacement: Gate,
-    /// Allow deleting namespaces.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_namespace_deletion: Gate,
-    /// Allow deleting CRDs.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_crd_deletion: Gate,
-    /// Allow deleting PersistentVolumes and PersistentVolumeClaims.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_volume_deletion: Gate,
-    /// Allow deleting a namespace or a CRD together with objects in it that are outside the plan.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_foreign_deletion: Gate,
+    /// The guards that the run opens.
+    #[command(flatten)]
+    pub guards: GuardArgs,
     /// Accept that the root's tree now comes from another repository or directory.
     #[arg(long = "move", action = ArgAction::SetTrue, value_parser = relocation())]
     pub relocation: Relocation,
     /// The options that hide or show values.
     #[command(flatten)]
     pub show: ShowArgs,
+}
+
+/// One option for each guard that a caller can open: `--allow-volume-deletion`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardArgs {
+    /// The guards that are opened.
+    pub allowed: BTreeSet<Guard>,
+}
+
+impl Args for GuardArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(Guard::named().map(|(guard, name)| {
+            let option = format!("allow-{name}");
+            let help = format!("Allow {}", guard.prevents());
+            Arg::new(option.clone()).long(option).action(ArgAction::SetTrue).help(help)
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for GuardArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_opened = |name: &str| matches.get_flag(&format!("allow-{name}"));
+        let opened = Guard::named().filter(|(_, name)| is_opened(name)).map(|(guard, _)| guard);
+        Ok(Self { allowed: opened.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// The options that hide or show values.
@@ -290,8 +308,8 @@ pub struct ActionArgs {
     #[command(flatten)]
     pub history: HistoryArgs,
     /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
-    #[arg(long, action = ArgAction::SetTrue, value_parser = gate())]
-    pub allow_unreviewed_deletions: Gate,
+    #[arg(long)]
+    pub allow_unreviewed_deletions: bool,
     /// The time limits.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -380,10 +398,6 @@ fn written_out(argument: &Arg, value: &OsStr) -> Vec<OsString> {
     }
 }
 
-fn gate() -> impl TypedValueParser<Value = Gate> {
-    BoolValueParser::new().map(|open| if open { Gate::Open } else { Gate::Closed })
-}
-
 fn adoption() -> impl TypedValueParser<Value = Adoption> {
     BoolValueParser::new().map(|refused| if refused { Adoption::Refused } else { Adoption::Allowed })
 }
@@ -463,7 +477,7 @@ mod tests {
         let args = plan("ktor plan").unwrap();
         assert_eq!(args.project.path, PathBuf::from("."));
         assert_eq!((args.report.output, args.offline, args.policy.cleanup), (Format::Terminal, false, None));
-        assert_eq!((args.policy.no_adopt, args.policy.allow_empty), (Adoption::Allowed, Gate::Closed));
+        assert_eq!((args.policy.no_adopt, args.policy.guards), (Adoption::Allowed, GuardArgs::default()));
         let args = plan("ktor -v plan -p k8s -I demo.a,demo.b -I demo.c -o json --prune=false --no-adopt").unwrap();
         assert_eq!(args.project.include_project.len(), 3);
         assert_eq!((args.report.output, args.policy.cleanup), (Format::Json, Some(Cleanup::Off)));
@@ -473,31 +487,12 @@ mod tests {
     }
 
     #[test]
-    fn each_gate_is_opened_by_its_own_flag() {
-        let gates = |policy: PolicyArgs| {
-            [
-                policy.allow_empty,
-                policy.allow_mass_deletion,
-                policy.allow_replacement,
-                policy.allow_namespace_deletion,
-                policy.allow_crd_deletion,
-                policy.allow_volume_deletion,
-                policy.allow_foreign_deletion,
-            ]
-        };
-        let flags = [
-            "empty",
-            "mass-deletion",
-            "replacement",
-            "namespace-deletion",
-            "crd-deletion",
-            "volume-deletion",
-            "foreign-deletion",
-        ];
-        for (index, flag) in flags.into_iter().enumerate() {
-            let mut expected = [Gate::Closed; 7];
-            expected[index] = Gate::Open;
-            assert_eq!(gates(plan(&format!("ktor plan --allow-{flag}")).unwrap().policy), expected, "{flag}");
+    fn each_guard_is_opened_by_its_own_option() {
+        let names: Vec<_> = Guard::named().collect();
+        assert_eq!(names.len(), 7);
+        for (guard, name) in names {
+            let opened = plan(&format!("ktor plan --allow-{name}")).unwrap().policy.guards;
+            assert_eq!(opened.allowed, [guard].into(), "{name}");
         }
     }
 
@@ -519,7 +514,7 @@ mod tests {
         assert_eq!(args.project.path, PathBuf::from("deploy/k8s"));
         let included: Vec<_> = args.project.include_project.iter().map(ProjectPath::as_str).collect();
         assert_eq!(included, ["demo.a", "demo.b", "demo.c"]);
-        assert_eq!((args.policy.allow_empty, args.policy.allow_mass_deletion), (Gate::Open, Gate::Closed));
+        assert_eq!(args.policy.guards.allowed, [Guard::EmptyDesired].into());
         assert_eq!(args.policy.cleanup, Some(Cleanup::Off));
         assert_eq!(args.wait.lock_timeout, Duration::from_secs(120));
         assert_eq!(args.token.as_deref(), Some("ghs_x"));

@@ -572,7 +572,7 @@ mod tests {
     use crate::object::mark::PROJECT;
     use crate::object::refusal::FieldConflict;
     use crate::plan::guard::Guard;
-    use crate::plan::policy::{Gate, Reviewed, Shown, SourceCoverage, TakeOver};
+    use crate::plan::policy::{Reviewed, Shown, SourceCoverage, TakeOver};
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::SourcePlace;
@@ -795,7 +795,7 @@ mod tests {
     #[test]
     fn a5_only_what_is_ours_unprotected_and_shown_is_replaced() {
         let words = || Some(DryRun::Immutable(Refusal::Invalid("field is immutable".into())));
-        let opened = || Policy { allow_replacement: Gate::Open, ..policy() };
+        let opened = || Policy { allowed: [Guard::Replacement].into(), ..policy() };
         let change = |policy: &Policy, live: Live| {
             let plan = one(policy, Some(Lookup::Live(live)), words());
             assert_eq!(plan.replacements().count(), usize::from(plan.changes[0].action == Action::Replace));

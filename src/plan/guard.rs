@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::change::{Action, Change, Reason};
 use super::cleanup::is_holder;
 use super::observed::Observed;
-use super::policy::{Gate, Policy};
+use super::policy::Policy;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
@@ -46,6 +46,13 @@ pub enum Guard {
     Foreign,
 }
 
+/// A row of the table of guards.
+struct Rule {
+    name: Option<&'static str>,
+    prevents: &'static str,
+    sentence: &'static str,
+}
+
 impl Guard {
     /// Every guard.
     pub const ALL: [Self; 9] = [
@@ -60,34 +67,67 @@ impl Guard {
         Self::Relocation,
     ];
 
+    /// The guard's row in the table of guards.
+    fn rule(self) -> Rule {
+        let (name, prevents, sentence) = match self {
+            Self::EmptyDesired => {
+                (Some("empty"), "deletions when the tree contains no manifests", "the tree wants no object at all")
+            }
+            Self::MassDeletion => (
+                Some("mass-deletion"),
+                "deleting more than a tenth of the root's objects, and more than ten, in one pull request",
+                "one change deletes more than a tenth of the root",
+            ),
+            Self::Replacement => (
+                Some("replacement"),
+                "deleting and recreating objects that cannot be changed in place",
+                "it would be deleted and created anew",
+            ),
+            Self::Namespace => {
+                (Some("namespace-deletion"), "deleting namespaces", "deleting a namespace deletes all that it holds")
+            }
+            Self::Definition => {
+                (Some("crd-deletion"), "deleting CRDs", "deleting a CRD deletes all its custom resources")
+            }
+            Self::Volume => (
+                Some("volume-deletion"),
+                "deleting PersistentVolumes and PersistentVolumeClaims",
+                "deleting it may delete stored data",
+            ),
+            Self::Foreign => (
+                Some("foreign-deletion"),
+                "deleting a namespace or a CRD together with objects in it that are outside the plan",
+                "deleting it would also delete objects outside the plan",
+            ),
+            Self::StateNamespace => (None, "", "the state's namespace changes"),
+            Self::Relocation => (None, "", "the tree comes from another repository or directory"),
+        };
+        Rule { name, prevents, sentence }
+    }
+
+    /// The name that allows what the guard prevents: `volume-deletion`. A guard without a name cannot be opened by name.
+    pub fn name(self) -> Option<&'static str> {
+        self.rule().name
+    }
+
+    /// The operation that the guard prevents, to read after "Allow".
+    pub fn prevents(self) -> &'static str {
+        self.rule().prevents
+    }
+
     /// The reason of the guard, to read after "kept".
     pub fn sentence(self) -> &'static str {
-        match self {
-            Self::EmptyDesired => "the tree wants no object at all",
-            Self::MassDeletion => "one change deletes more than a tenth of the root",
-            Self::Replacement => "it would be deleted and created anew",
-            Self::Namespace => "deleting a namespace deletes all that it holds",
-            Self::Definition => "deleting a CRD deletes all its custom resources",
-            Self::Volume => "deleting it may delete stored data",
-            Self::Foreign => "deleting it would also delete objects outside the plan",
-            Self::StateNamespace => "the state's namespace changes",
-            Self::Relocation => "the tree comes from another repository or directory",
-        }
+        self.rule().sentence
+    }
+
+    /// The guards that a caller can open by name, each with its name.
+    pub fn named() -> impl Iterator<Item = (Self, &'static str)> {
+        Self::ALL.into_iter().filter_map(|guard| Some((guard, guard.name()?)))
     }
 
     /// Returns `true` if the caller opened the guard. The policy cannot open `StateNamespace` and `Relocation`.
     fn is_open(self, policy: &Policy) -> bool {
-        let gate = match self {
-            Self::EmptyDesired => policy.allow_empty,
-            Self::MassDeletion => policy.allow_mass_deletion,
-            Self::Replacement => policy.allow_replacement,
-            Self::Namespace => policy.allow_namespace_deletion,
-            Self::Definition => policy.allow_crd_deletion,
-            Self::Volume => policy.allow_volume_deletion,
-            Self::Foreign => policy.allow_foreign_deletion,
-            Self::StateNamespace | Self::Relocation => return false,
-        };
-        gate == Gate::Open
+        policy.allowed.contains(&self)
     }
 }
 
@@ -239,17 +279,6 @@ mod tests {
         Policy::new(Cleanup::On, "kubernator-system")
     }
 
-    type Open = fn(&mut Policy);
-    const OPEN: [(Guard, Open); 7] = [
-        (Guard::EmptyDesired, |p| p.allow_empty = Gate::Open),
-        (Guard::MassDeletion, |p| p.allow_mass_deletion = Gate::Open),
-        (Guard::Replacement, |p| p.allow_replacement = Gate::Open),
-        (Guard::Namespace, |p| p.allow_namespace_deletion = Gate::Open),
-        (Guard::Definition, |p| p.allow_crd_deletion = Gate::Open),
-        (Guard::Volume, |p| p.allow_volume_deletion = Gate::Open),
-        (Guard::Foreign, |p| p.allow_foreign_deletion = Gate::Open),
-    ];
-
     #[test]
     fn c5_each_guard_keeps_by_default_and_only_its_own_permission_opens_it() {
         let set = json!({"spec": {"volumeClaimTemplates": [{}], "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}});
@@ -263,9 +292,8 @@ mod tests {
             (Guard::Volume, deletion("", "PersistentVolume", 1), json!({})),
             (Guard::Volume, deletion("apps", "StatefulSet", 1), set),
         ] {
-            for (other, open) in OPEN {
-                let mut policy = policy();
-                open(&mut policy);
+            for (other, _) in Guard::named() {
+                let policy = Policy { allowed: [other].into(), ..policy() };
                 let mut kept = [change.clone()];
                 keep_guarded(&mut kept, |_| Some(&body), &policy);
                 if other == guard {
@@ -299,11 +327,8 @@ mod tests {
         let hidden = Collateral { unseen: vec!["no right".into()], ..Collateral::default() };
         let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
         let mut observed = Observed::default();
-        let kept = |observed: &Observed, open: Option<Open>| {
-            let mut policy = policy();
-            if let Some(open) = open {
-                open(&mut policy);
-            }
+        let kept = |observed: &Observed, open: Option<Guard>| {
+            let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
             let mut changes = changes.clone();
             let notices = keep_holders_of_others(&mut changes, observed, &policy);
             let words = |change: Change| match change.reason {
@@ -323,12 +348,12 @@ mod tests {
         observed.contents.insert(definition, Collateral::default());
         observed.contents.insert(namespace.clone(), full);
         assert_eq!(kept(&observed, None).0, ["Namespace 1 holds ConfigMap 1/1".to_owned(), String::new()]);
-        let (none, notices) = kept(&observed, Some(|policy| policy.allow_foreign_deletion = Gate::Open));
+        let (none, notices) = kept(&observed, Some(Guard::Foreign));
         assert_eq!(
             (none, notices),
             (nothing().0, vec!["What goes unplanned: Namespace 1 holds ConfigMap 1/1.".to_owned()])
         );
-        assert_ne!(kept(&observed, Some(|policy| policy.allow_namespace_deletion = Gate::Open)), nothing());
+        assert_ne!(kept(&observed, Some(Guard::Namespace)), nothing());
         observed.looks.insert(namespace, Lookup::Live(leaving));
         assert_eq!(kept(&observed, None), nothing(), "it goes whatever this run does");
     }
@@ -337,20 +362,16 @@ mod tests {
     fn c5_a_tree_in_doubt_refuses_the_run() {
         let deletions =
             |count: usize| -> Vec<Change> { (0..count).map(|name| deletion("", "ConfigMap", name)).collect() };
-        let found = |deleted: usize, desired: usize, live: usize, open: Option<Open>| {
-            let mut policy = policy();
-            if let Some(open) = open {
-                open(&mut policy);
-            }
+        let found = |deleted: usize, desired: usize, live: usize, open: Option<Guard>| {
+            let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
             doubts(&deletions(deleted), desired, live, &policy).iter().map(|refusal| refusal.guard).collect::<Vec<_>>()
         };
-        let opened = |guard: Guard| OPEN.iter().find(|(known, _)| *known == guard).map(|(_, open)| *open);
         assert_eq!(found(1, 0, 5, None), [Guard::EmptyDesired]);
         assert_eq!(found(0, 0, 5, None), []);
-        assert_eq!(found(1, 0, 5, opened(Guard::EmptyDesired)), []);
+        assert_eq!(found(1, 0, 5, Some(Guard::EmptyDesired)), []);
         assert_eq!(found(25, 256, 31, None), [Guard::MassDeletion], "new objects dilute nothing");
-        assert_eq!(found(25, 6, 31, opened(Guard::MassDeletion)), []);
-        assert_eq!(found(25, 6, 31, opened(Guard::EmptyDesired)), [Guard::MassDeletion]);
+        assert_eq!(found(25, 6, 31, Some(Guard::MassDeletion)), []);
+        assert_eq!(found(25, 6, 31, Some(Guard::EmptyDesired)), [Guard::MassDeletion]);
         assert_eq!(found(15, 15, 30, None), []);
         assert_eq!(found(10, 1, 11, None), [], "a small root may change as a whole");
         let kept: Vec<Change> =

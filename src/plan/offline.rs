@@ -123,7 +123,8 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
 mod tests {
     use super::*;
     use crate::object::ident::Ident;
-    use crate::plan::policy::{Gate, SourceCoverage};
+    use crate::plan::guard::Guard;
+    use crate::plan::policy::SourceCoverage;
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::SourcePlace;
@@ -202,8 +203,7 @@ mod tests {
 
     #[test]
     fn p4_a_namespace_of_the_trees_own_is_deleted_and_a_name_protects_nothing_else() {
-        let allow_namespace_deletion = Gate::Open;
-        let on = Policy { allow_namespace_deletion, ..Policy::new(Cleanup::On, "kubernator-system") };
+        let on = Policy { allowed: [Guard::Namespace].into(), ..Policy::new(Cleanup::On, "kubernator-system") };
         for object in [("Namespace", "shop"), ("ConfigMap", "kube-system"), ("ConfigMap", "kubernator-system")] {
             let planned = planned(&on, &[manifest("demo", object, "1")], &[]);
             assert_eq!(planned[object.1].0, Action::Delete, "{object:?}");

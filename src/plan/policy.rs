@@ -1,9 +1,10 @@
 //! The policy: what a run is allowed to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use super::change::Reason;
+use super::guard::Guard;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::mark::PROJECT;
@@ -124,16 +125,6 @@ impl FromStr for TakeOver {
     }
 }
 
-/// The state of a guard. The caller opens each guard by its own name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gate {
-    /// The guard is active.
-    #[default]
-    Closed,
-    /// The caller opened the guard by name.
-    Open,
-}
-
 /// The permissions and the settings of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -153,20 +144,8 @@ pub struct Policy {
     pub adopt_managers: Vec<String>,
     /// The namespace of the state and the lock.
     pub state_namespace: String,
-    /// Allows a tree without any desired object.
-    pub allow_empty: Gate,
-    /// Allows deleting more than a tenth of the root by one pull request, and more than half of it by one run.
-    pub allow_mass_deletion: Gate,
-    /// Allows deleting objects and creating them anew if they cannot be changed in place.
-    pub allow_replacement: Gate,
-    /// Allows deleting namespaces.
-    pub allow_namespace_deletion: Gate,
-    /// Allows deleting CRDs.
-    pub allow_crd_deletion: Gate,
-    /// Allows deleting persistent volumes and persistent volume claims.
-    pub allow_volume_deletion: Gate,
-    /// Allows deleting a namespace or a CRD together with objects in it that the plan does not delete itself.
-    pub allow_foreign_deletion: Gate,
+    /// The guards that the caller opens.
+    pub allowed: BTreeSet<Guard>,
 }
 
 impl Policy {
@@ -181,13 +160,7 @@ impl Policy {
             fields: Vec::new(),
             adopt_managers: Vec::new(),
             state_namespace: state_namespace.to_owned(),
-            allow_empty: Gate::Closed,
-            allow_mass_deletion: Gate::Closed,
-            allow_replacement: Gate::Closed,
-            allow_namespace_deletion: Gate::Closed,
-            allow_crd_deletion: Gate::Closed,
-            allow_volume_deletion: Gate::Closed,
-            allow_foreign_deletion: Gate::Closed,
+            allowed: BTreeSet::new(),
         }
     }
 

@@ -119,19 +119,12 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
     sentence(&format!("{}{unchanged}", parts.join(", ")))
 }
 
-/// Returns the option that lifts a guard, if there is one. The input of the GitHub Action has the same name.
-pub fn option(guard: Guard) -> Option<&'static str> {
-    Some(match guard {
-        Guard::EmptyDesired => "--allow-empty",
-        Guard::MassDeletion => "--allow-mass-deletion",
-        Guard::Replacement => "--allow-replacement",
-        Guard::Namespace => "--allow-namespace-deletion",
-        Guard::Definition => "--allow-crd-deletion",
-        Guard::Volume => "--allow-volume-deletion",
-        Guard::Foreign => "--allow-foreign-deletion",
-        Guard::Relocation => "--move",
-        Guard::StateNamespace => return None,
-    })
+/// Returns the option that opens a guard, if there is one. The input of the GitHub Action has the same name.
+pub fn option(guard: Guard) -> Option<String> {
+    match guard {
+        Guard::Relocation => Some("--move".to_owned()),
+        guard => Some(format!("--allow-{}", guard.name()?)),
+    }
 }
 
 /// Returns a hint about an object that stays as it is, if an option helps.

@@ -16,10 +16,10 @@ use crate::plan::build::Plan;
 use crate::plan::change::{Action, Change};
 use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::collateral::Collateral;
+use crate::plan::guard::Guard;
 use crate::plan::observed::Lookup;
 use crate::plan::obstacle::lifted;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
-use crate::plan::policy::Gate;
 use crate::project::path::ProjectPath;
 use crate::run::apply::{PATIENCE, Stop, outcome};
 use crate::run::collateral::look_into_all;
@@ -244,7 +244,7 @@ fn take<'a>(
 /// Lists once more the contents of the namespaces and CRDs that are about to be deleted, because new objects may have
 /// appeared since the plan was made. Returns `None` if a signal came first.
 async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<BTreeMap<ObjectKey, Collateral>> {
-    if work.request.policy.allow_foreign_deletion != Gate::Closed {
+    if work.request.policy.allowed.contains(&Guard::Foreign) {
         return Some(BTreeMap::new());
     }
     let holders = deletions.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));

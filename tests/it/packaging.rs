@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use clap::{ArgAction, CommandFactory};
 use ktor_action::cli::args::Cli;
 use ktor_action::cli::exit::Exit;
+use ktor_action::plan::guard::Guard;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -164,7 +165,7 @@ fn the_readme_lists_every_exit_code_in_their_order_of_precedence() {
 }
 
 #[test]
-fn the_readme_lists_every_command_and_every_guards_flag() {
+fn the_readme_lists_every_command_and_every_guard() {
     let cli = Cli::command();
     let mut commands: Vec<String> =
         cli.get_subcommands().map(|command| format!("ktor {}", command.get_name())).collect();
@@ -173,10 +174,11 @@ fn the_readme_lists_every_command_and_every_guards_flag() {
     listed.sort();
     assert_eq!(listed, commands);
 
-    let flags = cli.find_subcommand("plan").unwrap().get_arguments().filter_map(clap::Arg::get_long);
-    let flags: Vec<String> = flags.filter(|flag| flag.starts_with("allow-")).map(|flag| format!("--{flag}")).collect();
-    let listed: Vec<String> = table("guard").into_iter().map(|row| row[1].clone()).collect();
-    assert_eq!(listed, flags);
+    let guards = Guard::named().map(|(guard, name)| {
+        let prevents = guard.prevents();
+        vec![format!("{}{}.", prevents[..1].to_uppercase(), &prevents[1..]), format!("--allow-{name}")]
+    });
+    assert_eq!(table("guard prevents"), guards.collect::<Vec<_>>());
 }
 
 #[test]

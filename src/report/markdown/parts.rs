@@ -17,7 +17,7 @@ pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Secti
     }
     let head = "> [!CAUTION]\n> **Refused.** An apply would stop here and write nothing:\n>\n";
     let item = |refusal: &TreeDoubt| {
-        let option = wording::option(refusal.guard).map(|option| format!(" To allow it: {}", code(option)));
+        let option = wording::option(refusal.guard).map(|option| format!(" To allow it: {}", code(&option)));
         format!("> - {}.{}", inert(&refusal.message), option.unwrap_or_default())
     };
     let items: Vec<String> = refusals.iter().map(item).collect();

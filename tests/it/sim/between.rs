@@ -5,7 +5,6 @@
 use http::Method;
 use jiff::Timestamp;
 use ktor_action::cli::exit::Exit;
-use ktor_action::plan::policy::Gate;
 use serde_json::json;
 
 use super::branch::{Apply, BRANCH, By, Due, LAST, apply, due, is_own, outdated, standing};
@@ -133,7 +132,7 @@ async fn come_to_rest(forest: &Forest, left: &Left) {
     let tree = Apply::push(LAST, LAST).tree();
     let codes = |expected: bool| if expected { Exit::Refused } else { Exit::Success };
 
-    let stands = standing(&site.world(), tree, Gate::Closed);
+    let stands = standing(&site.world(), tree, false);
     let own = stands.iter().any(|(path, _)| is_own(LAST, path));
     let was_at_last = is_at_last(&site.world());
     let exit = apply(&site, forest, "pushed", Apply::push(LAST, LAST).guarded()).await;
@@ -141,7 +140,7 @@ async fn come_to_rest(forest: &Forest, left: &Left) {
         violations.push(format!("exit code: the push ended with {exit:?}, standing is {stands:?}"));
     }
 
-    let stands = standing(&site.world(), tree, Gate::Closed);
+    let stands = standing(&site.world(), tree, false);
     let is_earlier = is_at_last(&site.world());
     let exit = apply(&site, forest, "by-hand", Apply::push(LAST, LAST).by(By::Dispatch).guarded()).await;
     if exit != codes(!stands.is_empty() && !is_earlier) {

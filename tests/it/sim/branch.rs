@@ -11,7 +11,6 @@ use ktor_action::cli::request::{Judged, RunPermission};
 use ktor_action::cluster::lock::LockRequest;
 use ktor_action::git::commit::Commit;
 use ktor_action::object::kinds::Kinds;
-use ktor_action::plan::policy::Gate;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
@@ -65,12 +64,12 @@ pub struct Apply {
     pub tip: usize,
     pub by: By,
     /// Whether the guard of replacements is open.
-    pub replacement: Gate,
+    pub allows_replacement: bool,
 }
 
 impl Apply {
     pub const fn push(commit: usize, tip: usize) -> Self {
-        Self { commit, tip, by: By::Push, replacement: Gate::Open }
+        Self { commit, tip, by: By::Push, allows_replacement: true }
     }
 
     pub const fn by(self, by: By) -> Self {
@@ -78,7 +77,7 @@ impl Apply {
     }
 
     pub const fn guarded(self) -> Self {
-        Self { replacement: Gate::Closed, ..self }
+        Self { allows_replacement: false, ..self }
     }
 
     pub fn tree(self) -> Tree {
@@ -141,7 +140,7 @@ impl Apply {
             _ => None,
         };
         let choice = Choice { only, ..Choice::of(self.tree()) };
-        let mut request = request(&Run { replacement: self.replacement, ..Run::of(name, choice) });
+        let mut request = request(&Run { allows_replacement: self.allows_replacement, ..Run::of(name, choice) });
         let commits = prior.commits.clone();
         let ledger = commits.ledger.current().map(|commit| BRANCH[number(commit)]);
         request.before = match (self.by, self.commit, ledger) {
@@ -162,9 +161,9 @@ impl Apply {
 
 impl std::fmt::Display for Apply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { commit, tip, by, replacement } = self;
+        let Self { commit, tip, by, allows_replacement } = self;
         write!(f, "{by:?} of {commit}, the tip is {tip}")?;
-        f.write_str(if *replacement == Gate::Closed { ", guarded" } else { "" })
+        f.write_str(if *allows_replacement { "" } else { ", guarded" })
     }
 }
 
@@ -251,14 +250,14 @@ pub fn due(world: &World, apply: Apply) -> Due {
 
 /// Objects that a tree wants and that have to stay as they are, each with its project: another root's, and those that only
 /// a replacement could change while its guard is closed.
-pub fn standing(world: &World, tree: Tree, replacement: Gate) -> BTreeSet<(&'static str, &'static str)> {
+pub fn standing(world: &World, tree: Tree, allows_replacement: bool) -> BTreeSet<(&'static str, &'static str)> {
     let mut standing = BTreeSet::new();
     for path in tree.desired() {
         let Some(live) = world.object(path) else { continue };
         let manifest = tree.manifest(path);
         let is_sealed = live["immutable"] == true;
         let differs = live["data"] != manifest["data"] || live["immutable"] != manifest["immutable"];
-        let is_kept = path == Y && is_ours(live) && is_sealed && differs && replacement == Gate::Closed;
+        let is_kept = path == Y && is_ours(live) && is_sealed && differs && !allows_replacement;
         if is_kept || is_others(live) {
             standing.insert((path, tree.project_of(path)));
         }
@@ -268,7 +267,7 @@ pub fn standing(world: &World, tree: Tree, replacement: Gate) -> BTreeSet<(&'sta
 
 /// Objects that a tree wants and that are not as it wants them, but for those that have to stay.
 pub fn outdated(world: &World, tree: Tree) -> BTreeSet<&'static str> {
-    let stands = standing(world, tree, Gate::Closed);
+    let stands = standing(world, tree, false);
     let is_current = |path: &&str| {
         world.object(path).is_some_and(|live| {
             let is_placed = live["metadata"]["annotations"][MARK] == tree.project_of(path);

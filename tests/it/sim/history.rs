@@ -8,7 +8,8 @@ use std::time::Duration;
 use ktor_action::cluster::lock::LockRequest;
 use ktor_action::object::mark::Root;
 use ktor_action::object::redact::Redactor;
-use ktor_action::plan::policy::{Gate, Policy};
+use ktor_action::plan::guard::Guard;
+use ktor_action::plan::policy::Policy;
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis, decide};
@@ -35,12 +36,12 @@ pub struct Run {
     /// The request at which it is told to stop.
     pub interrupt: Option<usize>,
     /// Whether the guard of replacements is open.
-    pub replacement: Gate,
+    pub allows_replacement: bool,
 }
 
 impl Run {
     pub fn of(name: impl Into<String>, choice: Choice) -> Self {
-        Self { name: name.into(), choice, fates: Fates::default(), interrupt: None, replacement: Gate::Open }
+        Self { name: name.into(), choice, fates: Fates::default(), interrupt: None, allows_replacement: true }
     }
 }
 
@@ -57,7 +58,8 @@ pub fn root() -> Root {
 
 pub fn request(run: &Run) -> RunRequest {
     let mut policy = Policy::new(run.choice.cleanup(), "kubernator-system");
-    (policy.allow_mass_deletion, policy.allow_replacement) = (Gate::Open, run.replacement);
+    policy.allowed.insert(Guard::MassDeletion);
+    policy.allowed.extend(run.allows_replacement.then_some(Guard::Replacement));
     let commit = format!("{:040x}", run.choice.tree as usize + 1);
     RunRequest {
         root: root(),

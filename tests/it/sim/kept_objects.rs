@@ -4,7 +4,6 @@
 
 use http::Method;
 use ktor_action::plan::change::Disposition;
-use ktor_action::plan::policy::Gate;
 use serde_json::{Value, json};
 
 use super::choice::{Choice, Forest, Tree};
@@ -77,7 +76,7 @@ async fn c5_a_replacement_that_a_guard_keeps_is_made_once_it_is_opened() {
     let before = uid(&world);
     let site = Simulation::new(world);
     for name in ["kept", "again"] {
-        let guarded = Run { replacement: Gate::Closed, ..Run::of(name, resealed) };
+        let guarded = Run { allows_replacement: false, ..Run::of(name, resealed) };
         let plan = run(&site, &forest, &guarded).await.result.unwrap().plan;
         assert_eq!(plan.standing(Disposition::Kept).count(), 1);
         assert_eq!((uid(&site.world()), value(&site.world())), (before.clone(), Some(Value::from("1"))));
