@@ -62,6 +62,17 @@ const WORDS_OUTSIDE_THE_DOMAIN: [&str; 10] = [
 
 const LONGEST_FILE: usize = 600;
 
+/// The layers that know neither the options nor the commands of the program.
+const BELOW_THE_COMMAND_LINE: [&str; 9] =
+    ["project", "object", "state", "plan", "run", "cluster", "git", "render", "forge"];
+
+/// The words that a doc comment does not open with: it opens with a noun or a verb.
+const QUESTION_WORDS: [&str; 9] =
+    ["what", "whether", "where", "why", "how", "which", "who", "whoever", "whatever"];
+
+/// The largest share of doc comments that open with a question word, in percent.
+const MOST_QUESTIONS: usize = 3;
+
 /// Whether a file of the layer `from` may name the layer `to`.
 fn may_name(from: &str, to: &str) -> bool {
     let rank = |layer: &str| DOMAIN.iter().position(|name| *name == layer);
@@ -112,6 +123,9 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
             }
         }
     }
+    if BELOW_THE_COMMAND_LINE.contains(&layer) {
+        found.extend(options(layer, text).map(|line| format!("names an option or a command: {line}")));
+    }
     if layer == "report" {
         let foreign = dependencies.iter().filter(|name| !["serde", "serde_json"].contains(&&***name));
         found.extend(foreign.flat_map(|name| reached(&paths, name, "is not for report")));
@@ -128,6 +142,16 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
         found.extend(reached(&paths, "std::env", "stays in cli/env.rs"));
     }
     found
+}
+
+/// The lines of a file, without its tests, that name an option or a command of the program. Git has options of its own.
+fn options<'a>(layer: &'a str, text: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").map(str::trim);
+    let is_option = |line: &str| {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        words.map(|word| word.trim_end_matches('-')).any(|word| word.starts_with("--") && word.len() > 3)
+    };
+    lines.filter(move |line| line.contains("`ktor ") || layer != "git" && is_option(line))
 }
 
 fn reached(paths: &[Named], forbidden: &str, why: &str) -> Vec<String> {
@@ -205,6 +229,46 @@ fn check(file: &str, text: &str, expected: &[&str]) {
     let dependencies = ["kube", "serde", "serde_json", "similar", "tokio"].map(str::to_owned).into();
     let found = violations(file, &format!("//! Opens.\n{text}"), &dependencies);
     assert_eq!(found, expected, "{file}: {text}");
+}
+
+#[test]
+fn the_options_and_the_commands_are_named_at_the_edge_alone() {
+    let says = |text: &str| format!("names an option or a command: {text}");
+    for text in ["#[error(\"give --kubeconfig FILE\")]", "/// As `ktor state list` prints it.", "f(\"--yes\");"] {
+        check("state/x.rs", text, &[&says(text)]);
+        check("cli/x.rs", text, &[]);
+    }
+    check("git/x.rs", "args([\"log\", \"--format=%H\"]);", &[]);
+    check("state/x.rs", "let x = y--; // -- and ---", &[]);
+}
+
+/// The first lines of the doc comments in a file, without their marks.
+fn doc_openings(text: &str) -> Vec<&str> {
+    let doc = |line: &'_ str| line.strip_prefix("///").or(line.strip_prefix("//!")).is_some();
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let opens = |at: usize| doc(lines[at]) && (at == 0 || !doc(lines[at - 1]));
+    (0..lines.len()).filter(|at| opens(*at)).map(|at| lines[at][3..].trim()).collect()
+}
+
+fn is_question(opening: &str) -> bool {
+    let word = opening.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    QUESTION_WORDS.contains(&&*word.to_ascii_lowercase())
+}
+
+#[test]
+fn doc_comments_open_with_a_noun_or_a_verb() {
+    assert_eq!(doc_openings("//! A.\n//! b\n\n    /// Why.\nfn f() {}\n// What.\n/// The c.\n"), ["A.", "Why.", "The c."]);
+    assert!(is_question("Whether a") && is_question("why") && !is_question("Whichever") && !is_question(""));
+
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    rust_files(&package.join("src"), &mut files);
+    rust_files(&package.join("tests"), &mut files);
+    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let openings: Vec<&str> = texts.iter().flat_map(|text| doc_openings(text)).collect();
+    let questions: Vec<&&str> = openings.iter().filter(|opening| is_question(opening)).collect();
+    assert!(openings.len() > 3_000, "{}", openings.len());
+    assert!(100 * questions.len() <= MOST_QUESTIONS * openings.len(), "{questions:#?}");
 }
 
 #[test]
