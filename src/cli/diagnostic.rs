@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::exit::Exit;
+use super::hint::{self, hinted};
 use super::unlock;
 use crate::cluster::lock::{Holder, LockError};
 use crate::forge::workflow::{Annotation, Level};
@@ -96,7 +97,7 @@ impl From<RunError> for CliError {
             | RunError::LockLost(_) => Exit::Interrupted,
             _ => Exit::Failure,
         };
-        Self::new(exit, chain(&error))
+        Self::new(exit, hinted(chain(&error), hint::after_run(&error)))
     }
 }
 
@@ -104,7 +105,7 @@ impl From<SourcesError> for CliError {
     fn from(error: SourcesError) -> Self {
         match error {
             SourcesError::Settings(errors) => Self::sources(&errors),
-            error => Self::failure(&error),
+            error => Self::new(Exit::Failure, hinted(chain(&error), hint::after_reading(&error))),
         }
     }
 }

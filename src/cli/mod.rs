@@ -9,6 +9,7 @@ pub mod consent;
 pub mod diagnostic;
 pub mod env;
 pub mod exit;
+pub mod hint;
 pub mod reporter;
 pub mod request;
 pub mod signal;

@@ -9,6 +9,7 @@ use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, W
 use super::diagnostic::{CliError, Console, chain};
 use super::env::{self, Variables};
 use super::exit::Exit;
+use super::hint::{self, hinted};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
@@ -485,8 +486,8 @@ pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Va
         settings.readiness_timeout = wait.readiness_timeout;
     }
     Cluster::connect_with(&options, settings).await.map_err(|error| {
-        let CliError { messages, .. } = CliError::failure(&error);
-        CliError::new(Exit::Failure, format!("failed to {}", messages.join(": ")))
+        let message = format!("failed to {}", chain(&error));
+        CliError::new(Exit::Failure, hinted(message, hint::after_connecting(&error)))
     })
 }
 

@@ -21,7 +21,7 @@ const MAX_LINKED: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceReadError {
     /// The root is missing, or is not a directory.
-    #[error("open the directory {}: name one that exists with --path", printable(.path))]
+    #[error("open the directory {}", printable(.path))]
     Root {
         /// The root as it was given.
         path: PathBuf,

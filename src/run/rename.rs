@@ -179,7 +179,7 @@ fn checked(renaming: &Renaming, entries: &Entries) -> Result<(), RunError> {
 }
 
 fn unknown(renaming: &Renaming) -> RunError {
-    RunError::Unknown(format!("nothing is recorded for {}: see `ktor state list`", renaming.from))
+    RunError::Unknown(format!("nothing is recorded for {}", renaming.from))
 }
 
 fn settled(resources: Entries) -> Payload {

@@ -45,7 +45,7 @@ pub async fn unmanage(
     let (store, prior) = Store::claim(cluster, lock, namespace, root, run).await?;
     let recorded = prior.entries.keys();
     if let Some(key) = keys.iter().find(|key| !recorded.contains(key)) {
-        return Err(RunError::Unknown(format!("{key} is not recorded for root {root}: see `ktor state list`")));
+        return Err(RunError::Unknown(format!("{key} is not recorded for root {root}")));
     }
     let mut observed = Observed { kinds: cluster.discover().await.map_err(RunError::Cluster)?, ..Observed::default() };
     look(cluster, &mut observed, keys.iter().cloned()).await;

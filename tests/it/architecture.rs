@@ -67,8 +67,7 @@ const BELOW_THE_COMMAND_LINE: [&str; 9] =
     ["project", "object", "state", "plan", "run", "cluster", "git", "render", "forge"];
 
 /// The words that a doc comment does not open with: it opens with a noun or a verb.
-const QUESTION_WORDS: [&str; 9] =
-    ["what", "whether", "where", "why", "how", "which", "who", "whoever", "whatever"];
+const QUESTION_WORDS: [&str; 9] = ["what", "whether", "where", "why", "how", "which", "who", "whoever", "whatever"];
 
 /// The largest share of doc comments that open with a question word, in percent.
 const MOST_QUESTIONS: usize = 3;
@@ -257,7 +256,10 @@ fn is_question(opening: &str) -> bool {
 
 #[test]
 fn doc_comments_open_with_a_noun_or_a_verb() {
-    assert_eq!(doc_openings("//! A.\n//! b\n\n    /// Why.\nfn f() {}\n// What.\n/// The c.\n"), ["A.", "Why.", "The c."]);
+    assert_eq!(
+        doc_openings("//! A.\n//! b\n\n    /// Why.\nfn f() {}\n// What.\n/// The c.\n"),
+        ["A.", "Why.", "The c."]
+    );
     assert!(is_question("Whether a") && is_question("why") && !is_question("Whichever") && !is_question(""));
 
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
