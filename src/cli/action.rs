@@ -55,7 +55,7 @@ pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) ->
         Event::Push(push) => Ok(action.nothing(&format!("{} is not the branch that is applied", push.r#ref))),
         Event::Schedule => Ok(action.nothing("drift reports on a schedule do not exist yet")),
         Event::IssueComment(_) => Ok(action.nothing("commands in comments do not exist yet")),
-        Event::Other(name) => Ok(action.nothing(&format!("the event {name} asks for nothing"))),
+        Event::Other(name) => Ok(action.nothing(&format!("the event {name} needs no run"))),
     };
     if let Err(error) = &done {
         voice.outputs(&[("result", "failed")]);

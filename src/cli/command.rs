@@ -104,7 +104,7 @@ fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Cli
 /// Anything that stops the run before its end, and the errors of [`concluded`].
 pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     if !args.yes && !consent::is_interactive() {
-        return Err(CliError::usage("nobody is there to approve the plan: approve it beforehand with --yes"));
+        return Err(CliError::usage("not a terminal: pass --yes to apply without confirmation"));
     }
     let interrupt = on_signals(console);
     let prepared = Box::pin(preparing(&interrupt, async {

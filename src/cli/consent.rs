@@ -9,7 +9,7 @@ pub fn is_interactive() -> bool {
 
 /// Asks a question on standard error. Returns `true` only if the answer is `yes`.
 pub async fn ask(question: &str) -> bool {
-    drop(write!(std::io::stderr(), "{question} Only `yes` goes on: "));
+    drop(write!(std::io::stderr(), "{question} Type `yes` to continue: "));
     drop(std::io::stderr().flush());
     let answered = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();

@@ -80,7 +80,7 @@ impl From<RunError> for CliError {
             RunError::Scope(_) => Exit::Usage,
             RunError::Lock(LockError::Held(holder)) => {
                 let message = format!(
-                    "failed to acquire {}; if it is dead, `{}` frees it",
+                    "failed to acquire {}; if that run is dead, `{}` releases the lock",
                     held_lock(holder),
                     unlock::command(&holder.identity)
                 );

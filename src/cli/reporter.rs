@@ -72,7 +72,7 @@ impl<'a> Reporter<'a> {
                 Some(Forge::new(settings).map_err(|error| CliError::failure(&error))?)
             }
             None => {
-                console.notice("there is no token: the plan stands in the step summary alone");
+                console.notice("there is no token: the plan is only in the step summary");
                 None
             }
         };

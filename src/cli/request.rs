@@ -177,7 +177,7 @@ impl Project {
         })?;
         if !directory.is_dir() {
             return Err(CliError::usage(format!(
-                "-p {} is no directory: name the project's root directory",
+                "-p {} is not a directory: name the project's root directory",
                 printable(path)
             )));
         }

@@ -20,7 +20,7 @@ pub fn on_signals(console: &Console) -> Interrupt {
                 }
             });
         }
-        _ => console.notice("signals cannot be caught here: an interrupted run leaves its lock to expire"),
+        _ => console.notice("signals cannot be handled here: the lock of an interrupted run stays until it expires"),
     }
     interrupt
 }

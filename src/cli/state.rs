@@ -161,7 +161,7 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
     if rebuilt.unlisted.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut error = CliError::new(Exit::Failure, "the rebuild is partial: run it again with what is missing");
+    let mut error = CliError::new(Exit::Failure, "the rebuild is partial: run it again when every kind can be listed");
     error.messages.extend(rebuilt.unlisted);
     Err(error)
 }
@@ -169,7 +169,7 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
 async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     let keys: BTreeSet<ObjectKey> = args.objects.iter().cloned().collect();
-    site.consent(&format!("Let {} of root {} go?", counted(keys.len(), "object"), site.root)).await?;
+    site.consent(&format!("Stop managing {} of root {}?", counted(keys.len(), "object"), site.root)).await?;
     let lock = site.hold(&site.root).await?;
     let identity = (site.namespace.as_str(), &site.root, site.run.as_str());
     let result = unmanage(&site.cluster, &lock, identity, &keys, &site.interrupt).await;
@@ -177,7 +177,7 @@ async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Res
     let released = result?;
     console
         .report(&released.released.iter().map(|key| format!("{} released\n", logged(&key.word()))).collect::<String>());
-    left("could not be let go and stays recorded", &released.failed)
+    left("could not be released and stays in the state", &released.failed)
 }
 
 async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
@@ -192,7 +192,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
         return Err(CliError::usage(format!("the tree is root {}'s: run in that of {old} with -p DIR", site.root)));
     }
     if renaming.of(&args.to).is_some() {
-        return Err(CliError::usage(format!("{} lies within {}: take another name", args.to, args.from)));
+        return Err(CliError::usage(format!("{} is inside {}: choose another name", args.to, args.from)));
     }
     site.consent(&format!("Rename {} to {}?", args.from, args.to)).await?;
     let request = RenameRequest { namespace: &site.namespace, renaming: &renaming, run: &site.run };
@@ -214,7 +214,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
     if renamed.unlisted.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut error = CliError::new(Exit::Failure, "not every kind could be looked through: run it again");
+    let mut error = CliError::new(Exit::Failure, "some kinds could not be listed: run the command again");
     error.messages.extend(renamed.unlisted);
     Err(error)
 }
@@ -247,7 +247,7 @@ impl<'a> StateContext<'a> {
         console: &'a Console,
     ) -> Result<Self, CliError> {
         if !change.yes && !consent::is_interactive() {
-            return Err(CliError::usage("nobody is there to approve the change: approve it beforehand with --yes"));
+            return Err(CliError::usage("not a terminal: pass --yes to change the state without confirmation"));
         }
         let interrupt = on_signals(console);
         let prepared = preparing(&interrupt, async {

@@ -24,7 +24,7 @@ pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) ->
     let namespace = &project.sources.tree.settings().state_namespace;
     let root = &project.root;
     let free = || {
-        console.report(&format!("the lock of root {root} is held by nobody\n"));
+        console.report(&format!("root {root} is not locked\n"));
         Ok(Exit::Success)
     };
     let Some(identity) = args.identity.as_ref().or(args.holder.as_ref()) else {
@@ -33,19 +33,19 @@ pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) ->
             holder.map_err(|error| CliError::new(Exit::Failure, format!("failed to read the lock: {error}")))?;
         let Some(holder) = holder else { return free() };
         return Err(CliError::usage(format!(
-            "name the holder of {}: `{}`, once you know that this run is dead",
+            "make sure that the run is dead, then name the holder of {}: `{}`",
             held_lock(&holder),
             command(&holder.identity)
         )));
     };
     match cluster.break_lock(namespace, root, identity).await {
         Ok(Broken::Freed) => {
-            console.report(&format!("the lock of root {root} is free\n"));
+            console.report(&format!("the lock of root {root} is released\n"));
             Ok(Exit::Success)
         }
         Ok(Broken::NotHeld) => free(),
         Ok(Broken::OtherHolder(holder)) => {
-            let message = format!("failed to free {}: {identity} does not hold it", held_lock(&holder));
+            let message = format!("failed to release {}: {identity} does not hold it", held_lock(&holder));
             Err(CliError::new(Exit::Refused, message))
         }
         Err(error) => Err(CliError::new(Exit::Failure, format!("failed to {}", chain(&error)))),

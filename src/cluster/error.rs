@@ -18,7 +18,7 @@ pub enum ClusterError {
         paths: Vec<PathBuf>,
     },
     /// A file cannot be read.
-    #[error("read the kubeconfig {}; correct it or take it out of KUBECONFIG", .path.display())]
+    #[error("read the kubeconfig {}; correct it or remove it from KUBECONFIG", .path.display())]
     UnreadableKubeconfig {
         /// The file.
         path: PathBuf,

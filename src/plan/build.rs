@@ -234,12 +234,12 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let rules = policy.told();
     let digest = digest::with_settings(digest, &rules);
     let held = observed.held.iter().map(|key| {
-        format!("{key} keeps fields that another tool set and no manifest has: the server does not let go of them.")
+        format!("{key} keeps fields that another tool set and no manifest states: the server refuses to remove them.")
     });
     let tools = changes.iter().filter(|change| change.action == Action::Adopt).filter_map(|change| {
         let key = &change.ident.key;
         let tool = other_tool(&observed.live(key)?.body)?;
-        Some(format!("{key} is managed by {tool}: end that before it is adopted, or both will change it."))
+        Some(format!("{key} is managed by {tool}: stop that before the adoption, or both tools will change it."))
     });
     let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
     let notices = rules.into_iter().chain(told).collect();
@@ -520,7 +520,7 @@ fn reason_of(refusal: &Refusal) -> Reason {
 fn with_null(reason: Reason, body: &Value) -> Reason {
     match reason {
         Reason::Refused(words) => Reason::Refused(match null_in(body, String::new()) {
-            Some(place) => format!("{words}; the manifest has a null at {place}: take it out"),
+            Some(place) => format!("{words}; the manifest has null at {place}: remove it"),
             None => words,
         }),
         reason => reason,

@@ -79,10 +79,10 @@ pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey
     for change in changes.iter_mut().filter(holders) {
         let is_held = |key: &ObjectKey| holds(&change.ident.key, key, observed);
         let wanted = desired.iter().find(|key| is_held(key));
-        let wanted = wanted.map(|held| Reason::Withheld(format!("it holds {held}, which a manifest wants")));
+        let wanted = wanted.map(|held| Reason::Withheld(format!("it contains {held}, which is desired")));
         let stays = staying.iter().filter(|(key, _)| is_held(key)).min_by_key(|(_, is_protected)| *is_protected);
         let stays = stays.map(|(held, is_protected)| {
-            let why = format!("it holds {held}, which stays");
+            let why = format!("it contains {held}, which stays");
             if *is_protected { Reason::Protected(why) } else { Reason::Withheld(why) }
         });
         if let Some(reason) = wanted.or(stays) {
@@ -143,7 +143,7 @@ impl Judge<'_> {
             Some(Lookup::Live(live)) => live,
             Some(Lookup::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
             None => {
-                return change(Action::Keep, Reason::Unknown("it was not looked at".to_owned()), None, recorded);
+                return change(Action::Keep, Reason::Unknown("it was not read".to_owned()), None, recorded);
             }
         };
         // The entry may be removed only if the object is also recorded under its desired key, by an earlier run or by
@@ -163,7 +163,7 @@ impl Judge<'_> {
             Ownership::Unmarked => {
                 return change(
                     Action::Release,
-                    Reason::Foreign("nobody: its mark is gone".to_owned()),
+                    Reason::Foreign("no root: its mark is gone".to_owned()),
                     Some(live),
                     recorded,
                 );
@@ -186,7 +186,7 @@ impl Judge<'_> {
             return change(Action::Keep, withheld, Some(live), &project);
         }
         if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
-            let why = format!("it may be the same object as {unseen}, which was not seen");
+            let why = format!("it may be the same object as {unseen}, which could not be read");
             return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
         }
         if !request.policy.reviewed.shows_deletion(&ident.key) {
@@ -355,12 +355,9 @@ mod tests {
         // In the order of the keys: two namespaces, the CRD. The result is the same if the desired object does not
         // exist yet.
         let kept =
-            |reason: &str, held: &str| reason.starts_with("Keep: ") && reason.contains(&format!("it holds {held}"));
+            |reason: &str, held: &str| reason.starts_with("Keep: ") && reason.contains(&format!("it contains {held}"));
         let [x, y, tills] = &reasons(&[key(("", "ConfigMap"), "web")])[..] else { panic!() };
-        assert!(
-            kept(x, "ConfigMap x/web, which a manifest wants") && *y == deleted() && *tills == deleted(),
-            "{x} {y}"
-        );
+        assert!(kept(x, "ConfigMap x/web, which is desired") && *y == deleted() && *tills == deleted(), "{x} {y}");
         let [x, y, tills] = &reasons(&[key(("shop.dev", "Till"), "t")])[..] else { panic!() };
         assert!(kept(x, "Till.shop.dev x/t") && *y == deleted() && kept(tills, "Till.shop.dev x/t"), "{x} {y} {tills}");
     }
@@ -384,7 +381,7 @@ mod tests {
                 observed.looks.insert(key.clone(), look.clone());
             }
             let decided = decided(&all, &[], &observed);
-            let namespace = decided.iter().find(|(_, reason)| reason.to_string().contains("it holds"));
+            let namespace = decided.iter().find(|(_, reason)| reason.to_string().contains("it contains"));
             assert_eq!(namespace.map(|(_, reason)| reason.kind()), reason.map(str::to_owned), "{decided:?}");
         }
     }

@@ -29,15 +29,15 @@ impl Collateral {
         let others = self.others(deleted);
         let named: Vec<String> = others.iter().take(NAMED).map(ToString::to_string).collect();
         let more = |count: usize| if count == 0 { String::new() } else { format!(" (and {count} more)") };
-        let held = format!("{holder} holds {}{}", named.join(", "), more(others.len() - named.len()));
+        let held = format!("{holder} contains {}{}", named.join(", "), more(others.len() - named.len()));
         match (&self.unseen[..], others.is_empty()) {
             ([], true) => None,
             ([], false) => Some(held),
             ([first, rest @ ..], true) => {
-                Some(format!("what {holder} holds is not known: {first}{}", more(rest.len())))
+                Some(format!("the content of {holder} is not known: {first}{}", more(rest.len())))
             }
             ([first, rest @ ..], false) => {
-                Some(format!("{held}, and not all of it is known: {first}{}", more(rest.len())))
+                Some(format!("{held}, and its content is not fully known: {first}{}", more(rest.len())))
             }
         }
     }
@@ -184,7 +184,7 @@ mod tests {
         let expected: Vec<&str> = found[..8].iter().map(|(key, _)| key.name.as_str()).collect();
         assert_eq!(names(&content.others(&deleted)), expected);
         let told = content.told(&key("Namespace", "x"), &deleted).unwrap();
-        assert!(told.contains("x holds ConfigMap x/a-another-of-the-name, ConfigMap x/b-without-uid, "), "{told}");
+        assert!(told.contains("x contains ConfigMap x/a-another-of-the-name, ConfigMap x/b-without-uid, "), "{told}");
         assert!(told.ends_with(", ConfigMap x/e-orphaned-soon (and 3 more)"), "{told}");
     }
 
@@ -196,10 +196,10 @@ mod tests {
         };
         let theirs = [(key("ConfigMap", "theirs"), object("t", &[]))];
         assert_eq!(told(&[], &[]), None);
-        assert!(told(&[], &["no answer"]).unwrap().ends_with("x/x holds is not known: no answer"));
+        assert!(told(&[], &["no answer"]).unwrap().ends_with("x/x is not known: no answer"));
         let both = told(&theirs, &["no answer", "no right"]).unwrap();
         assert!(
-            both.ends_with("holds ConfigMap x/theirs, and not all of it is known: no answer (and 1 more)"),
+            both.ends_with("contains ConfigMap x/theirs, and its content is not fully known: no answer (and 1 more)"),
             "{both}"
         );
     }

@@ -71,7 +71,7 @@ impl Guard {
     fn rule(self) -> Rule {
         let (name, prevents, sentence) = match self {
             Self::EmptyDesired => {
-                (Some("empty"), "deletions when the tree contains no manifests", "the tree wants no object at all")
+                (Some("empty"), "deletions when the tree contains no manifests", "the tree contains no manifests")
             }
             Self::MassDeletion => (
                 Some("mass-deletion"),
@@ -81,7 +81,7 @@ impl Guard {
             Self::Replacement => (
                 Some("replacement"),
                 "deleting and recreating objects that cannot be changed in place",
-                "it would be deleted and created anew",
+                "it would be deleted and recreated",
             ),
             Self::Namespace => {
                 (Some("namespace-deletion"), "deleting namespaces", "deleting a namespace deletes all that it holds")
@@ -170,11 +170,11 @@ pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, polic
     let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
     let told = standing.filter_map(|key| match observed.contents.get(key) {
         Some(content) => Some((key.clone(), content.told(key, &deleted)?)),
-        None => Some((key.clone(), format!("what {key} holds was not looked at"))),
+        None => Some((key.clone(), format!("the content of {key} was not listed"))),
     });
     let told: BTreeMap<ObjectKey, String> = told.collect();
     if Guard::Foreign.is_open(policy) {
-        return told.into_values().map(|told| format!("What goes unplanned: {told}.")).collect();
+        return told.into_values().map(|told| format!("Deleted outside the plan: {told}.")).collect();
     }
     for change in cleanup {
         if let Some(told) = told.get(&change.ident.key) {
@@ -193,7 +193,7 @@ pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) 
     let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
     let mut refusals = Vec::new();
     if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
-        let message = format!("the tree wants no object at all, and {deleted} would be deleted");
+        let message = format!("the tree contains no manifests, and {deleted} would be deleted");
         refusals.push(TreeDoubt { guard: Guard::EmptyDesired, message });
     }
     if deleted > (live / 2).max(LEAST) && !Guard::MassDeletion.is_open(policy) {
@@ -339,19 +339,19 @@ mod tests {
         };
         let nothing = || ([String::new(), String::new()], Vec::<String>::new());
         let ([first, second], _) = kept(&observed, None);
-        assert!(first.ends_with("Namespace 1 holds was not looked at") && second.ends_with("was not looked at"));
+        assert!(first.ends_with("the content of Namespace 1 was not listed") && second.ends_with("was not listed"));
         observed.contents.insert(namespace.clone(), Collateral::default());
         observed.contents.insert(definition.clone(), Collateral::default());
         assert_eq!(kept(&observed, None), nothing());
         observed.contents.insert(definition.clone(), hidden);
-        assert!(kept(&observed, None).0[1].ends_with("holds is not known: no right"));
+        assert!(kept(&observed, None).0[1].ends_with("is not known: no right"));
         observed.contents.insert(definition, Collateral::default());
         observed.contents.insert(namespace.clone(), full);
-        assert_eq!(kept(&observed, None).0, ["Namespace 1 holds ConfigMap 1/1".to_owned(), String::new()]);
+        assert_eq!(kept(&observed, None).0, ["Namespace 1 contains ConfigMap 1/1".to_owned(), String::new()]);
         let (none, notices) = kept(&observed, Some(Guard::Foreign));
         assert_eq!(
             (none, notices),
-            (nothing().0, vec!["What goes unplanned: Namespace 1 holds ConfigMap 1/1.".to_owned()])
+            (nothing().0, vec!["Deleted outside the plan: Namespace 1 contains ConfigMap 1/1.".to_owned()])
         );
         assert_ne!(kept(&observed, Some(Guard::Namespace)), nothing());
         observed.looks.insert(namespace, Lookup::Live(leaving));

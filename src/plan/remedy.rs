@@ -17,17 +17,17 @@ fn remedy(contested: &FieldConflict) -> &'static str {
     let FieldConflict { field, manager } = contested;
     match manager.as_str() {
         "clusterrole-aggregation-controller" => {
-            "the server fills in the rules of an aggregated role, so leave `rules` out of the manifest"
+            "the server fills in the rules of an aggregated role, so remove `rules` from the manifest"
         }
         "kube-controller-manager" | "horizontal-pod-autoscaler" if field == ".spec.replicas" => {
-            "an autoscaler sets it, so leave it out of the manifest"
+            "an autoscaler sets it, so remove it from the manifest"
         }
         _ if field == ".spec.replicas" => {
             "someone scaled it, so leave it out of the manifest, or take it with `fields:` and `policy: force` in the \
              root's .ktor.yaml"
         }
         _ if is_known_tool(manager) => {
-            "that tool applied it, so end its management, and name it in `adoptManagers:` of the root's .ktor.yaml"
+            "that tool applied it, so stop that tool from managing it, and name it in `adoptManagers:` of the root's .ktor.yaml"
         }
         _ => {
             "leave it out of the manifest, or say in `fields:` of the root's .ktor.yaml whether to leave it to that \
@@ -55,7 +55,7 @@ mod tests {
                 .starts_with(".spec.replicas is held by kube-controller-manager: an autoscaler")
         );
         assert!(said(".spec.replicas", "kubectl").contains("someone scaled it"));
-        assert!(said(".rules", "clusterrole-aggregation-controller").contains("leave `rules` out"));
+        assert!(said(".rules", "clusterrole-aggregation-controller").contains("remove `rules`"));
         assert!(said(".data.a", "argocd-controller").contains("adoptManagers"));
         assert!(said(".data.a", "kubectl-patch").contains("policy: leave"));
         let both = [".a", ".b"].map(|field| FieldConflict { field: field.into(), manager: "x".into() });

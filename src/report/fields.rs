@@ -170,7 +170,7 @@ fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
             continue;
         }
         if hidden > 0 {
-            lines.push(line(Sign::Same, &format!("… {hidden} lines as they are")));
+            lines.push(line(Sign::Same, &format!("… {hidden} unchanged lines")));
             hidden = 0;
         }
         lines.push(line(*sign, text));
@@ -223,7 +223,7 @@ mod tests {
         check(
             Some(json!("0\n1\n2\n3\n4\n5\n6\n7\n8\n9")),
             Some(json!("0\n1\n2\n3\n4\nfive\n6\n8\n9\n")),
-            &["@spec.x", " … 3 lines as they are", " 3", " 4", "-5", "+five", " 6", "-7", " 8", " 9", "+"],
+            &["@spec.x", " … 3 unchanged lines", " 3", " 4", "-5", "+five", " 6", "-7", " 8", " 9", "+"],
         );
     }
 

@@ -89,8 +89,8 @@ pub fn entry<'a>(project: &'a ProjectPath, ident: &Ident, reason: Option<String>
 /// Returns the reason why an orphan is not deleted, in the words of the plan.
 pub fn held_back(change: &Change) -> String {
     match change.action {
-        Action::Delete => "nothing holds it: the next apply deletes it".to_owned(),
-        Action::Release => format!("it {}: the next apply lets it go", change.reason),
+        Action::Delete => "the next apply deletes it".to_owned(),
+        Action::Release => format!("it {}: the next apply removes it from the state", change.reason),
         _ => change.reason.to_string(),
     }
 }

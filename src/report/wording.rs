@@ -168,7 +168,7 @@ pub fn staying(change: &Change) -> String {
 pub fn remark(change: &Change) -> Option<String> {
     match (&change.reason, &change.from) {
         (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
-        (Reason::Immutable(_), _) => Some(format!("deleted and created anew: it {}", change.reason)),
+        (Reason::Immutable(_), _) => Some(format!("deleted and recreated: it {}", change.reason)),
         (_, Some(from)) => Some(format!("from {from}")),
         (Reason::Unverified(by), None) => Some(format!("not yet checked by the server: {by} comes first in this run")),
         (_, None) => Some(reason(change)),

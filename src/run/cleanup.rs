@@ -190,7 +190,7 @@ async fn send<'a>(
             let left = held(work, &cleaned.outcomes, &sent.0.ident.key).cloned();
             async move {
                 let answer = match left {
-                    Some(left) => DeletionAnswer::Waits(format!("it still holds {left}: it waits for that one")),
+                    Some(left) => DeletionAnswer::Waits(format!("it still contains {left} and waits for it")),
                     None => DeletionAnswer::Tried(one(work, sent.0, contents).await),
                 };
                 (sent, answer)
@@ -218,7 +218,7 @@ fn take<'a>(
         }
         DeletionAnswer::Tried(Removed::Released) => {
             cleaned.released.push(key.clone());
-            let why = "it belongs to someone else now and was let go";
+            let why = "it belongs to another owner now and was removed from the state";
             cleaned.note(work, change, Verdict::Unchanged, Some(why));
         }
         DeletionAnswer::Tried(Removed::Refused(refusal)) => {

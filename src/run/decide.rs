@@ -164,9 +164,7 @@ pub async fn decide_from(
     let silent = served
         .unavailable()
         .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
-    notices.extend(
-        silent.map(|group| format!("The server of {group} does not answer: nothing is known about what it has.")),
-    );
+    notices.extend(silent.map(|group| format!("The server of {group} does not answer: its objects are not known.")));
     let done = store.done.of(&desired.manifests);
     let mut observed = Observed { kinds, looks, done, ..Observed::default() };
     let recorded = prior.entries.keys();
@@ -180,7 +178,8 @@ pub async fn decide_from(
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     observe::look(cluster, &mut observed, recorded_and_desired).await;
     let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
-        "The last run did not finish, or another tool wrote the record since: everything is looked at again.".to_owned()
+        "The last run did not finish, or another tool wrote the state since: this run checks everything again."
+            .to_owned()
     });
     let before = request.before.desired(&observed.kinds);
     let plan_request = PlanRequest {
@@ -227,7 +226,7 @@ pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sourc
     let mut notices = Vec::new();
     let (policy, broken) = checked(&request.policy, head, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
-        notices.push("Some files of the base tree cannot be read: what they held is not compared.".to_owned());
+        notices.push("Some files of the base tree cannot be read: their objects are not compared.".to_owned());
     }
     let unknown = desired.manifests.keys().filter(|key| kinds.get(&key.group_kind()).is_none());
     let unknown: BTreeSet<String> = unknown.map(|key| key.group_kind().to_string()).collect();
@@ -266,7 +265,7 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     match claim.judged(prior.source.as_ref()) {
         ProvenanceMatch::Same(known) => prior.source = known,
         ProvenanceMatch::Moved { from, to } => {
-            plan.notices.insert(0, format!("The tree moved: the record says {to} from now on, and no longer {from}."));
+            plan.notices.insert(0, format!("The tree moved: the state now names {to} instead of {from}."));
             prior.source = Some(to);
         }
         ProvenanceMatch::Elsewhere(message) => plan.refusals.push(TreeDoubt { guard: Guard::Relocation, message }),
@@ -287,7 +286,7 @@ fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Re
     }
     request.scope.touched = touched.clone().filter(|_| found.ledger.current().is_some());
     if found.ledger.current().is_none() {
-        let why = "the record does not say at which commit it was last finalized";
+        let why = "the state does not say at which commit it was last finalized";
         notices.push(format!("The whole root is in scope, because {why}."));
     }
     Ok(request)

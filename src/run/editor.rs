@@ -97,7 +97,7 @@ async fn one(
             Err(answer) => return answer,
         }
     }
-    PatchEnd::Failed("it changes faster than it can be marked: run again".to_owned())
+    PatchEnd::Failed("it changed each time its mark was written: run again".to_owned())
 }
 
 /// Sends one patch and returns the object after it. If the object changed meanwhile, reads and returns it without the

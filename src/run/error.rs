@@ -35,10 +35,10 @@ pub enum RunError {
     #[error(transparent)]
     State(StateError),
     /// Another run wrote the state since it was read. Nothing was changed. The run has to start again.
-    #[error("another run wrote this root's record meanwhile: run again")]
+    #[error("another run wrote the state of this root meanwhile: run again")]
     RecordMoved,
     /// The system provides no random bytes for a review key. The state of phase one may have been written.
-    #[error("the system gives no random bytes for the key that signs reviews")]
+    #[error("the system provides no random bytes for the key that signs reviews")]
     NoRandomness,
     /// The named object or project is not recorded. Nothing was changed.
     #[error("{0}")]
@@ -47,7 +47,7 @@ pub enum RunError {
     #[error("{0}")]
     Declined(String),
     /// A signal stopped an edit of the state. The same command continues from there.
-    #[error("interrupted: the same command goes on from here")]
+    #[error("interrupted: run the same command again to continue")]
     Stopped,
     /// A signal came before the state was written. Nothing was changed.
     #[error("the run was interrupted before it began; nothing was changed")]
@@ -67,15 +67,13 @@ pub enum RunError {
     #[error("{}", incomplete(.0, .1))]
     Incomplete(Box<Plan>, Outcome),
     /// A signal stopped the run. The next run continues from there.
-    #[error("the run was interrupted; the next run goes on from here")]
+    #[error("the run was interrupted; the next run continues it")]
     Interrupted(Box<Plan>, Outcome),
     /// A signal came, and a request under way got no answer in time. The next run continues from there.
-    #[error(
-        "the run was interrupted while a request had no answer; its lock expires, and the next run goes on from here"
-    )]
+    #[error("the run was interrupted while a request had no answer; its lock expires, and the next run continues it")]
     CutShort,
     /// The lock was lost. The next run continues from there.
-    #[error("the lock was lost; whoever holds it now, or the next run, goes on from here")]
+    #[error("the lock was lost; the run that holds it now, or the next run, continues")]
     LockLost(Progress),
 }
 

@@ -74,14 +74,14 @@ pub(super) async fn try_otherwise(
         return tested;
     }
     if let Err(refusal) = cluster.try_as_new(&kind, &body, request.root).await {
-        return Refusal::Invalid(format!("{words}; as a new object it is refused as well: {refusal}")).into();
+        return Refusal::Invalid(format!("{words}; it is refused as a new object too: {refusal}")).into();
     }
     match cluster.try_delete(&kind, key, live.uid(), live.resource_version()).await {
         // The object changed since it was read (its status, for example). The run reads it again before it deletes it.
         Ok(()) | Err(Refusal::Changed(_) | Refusal::Absent(_)) => {
             DryRun::Immutable(Refusal::Invalid(words.clone())).into()
         }
-        Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and created anew: {refusal}")).into(),
+        Err(refusal) => Refusal::Denied(format!("{words}; it cannot be deleted and recreated: {refusal}")).into(),
     }
 }
 
@@ -118,7 +118,7 @@ async fn try_in_place(
             Err(error) => return InPlaceFinding::Unknown(error.to_string()),
         }
     }
-    InPlaceFinding::Unknown("it changes faster than it can be looked at".to_owned())
+    InPlaceFinding::Unknown("it changed each time it was read".to_owned())
 }
 
 #[derive(Clone, Copy)]

@@ -56,14 +56,13 @@ fn notice(count: usize, unlisted: &BTreeSet<String>, namespaces: &BTreeSet<Strin
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         format!("{}{more}", shown.join(", "))
     };
-    let mut text = "These credentials may not list the whole cluster".to_owned();
+    let mut text = "These credentials cannot list the whole cluster".to_owned();
     let listed = count - unlisted.len().min(count);
     if listed > 0 {
-        text += &format!(": objects of {listed} kinds were looked for in {} alone", named(namespaces));
+        text += &format!(": objects of {listed} kinds were listed only in {}", named(namespaces));
     }
     if !unlisted.is_empty() {
-        text +=
-            &format!("; objects of {} were not looked for, but where they are recorded or desired", named(unlisted));
+        text += &format!("; of {}, only recorded and desired objects were read", named(unlisted));
     }
     Some(text + ".")
 }
@@ -77,10 +76,11 @@ mod tests {
         let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         assert_eq!(notice(0, &set(&[]), &set(&["a"])), None);
         let all = notice(3, &set(&[]), &set(&["a", "b"])).unwrap();
-        assert!(all.ends_with("objects of 3 kinds were looked for in a, b alone."), "{all}");
+        assert!(all.ends_with("objects of 3 kinds were listed only in a, b."), "{all}");
         let some = notice(9, &set(&["A", "B", "C", "D", "E", "F", "G"]), &set(&["a"])).unwrap();
         assert!(
-            some.contains("objects of 2 kinds") && some.contains("A, B, C, D, E and 2 more were not looked for"),
+            some.contains("objects of 2 kinds")
+                && some.contains("of A, B, C, D, E and 2 more, only recorded and desired objects were read"),
             "{some}"
         );
     }

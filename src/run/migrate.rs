@@ -56,7 +56,7 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
             Err(ObjectError::Refused(refusal)) => return Err(WriteError::Failed(refusal.to_string())),
         }
     }
-    Err(WriteError::Failed("it changes faster than its fields can be taken over: run again".to_owned()))
+    Err(WriteError::Failed("it changed each time its fields were to be taken over: run again".to_owned()))
 }
 
 /// The managed fields that the object needs before the apply, or `None` if it has them already.

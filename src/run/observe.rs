@@ -78,7 +78,9 @@ pub async fn list_owned(
             }
             // The kind is neither desired nor recorded, and it cannot be listed. Objects that an unsettled run left
             // there are not found.
-            Err(error) => notices.push(format!("{} was not swept: {error}", kind.group_kind)),
+            Err(error) => {
+                notices.push(format!("{} could not be searched for marked objects: {error}", kind.group_kind))
+            }
         }
     }
     notices.sort();

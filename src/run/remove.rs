@@ -83,5 +83,5 @@ pub async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
             Err(ObjectError::Refused(refusal)) => return Removed::Refused(refusal),
         }
     }
-    Removed::Failed("it changes faster than it can be deleted: run again".to_owned())
+    Removed::Failed("it changed each time it was to be deleted: run again".to_owned())
 }

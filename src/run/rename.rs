@@ -172,7 +172,7 @@ fn checked(renaming: &Renaming, entries: &Entries) -> Result<(), RunError> {
     match renaming.repeats(entries) {
         None => Ok(()),
         Some(name) => Err(RunError::Declined(format!(
-            "{name} would be the new name of one project and lies within {} itself: take another name",
+            "{name} would be the new name of one project and is inside {} itself: choose another name",
             renaming.from
         ))),
     }

@@ -43,7 +43,7 @@ fn c5_what_a_manifest_still_wants_keeps_the_namespace_that_the_tree_dropped() {
     for (name, held) in [(ns.clone(), "ConfigMap "), (format!("tills.{group}"), "Till.")] {
         let kept = change(&plan, "cleanup", &name);
         let why = kept["reason"]["subject"].as_str().unwrap();
-        assert!(kept["action"] == "keep" && why.contains(&format!("it holds {held}")), "{kept:#}");
+        assert!(kept["action"] == "keep" && why.contains(&format!("it contains {held}")), "{kept:#}");
     }
     bench.ktor(&DROP).exits(3);
     assert!(bench.get("configmap/config", Some(&ns)).is_some());
@@ -90,9 +90,9 @@ fn c5_a_namespace_or_definition_with_what_others_have_there_is_kept_and_only_its
     let uids = || (uid(&format!("namespace/{ns}")), uid(&format!("crd/tills.{group}")));
     let before = uids();
     let plan = bench.ktor(&PLAN).exits(3).json();
-    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} holds ConfigMap {ns}/theirs"));
+    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} contains ConfigMap {ns}/theirs"));
     let message = kept(&plan, &format!("tills.{group}"));
-    assert!(message.ends_with(&format!("tills.{group} holds Till.{group} {elsewhere}/theirs")), "{message}");
+    assert!(message.ends_with(&format!("tills.{group} contains Till.{group} {elsewhere}/theirs")), "{message}");
     bench.ktor(&DROP).exits(3).says("--allow-foreign-deletion allows it");
     let unopened = [&DROP[..], &["--allow-mass-deletion", "--allow-volume-deletion", "--allow-replacement"]].concat();
     bench.ktor(&unopened).exits(3).says("--allow-foreign-deletion");
@@ -107,7 +107,7 @@ fn c5_a_namespace_or_definition_with_what_others_have_there_is_kept_and_only_its
     let opened = [&DROP[..], &["--allow-foreign-deletion"]].concat();
     let plan = bench.ktor(&[&PLAN[..], &["--allow-foreign-deletion"]].concat()).exits(0).json();
     let notices = plan["notices"].to_string();
-    assert!(notices.contains(&format!("Namespace {ns} holds ConfigMap {ns}/theirs.")), "{notices}");
+    assert!(notices.contains(&format!("Namespace {ns} contains ConfigMap {ns}/theirs.")), "{notices}");
     assert!(!notices.contains(&format!("tills.{group} holds")), "{notices}");
     bench.ktor(&opened).exits(0);
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);
@@ -140,7 +140,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     let cleaned = outcomes(&ran.json(), "cleaned");
     assert_eq!(cleaned["ConfigMap config"].0, "deleted", "{cleaned:?}");
     let (verdict, message) = &cleaned[&format!("Namespace {ns}")];
-    assert!(verdict == "failed" && message.ends_with(&format!("holds ConfigMap {ns}/theirs")), "{cleaned:?}");
+    assert!(verdict == "failed" && message.ends_with(&format!("contains ConfigMap {ns}/theirs")), "{cleaned:?}");
     assert!(bench.get("configmap/theirs", Some(&ns)).is_some());
     let live = bench.get(&format!("namespace/{ns}"), None).unwrap();
     assert_eq!(live["metadata"].get("deletionTimestamp"), None);
@@ -148,7 +148,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
 
     bench.remove("slow.json");
     let plan = bench.ktor(&["plan", "-o", "json", "--allow-namespace-deletion"]).json();
-    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} holds ConfigMap {ns}/theirs"));
+    assert_eq!(kept(&plan, &ns), format!("Namespace {ns} contains ConfigMap {ns}/theirs"));
     bench.kubectl(&["delete", "configmap", "theirs", "-n", &ns], "");
     bench.ktor(&DROP).exits(0);
     assert_eq!(bench.get(&format!("namespace/{ns}"), None), None);
@@ -174,7 +174,7 @@ fn c5_what_cannot_be_looked_at_keeps_its_namespace_and_its_definition() {
         (format!("tills.{group}"), format!("tills.{group}"), format!("Till.{group}")),
     ] {
         let message = kept(&plan, &name);
-        let words = format!("{holder} holds is not known: {unseen} could not be listed: no answer");
+        let words = format!("the content of {holder} is not known: {unseen} could not be listed: no answer");
         assert!(message.contains(&words), "no {words:?} in {message}");
     }
     bench.through(direct);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, config_map, namespace};
 use crate::support::controlplane::User;
 
-const QUESTION: &str = "Only `yes` goes on: ";
+const QUESTION: &str = "Type `yes` to continue: ";
 
 /// Waits for the question, runs `meanwhile`, and types an answer. Returns the shown text and the exit code.
 fn answered(mut run: Child, meanwhile: impl FnOnce(), typed: &str) -> (String, Option<i32>) {

@@ -195,7 +195,7 @@ fn c6_a_namespace_or_definition_stays_with_what_is_protected_in_it() {
     let plan = bench.plan();
     for name in [ns.clone(), format!("tills.{group}")] {
         let kept = change(&plan, "cleanup", &name);
-        let words = format!("it holds Till.{group} {ns}/front, which stays");
+        let words = format!("it contains Till.{group} {ns}/front, which stays");
         assert_eq!((&kept["action"], &kept["reason"]["subject"]), (&json!("keep"), &json!(words)), "{plan:#}");
     }
     bench.ktor(&DROP).exits(0);

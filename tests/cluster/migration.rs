@@ -201,7 +201,7 @@ fn a1_what_the_server_does_not_let_go_of_stays_and_is_said() {
     bench.write("config.json", &object.to_string());
     let plan = shown(&bench);
     assert_eq!(paths(change(&plan, "changes", "config")), ["metadata.labels.dropped"], "{plan:#}");
-    assert!(plan["notices"].to_string().contains("does not let go"), "{plan:#}");
+    assert!(plan["notices"].to_string().contains("refuses to remove them"), "{plan:#}");
     bench.apply();
     let after = bench.get("configmap/config", Some(&ns)).unwrap();
     assert_eq!((&after["data"], content(&after)["labels"].clone()), (&json!({"a": "1", "b": "1"}), json!({})));

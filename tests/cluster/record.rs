@@ -109,7 +109,7 @@ fn o7_whatever_holds_cleanup_back_is_listed_with_its_reason_and_done_later() {
         if let Some(denied) = denied {
             denied.lift(&probe);
         }
-        assert_eq!(orphans(&bench, &[])[&key], "nothing holds it: the next apply deletes it", "{begins}");
+        assert_eq!(orphans(&bench, &[])[&key], "the next apply deletes it", "{begins}");
         bench.apply();
         assert_eq!(bench.get("configmap/a-one", Some(&ns)), None, "{begins}");
         assert_eq!((recorded(), orphans(&bench, &[])), (None, BTreeMap::new()), "{begins}");
@@ -182,7 +182,7 @@ fn o1_a_rebuild_that_may_not_look_everywhere_says_so_and_is_no_end() {
     bench.through(limited);
     let partial = bench.ktor(&["state", "rebuild", "--yes"]).exits(1).says("the rebuild is partial");
     assert!(partial.stderr.contains("may not list the whole cluster"), "{partial:#?}");
-    assert!(!partial.stderr.contains("ConfigMap was not swept"), "{partial:#?}");
+    assert!(!partial.stderr.contains("ConfigMap could not be searched"), "{partial:#?}");
     let (finalized, recorded) = bench.recorded();
     assert!(!finalized && recorded.len() == 2, "{recorded:?}");
     bench.through(direct);

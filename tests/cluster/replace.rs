@@ -216,8 +216,8 @@ fn a5_a_mistake_replaces_nothing_nor_does_what_is_adopted_or_protected() {
     let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(1).json();
     let name = format!("seals.{group}");
     for (name, why) in [
-        ("web", "as a new object it is refused as well"),
-        ("port", "as a new object it is refused as well: spec.ports[0].nodePort"),
+        ("web", "it is refused as a new object too"),
+        ("port", "it is refused as a new object too: spec.ports[0].nodePort"),
         ("kept", "it is not replaced, because its annotation kubernator.io/cleanup says so"),
         ("adopted", "immutable"),
         (&name, "immutable"),

@@ -150,7 +150,7 @@ fn c7_only_what_the_plan_showed_is_replaced() {
     });
     ended(&story.run(&opened, &merge), 0, "changes");
     let planned = story.comment().body;
-    assert!(planned.contains("deleted and created anew") && planned.contains("seal"), "{planned}");
+    assert!(planned.contains("deleted and recreated") && planned.contains("seal"), "{planned}");
     assert!(story.hidden_cleanup().is_empty(), "it is not deleted for good");
     let (closed, merged) = story.merge();
     let ran = story.run(&closed, &merged);

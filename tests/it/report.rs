@@ -224,7 +224,7 @@ fn r16_an_apply_that_leaves_something_unready_names_it_and_says_that_all_else_wa
     >
     > Everything else was done and is recorded.
 
-    ### Not ready as well
+    ### Also not ready
 
     ```text
     Job.batch shop/seed

@@ -43,9 +43,9 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let staying = room.rest(|room, rest| not_deleted(plan, &unstarted, room, rest));
     room.left += aside;
     let failed = failed(outcome);
-    let failed = room.rest(|room, rest| list("### Failed as well\n\n", &failed, room, rest));
+    let failed = room.rest(|room, rest| list("### Also failed\n\n", &failed, room, rest));
     let unready = unready(outcome);
-    let unready = room.rest(|room, rest| list("### Not ready as well\n\n", &unready, room, rest));
+    let unready = room.rest(|room, rest| list("### Also not ready\n\n", &unready, room, rest));
     let skipped = of(outcome, &[Verdict::Skipped]);
     let skipped = room.rest(|room, rest| headed("### Skipped\n\n", '!', &skipped, room, rest));
     let standing = of(outcome, &[Verdict::Blocked, Verdict::Kept]);
