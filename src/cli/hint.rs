@@ -6,9 +6,10 @@ use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
 use crate::state::codec::StateError;
 
-const REBUILD: &str = "or rebuild it from the live marks with `ktor state rebuild`";
-const REPLACE: &str = "rebuild it from the live marks with `ktor state rebuild --replace-damaged`";
-const NEWER: &str = "use a newer ktor, or rebuild it from the live marks with `ktor state rebuild --replace-damaged`";
+const REBUILD: &str = "or rebuild the state from the live marks with `ktor state rebuild`";
+const REPLACE: &str = "rebuild the state from the live marks with `ktor state rebuild --replace-damaged`";
+const NEWER: &str =
+    "use a newer ktor, or rebuild the state from the live marks with `ktor state rebuild --replace-damaged`";
 
 /// Returns what to do after a run that did not succeed, if an option or a command helps.
 pub fn after_run(error: &RunError) -> Option<&'static str> {
@@ -55,5 +56,53 @@ pub fn hinted(message: String, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{message}; {hint}"),
         None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: RunError, expected: Option<&str>) {
+        let hint = after_run(&error);
+        assert_eq!(hint.is_some(), expected.is_some(), "{error}: {hint:?}");
+        assert!(hint.unwrap_or_default().contains(expected.unwrap_or_default()), "{error}: {hint:?}");
+    }
+
+    #[test]
+    fn o6_a_state_that_cannot_be_used_is_rebuilt() {
+        let replaced = Some("`ktor state rebuild --replace-damaged`");
+        for (error, expected) in [
+            (StateError::TooLarge, replaced),
+            (StateError::UnknownVersion("3".into()), replaced),
+            (StateError::WrongHead, replaced),
+            (StateError::MissingShard("a".into()), replaced),
+            (StateError::OtherContent("a".into()), replaced),
+            (StateError::ForeignProject("other.a".into()), replaced),
+            (StateError::ImpossibleEntry("a/b".into()), replaced),
+            (StateError::Missing { root: "demo".into(), count: 1 }, Some("`ktor state rebuild`")),
+            (StateError::OtherRoot { found: "a".into(), expected: "b".into() }, None),
+            (StateError::TooManyObjects, None),
+            (StateError::Unrecordable("a/b".into()), None),
+        ] {
+            check(RunError::State(error), expected);
+        }
+        check(RunError::Unknown("x".into()), Some("`ktor state list`"));
+        check(RunError::Stopped, None);
+    }
+
+    #[test]
+    fn b4_a_cluster_that_is_not_found_is_named_with_an_option() {
+        let available = || vec!["one".to_owned()];
+        for (error, expected) in [
+            (ClusterError::NoKubeconfig, Some("--kubeconfig")),
+            (ClusterError::MissingKubeconfig { paths: vec![] }, Some("--kubeconfig")),
+            (ClusterError::NoContext { available: available() }, Some("--context")),
+            (ClusterError::UnknownContext { context: "x".into(), available: available() }, Some("--context")),
+            (ClusterError::InCluster { source: "no token".into() }, Some("--kubeconfig")),
+            (ClusterError::Proxy, None),
+        ] {
+            check(RunError::Cluster(error), expected);
+        }
     }
 }

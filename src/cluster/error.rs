@@ -9,10 +9,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// Neither a kubeconfig nor a pod to run in.
-    #[error("find a cluster: no kubeconfig is configured; set KUBECONFIG or give --kubeconfig FILE")]
+    #[error("find a cluster: no kubeconfig is configured")]
     NoKubeconfig,
     /// None of the configured files exists.
-    #[error("find a cluster: no kubeconfig at {}; correct KUBECONFIG or --kubeconfig", list(.paths))]
+    #[error("find a cluster: no kubeconfig at {}", list(.paths))]
     MissingKubeconfig {
         /// The configured files.
         paths: Vec<PathBuf>,
@@ -33,7 +33,7 @@ pub enum ClusterError {
         detail: String,
     },
     /// Several contexts and none of them current.
-    #[error("choose a context: the kubeconfig makes none current; give --context with one of {}", .available.join(", "))]
+    #[error("choose a context: the kubeconfig makes none current, and has {}", .available.join(", "))]
     NoContext {
         /// The contexts there are.
         available: Vec<String>,
@@ -42,7 +42,7 @@ pub enum ClusterError {
     #[error("choose a context: the kubeconfig has none; add a cluster to it")]
     EmptyKubeconfig,
     /// A context that the kubeconfig does not have.
-    #[error("use the context {context}: the kubeconfig has no such context, only {}; correct --context", .available.join(", "))]
+    #[error("use the context {context}: the kubeconfig has no such context, only {}", .available.join(", "))]
     UnknownContext {
         /// The name that was asked for.
         context: String,
@@ -50,7 +50,7 @@ pub enum ClusterError {
         available: Vec<String>,
     },
     /// Not in a pod, or one without a service account's token.
-    #[error("use the pod's service account; run in a pod that mounts one, or give --kubeconfig FILE")]
+    #[error("use the pod's service account")]
     InCluster {
         /// What is missing.
         #[source]

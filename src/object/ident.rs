@@ -81,7 +81,7 @@ impl fmt::Display for ObjectKey {
 
 /// A text that names no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no object: write kind.group/namespace/name as `ktor state list` prints it")]
+#[error("{0:?} does not name an object: write kind.group/namespace/name")]
 pub struct InvalidKey(String);
 
 /// Reads [`ObjectKey::word`], and what a report prints: a blank after the kind is as good as a slash.

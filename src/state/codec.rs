@@ -42,58 +42,40 @@ pub enum StateError {
         expected: String,
     },
     /// The payload is no gzip.
-    #[error("the state is damaged: rebuild it from the live marks with `ktor state rebuild --replace-damaged`")]
+    #[error("the state is damaged")]
     Damaged(#[source] std::io::Error),
     /// The payload is too large when decompressed.
-    #[error("the state is larger than {} MiB: rebuild it from the live marks with `ktor state rebuild --replace-damaged`", LARGEST >> 20)]
+    #[error("the state is larger than {} MiB", LARGEST >> 20)]
     TooLarge,
     /// The version is not known.
-    #[error(
-        "the state is of version {0:?}, which this ktor does not know: use a newer ktor, or rebuild it from the live marks \
-         with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state is of version {0:?}, which this version does not know")]
     UnknownVersion(String),
     /// The payload is no state.
-    #[error(
-        "the state cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state cannot be understood")]
     Malformed(#[source] serde_json::Error),
     /// A head lists what no run writes.
-    #[error(
-        "the state's list of shards cannot be understood: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state's list of shards cannot be understood")]
     WrongHead,
     /// A shard is not there, and the head that refers to it does not change.
-    #[error(
-        "the state's shard {0} is missing: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state's shard {0} is missing")]
     MissingShard(String),
     /// A shard holds something else than its digest says, or belongs to someone else.
-    #[error(
-        "the state's shard {0} is damaged: rebuild the state from the live marks with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state's shard {0} is damaged")]
     OtherContent(String),
     /// More than a state can hold.
     #[error("the state has more objects than one root can record: divide the root")]
     TooManyObjects,
     /// An entry names a project of another root.
-    #[error(
-        "the state records project {0:?}, which is not of its root: rebuild it with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state records project {0:?}, which is not of its root")]
     ForeignProject(String),
     /// An entry names an object that no server can have.
-    #[error(
-        "the state records {0:?}, which no server can have: rebuild it from the live marks with `ktor state rebuild --replace-damaged`"
-    )]
+    #[error("the state records {0:?}, which no server can have")]
     ImpossibleEntry(String),
     /// An entry that is to be written could not be read again.
     #[error("{0:?} cannot be recorded, as no server can have it: nothing was written")]
     Unrecordable(String),
     /// Marked objects are live, yet there is no state.
-    #[error(
-        "there is no state for root {root}, yet {count} live objects carry its mark: restore the state, or rebuild it \
-         from the live marks with `ktor state rebuild`"
-    )]
+    #[error("there is no state for root {root}, yet {count} live objects carry its mark: restore the state")]
     Missing {
         /// The root.
         root: String,
@@ -270,10 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn o6_what_is_no_state_is_refused_with_what_to_do() {
+    fn o6_what_is_no_state_is_refused() {
         let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
         assert!(matches!(read(&good, &root()), Ok(Recorded::Whole(_))));
-        refuses(b"no gzip", "damaged: rebuild it");
+        refuses(b"no gzip", "damaged");
         refuses(&gzip(br#"{"version":"3"}"#), "version \"3\"");
         refuses(&gzip(br#"{"version":1}"#), "cannot be understood");
         refuses(&gzip(br#"{"finalized":true,"pending":{},"resources":{"other.a":[{"group":"","kind":"A","name":"b","version":"v1"}]},"version":"1"}"#), "\"other.a\"");
@@ -289,7 +271,7 @@ mod tests {
     fn o10_bombs_and_cut_payloads_are_refused_in_bounded_memory() {
         let good = gzip(br#"{"finalized":true,"pending":{},"resources":{},"version":"1"}"#);
         for cut in 1..good.len() {
-            refuses(&good[..good.len() - cut], "rebuild it");
+            refuses(&good[..good.len() - cut], "the state");
         }
         refuses(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
         refuses(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
