@@ -33,7 +33,7 @@ use crate::state::provenance::{Provenance, RepositoryName};
 use crate::state::transition::Prior;
 
 /// The maximum number of attempts of a plan or an apply. An attempt starts over if another run wrote the state
-/// meanwhile ([`RunError::RecordMoved`]).
+/// meanwhile ([`RunError::StateChanged`]).
 const ATTEMPTS: usize = 5;
 
 /// Does the work that the event asks for, and reports its result.
@@ -43,8 +43,8 @@ const ATTEMPTS: usize = 5;
 /// Anything that stops the work. If the event can be read, the run also reports the error before it ends.
 pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let context = context(variables)?;
-    let voice = Reporter::new(args, &context, console)?;
-    let action = Action { args, variables, console, context: &context, voice: &voice, target: OnceLock::new() };
+    let reporter = Reporter::new(args, &context, console)?;
+    let action = Action { args, variables, console, context: &context, reporter: &reporter, target: OnceLock::new() };
     let done = match &context.event {
         Event::PullRequest(pull) if pull.action == "closed" && pull.merged => action.merged(pull).await,
         Event::PullRequest(pull) if pull.action == "closed" => action.closed(pull).await,
@@ -58,8 +58,8 @@ pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) ->
         Event::Other(name) => Ok(action.nothing(&format!("the event {name} needs no run"))),
     };
     if let Err(error) = &done {
-        voice.outputs(&[("result", "failed")]);
-        if !voice.has_reported() {
+        reporter.outputs(&[("result", "failed")]);
+        if !reporter.has_reported() {
             action.failed(error).await;
         }
     }
@@ -83,7 +83,7 @@ struct Action<'a> {
     variables: &'a Variables,
     console: &'a Console,
     context: &'a Context,
-    voice: &'a Reporter<'a>,
+    reporter: &'a Reporter<'a>,
     /// The name of the target in comments and summaries. Set once the project is open.
     target: OnceLock<String>,
 }
@@ -91,7 +91,7 @@ struct Action<'a> {
 impl Action<'_> {
     fn nothing(&self, why: &str) -> Exit {
         self.console.notice(&format!("nothing to do: {why}"));
-        self.voice.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0"), ("kept", "0")]);
+        self.reporter.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0"), ("kept", "0")]);
         Exit::Success
     }
 
@@ -122,16 +122,16 @@ impl Action<'_> {
     async fn failed(&self, error: &CliError) {
         let (pulls, is_apply) = match &self.context.event {
             Event::PullRequest(pull) => (vec![(pull.number, pull.head_sha.clone())], pull.merged),
-            Event::Push(push) => (self.voice.pulls_of(&push.after).await, true),
+            Event::Push(push) => (self.reporter.pulls_of(&push.after).await, true),
             _ => (Vec::new(), true),
         };
         let target = self.args.target.as_ref().or(self.target.get()).map_or("ktor", String::as_str);
         // A failed apply can be repeated and then needs the reviewed deletions again. A failed plan has nothing to
         // review.
-        let reviewed = if is_apply { self.voice.comments(&pulls, target).await } else { BTreeMap::new() };
+        let reviewed = if is_apply { self.reporter.comments(&pulls, target).await } else { BTreeMap::new() };
         let run = self.context.run_url();
         let heading = Heading { target, run: Some(&run), ..Heading::default() };
-        self.voice.failure(&pulls, &reviewed, &heading, error.first()).await;
+        self.reporter.failure(&pulls, &reviewed, &heading, error.first()).await;
     }
 
     /// Returns the exit code for a report that was already made, and prints the reasons to the log.
@@ -180,7 +180,7 @@ impl Action<'_> {
             run: Some(&run),
         };
         let report = Report { plan: &plan, outcome: None, heading, error: None };
-        let url = self.voice.plan(pull.number, &pull.head_sha, &target, &report).await;
+        let url = self.reporter.plan(pull.number, &pull.head_sha, &target, &report).await;
         let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };
         let result = match (exit, plan.has_changes()) {
             (Exit::Failure, _) => "failed",
@@ -207,11 +207,11 @@ impl Action<'_> {
             let (request, _) = self.since_ledger(project, &cluster, head, &request).await?;
             match decide(&cluster, &request, &project.sources).await {
                 Ok(decided) => return Ok((decided.plan, Some(cluster))),
-                Err(RunError::RecordMoved) => {}
+                Err(RunError::StateChanged) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(RunError::RecordMoved.into())
+        Err(RunError::StateChanged.into())
     }
 
     /// Completes the request with the ledger from the state and the projects that changed since that commit. Returns
@@ -295,7 +295,7 @@ impl Action<'_> {
         let run = self.context.run_url();
         let cluster = cluster.as_ref().map(Cluster::context);
         let heading = Heading { target: &target, cluster, base: Some(base_sha), head: Some(head_sha), run: Some(&run) };
-        self.voice.summary(&Report { plan: &plan, outcome: None, heading, error: None });
+        self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
         Ok(self.told(judged(&plan)))
     }
@@ -306,7 +306,7 @@ impl Action<'_> {
             Some(target) => target.clone(),
             None => self.target(&self.open().await?),
         };
-        self.voice.closed(pull.number, &pull.head_sha, &target).await;
+        self.reporter.closed(pull.number, &pull.head_sha, &target).await;
         Ok(self.nothing("the pull request was closed without a merge"))
     }
 
@@ -366,24 +366,24 @@ impl Action<'_> {
             let target = self.target(&project);
             let pulls = match merged {
                 Some(pull) => vec![pull],
-                None => self.voice.pulls_of(commit).await,
+                None => self.reporter.pulls_of(commit).await,
             };
             let cluster = connect(&self.args.cluster, Some(&self.args.wait), self.variables).await?;
             let mut request = project.request(&self.args.project, &self.args.policy, None, self.run_name());
             request.before = self.before_push(&project, &head).await?;
-            let comments = self.voice.comments(&pulls, &target).await;
+            let comments = self.reporter.comments(&pulls, &target).await;
             if !self.args.allow_unreviewed_deletions {
                 request.policy.reviewed = Reviewed::Only(reviewed_in(&comments));
             }
             Ok((project, head, target, cluster, request, pulls, comments))
         });
         let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
-        let mut result = Err(RunError::RecordMoved);
+        let mut result = Err(RunError::StateChanged);
         for _ in 0..ATTEMPTS {
             let since = self.since_ledger(&project, &cluster, &head, &request);
             let (mut request, prior) = preparing(&interrupt, since).await?;
             Project::check_place(&request, &prior)?;
-            let ask = async |head: &Commit, other: &str| self.voice.standing(head.as_str(), other).await;
+            let ask = async |head: &Commit, other: &str| self.reporter.standing(head.as_str(), other).await;
             let (history, commits) = (&self.args.history, &prior.commits);
             let judged = project.judged(Caller::Workflow, history, self.branch(), commits, &ask);
             let judged = preparing(&interrupt, judged).await?;
@@ -401,7 +401,7 @@ impl Action<'_> {
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
             let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
             result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await;
-            if !matches!(result, Err(RunError::RecordMoved)) {
+            if !matches!(result, Err(RunError::StateChanged)) {
                 break;
             }
         }
@@ -436,7 +436,7 @@ impl Action<'_> {
             Some((plan, outcome)) => {
                 let error = error.as_ref().filter(|_| early).map(CliError::first);
                 let report = Report { plan, outcome: Some(outcome), heading, error };
-                self.voice.outcome(pulls, comments, &report).await
+                self.reporter.outcome(pulls, comments, &report).await
             }
             None => None,
         };
@@ -457,7 +457,7 @@ impl Action<'_> {
     fn outputs(&self, plan: &Plan, result: &str, url: Option<&str>) {
         use crate::plan::change::Action;
         let changes = plan.all().filter(|change| !matches!(change.action, Action::Unchanged | Action::Keep)).count();
-        self.voice.outputs(&[
+        self.reporter.outputs(&[
             ("result", result),
             ("changes", &changes.to_string()),
             ("cleanup-count", &plan.deletions().count().to_string()),

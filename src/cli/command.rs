@@ -26,7 +26,7 @@ use crate::run::reconcile::{Reconciled, reconcile};
 use crate::state::lateness::Caller;
 
 /// The maximum number of attempts of an apply. An attempt starts over if another run wrote the state meanwhile
-/// ([`RunError::RecordMoved`]).
+/// ([`RunError::StateChanged`]).
 const ATTEMPTS: usize = 5;
 
 /// Shows the plan of an apply. Changes nothing.
@@ -91,7 +91,8 @@ pub fn concluded(plan: &Plan) -> Result<(), CliError> {
 
 fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), CliError> {
     let is_meant = |change: &&Change| {
-        change.standing().is_some_and(|standing| standings.contains(&standing)) && plan.own.contains(&change.ident.key)
+        change.disposition().is_some_and(|standing| standings.contains(&standing))
+            && plan.own.contains(&change.ident.key)
     };
     let messages: Vec<String> = plan.all().filter(is_meant).map(wording::stopped).collect();
     if messages.is_empty() { Ok(()) } else { Err(CliError { exit, messages, place: None }) }
@@ -141,7 +142,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     let target = project.root.to_string();
     let heading = heads.heading(&target, Some(&cluster));
     let lock = project.lock(&args.wait, &request.run, None);
-    let mut result = Err(RunError::RecordMoved);
+    let mut result = Err(RunError::StateChanged);
     for _ in 0..ATTEMPTS {
         let judged = match preparing(&interrupt, Box::pin(judge(&project, &cluster, args, &request))).await? {
             Ok(judged) => judged,
@@ -152,7 +153,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         }
         let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
         result = reconcile(&cluster, &lock, &judged, &project.sources, &interrupt, &mut waiting).await;
-        if !matches!(result, Err(RunError::RecordMoved)) {
+        if !matches!(result, Err(RunError::StateChanged)) {
             break;
         }
     }

@@ -38,7 +38,7 @@ impl ObjectKey {
 
     /// The same object's key in the other group that every cluster serves it in, for the one kind that has two.
     #[must_use]
-    pub fn twin(&self) -> Option<Self> {
+    pub fn cohabiting(&self) -> Option<Self> {
         let group = match (self.group.as_str(), self.kind.as_str()) {
             ("", "Event") => "events.k8s.io",
             ("events.k8s.io", "Event") => "",

@@ -39,7 +39,7 @@ fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<
     if let Some(first) = manifests.get(key) {
         return Some(format!("{key} stands at {} already: remove one of them", first.place));
     }
-    let first = manifests.get(&key.twin()?)?;
+    let first = manifests.get(&key.cohabiting()?)?;
     Some(format!(
         "{key} is the same object as {}, which stands at {}: remove one of them",
         first.ident.key, first.place

@@ -21,7 +21,7 @@ const ADMISSION: [&str; 2] = ["admissionregistration.k8s.io", "apiregistration.k
 /// Blocks the changes that depend on a blocked object, directly or indirectly. Also blocks the changes in later waves
 /// of a project in which a replacement is kept.
 pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Manifest>) {
-    let kept = changes.iter().filter(|change| change.standing() == Some(Disposition::Kept));
+    let kept = changes.iter().filter(|change| change.disposition() == Some(Disposition::Kept));
     let mut first: BTreeMap<ProjectPath, ObjectKey> = BTreeMap::new();
     for change in kept {
         let key = &change.ident.key;
@@ -36,7 +36,7 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
             (change.action, change.reason) = (Action::Blocked, Reason::Needs(kept.clone()));
         }
     }
-    let is_blocked = |change: &&Change| change.standing() == Some(Disposition::Blocked);
+    let is_blocked = |change: &&Change| change.disposition() == Some(Disposition::Blocked);
     let mut blocking: Vec<ObjectKey> =
         changes.iter().filter(is_blocked).map(|change| change.ident.key.clone()).collect();
     let mut read: BTreeMap<ObjectKey, Vec<Reference>> = BTreeMap::new();
@@ -58,7 +58,7 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
 /// Keeps every deletion of a project in which a desired object stays as it is. Also keeps every object that a staying
 /// object needs.
 pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
-    let standing = changes.iter().filter(|change| change.standing().is_some());
+    let standing = changes.iter().filter(|change| change.disposition().is_some());
     keep_beside(&standing.collect::<Vec<_>>(), Reason::OpenProject, cleanup, desired, observed);
 }
 
@@ -107,7 +107,7 @@ pub(super) fn keep_beside(
 
 /// The projects in which an object is blocked, kept or failed.
 pub fn open_projects<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ProjectPath> {
-    changes.filter(|change| change.standing().is_some()).map(|change| change.project.clone()).collect()
+    changes.filter(|change| change.disposition().is_some()).map(|change| change.project.clone()).collect()
 }
 
 fn writes(change: &Change) -> bool {

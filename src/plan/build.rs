@@ -97,7 +97,7 @@ impl Plan {
     /// Lists the objects that stay as they are although the plan has something to do with them, with the given
     /// disposition.
     pub fn standing(&self, standing: Disposition) -> impl Iterator<Item = &Change> {
-        self.all().filter(move |change| change.standing() == Some(standing))
+        self.all().filter(move |change| change.disposition() == Some(standing))
     }
 
     /// The projects in which an object is blocked, kept, failed or left unready.
@@ -120,7 +120,7 @@ impl Plan {
     /// The objects that the run intends to own: those that it writes and those that are as desired.
     pub fn intent(&self) -> Entries {
         let mut intent = Entries::default();
-        for change in self.changes.iter().filter(|change| change.standing().is_none()) {
+        for change in self.changes.iter().filter(|change| change.disposition().is_none()) {
             intent.insert(&change.project, &change.ident);
         }
         intent
@@ -196,16 +196,16 @@ impl<'a> PlanRequest<'a> {
 /// Makes the plan. It is pure: the same inputs give the same plan.
 pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let PlanRequest { root, scope, entries, policy, redactor, desired, broken: _, before } = request;
-    let twins = CohabitingKeys::of(desired.keys(), observed);
+    let cohabiting = CohabitingKeys::of(desired.keys(), observed);
     let mut changes: Vec<Change> =
-        request.in_scope().map(|manifest| change(request, observed, &twins, manifest)).collect();
+        request.in_scope().map(|manifest| change(request, observed, &cohabiting, manifest)).collect();
     let live_body = |key: &ObjectKey| observed.live(key).map(|live| &live.body);
     guard::keep_guarded(&mut changes, live_body, policy);
     blocking::block_dependents(&mut changes, desired);
 
     let keys: BTreeSet<&ObjectKey> = desired.keys().collect();
     let mut cleanup = {
-        let written = changes.iter().filter(|change| change.standing().is_none());
+        let written = changes.iter().filter(|change| change.disposition().is_none());
         let intended = &written.map(|change| &change.ident.key).collect();
         cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, intended, policy }, observed)
     };
@@ -226,7 +226,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
         .iter()
-        .filter(|change| change.standing().is_some() && !change.reason.is_no_refusal())
+        .filter(|change| change.disposition().is_some() && !change.reason.is_no_refusal())
         .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
     let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
     let earlier = left_over(&earlier);
@@ -272,7 +272,12 @@ fn unchecked(changes: &[Change]) -> Option<String> {
     }
 }
 
-fn change(request: PlanRequest<'_>, observed: &Observed, twins: &CohabitingKeys<'_>, manifest: &Manifest) -> Change {
+fn change(
+    request: PlanRequest<'_>,
+    observed: &Observed,
+    cohabiting: &CohabitingKeys<'_>,
+    manifest: &Manifest,
+) -> Change {
     let key = &manifest.ident.key;
     let live = observed.live(key);
     let mut change = Change {
@@ -296,9 +301,9 @@ fn change(request: PlanRequest<'_>, observed: &Observed, twins: &CohabitingKeys<
         (change.action, change.reason) = (Action::Blocked, Reason::Foreign(owner.clone()));
         return change;
     }
-    if let Some(twin) = live.and_then(|live| twins.others(key, live).next()) {
-        let place = request.desired.get(twin).map(|other| format!(", which stands at {}", other.place));
-        let other = format!("{twin}{}: remove one of them", place.unwrap_or_default());
+    if let Some(cohabiting) = live.and_then(|live| cohabiting.others(key, live).next()) {
+        let place = request.desired.get(cohabiting).map(|other| format!(", which stands at {}", other.place));
+        let other = format!("{cohabiting}{}: remove one of them", place.unwrap_or_default());
         (change.action, change.reason) = (Action::Blocked, Reason::SameObject(other));
     } else if let Some(Lookup::Unknown(why)) = observed.looks.get(key) {
         (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why.clone()));
@@ -394,9 +399,9 @@ fn existing(
         return;
     };
     change.diff = diff::fields(&live.body, &after.body, request.redactor);
-    let heir =
+    let transfer =
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
-    let takes_over = heir.is_due(live) || is_taken_over(live, request.root);
+    let takes_over = transfer.is_due(live) || is_taken_over(live, request.root);
     let differs = change.diff.iter().any(|field| !takes_over || !is_bookkeeping(&field.path));
     (change.action, change.reason) = match owner {
         Some(Ownership::Ours(project) | Ownership::Lost(project)) if project != manifest.project => {
@@ -476,9 +481,9 @@ fn contested_values(
 /// Lists the changes that a replacement makes to the fields that the manifest states. The server's message does not
 /// show them.
 fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<FieldChange> {
-    let heir =
+    let transfer =
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
-    let after = leftover_fields::merged(live, &request.stamped(manifest), &heir, request.root);
+    let after = leftover_fields::merged(live, &request.stamped(manifest), &transfer, request.root);
     diff::fields(&live.body, &after, request.redactor)
 }
 

@@ -230,7 +230,7 @@ pub struct Change {
 impl Change {
     /// The disposition of an object that stays as it is although the plan has something to do with it; `None`
     /// otherwise.
-    pub fn standing(&self) -> Option<Disposition> {
+    pub fn disposition(&self) -> Option<Disposition> {
         match (self.action, &self.reason) {
             (Action::Keep, _) => Some(Disposition::Kept),
             (

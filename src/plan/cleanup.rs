@@ -52,7 +52,7 @@ pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
     let judge = Judge {
         request,
         observed,
-        twins: CohabitingKeys::of(request.desired.iter().copied(), observed),
+        cohabiting: CohabitingKeys::of(request.desired.iter().copied(), observed),
         recorded: request.entries.keys().into_iter().chain(request.intended.iter().copied()).collect(),
     };
     let mut seen = BTreeSet::new();
@@ -118,7 +118,7 @@ pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&Project
 struct Judge<'a> {
     request: CleanupRequest<'a>,
     observed: &'a Observed,
-    twins: CohabitingKeys<'a>,
+    cohabiting: CohabitingKeys<'a>,
     recorded: BTreeSet<&'a ObjectKey>,
 }
 
@@ -148,9 +148,9 @@ impl Judge<'_> {
         };
         // The entry may be removed only if the object is also recorded under its desired key, by an earlier run or by
         // this one.
-        let twin = self.twins.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
-        if let Some(twin) = twin.filter(|key| self.recorded.contains(key)) {
-            return change(Action::Release, Reason::SameObject(twin.to_string()), Some(live), recorded);
+        let cohabiting = self.cohabiting.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        if let Some(cohabiting) = cohabiting.filter(|key| self.recorded.contains(key)) {
+            return change(Action::Release, Reason::SameObject(cohabiting.to_string()), Some(live), recorded);
         }
         let project = match ownership(live, request.root) {
             Ownership::Ours(project) => project,
@@ -176,8 +176,8 @@ impl Judge<'_> {
         if !request.scope.contains(&project) {
             return keep(format!("its mark names {project}, which is out of scope"));
         }
-        if let Some(twin) = twin {
-            return keep(format!("it is the same object as {twin}"));
+        if let Some(cohabiting) = cohabiting {
+            return keep(format!("it is the same object as {cohabiting}"));
         }
         if let Some(why) = protection(request.policy, &ident.key, live) {
             return keep(why);
@@ -185,7 +185,7 @@ impl Judge<'_> {
         if let Some(withheld) = request.policy.sources.prevents_deletion() {
             return change(Action::Keep, withheld, Some(live), &project);
         }
-        if let Some(unseen) = self.twins.unseen(&ident.key, request.desired, observed) {
+        if let Some(unseen) = self.cohabiting.unseen(&ident.key, request.desired, observed) {
             let why = format!("it may be the same object as {unseen}, which could not be read");
             return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
         }

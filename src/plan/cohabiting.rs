@@ -18,14 +18,14 @@ pub struct CohabitingKeys<'a> {
 impl<'a> CohabitingKeys<'a> {
     /// Indexes the desired objects. Objects that were not observed live have no uid and are indexed by kind only.
     pub fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
-        let mut twins = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
+        let mut cohabiting = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
         for key in desired {
-            twins.groups.entry(&key.kind).or_default().insert(&key.group);
+            cohabiting.groups.entry(&key.kind).or_default().insert(&key.group);
             if let Some(uid) = observed.live(key).map(Live::uid).filter(|uid| !uid.is_empty()) {
-                twins.by_uid.entry(uid).or_default().push(key);
+                cohabiting.by_uid.entry(uid).or_default().push(key);
             }
         }
-        twins
+        cohabiting
     }
 
     /// Lists the desired objects with other keys that are the same object as this live object: they have the same uid.

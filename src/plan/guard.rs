@@ -34,7 +34,7 @@ pub enum Guard {
     /// A namespace would be deleted.
     Namespace,
     /// A CRD would be deleted.
-    Definition,
+    Crd,
     /// A persistent volume or a persistent volume claim would be deleted.
     Volume,
     /// The configured namespace of the state is not the one that contains the state.
@@ -60,7 +60,7 @@ impl Guard {
         Self::MassDeletion,
         Self::Replacement,
         Self::Namespace,
-        Self::Definition,
+        Self::Crd,
         Self::Volume,
         Self::Foreign,
         Self::StateNamespace,
@@ -86,9 +86,7 @@ impl Guard {
             Self::Namespace => {
                 (Some("namespace-deletion"), "deleting namespaces", "deleting a namespace deletes all that it holds")
             }
-            Self::Definition => {
-                (Some("crd-deletion"), "deleting CRDs", "deleting a CRD deletes all its custom resources")
-            }
+            Self::Crd => (Some("crd-deletion"), "deleting CRDs", "deleting a CRD deletes all its custom resources"),
             Self::Volume => (
                 Some("volume-deletion"),
                 "deleting PersistentVolumes and PersistentVolumeClaims",
@@ -151,7 +149,7 @@ fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> 
     let rules = [
         (Guard::Replacement, anew),
         (Guard::Namespace, key.is_namespace()),
-        (Guard::Definition, key.is_crd()),
+        (Guard::Crd, key.is_crd()),
         (Guard::Volume, is_volume(key) || body.is_some_and(|body| takes_claims(key, body))),
     ];
     rules.into_iter().filter(move |(_, met)| deleted && *met).map(|(guard, _)| guard)
@@ -287,7 +285,7 @@ mod tests {
             (Guard::Replacement, anew.clone(), json!({})),
             (Guard::Replacement, Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, json!({})),
             (Guard::Namespace, deletion("", "Namespace", 1), json!({})),
-            (Guard::Definition, deletion("apiextensions.k8s.io", "CustomResourceDefinition", 1), json!({})),
+            (Guard::Crd, deletion("apiextensions.k8s.io", "CustomResourceDefinition", 1), json!({})),
             (Guard::Volume, deletion("", "PersistentVolumeClaim", 1), json!({})),
             (Guard::Volume, deletion("", "PersistentVolume", 1), json!({})),
             (Guard::Volume, deletion("apps", "StatefulSet", 1), set),

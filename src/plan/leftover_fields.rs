@@ -44,9 +44,9 @@ impl InPlace {
 /// `None` if the managed fields were lost or are those of another version: then they prove nothing about the owners of
 /// fields.
 #[must_use]
-pub fn in_place(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -> Option<InPlace> {
+pub fn in_place(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Option<InPlace> {
     let mut migrated = live.clone();
-    if let Some(fields) = heir.managed_fields(live, Extent::Whole) {
+    if let Some(fields) = transfer.managed_fields(live, Extent::Whole) {
         migrated.body["metadata"]["managedFields"] = fields;
     }
     let version = live.body.get("apiVersion");
@@ -72,8 +72,8 @@ pub fn in_place(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root)
 
 /// The object with the manifest applied, as far as its managed fields tell.
 #[must_use]
-pub fn merged(live: &Live, desired: &Value, heir: &FieldTransfer, root: &Root) -> Value {
-    match in_place(live, desired, heir, root) {
+pub fn merged(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Value {
+    match in_place(live, desired, transfer, root) {
         Some(in_place) => in_place.merged,
         None => applied(&live.body, desired, &Fields::new(), &[]),
     }
@@ -270,8 +270,8 @@ mod tests {
 
     fn found(live: &Live, spec: &Value) -> Option<(Vec<String>, Vec<String>)> {
         let desired = json!({"apiVersion": "apps/v1", "kind": "X", "metadata": {"name": "x"}, "spec": spec});
-        let heir = FieldTransfer::new(&root(), "apps/v1", OtherRoots::Keep);
-        let place = in_place(live, &desired, &heir, &root())?;
+        let transfer = FieldTransfer::new(&root(), "apps/v1", OtherRoots::Keep);
+        let place = in_place(live, &desired, &transfer, &root())?;
         let held = place.held.iter().map(|(path, manager)| format!("{path} {manager}")).collect();
         Some((place.unowned.iter().map(ToString::to_string).collect(), held))
     }

@@ -83,8 +83,8 @@ impl FieldTransfer {
     pub fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
         let is_others = matches!(ownership(live, root), Ownership::Other(_));
         let yields = is_others && policy.takes_over(key, live);
-        let heir = Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep });
-        Self { adopted: policy.adopt_managers.clone(), ..heir }
+        let transfer = Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep });
+        Self { adopted: policy.adopt_managers.clone(), ..transfer }
     }
 
     /// Returns `true` if there are fields to take over.
@@ -166,8 +166,8 @@ impl FieldTransfer {
     /// desired object, or the version of the first entry if no entry has the desired version.
     fn legacy<'a>(&self, live: &'a Live) -> impl Iterator<Item = &'a Value> + use<'a> {
         let version = self.version(live);
-        let heir = self.clone();
-        managed_fields(live).filter(move |entry| heir.inherits(entry) && text(entry, "apiVersion") == version)
+        let transfer = self.clone();
+        managed_fields(live).filter(move |entry| transfer.inherits(entry) && text(entry, "apiVersion") == version)
     }
 
     fn version(&self, live: &Live) -> String {
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use crate::project::path::Segment;
 
-    fn heir(roots: OtherRoots) -> FieldTransfer {
+    fn transfer(roots: OtherRoots) -> FieldTransfer {
         FieldTransfer::new(&Root::new(Segment::new("demo").unwrap()), "v1", roots)
     }
 
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn whole_objects_stated_by_older_tools_are_inherited_and_nothing_else() {
         let is_due = |manager: &str, operation: &str, roots| {
-            heir(roots).is_due(&live(&[entry(manager, operation, "v1", &data(&["a"]))]))
+            transfer(roots).is_due(&live(&[entry(manager, operation, "v1", &data(&["a"]))]))
         };
         for holder in HOLDERS {
             assert!(is_due(holder, "Update", OtherRoots::Keep), "{holder}");
@@ -330,7 +330,7 @@ mod tests {
         assert!(is_due("ktor-other", "Apply", OtherRoots::Yield));
         let mut status = entry("kubernator", "Update", "v1", &data(&["a"]));
         status["subresource"] = json!("status");
-        assert!(!heir(OtherRoots::Keep).is_due(&live(&[status])));
+        assert!(!transfer(OtherRoots::Keep).is_due(&live(&[status])));
     }
 
     #[test]
@@ -341,17 +341,17 @@ mod tests {
         let fields = json!({"f:metadata": {"f:annotations": annotations, "f:labels": {"f:app.kubernetes.io/name": {}, "f:velero.io/restore-name": {}},
             "f:finalizers": {".": {}}}, "f:spec": {"f:replicas": {}, "f:template": template}, "f:status": {}});
         let restored = live(&[entry("velero-server", "Update", "v1", &fields)]);
-        let inherited = heir(OtherRoots::Keep).inherited(&restored, Extent::Whole).unwrap();
+        let inherited = transfer(OtherRoots::Keep).inherited(&restored, Extent::Whole).unwrap();
         let expected = json!({"f:metadata": {"f:annotations": {"f:kubernator.io/project": {}, "f:mine": {}}, "f:labels": {"f:app.kubernetes.io/name": {}}},
             "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:a": {}}}}}});
         assert_eq!(Value::Object(inherited), expected);
         // The fields that others noted stay in their entry, which is no longer the entry of a restored object.
-        let merged = heir(OtherRoots::Keep).managed_fields(&restored, Extent::Whole).unwrap();
+        let merged = transfer(OtherRoots::Keep).managed_fields(&restored, Extent::Whole).unwrap();
         let noted = json!({"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}, "f:labels": {"f:velero.io/restore-name": {}}},
             "f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}}});
         assert_eq!((&merged[0]["manager"], &merged[0]["fieldsV1"]), (&json!("velero-server"), &noted));
         let done = Live { body: json!({"metadata": {"managedFields": merged}}) };
-        assert!(!heir(OtherRoots::Keep).is_due(&done));
+        assert!(!transfer(OtherRoots::Keep).is_due(&done));
     }
 
     #[test]
@@ -362,18 +362,18 @@ mod tests {
             entry("kubectl-create", "Update", "v2", &data(&["c"])),
             entry("someone", "Update", "v1", &data(&["c"])),
         ];
-        let merged = heir(OtherRoots::Keep).managed_fields(&live(&others), Extent::Whole).unwrap();
+        let merged = transfer(OtherRoots::Keep).managed_fields(&live(&others), Extent::Whole).unwrap();
         let ours = entry("ktor-demo", "Apply", "v1", &data(&["a", "b"]));
         assert_eq!(merged, json!([others[2], others[3], ours]));
         // The migrated object needs no further migration, whatever else is on it.
         let done = Live { body: json!({"metadata": {"managedFields": merged}}) };
-        assert_eq!(heir(OtherRoots::Keep).managed_fields(&done, Extent::Whole), None);
+        assert_eq!(transfer(OtherRoots::Keep).managed_fields(&done, Extent::Whole), None);
     }
 
     #[test]
     fn of_what_the_server_keeps_only_the_metadata_is_inherited() {
         let fields = json!({"f:metadata": {"f:labels": {"f:l": {}}}, "f:data": {"f:a": {}}});
-        let merged = heir(OtherRoots::Keep)
+        let merged = transfer(OtherRoots::Keep)
             .managed_fields(&live(&[entry("kubectl-create", "Update", "v1", &fields)]), Extent::Metadata)
             .unwrap();
         assert_eq!(merged[0]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:l": {}}}}));
@@ -386,9 +386,9 @@ mod tests {
             entry("kubectl-create", "Update", "v1", &data(&["a", "b", "c"])),
             entry("someone", "Update", "v1", &data(&["c"])),
         ]);
-        let remainder = heir(OtherRoots::Keep).remainder(&applied, Extent::Whole).unwrap();
+        let remainder = transfer(OtherRoots::Keep).remainder(&applied, Extent::Whole).unwrap();
         assert_eq!(remainder["data"], json!({"a": "1", "c": "3"}));
-        assert_eq!(heir(OtherRoots::Keep).remainder(&applied, Extent::Metadata), None);
+        assert_eq!(transfer(OtherRoots::Keep).remainder(&applied, Extent::Metadata), None);
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
             entry("hpa", "Update", "v1", &data(&["a"])),
         ]);
         let all = ["kubectl-create", "kubectl", "hpa", "another manager"].map(conflict);
-        assert_eq!(heir(OtherRoots::Keep).contested(&object, &all), all[1..]);
+        assert_eq!(transfer(OtherRoots::Keep).contested(&object, &all), all[1..]);
     }
 
     #[test]
@@ -410,7 +410,7 @@ mod tests {
             |versions: [&str; 2]| versions.map(|version| entry("kubernator", "Update", version, &data(&["a"])));
         let left = |versions| {
             let live = live(&entries(versions));
-            let merged = heir(OtherRoots::Keep).managed_fields(&live, Extent::Whole).unwrap();
+            let merged = transfer(OtherRoots::Keep).managed_fields(&live, Extent::Whole).unwrap();
             let told = |entry: &Value| format!("{} {}", text(entry, "manager"), text(entry, "apiVersion"));
             merged.as_array().unwrap().iter().map(told).collect::<Vec<_>>()
         };
@@ -422,7 +422,7 @@ mod tests {
     fn our_entry_is_the_one_that_we_applied() {
         let both =
             [entry("ktor-demo", "Update", "v1", &data(&["c"])), entry("ktor-demo", "Apply", "v1", &data(&["a"]))];
-        let merged = heir(OtherRoots::Keep).managed_fields(&live(&both), Extent::Whole).unwrap();
+        let merged = transfer(OtherRoots::Keep).managed_fields(&live(&both), Extent::Whole).unwrap();
         assert_eq!(merged, json!([entry("ktor-demo", "Apply", "v1", &data(&["a", "c"]))]));
     }
 

@@ -138,7 +138,7 @@ mod tests {
             }
             Lookup::Live(Live { body })
         };
-        let twins = [key("", "Event", "e"), key("events.k8s.io", "Event", "e")];
+        let cohabiting = [key("", "Event", "e"), key("events.k8s.io", "Event", "e")];
         let kind = |group: &str, kind: &str| Kind {
             group_kind: GroupKind::new(group, kind),
             plural: "any".into(),
@@ -149,8 +149,8 @@ mod tests {
         let kinds = [kind("", "Event"), kind("events.k8s.io", "Event"), kind("", "ConfigMap"), kind("", "Secret")];
         let mut observed = Observed { kinds: Kinds::new(kinds, BTreeSet::new()), ..Observed::default() };
         observed.looks = [
-            (twins[0].clone(), live("u", true)),
-            (twins[1].clone(), live("u", true)),
+            (cohabiting[0].clone(), live("u", true)),
+            (cohabiting[1].clone(), live("u", true)),
             (key("", "Secret", "theirs"), live("v", false)),
             (key("", "Secret", "gone"), Lookup::Absent),
             (key("", "ConfigMap", "one"), live("", true)),
@@ -163,9 +163,9 @@ mod tests {
             owned.into_iter().map(|(_, ident)| ident.key).collect::<BTreeSet<_>>()
         };
         let config_maps = [key("", "ConfigMap", "one"), key("", "ConfigMap", "two")];
-        for known in &twins {
+        for known in &cohabiting {
             assert_eq!(owned(Some(known)), config_maps.iter().chain([known]).cloned().collect());
         }
-        assert_eq!(owned(None), config_maps.iter().chain([&twins[0]]).cloned().collect());
+        assert_eq!(owned(None), config_maps.iter().chain([&cohabiting[0]]).cloned().collect());
     }
 }

@@ -51,8 +51,8 @@ pub fn build(request: OfflineRequest<'_>) -> Plan {
     let mut cleanup: Vec<Change> = base
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
-        .map(|(key, manifest)| match key.twin().filter(|twin| head.contains_key(twin)) {
-            Some(twin) => blank(manifest, Action::Release, Reason::SameObject(twin.to_string())),
+        .map(|(key, manifest)| match key.cohabiting().filter(|cohabiting| head.contains_key(cohabiting)) {
+            Some(cohabiting) => blank(manifest, Action::Release, Reason::SameObject(cohabiting.to_string())),
             None => dropped(manifest, policy),
         })
         .collect();
@@ -61,7 +61,7 @@ pub fn build(request: OfflineRequest<'_>) -> Plan {
     guard::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
-    let standing = all.iter().filter(|change| change.standing().is_some());
+    let standing = all.iter().filter(|change| change.disposition().is_some());
     let own = standing.filter(|change| !change.reason.is_no_refusal());
     let own = own.map(|change| change.ident.key.clone()).collect();
     let notices = vec![

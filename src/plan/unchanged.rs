@@ -20,12 +20,12 @@ pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
 }
 
 /// Does the same as [`is_proved`] for a transfer that may also cover other managers.
-pub fn is_proved_for(heir: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
+pub fn is_proved_for(transfer: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
     let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
     if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
         return false;
     }
-    if heir.is_due(live) {
+    if transfer.is_due(live) {
         return false;
     }
     // If a field of a custom resource may be null, null is a value that a manager can own.

@@ -239,7 +239,7 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
     }
     match change.action {
         Action::Blocked | Action::Keep => {
-            let verdict = match change.standing() {
+            let verdict = match change.disposition() {
                 Some(Disposition::Blocked) => Verdict::Blocked,
                 Some(Disposition::Kept) => Verdict::Kept,
                 _ => Verdict::Failed,

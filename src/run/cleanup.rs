@@ -53,7 +53,7 @@ impl Cleaned {
             .iter()
             .filter(|change| change.action == Action::Release)
             .map(|change| change.ident.key.clone());
-        let placed = work.plan.changes.iter().filter(|change| change.standing().is_none());
+        let placed = work.plan.changes.iter().filter(|change| change.disposition().is_none());
         Settlement {
             gone: absent.filter(|key| !desired(key)).chain(self.gone.iter().cloned()).collect(),
             released: released.chain(self.released.iter().cloned()).collect(),

@@ -278,11 +278,11 @@ fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Re
     let mut request = request.clone();
     let (commits, touched) = match &request.since {
         ScopeBasis::Ledger { commits, touched } => (commits, touched),
-        ScopeBasis::Judged(commits) if commits.measures() != found.measures() => return Err(RunError::RecordMoved),
+        ScopeBasis::Judged(commits) if commits.measures() != found.measures() => return Err(RunError::StateChanged),
         ScopeBasis::Judged(_) | ScopeBasis::Unasked => return Ok(request),
     };
     if commits != found {
-        return Err(RunError::RecordMoved);
+        return Err(RunError::StateChanged);
     }
     request.scope.touched = touched.clone().filter(|_| found.ledger.current().is_some());
     if found.ledger.current().is_none() {

@@ -50,16 +50,16 @@ enum PatchEnd {
 ///
 /// The run is interrupted or loses a lock. The caller must then leave the state as it is.
 pub async fn all(
-    hands: Editor<'_>,
+    editor: Editor<'_>,
     objects: impl IntoIterator<Item = (ObjectKey, Lookup)>,
     next: &(impl Fn(&Live) -> Option<Vec<Value>> + Sync),
 ) -> Result<BTreeMap<ObjectKey, String>, RunError> {
     let answers: Vec<(ObjectKey, PatchEnd)> = stream::iter(objects)
         .map(|(key, look)| async move {
-            let answer = one(hands, &key, look, next).await;
+            let answer = one(editor, &key, look, next).await;
             (key, answer)
         })
-        .buffer_unordered(hands.cluster.settings().concurrency)
+        .buffer_unordered(editor.cluster.settings().concurrency)
         .collect()
         .await;
     if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::LockLost)) {
@@ -76,7 +76,7 @@ pub async fn all(
 }
 
 async fn one(
-    hands: Editor<'_>,
+    editor: Editor<'_>,
     key: &ObjectKey,
     look: Lookup,
     next: &(impl Fn(&Live) -> Option<Vec<Value>> + Sync),
@@ -86,12 +86,12 @@ async fn one(
         Lookup::Unknown(why) => return PatchEnd::Failed(why),
         Lookup::Live(live) => live,
     };
-    let Some(kind) = hands.kinds.get(&key.group_kind()) else {
+    let Some(kind) = editor.kinds.get(&key.group_kind()) else {
         return PatchEnd::Failed("its kind is not known".to_owned());
     };
     for _ in 0..STEPS {
         let Some(operations) = next(&live) else { return PatchEnd::Done };
-        match patch(hands, kind, key, &live, &operations).await {
+        match patch(editor, kind, key, &live, &operations).await {
             Ok(Some(after)) => live = after,
             Ok(None) => return PatchEnd::Done,
             Err(answer) => return answer,
@@ -103,13 +103,13 @@ async fn one(
 /// Sends one patch and returns the object after it. If the object changed meanwhile, reads and returns it without the
 /// patch. Returns `None` if the object is gone.
 async fn patch(
-    hands: Editor<'_>,
+    editor: Editor<'_>,
     kind: &Kind,
     key: &ObjectKey,
     live: &Live,
     operations: &[Value],
 ) -> Result<Option<Live>, PatchEnd> {
-    let Editor { cluster, locks, root, interrupt, .. } = hands;
+    let Editor { cluster, locks, root, interrupt, .. } = editor;
     if interrupt.is_requested() {
         return Err(PatchEnd::NotStarted);
     }

@@ -36,7 +36,7 @@ pub enum RunError {
     State(StateError),
     /// Another run wrote the state since it was read. Nothing was changed. The run has to start again.
     #[error("another run wrote the state of this root meanwhile: run again")]
-    RecordMoved,
+    StateChanged,
     /// The system provides no random bytes for a review key. The state of phase one may have been written.
     #[error("the system provides no random bytes for the key that signs reviews")]
     NoRandomness,

@@ -59,8 +59,8 @@ pub(super) async fn try_otherwise(
     let Some(kind) = served.get(&key.group_kind()).filter(|_| !is_foreign) else { return tested };
     let kind = kind.at_version(&manifest.ident.version);
     let body = request.stamped(manifest);
-    let heir = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
-    match try_in_place(cluster, &kind, live, &body, &heir, request.root).await {
+    let transfer = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+    match try_in_place(cluster, &kind, live, &body, &transfer, request.root).await {
         InPlaceFinding::Possible(after, claims) => {
             return DryRunFinding { claims, ..DryRun::Applied(after).into() };
         }
@@ -91,17 +91,17 @@ async fn try_in_place(
     kind: &Kind,
     planned: &Live,
     desired: &Value,
-    heir: &FieldTransfer,
+    transfer: &FieldTransfer,
     root: &Root,
 ) -> InPlaceFinding {
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
-        let Some(place) = in_place(&live, desired, heir, root) else {
+        let Some(place) = in_place(&live, desired, transfer, root) else {
             let why = "its managed fields do not tell whether another field stands in the way";
             return InPlaceFinding::Unknown(why.to_owned());
         };
         let trying = InPlaceCheck { cluster, kind, root, live: &live, place: &place };
-        match trying.verdict(heir).await {
+        match trying.verdict(transfer).await {
             Ok(verdict) => return verdict,
             Err(Refusal::Changed(_) | Refusal::Absent(_)) => {}
             Err(Refusal::Forbidden(words)) => {
@@ -132,12 +132,12 @@ struct InPlaceCheck<'a> {
 
 impl InPlaceCheck<'_> {
     /// The server's answer, or the refusal that prevented an answer.
-    async fn verdict(self, heir: &FieldTransfer) -> Result<InPlaceFinding, Refusal> {
+    async fn verdict(self, transfer: &FieldTransfer) -> Result<InPlaceFinding, Refusal> {
         let InPlace { unowned, held, .. } = self.place;
         let unowned: Vec<&FieldPath> = unowned.iter().collect();
         if let Some(after) = self.put(&unowned).await? {
             let (at_fault, after) = self.at_fault(&[], unowned, after).await?;
-            if at_fault.is_empty() && heir.managed_fields(self.live, Extent::Whole).is_none() {
+            if at_fault.is_empty() && transfer.managed_fields(self.live, Extent::Whole).is_none() {
                 let why = "the same change is accepted as an update, but not as an apply";
                 return Ok(InPlaceFinding::Unknown(why.to_owned()));
             }

@@ -28,7 +28,7 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
     let key = &change.ident.key;
     let Some(planned) = work.observed.live(key) else { return Ok(()) };
     let RunRequest { root, policy, .. } = work.request;
-    let heir = FieldTransfer::of(root, &change.ident.api_version(), policy, key, planned);
+    let transfer = FieldTransfer::of(root, &change.ident.api_version(), policy, key, planned);
     let extent = work.observed.extent(key);
     let mut live = planned.clone();
     for _ in 0..ATTEMPTS {
@@ -36,7 +36,7 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
         let live_fields = recovered.as_ref().unwrap_or(&live);
         let restated = restated(live_fields, kind, &change.ident.api_version());
         let readable = restated.as_ref().unwrap_or(live_fields);
-        let Some(fields) = changed(work, change, &heir, readable, restated.is_some())? else {
+        let Some(fields) = changed(work, change, &transfer, readable, restated.is_some())? else {
             return Ok(());
         };
         let fields = Value::Array(fields);
@@ -47,8 +47,8 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
             // again, and never send the same request twice.
             Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_) | Refusal::Invalid(_))) => {
                 let is_lost = recovered.is_some();
-                live = reread(work, kind, key, planned, |now| match heir.inherited(now, extent) {
-                    inherited @ Some(_) => is_lost || inherited == heir.inherited(planned, extent),
+                live = reread(work, kind, key, planned, |now| match transfer.inherited(now, extent) {
+                    inherited @ Some(_) => is_lost || inherited == transfer.inherited(planned, extent),
                     None => true,
                 })
                 .await?;
@@ -63,7 +63,7 @@ pub(super) async fn migrate(work: RunContext<'_>, change: &Change, kind: &Kind) 
 fn changed(
     work: RunContext<'_>,
     change: &Change,
-    heir: &FieldTransfer,
+    transfer: &FieldTransfer,
     live: &Live,
     is_restated: bool,
 ) -> Result<Option<Vec<Value>>, WriteError> {
@@ -75,7 +75,7 @@ fn changed(
             (*fields, is_due) = (next, true);
         }
     };
-    let inherited = heir.managed_fields(live, work.observed.extent(key));
+    let inherited = transfer.managed_fields(live, work.observed.extent(key));
     take(&mut fields, inherited.and_then(|fields| fields.as_array().cloned()));
     if let Some(claims) = work.observed.claims.get(key) {
         let claimed = claimed(&fields, claims, root).ok_or(WriteError::MovedOn)?;

@@ -79,7 +79,7 @@ pub async fn list_owned(
             // The kind is neither desired nor recorded, and it cannot be listed. Objects that an unsettled run left
             // there are not found.
             Err(error) => {
-                notices.push(format!("{} could not be searched for marked objects: {error}", kind.group_kind))
+                notices.push(format!("{} could not be searched for marked objects: {error}", kind.group_kind));
             }
         }
     }
@@ -267,8 +267,8 @@ async fn try_apply(
     }
     let mut body = request.stamped(manifest);
     if let Some(live) = observed.live(key) {
-        let heir = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
-        if is_proved_for(&heir, &body, live, request.root) {
+        let transfer = FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, key, live);
+        if is_proved_for(&transfer, &body, live, request.root) {
             return DryRun::Proved.into();
         }
         // With the uid, the dry run updates the object that was read, and never an object that was recreated meanwhile.
@@ -285,11 +285,11 @@ async fn try_apply(
         Ok(DryRunAnswer { created: true, .. }) => DryRun::Created.into(),
         Ok(DryRunAnswer { live, .. }) => {
             let before = observed.live(key).unwrap_or(&live);
-            let heir = FieldTransfer::of(request.root, &api_version, request.policy, key, before);
-            if let Some(freed) = freed(request, manifest, &heir, before) {
+            let transfer = FieldTransfer::of(request.root, &api_version, request.policy, key, before);
+            if let Some(freed) = freed(request, manifest, &transfer, before) {
                 return try_restated(cluster, trying.kind, &freed, &body, request.root).await.into();
             }
-            without_legacy(trying, &heir, live).await
+            without_legacy(trying, &transfer, live).await
         }
         Err(Refusal::Conflict(contested)) => {
             try_take_over(trying, observed.live(key), &api_version, body, contested).await
@@ -306,8 +306,8 @@ async fn try_apply(
 
 /// The object after the older tools' fields became ours and the root gave up the fields that it leaves to others.
 /// `None` if it gives up no fields.
-fn freed(request: PlanRequest<'_>, manifest: &Manifest, heir: &FieldTransfer, live: &Live) -> Option<Live> {
-    let fields = match heir.managed_fields(live, Extent::Whole) {
+fn freed(request: PlanRequest<'_>, manifest: &Manifest, transfer: &FieldTransfer, live: &Live) -> Option<Live> {
+    let fields = match transfer.managed_fields(live, Extent::Whole) {
         Some(serde_json::Value::Array(fields)) => fields,
         _ => managed_fields(live).cloned().collect(),
     };
@@ -358,8 +358,8 @@ async fn try_take_over(
         None => cluster.get(served, key).await.ok().flatten(),
     };
     let Some(live) = found else { return Refusal::Conflict(contested).into() };
-    let heir = FieldTransfer::of(request.root, api_version, request.policy, key, &live);
-    let others = heir.contested(&live, &contested);
+    let transfer = FieldTransfer::of(request.root, api_version, request.policy, key, &live);
+    let others = transfer.contested(&live, &contested);
     let is_taken = |one: &FieldConflict| {
         request.policy.forces(key, &one.field) || request.policy.takes_mark(key, &live, &one.field)
     };
@@ -370,7 +370,7 @@ async fn try_take_over(
     let is_forced = !forced.is_empty();
     body["metadata"]["uid"] = live.uid().into();
     match cluster.try_forced_apply(kind, &body, request.root).await {
-        Ok(tried) => DryRunFinding { is_forced, ..without_legacy(trying, &heir, tried.live).await },
+        Ok(tried) => DryRunFinding { is_forced, ..without_legacy(trying, &transfer, tried.live).await },
         Err(refusal) => refusal.into(),
     }
 }
@@ -379,10 +379,10 @@ async fn try_take_over(
 ///
 /// The server may refuse to remove some of these fields, for example an immutable field that it once filled in. Then
 /// these fields stay, and only the metadata is taken over.
-async fn without_legacy(trying: DryRunContext<'_>, heir: &FieldTransfer, applied: Live) -> DryRunFinding {
+async fn without_legacy(trying: DryRunContext<'_>, transfer: &FieldTransfer, applied: Live) -> DryRunFinding {
     let DryRunContext { cluster, request, kind, .. } = trying;
     for extent in [Extent::Whole, Extent::Metadata] {
-        let Some(remainder) = heir.remainder(&applied, extent) else {
+        let Some(remainder) = transfer.remainder(&applied, extent) else {
             return DryRunFinding { extent, ..DryRun::Applied(applied).into() };
         };
         match cluster.try_replace(kind, applied.uid(), &applied.body, &remainder, request.root).await {
@@ -454,9 +454,9 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     let PlanRequest { root, scope, entries, policy, .. } = request;
     let intended = &request.in_scope().map(|manifest| &manifest.ident.key).collect();
     let cleanup = CleanupRequest { root, scope, entries, desired: &desired, intended, policy };
-    let twins = CohabitingKeys::of(request.desired.keys(), observed);
+    let cohabiting = CohabitingKeys::of(request.desired.keys(), observed);
     let recorded: Vec<ObjectKey> = candidates(cleanup).map(|(_, ident)| ident.key).collect();
-    let namesakes: Vec<ObjectKey> = recorded.iter().flat_map(|key| twins.namesakes(key)).collect();
+    let namesakes: Vec<ObjectKey> = recorded.iter().flat_map(|key| cohabiting.namesakes(key)).collect();
     let namesakes = namesakes.into_iter().filter(|key| desired.contains(key));
     let unseen: Vec<ObjectKey> = recorded.iter().cloned().chain(namesakes).collect();
     look(cluster, observed, unseen).await;

@@ -67,8 +67,8 @@ pub async fn rename_project(
     checked(renaming, &prior.entries)?;
     store.record(lock, &prior.begin(renaming.renamed(&prior.entries), &RunCommits::default())).await?; // Both names.
 
-    let hands = Editor { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
-    let failed = change(hands, renaming, root, &prior.entries, observed.looks).await?;
+    let editor = Editor { cluster, locks: &[lock], root, kinds: &observed.kinds, interrupt };
+    let failed = change(editor, renaming, root, &prior.entries, observed.looks).await?;
     let resources = renaming.finished(prior.entries.clone(), &failed.keys().cloned().collect());
     let renamed = resources.iter().filter(|(project, _)| project.is_within(&renaming.to)).count();
     store.finalize(lock, &prior.edited(settled(resources))).await?; // The new one.
@@ -113,8 +113,8 @@ pub async fn rename_root(
     new_store.record(new_lock, &target.begin(moved.clone(), &RunCommits::default())).await?; // Both roots' records know everything.
     old_store.record(old_lock, &prior.begin(Entries::default(), &RunCommits::default())).await?;
 
-    let hands = Editor { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
-    let failed = change(hands, renaming, old, &prior.entries, observed.looks).await?;
+    let editor = Editor { cluster, locks: &[new_lock, old_lock], root: new, kinds: &observed.kinds, interrupt };
+    let failed = change(editor, renaming, old, &prior.entries, observed.looks).await?;
     let resources = target.begin(moved, &RunCommits::default()).record().payload.resources;
     let renamed = resources.len() - failed.len();
     // While an object keeps the old mark, both states stay unfinalized and keep every entry. If only a kind was not
@@ -153,7 +153,7 @@ async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<
 /// Changes the marks of the recorded objects that the renaming concerns. Returns the objects that keep the old mark,
 /// each with the reason.
 async fn change(
-    hands: Editor<'_>,
+    editor: Editor<'_>,
     renaming: &Renaming,
     from: &Root,
     entries: &Entries,
@@ -164,8 +164,8 @@ async fn change(
         entries.iter().filter(|(project, _)| named(project)).map(|(_, ident)| ident.key).collect()
     };
     let looks = looks.into_iter().filter(|(key, _)| concerned.contains(key));
-    let next = |live: &_| mark_patch::next(live, from, hands.root, |project| renaming.of(project));
-    editor::all(hands, looks, &next).await
+    let next = |live: &_| mark_patch::next(live, from, editor.root, |project| renaming.of(project));
+    editor::all(editor, looks, &next).await
 }
 
 fn checked(renaming: &Renaming, entries: &Entries) -> Result<(), RunError> {

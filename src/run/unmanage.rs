@@ -50,8 +50,8 @@ pub async fn unmanage(
     let mut observed = Observed { kinds: cluster.discover().await.map_err(RunError::Cluster)?, ..Observed::default() };
     look(cluster, &mut observed, keys.iter().cloned()).await;
     let Observed { kinds, looks, .. } = observed;
-    let hands = Editor { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
-    let failed = editor::all(hands, looks, &|live| unmarked(live, root)).await?;
+    let editor = Editor { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
+    let failed = editor::all(editor, looks, &|live| unmarked(live, root)).await?;
     let released: BTreeSet<ObjectKey> = keys.iter().filter(|key| !failed.contains_key(key)).cloned().collect();
 
     let mut resources = prior.entries.clone();

@@ -60,7 +60,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
 
 /// Lists the blocked and kept objects with their reasons and their places in the source files.
 fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
-    let blocked: Vec<&Change> = plan.changes.iter().filter(|change| change.standing().is_some()).collect();
+    let blocked: Vec<&Change> = plan.changes.iter().filter(|change| change.disposition().is_some()).collect();
     if blocked.is_empty() {
         return Section::default();
     }

@@ -209,7 +209,7 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
         }
         request.commits = judged.commits();
         match reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await {
-            Err(RunError::RecordMoved) => {}
+            Err(RunError::StateChanged) => {}
             Err(error) => return exit(error),
             Ok(reconciled) => return concluded(&reconciled.plan).map_or_else(|error| error.exit, |()| Exit::Success),
         }
