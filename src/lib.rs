@@ -1,5 +1,5 @@
-//! The library behind `ktor`. It applies directory trees of Kubernetes manifests, and deletes the objects that a tree no
-//! longer contains.
+//! The library behind `ktor`. It applies directory trees of Kubernetes manifests, and deletes the objects that a tree
+//! no longer contains.
 //!
 //! Start here. The README says what the program does. This page says where that happens.
 //!
@@ -81,9 +81,9 @@
 //!
 //! # Why raw requests
 //!
-//! [`cluster`] uses `kube::Client` to connect, and builds the requests itself instead of with `kube::Api`. The gate must
-//! see the exact path and query of every request, dry runs must be told apart from writes at the wire, and a missing answer
-//! must stay different from a refusal. `kube::Api` hides all three.
+//! [`cluster`] uses `kube::Client` to connect, and builds the requests itself instead of with `kube::Api`. The gate
+//! must see the exact path and query of every request, dry runs must be told apart from writes at the wire, and a
+//! missing answer must stay different from a refusal. `kube::Api` hides all three.
 
 pub mod cli;
 pub mod cluster;

@@ -60,7 +60,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Why a program gave no usable answer. Its arguments and its environment are not shown: both may carry secrets.
+/// The reason why a program gave no usable answer. Its arguments and its environment are not shown: both may carry
+/// secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// No such program on the `PATH` that it was given.
@@ -116,17 +117,17 @@ pub enum ProcessError {
     Failed {
         /// The program's name.
         program: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
         /// The last lines of what it wrote to stderr, escaped, without credentials in URLs.
         stderr: String,
     },
 }
 
-/// What a program left behind when it ended.
+/// The output of a program that ended.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
     /// All that it wrote to stdout.
     pub stdout: Vec<u8>,
@@ -253,7 +254,7 @@ impl Program {
     }
 }
 
-/// Why a conversation with a child ended early.
+/// The reason why a conversation with a child process ended early.
 enum Broken {
     TooMuchOutput,
     Exchange(io::Error),

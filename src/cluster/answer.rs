@@ -1,4 +1,4 @@
-//! What the server's answers mean: refusals of one object, reads that could not be made.
+//! The meaning of the server's answers: refusals of one object, and reads that could not be made.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -62,25 +62,25 @@ impl ApiAnswer {
         }
     }
 
-    /// What a 500 says that asking again cannot change.
+    /// Returns the final meaning of a 500 that a retry cannot change.
     fn finality(&self) -> Option<Final> {
         let status = self.status_body().filter(|_| self.status == StatusCode::INTERNAL_SERVER_ERROR)?;
         Final::of(status.message())
     }
 
-    /// Whether a webhook was asked and could not answer, so that nothing was persisted.
+    /// Returns `true` if a webhook was asked and could not answer, so that nothing was persisted.
     fn is_webhooks_failure(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
             && self.status_body().is_some_and(|status| status.message().contains("failed calling webhook"))
     }
 
-    /// Whether the answer says what became of the request. A server error may hide a write that took, or will take,
-    /// effect.
+    /// Returns `true` if the answer says what became of the request. A server error may hide a write that took, or will
+    /// take, effect.
     pub(super) fn is_definite(&self) -> bool {
         !self.status.is_server_error() || self.finality().is_some() || self.is_webhooks_failure()
     }
 
-    /// Whether asking again may help.
+    /// Returns `true` if asking again may help.
     pub(super) fn is_transient(&self) -> bool {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS
@@ -92,8 +92,8 @@ impl ApiAnswer {
         }
     }
 
-    /// Whether it is a 404 about an object or its namespace. A 404 about a path, in plain text or from a `Status` that
-    /// names nothing, only says that the kind is not served here.
+    /// Returns `true` if it is a 404 about an object or its namespace. A 404 about a path, in plain text or from a
+    /// `Status` that names nothing, only says that the kind is not served here.
     pub(super) fn is_missing_object(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && self
@@ -109,8 +109,8 @@ impl ApiAnswer {
         }
     }
 
-    /// Why a request to this target was refused. A namespace that is not there is missing itself; to what lies in it, its
-    /// namespace is.
+    /// Returns the reason why a request to this target was refused. A missing namespace is `Absent` itself; for an
+    /// object in it, the namespace is.
     pub(super) fn refusal_of(&self, target: &Target) -> Refusal {
         match self.refusal() {
             Refusal::NoNamespace(words) if target.is_namespace() => Refusal::Absent(words),
@@ -118,7 +118,7 @@ impl ApiAnswer {
         }
     }
 
-    /// Why a request about one object in a namespace was refused.
+    /// Returns the reason why a request about one object in a namespace was refused.
     pub(super) fn refusal(&self) -> Refusal {
         let status = self.status_body();
         let causes = || status.iter().flat_map(Status::causes).map(|(_, field, message)| (field, message));
@@ -173,7 +173,7 @@ impl ApiAnswer {
         }
     }
 
-    /// Why a read could not be made.
+    /// Returns the reason why a read could not be made.
     pub(super) fn read_error(&self) -> ReadError {
         let words = self.words();
         match self.status {
@@ -235,7 +235,8 @@ impl Final {
     }
 }
 
-/// Whether a message is nothing but fields and what is wrong with each: `.spec.x: field not declared in schema`.
+/// Returns `true` if a message is nothing but fields and what is wrong with each: `.spec.x: field not declared in
+/// schema`.
 fn is_about_fields(message: &str) -> bool {
     let is_about_field = |line: &str| {
         line.starts_with('.') && line.split_once(": ").is_some_and(|(field, _)| !field.contains(char::is_whitespace))
@@ -247,7 +248,7 @@ fn is_about_fields(message: &str) -> bool {
 
 const CRD_TERMINATING: &str = "custom resource definition is terminating";
 
-/// Whether a webhook or a policy said no. Their words have a fixed frame, their status is theirs to choose.
+/// Returns `true` if a webhook or a policy said no. Their words have a fixed frame, their status is theirs to choose.
 fn is_denial(words: &str) -> bool {
     let webhook = words.contains("admission webhook \"") && words.contains("denied the request");
     let policy = words.contains("AdmissionPolicy '") && words.contains("denied request");

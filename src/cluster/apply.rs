@@ -18,16 +18,16 @@ use crate::object::refusal::Refusal;
 /// A resourceVersion that no object has: a store counts its own beginning as the first.
 const NO_VERSION: &str = "1";
 
-/// What an apply did.
+/// The result of an apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// Whether the object was created by it.
+    /// True if the apply created the object.
     pub created: bool,
     /// The object as it is now.
     pub live: Live,
 }
 
-/// Why an object was not changed.
+/// The reason why an object was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
     /// The server refused, or could not answer.
@@ -143,7 +143,7 @@ impl Cluster {
     }
 }
 
-/// Whether every part of the object that is no subresource is ours.
+/// Returns `true` if every part of the object that is no subresource is ours.
 fn has_no_other_manager(live: &Live, root: &Root) -> bool {
     let manager = root.field_manager();
     let text = |entry: &Value, field| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// What a 500 says, and whether asking again may help.
+    /// The message of a 500, and `true` if a retry may help.
     fn five_hundreds() -> impl Strategy<Value = (String, bool)> {
         let field = "(\\.[a-z][a-zA-Z]{0,8}){1,4}(\\[name=\"[a-z]{1,4}\"\\])?";
         let wrong = prop::sample::select(vec![

@@ -19,14 +19,14 @@ use super::path::Target;
 use super::request::Call;
 use super::transport::{Transport, credentials};
 
-/// Which cluster to use. Nothing of it is read from the environment here.
+/// The options that select a cluster. Nothing here reads the environment.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
     /// The kubeconfig files, the first to say something wins; empty where none is configured.
     pub kubeconfig: Vec<PathBuf>,
     /// The context; the current one where it is absent.
     pub context: Option<String>,
-    /// Whether to use the pod's service account where no kubeconfig is configured.
+    /// True to use the pod's service account if no kubeconfig is configured.
     pub in_cluster: bool,
 }
 
@@ -37,13 +37,13 @@ pub struct ClusterSettings {
     pub keys: KeySource,
     /// Requests under way at once.
     pub concurrency: usize,
-    /// How long a lock outlives its last renewal.
+    /// The time that a lock outlives its last renewal.
     pub lease_duration: Duration,
-    /// How long an applied object may take until it is ready, by default.
+    /// The time that an applied object may take to become ready, by default.
     pub readiness_timeout: Duration,
-    /// How long to wait for an answer.
+    /// The time to wait for an answer.
     pub request_timeout: Duration,
-    /// How long a deleted object may take to vanish.
+    /// The time that a deleted object may take until it is gone.
     pub vanishing_timeout: Duration,
 }
 
@@ -192,7 +192,7 @@ fn unreadable(path: &Path, error: KubeconfigError) -> ClusterError {
     }
 }
 
-/// What is wrong with a kubeconfig, without quoting it.
+/// Describes the error in a kubeconfig without quoting the file.
 fn describe(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(error) => match error.location() {
@@ -265,7 +265,7 @@ mod tests {
                        contexts: [{name: one, context: {cluster: c, user: u, namespace: never}}]}";
     const TWO: &str = "{contexts: [{name: two, context: {cluster: none, user: u}}]}";
 
-    /// What choosing a cluster from these kubeconfigs gives: the context and server, or the error.
+    /// Returns the context and server that these kubeconfigs select, or the error.
     async fn chosen(files: &[&str], context: Option<&str>) -> String {
         let directory = tempfile::tempdir().unwrap();
         let mut kubeconfig = Vec::new();

@@ -11,7 +11,7 @@ use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::refusal::Refusal;
 
-/// What became of an object that was to be deleted.
+/// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
     /// It does not exist any more.

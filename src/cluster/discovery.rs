@@ -1,4 +1,4 @@
-//! Which kinds the server serves.
+//! Discovers the kinds that the server serves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +16,14 @@ use crate::object::name::Rule;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
-/// What an object of a kind must allow for its kind to be managed.
+/// The verbs that a kind must allow so that its objects can be managed.
 const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 
 impl Cluster {
     /// Asks the server for every kind that it serves.
     ///
-    /// A group whose own server does not answer is known to be unavailable: that none of its kinds is here proves nothing.
+    /// A group whose own server does not answer is known to be unavailable: that none of its kinds is here proves
+    /// nothing.
     pub async fn discover(&self) -> Result<Kinds, ClusterError> {
         let (core, groups) =
             futures::future::try_join(self.documents(Target::core()), self.documents(Target::groups())).await?;
@@ -149,7 +150,7 @@ impl Found {
     }
 }
 
-/// Whether a path can name a group and a version in it.
+/// Returns `true` if a path can name a group and a version in it.
 fn is_named(group: &str, version: &str) -> bool {
     (group.is_empty() || is_plain(group)) && is_plain(version)
 }

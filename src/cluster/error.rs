@@ -1,4 +1,5 @@
-//! Why a cluster cannot be used at all. What a server says about one object is a `Refusal` or a `ReadError` instead.
+//! The reasons why a cluster cannot be used at all. The server's words about one object are a `Refusal` or a
+//! `ReadError` instead.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -22,14 +23,14 @@ pub enum ClusterError {
     UnreadableKubeconfig {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The message of the system.
         #[source]
         source: std::io::Error,
     },
     /// A kubeconfig's content is wrong. The content itself is never shown: it holds credentials.
     #[error("use the kubeconfig: {detail}; correct it")]
     InvalidKubeconfig {
-        /// What is wrong with it.
+        /// The error in the kubeconfig.
         detail: String,
     },
     /// Several contexts and none of them current.
@@ -52,7 +53,7 @@ pub enum ClusterError {
     /// Not in a pod, or one without a service account's token.
     #[error("use the pod's service account")]
     InCluster {
-        /// What is missing.
+        /// The missing part.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -64,7 +65,7 @@ pub enum ClusterError {
     ExecPlugin {
         /// The plugin's command, without arguments and environment.
         command: String,
-        /// How it failed.
+        /// The failure of the plugin.
         detail: String,
     },
     /// 401.
@@ -80,7 +81,7 @@ pub enum ClusterError {
     Credentials {
         /// The server's address.
         server: String,
-        /// What is wrong with them.
+        /// The problem of the credentials.
         detail: String,
     },
     /// The server's certificate is not one that the kubeconfig trusts.
@@ -88,7 +89,7 @@ pub enum ClusterError {
     Untrusted {
         /// The server's address.
         server: String,
-        /// What is wrong with the certificate.
+        /// The problem of the certificate.
         detail: String,
     },
     /// No connection or no answer.
@@ -96,13 +97,13 @@ pub enum ClusterError {
     Unreachable {
         /// The server's address.
         server: String,
-        /// What happened.
+        /// The failure of the connection.
         detail: String,
     },
     /// No right to do something that every run needs.
     #[error("{operation}: no permission ({detail}); grant it to the user of the kubeconfig")]
     Forbidden {
-        /// What was tried.
+        /// The operation that was tried.
         operation: String,
         /// The server's words.
         detail: String,
@@ -110,7 +111,7 @@ pub enum ClusterError {
     /// The server answered something else than what the operation needs.
     #[error("{operation}: {detail}")]
     ApiAnswer {
-        /// What was tried.
+        /// The operation that was tried.
         operation: String,
         /// The server's words.
         detail: String,

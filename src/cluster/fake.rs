@@ -1,4 +1,5 @@
-//! A small API server in this process, for the tests of this adapter: stateful, with a clock of its own and with faults.
+//! A small API server in this process, for the tests of this adapter: stateful, with a clock of its own and with
+//! faults.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -17,7 +18,7 @@ use super::lock::{HeldLock, LockRequest};
 use crate::object::mark::Root;
 use crate::project::path::Segment;
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Clone)]
 pub(super) enum Fault {
     /// The server answers this instead of doing it.
@@ -79,7 +80,7 @@ impl Fake {
         self.0.lock().unwrap().faults.push((method, part.to_owned(), fault));
     }
 
-    /// How many faults nobody met.
+    /// Returns the number of faults that no request has met.
     pub(super) fn faults_left(&self) -> usize {
         self.0.lock().unwrap().faults.len()
     }
@@ -256,7 +257,7 @@ pub(super) fn lock_request(holder: &str, timeout: Duration) -> LockRequest {
     LockRequest { namespace: "kube-state".into(), root: root(), holder: holder.into(), timeout, run_url: None }
 }
 
-/// Where the lock's Lease stands.
+/// Returns the path of the lock's Lease.
 pub(super) fn lease_path() -> String {
     format!("/apis/coordination.k8s.io/v1/namespaces/kube-state/leases/{}", root().lock_name())
 }

@@ -20,7 +20,7 @@ use tower::{BoxError, Layer, Service};
 use super::clocks::Moment;
 use super::path::{Resource, Route, is_query_of, route};
 
-/// Why a request did not leave, or its answer was not waited for.
+/// The reason why a request was not sent, or its answer was not awaited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GateError {
     /// It would persist something and carries no permit for it.
@@ -37,7 +37,7 @@ pub(super) enum GateError {
     TooLate,
 }
 
-/// What allows a request to change the cluster. Travels in the request's extensions.
+/// The permit of a request to change the cluster. It is in the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) enum Permit {
     /// A held lock, as long as its fence has not passed.
@@ -48,8 +48,8 @@ pub(super) enum Permit {
     Namespace,
 }
 
-/// Until when a lock's holder may change anything, by local clocks that never go back. What counts is the one that shows
-/// more: a machine that slept past its lease has lost it.
+/// Until when a lock's holder may change anything, by local clocks that never go back. What counts is the one that
+/// shows more: a machine that slept past its lease has lost it.
 #[derive(Debug)]
 pub(super) struct Fence {
     lease: Duration,
@@ -78,8 +78,8 @@ impl Fence {
         self.lost.send_replace(true);
     }
 
-    /// Whether nothing may leave any more. The fence's passing while nothing was sent is not yet a loss: a renewal may
-    /// still succeed before the lease ends. After that it is one.
+    /// Returns `true` if nothing may leave any more. The fence's passing while nothing was sent is not yet a loss: a
+    /// renewal may still succeed before the lease ends. After that it is one.
     pub(super) fn is_lost(&self) -> bool {
         if self.last_renewed().elapsed() >= self.lease {
             self.lose();
@@ -113,7 +113,7 @@ impl Fence {
         self.last_renewed().elapsed() >= self.patience()
     }
 
-    /// Whether any request of this lock left and its effect is unknown.
+    /// Returns `true` if any request of this lock left and its effect is unknown.
     pub(super) fn has_unanswered(&self) -> bool {
         *self.unanswered.borrow() > 0
     }
@@ -288,7 +288,8 @@ fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// Whether the server would persist nothing. A DELETE's query does not count: beside a body the server ignores it.
+/// Returns `true` if the server would persist nothing. A DELETE's query does not count: beside a body the server
+/// ignores it.
 fn is_dry_run(request: &Request<Body>) -> bool {
     if request.method() == Method::DELETE {
         let Some(Ok(bytes)) = request.body().try_clone().and_then(|body| body.collect_bytes().now_or_never()) else {

@@ -62,7 +62,7 @@ impl Lease {
         Some(Self { body })
     }
 
-    /// Whether this is the same term of the same holder, whenever it was renewed.
+    /// Returns `true` if this is the same term of the same holder, whenever it was renewed.
     pub(super) fn is_same_term(&self, other: &Self) -> bool {
         // A Lease that was not answered yet has no uid.
         let uid = self.uid().is_empty() || other.uid().is_empty() || self.uid() == other.uid();
@@ -71,7 +71,7 @@ impl Lease {
             && self.transitions() == other.transitions()
     }
 
-    /// Whether nobody wrote it in between.
+    /// Returns `true` if nobody wrote it in between.
     pub(super) fn is_unchanged(&self, later: &Self) -> bool {
         self.uid() == later.uid()
             && self.resource_version() == later.resource_version()
@@ -99,12 +99,12 @@ impl Lease {
         self.text("/metadata/resourceVersion")
     }
 
-    /// How often it changed hands.
+    /// Returns the number of times that the Lease changed hands.
     pub(super) fn transitions(&self) -> u64 {
         self.body.pointer("/spec/leaseTransitions").and_then(Value::as_u64).unwrap_or_default()
     }
 
-    /// How long it outlives a renewal, where it says so.
+    /// Returns the time that the Lease outlives a renewal, if the Lease states it.
     pub(super) fn duration(&self) -> Option<Duration> {
         let seconds = self.body.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64)?;
         // The server takes no more than an i32.

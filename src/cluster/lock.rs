@@ -23,22 +23,22 @@ use super::request::{Call, Effect};
 use super::transport::{ApiAnswer, SendError, Transport};
 use crate::object::mark::Root;
 
-/// Which lock, for whom, and how long to wait for it.
+/// A request for a lock: the lock, the holder, and the time to wait for it.
 #[derive(Clone, Debug)]
 pub struct LockRequest {
     /// The state's namespace. It exists already.
     pub namespace: String,
     /// The root.
     pub root: Root,
-    /// Who wants it: unique to this run and readable.
+    /// The identity of the run that wants the lock. It is unique and readable.
     pub holder: String,
-    /// How long to wait for another holder; zero does not wait.
+    /// The time to wait for another holder. Zero does not wait.
     pub timeout: Duration,
-    /// Where the run can be watched, for whoever waits for it.
+    /// The URL of the run, for others that wait for the lock.
     pub run_url: Option<String>,
 }
 
-/// Who holds a lock. Texts are what stands in the Lease: untrusted.
+/// The holder of a lock. The texts come from the Lease and are untrusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its identity.
@@ -47,11 +47,11 @@ pub struct Holder {
     pub since: Option<Timestamp>,
     /// When it last renewed, by its own account.
     pub renewed: Option<Timestamp>,
-    /// Where its run can be watched.
+    /// The URL of the holder's run.
     pub run_url: Option<String>,
 }
 
-/// Why a lock was not acquired.
+/// The reason why a lock was not acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another holder has it and did not let go in time.
@@ -62,7 +62,7 @@ pub enum LockError {
     Failed(ClusterError),
 }
 
-/// What became of a lock that was let go.
+/// The result of releasing a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockRelease {
     /// The next party may have it at once.
@@ -73,7 +73,7 @@ pub enum LockRelease {
     NotOurs,
 }
 
-/// What became of a lock that someone asked to break.
+/// The result of breaking a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// It is free now.
@@ -113,10 +113,10 @@ const ACQUIRE: &str = "acquire the lock";
 const RELEASE: &str = "release the lock";
 const BREAK: &str = "break the lock";
 
-/// How many writes of a Lease may fail before a contender gives up.
+/// The number of failed writes of a Lease after which a contender gives up.
 const ATTEMPTS: usize = 5;
 
-/// How long each step of a release may take: a run that is told to stop has few seconds in all.
+/// The time limit of each step of a release. An interrupted run has only a few seconds in all.
 const RELEASE_STEP: Duration = Duration::from_millis(1500);
 
 impl Cluster {
@@ -173,7 +173,7 @@ impl Cluster {
         }
     }
 
-    /// Who holds a root's lock, without asking for it. A holder that died holds it until its Lease expires.
+    /// Returns the holder of a root's lock without asking for the lock. A dead holder holds it until its Lease expires.
     pub async fn lock_holder(&self, namespace: &str, root: &Root) -> Result<Option<Holder>, ReadError> {
         let call = Call::get(lock_target(namespace, root));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
@@ -301,7 +301,7 @@ impl Contender<'_> {
 }
 
 impl HeldLock {
-    /// Whether the lock is lost, so that nothing can be changed any more.
+    /// Returns `true` if the lock is lost, so that nothing can be changed any more.
     pub fn is_lost(&self) -> bool {
         self.shared.fence.is_lost()
     }
@@ -311,12 +311,12 @@ impl HeldLock {
         self.shared.fence.lost().await;
     }
 
-    /// Which term of the lock this is: each holder's is higher than the one's before it, until the Lease is deleted.
+    /// Returns the term of the lock. Each holder's term is higher than the one before it, until the Lease is deleted.
     pub fn epoch(&self) -> u64 {
         self.shared.epoch
     }
 
-    /// Whether a request that this lock permitted may still take effect: it left, and its answer never came.
+    /// Returns `true` if a request that this lock permitted may still take effect: it left, and its answer never came.
     pub fn has_unanswered(&self) -> bool {
         self.shared.fence.has_unanswered()
     }
@@ -375,7 +375,7 @@ impl Drop for HeldLock {
     }
 }
 
-/// What a look at the Lease says after a renewal that did not succeed.
+/// The state of the Lease after a renewal that did not succeed.
 enum Look {
     /// It is still ours. Set where the renewal did land.
     Ours { renewed: bool },

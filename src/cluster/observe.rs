@@ -23,7 +23,7 @@ pub(super) const WHOLE: &str = "application/json";
 /// Objects without anything but their metadata; whole where a server knows no such thing.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-/// Why a read says nothing about what exists.
+/// The reason why a read says nothing about existing objects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ReadError {
     /// No right to look, in the server's words.
@@ -37,10 +37,10 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// What a dry run of an apply answered.
+/// The answer to a dry run of an apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DryRunAnswer {
-    /// Whether the object would be created.
+    /// True if the object would be created.
     pub created: bool,
     /// The object as it would be.
     pub live: Live,

@@ -94,7 +94,7 @@ impl Target {
         self.0.as_deref().map_err(String::as_str)
     }
 
-    /// Whether it leads to a namespace itself, and not into one.
+    /// Returns `true` if it leads to a namespace itself, and not into one.
     pub(super) fn is_namespace(&self) -> bool {
         let namespace = Resource { group: "", plural: "namespaces", is_namespaced: false };
         let path = self.text().ok().and_then(|text| text.split('?').next());

@@ -8,12 +8,12 @@ use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;
 
-/// Why a workload is not ready. Untrusted words.
+/// The reason why a workload is not ready, in untrusted words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReadyReason {
     /// One readable line.
     pub reason: String,
-    /// Whether no time heals it.
+    /// True if the reason does not go away with time.
     pub is_final: bool,
 }
 
@@ -49,7 +49,7 @@ fn selector(workload: &Live) -> Option<String> {
     pairs.collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(","))
 }
 
-/// What troubles the newest pod that has a trouble.
+/// Returns the reason of the newest pod that has one.
 fn newest(pods: &[Live]) -> Option<NotReadyReason> {
     let mut pods: Vec<&Live> = pods.iter().filter(|pod| !pod.is_terminating()).collect();
     pods.sort_by_key(|pod| std::cmp::Reverse(text(&pod.body, "/metadata/creationTimestamp").to_owned()));

@@ -1,4 +1,4 @@
-//! Whether a live object is ready, judged from its content alone.
+//! Judges if a live object is ready, from its content alone.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::object::live::Live;
 /// Annotation by which an object asks not to be waited for.
 const WAIT: &str = "kubernator.io/wait";
 
-/// How far an object is.
+/// The readiness of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// It works, or there is nothing to wait for.
@@ -19,7 +19,7 @@ pub enum Readiness {
     Failed(String),
 }
 
-/// Whether objects of this kind can be anything but ready at once.
+/// Returns `true` if objects of this kind can be anything but ready at once.
 pub fn is_waited_for(kind: &GroupKind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
@@ -29,7 +29,7 @@ pub fn is_waited_for(kind: &GroupKind) -> bool {
         || is_custom(&kind.group)
 }
 
-/// Whether an object is deleted by a controller as soon as it is done.
+/// Returns `true` if an object is deleted by a controller as soon as it is done.
 pub fn removes_itself(live: &Live) -> bool {
     let object = Object(&live.body);
     object.text("/kind") == "Job" && object.number("/spec/ttlSecondsAfterFinished").is_some()
@@ -54,7 +54,7 @@ pub fn readiness(live: &Live) -> Readiness {
     }
 }
 
-/// Whether somebody told the object's controller to leave it alone: it is not ready, and on purpose.
+/// Returns `true` if somebody told the object's controller to leave it alone: it is not ready, and on purpose.
 fn is_held_back(live: &Live) -> bool {
     let object = Object(&live.body);
     let fields = ["/spec/suspend", "/spec/suspended", "/spec/paused", "/spec/pause"];
@@ -99,7 +99,7 @@ fn deployment(object: &Object<'_>) -> Readiness {
     }
 }
 
-/// Whether a pod is refused for what its template says: no time heals that. A full quota may empty.
+/// Returns `true` if a pod is refused for what its template says: no time heals that. A full quota may empty.
 pub fn is_refused_for_good(message: &str) -> bool {
     let is_limit =
         ["minimum ", "maximum "].iter().any(|bound| message.contains(bound)) && message.contains(" usage per ");
@@ -166,7 +166,8 @@ fn definition(object: &Object<'_>) -> Readiness {
     }
 }
 
-/// The conventions that most controllers follow: `observedGeneration` and a `Ready` condition. Who has neither is ready.
+/// The conventions that most controllers follow: `observedGeneration` and a `Ready` condition. Who has neither is
+/// ready.
 fn custom(object: &Object<'_>) -> Readiness {
     if object.number("/status/observedGeneration").is_some()
         && let Some(waiting) = object.unobserved()

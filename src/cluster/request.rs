@@ -1,4 +1,4 @@
-//! What is asked of the server: paths and queries, bodies as the server will read them.
+//! Requests to the server: paths and queries, and bodies as the server reads them.
 
 use std::fmt::Write as _;
 
@@ -105,7 +105,7 @@ impl Call {
     }
 }
 
-/// Whether a request is to take effect.
+/// The effect of a request: real, or a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     DryRun,
@@ -113,7 +113,7 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    /// What it adds to a query. A deletion says it in its body instead.
+    /// Returns the query parameters of the effect. A deletion states it in its body instead.
     pub(super) fn query(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::DryRun => &[("dryRun", "All")],

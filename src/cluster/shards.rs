@@ -55,7 +55,7 @@ pub struct StoredShard {
     live: Live,
 }
 
-/// Whether a shard was created.
+/// The result of creating a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     /// It is there now, with this content.

@@ -80,7 +80,7 @@ impl std::fmt::Debug for StoredState {
     }
 }
 
-/// Why a state was not written.
+/// The reason why a state was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateWriteError {
     /// Someone else wrote it since it was read; theirs stays.

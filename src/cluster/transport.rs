@@ -32,17 +32,17 @@ const PAUSES: [Duration; 6] = [
 /// The longest `Retry-After` that is waited for; who asks for more is as good as down.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// What the server answered.
+/// An answer of the server.
 #[derive(Debug)]
 pub(super) struct ApiAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
-    /// Whether an earlier attempt of the same request may have taken effect unseen.
+    /// True if an earlier attempt of the same request may have taken effect unseen.
     pub(super) after_unknown: bool,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(super) enum SendError {
     /// The gate held it back, as nothing permits it.
@@ -53,7 +53,7 @@ pub(super) enum SendError {
     NoAnswer(SendFailure),
 }
 
-/// What kept an answer from coming.
+/// The failure that prevented an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SendFailure {
     /// The credentials could not be obtained or used.
@@ -76,7 +76,7 @@ impl std::fmt::Display for SendFailure {
 }
 
 impl SendFailure {
-    /// Whether asking again may help.
+    /// Returns `true` if asking again may help.
     fn is_transient(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Connection(_))
     }
@@ -109,7 +109,7 @@ impl Transport {
         &self.server
     }
 
-    /// What the server's clock shows now.
+    /// Returns the time on the server's clock.
     pub(super) fn server_time(&self) -> Option<Timestamp> {
         self.clock.now()
     }
@@ -179,7 +179,7 @@ impl Transport {
         Ok(answer)
     }
 
-    /// Why the cluster could not be asked, for an operation that every run needs.
+    /// Returns the error for an operation that every run needs and that got no answer.
     pub(super) fn failed(&self, operation: &str, error: SendError) -> ClusterError {
         let server = self.server.to_string();
         match error {
@@ -193,7 +193,7 @@ impl Transport {
         }
     }
 
-    /// Why an answer does not do, for an operation that every run needs.
+    /// Returns the error for an operation that every run needs and that the server refused.
     pub(super) fn refused(&self, operation: &str, answer: &ApiAnswer) -> ClusterError {
         let (operation, detail) = (operation.to_owned(), answer.words());
         match answer.status {
@@ -247,7 +247,7 @@ fn translate(error: kube::Error) -> SendError {
     SendError::NoAnswer(SendFailure::Connection(innermost))
 }
 
-/// What went wrong with credentials, without anything that a plugin or a file said: that may be the credential.
+/// Describes a problem of credentials without the words of a plugin or file, because these may contain the credential.
 pub(super) fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecRun { out, .. } => format!("the credential plugin failed ({})", out.status),

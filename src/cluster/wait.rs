@@ -48,7 +48,7 @@ pub enum Until {
     NextLook,
 }
 
-/// How far a wait is.
+/// The progress of a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitStatus {
     /// It is over.
@@ -151,7 +151,8 @@ fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> Wai
     }
 }
 
-/// What holds an object: its finalizers, and what a namespace or definition says that it waits for. Untrusted words.
+/// Lists the reasons why an object still exists: its finalizers, and the conditions of a namespace or CRD. Untrusted
+/// words.
 fn still_there(live: &Live) -> String {
     let holders = live.holders();
     let held = if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) };

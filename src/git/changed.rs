@@ -18,16 +18,16 @@ const LIST_LIMIT: usize = 256 << 20;
 pub struct Base {
     /// The commit.
     pub commit: Commit,
-    /// What the user should know about it.
+    /// A notice about the base for the user.
     pub notice: Option<BaseNotice>,
 }
 
-/// Why a base is the named revision itself.
+/// The reason why the base is the named revision itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseNotice {
     /// The revision as it was named.
     pub revision: String,
-    /// Whether a deeper clone might know a common ancestor.
+    /// True if a deeper clone might know a common ancestor.
     pub shallow: bool,
 }
 

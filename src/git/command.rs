@@ -1,4 +1,4 @@
-//! How git is started: which variables it sees, and what of its configuration may not run here.
+//! Starts git: selects the variables that it sees, and disables the configuration that could run programs.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -66,11 +66,12 @@ const VARIABLES: [&str; 27] = [
     "GIT_SSL_CAPATH",
 ];
 
-/// How git may reach another repository: by what a remote is reached in earnest, and by none that runs a program of the
+/// The protocols by which git may reach another repository. None of them runs a program of the
 /// address's choice (`ext::`, and every helper that is named by one).
 const PROTOCOLS: &str = "https:http:ssh:file";
 
-/// Whether a command may speak to another repository. One that lacks an object of a partial clone does.
+/// The permission of a command to contact another repository. A command that lacks an object of a partial clone does
+/// so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transports {
     /// By the usual protocols, which run what the repository's own configuration and the user's name.
@@ -79,12 +80,12 @@ pub(super) enum Transports {
     None,
 }
 
-/// Whether git is passed the variable of this name.
+/// Returns `true` if git is passed the variable of this name.
 pub fn reads_variable(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("GIT_CONFIG_KEY_") || name.starts_with("GIT_CONFIG_VALUE_")
 }
 
-/// What git sees of `environment`.
+/// Returns the part of `environment` that git sees.
 pub(super) fn environment(environment: &Environment) -> Environment {
     // A relative entry means a directory of whatever tree the program is run in.
     let path = environment.get("PATH").unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Finding the repository of a directory, without letting git search by itself.
 //!
 //! **Invariant:** what a commit can hold is never taken for a repository. Git refuses a `.git` in a commit, but takes any
-//! directory with the files of a bare repository for one, and obeys the configuration in it. So only a `.git` at the top
-//! of a work tree counts here, and none of a directory whose files belong to a repository further up.
+//! directory with the files of a bare repository for one, and obeys the configuration in it. So only a `.git` at the
+//! top of a work tree counts here, and none of a directory whose files belong to a repository further up.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,8 +27,8 @@ struct Found {
 impl Repository {
     /// Finds the repository that `directory` lies in; `None` where it lies in none.
     ///
-    /// Of `environment`, git sees the variables that [`super::reads_variable`] accepts. Directories above `boundary` are
-    /// not looked at, where `directory` lies below it.
+    /// Of `environment`, git sees the variables that [`super::reads_variable`] accepts. Directories above `boundary`
+    /// are not looked at, where `directory` lies below it.
     ///
     /// # Errors
     ///
@@ -165,15 +165,15 @@ fn git_dir(top: &Path) -> Result<PathBuf, GitError> {
     real(&named)
 }
 
-/// Where a linked work tree's repository keeps what all its work trees share.
+/// Returns the directory that all work trees of a repository share.
 fn common_dir(git_dir: &Path) -> PathBuf {
     let named = fs::read(git_dir.join("commondir")).ok();
     let named = named.map(|text| git_dir.join(command::path(text.trim_ascii())));
     named.and_then(|path| path.canonicalize().ok()).unwrap_or_else(|| git_dir.to_owned())
 }
 
-/// Whether the commit of `outer` has files in `directory`, or in what its `.git` points to: then they are that commit's,
-/// and so is all that lies beside them. A submodule's directory is not.
+/// Returns `true` if the commit of `outer` has files in `directory`, or in what its `.git` points to: then they are
+/// that commit's, and so is all that lies beside them. A submodule's directory is not.
 async fn holds(outer: &Found, directory: &Path) -> bool {
     let target = git_dir(directory).ok().filter(|target| !target.starts_with(&outer.git_dir));
     for path in [Some(directory.to_owned()), target.filter(|target| !target.starts_with(directory))] {
@@ -186,7 +186,8 @@ async fn holds(outer: &Found, directory: &Path) -> bool {
     false
 }
 
-/// Whether HEAD has a directory of this path. Unreadable counts as none: the directory is then looked at for itself.
+/// Returns `true` if HEAD has a directory of this path. Unreadable counts as none: the directory is then looked at for
+/// itself.
 async fn is_directory_of_head(outer: &Found, path: &Path) -> bool {
     let environment = command::transports(outer.environment.clone(), Transports::None)
         .with("GIT_DIR", outer.top.join(".git"))

@@ -1,4 +1,4 @@
-//! Why git gave no answer. Each reads after "failed to".
+//! The errors of git. Each reads after "failed to".
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::commit::Commit;
 use crate::process::ProcessError;
 use crate::project::snapshot::{Exceeded, printable};
 
-/// Why git gave no usable answer.
+/// The reason why git gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is no git to run.
@@ -16,18 +16,18 @@ pub enum GitError {
     /// Git does not trust the repository, because its directory belongs to someone else.
     #[error("open the git repository of {}: {} belongs to another user", printable(directory), printable(repository))]
     DubiousOwnership {
-        /// Where the search began.
+        /// The directory at which the search began.
         directory: PathBuf,
         /// The repository that git found and does not trust.
         repository: PathBuf,
-        /// What git said.
+        /// The message of git.
         #[source]
         source: ProcessError,
     },
     /// The directory lies in a bare repository or inside a `.git` directory.
     #[error("find the work tree of {}: it lies in a bare repository or in a .git directory", printable(directory))]
     NoWorkTree {
-        /// Where the search began.
+        /// The directory at which the search began.
         directory: PathBuf,
     },
     /// The git directory is one that the tree could hold.
@@ -87,7 +87,7 @@ pub enum GitError {
     UnknownRevision {
         /// The revision.
         revision: String,
-        /// Whether the clone holds only the end of the history.
+        /// True if the clone contains only the end of the history.
         shallow: bool,
     },
     /// The repository has no commit yet.
@@ -112,7 +112,7 @@ pub enum GitError {
         commit: Commit,
         /// The remote.
         remote: String,
-        /// What git said.
+        /// The message of git.
         #[source]
         source: ProcessError,
     },
@@ -126,7 +126,7 @@ pub enum GitError {
         commit: Commit,
         /// The remote.
         remote: String,
-        /// What git said.
+        /// The message of git.
         #[source]
         source: ProcessError,
     },
@@ -137,7 +137,7 @@ pub enum GitError {
         commit: Commit,
         /// The remote.
         remote: String,
-        /// What git said.
+        /// The message of git.
         #[source]
         source: ProcessError,
     },
@@ -148,7 +148,7 @@ pub enum GitError {
         path: PathBuf,
         /// The commit that was read.
         commit: Commit,
-        /// What is wrong with it.
+        /// The problem of the link.
         problem: LinkProblem,
     },
     /// The tree is too large, or links make it so.
@@ -164,21 +164,21 @@ pub enum GitError {
     /// Git failed at something that it should be able to do.
     #[error("{operation}")]
     Run {
-        /// What was being done, and to what.
+        /// The operation and its subject.
         operation: String,
-        /// What git said.
+        /// The message of git.
         #[source]
         source: ProcessError,
     },
     /// Git answered in a way that it never should.
     #[error("{operation}: git's answer makes no sense")]
     Answer {
-        /// What was being done, and to what.
+        /// The operation and its subject.
         operation: String,
     },
 }
 
-/// What is wrong with a symbolic link.
+/// The problem of a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkProblem {
     /// It points out of the tree.

@@ -11,7 +11,7 @@ use super::repository::{Ancestry, Repository, is_plain};
 const ASK_TIME: Duration = Duration::from_secs(30);
 const FETCH_TIME: Duration = Duration::from_mins(5);
 
-/// How two commits lie to each other, as far as this clone can tell.
+/// The relation of two commits, as far as this clone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// They are one commit.
@@ -26,7 +26,7 @@ pub enum Order {
     Unknown,
 }
 
-/// What the remote says of a branch.
+/// The remote's answer about a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Branch {
     /// Its last commit.
@@ -38,7 +38,7 @@ pub enum Branch {
 }
 
 impl Repository {
-    /// How `one` lies to `other`, as far as this clone can tell.
+    /// Returns the relation of `one` to `other`, as far as this clone can tell.
     ///
     /// # Errors
     ///

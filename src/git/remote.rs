@@ -5,8 +5,8 @@ use super::error::GitError;
 use super::repository::{Repository, is_plain};
 
 impl Repository {
-    /// The addresses that a remote is known by: as it is configured, and as git makes it of that by `url.….insteadOf`. None
-    /// where there is no such remote.
+    /// The addresses that a remote is known by: as it is configured, and as git makes it of that by `url.….insteadOf`.
+    /// None where there is no such remote.
     ///
     /// They may carry credentials.
     ///

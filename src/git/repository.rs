@@ -10,7 +10,7 @@ use crate::process::{Environment, Output, ProcessError, Program};
 
 const FETCH_TIME: Duration = Duration::from_mins(2);
 
-/// What git says where it wants credentials and has none, or the wrong ones.
+/// The messages of git if it needs credentials and has none, or has the wrong ones.
 const REFUSALS: [&str; 8] = [
     "could not read Username",
     "could not read Password",
@@ -32,7 +32,7 @@ pub struct Repository {
     pub(super) tree_configuration: Option<PathBuf>,
 }
 
-/// Whether a commit lies in the history of another, as far as this clone can tell.
+/// The answer to the question if a commit is in the history of another, as far as this clone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ancestry {
     /// It does (a commit is its own ancestor).
@@ -49,7 +49,7 @@ impl Repository {
         &self.top
     }
 
-    /// Where `directory` lies below the top; empty for the top itself.
+    /// Returns the path of `directory` below the top; empty for the top itself.
     pub fn prefix(&self, directory: &Path) -> Result<PathBuf, GitError> {
         let real = |path: &Path| {
             path.canonicalize().map_err(|source| GitError::Directory { directory: path.to_owned(), source })
@@ -76,7 +76,7 @@ impl Repository {
         }
     }
 
-    /// Whether this clone has the commit.
+    /// Returns `true` if this clone has the commit.
     pub async fn has_commit(&self, commit: &Commit) -> Result<bool, GitError> {
         Ok(self.lookup(commit.as_str()).await?.is_some())
     }
@@ -102,7 +102,7 @@ impl Repository {
         }
     }
 
-    /// Whether `ancestor` lies in the history of `descendant`.
+    /// Checks if `ancestor` is in the history of `descendant`.
     pub async fn is_ancestor(&self, ancestor: &Commit, descendant: &Commit) -> Result<Ancestry, GitError> {
         if ancestor == descendant {
             return Ok(Ancestry::Ancestor);
@@ -124,7 +124,7 @@ impl Repository {
         Ok(if self.is_shallow().await? { Ancestry::Unknown } else { Ancestry::NotAncestor })
     }
 
-    /// Whether the clone holds only the end of the history.
+    /// Returns `true` if the clone holds only the end of the history.
     pub async fn is_shallow(&self) -> Result<bool, GitError> {
         let operation = || "look at the depth of the clone".to_owned();
         let answer = self.read(self.git().arguments(["rev-parse", "--is-shallow-repository"]), operation).await?;
@@ -199,7 +199,7 @@ impl Repository {
         git.stdout().await.map_err(|source| ran(operation, source))
     }
 
-    /// Why a command about `commits` failed: one of them is missing, or something else.
+    /// Returns the reason why a command about `commits` failed: one of them is missing, or another error.
     pub(super) async fn missing_or(
         &self,
         commits: &[&Commit],
@@ -236,7 +236,7 @@ pub(super) fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitEr
     }
 }
 
-/// Whether git can take the text for a name only: it is no option and one line.
+/// Returns `true` if git can take the text for a name only: it is no option and one line.
 pub(super) fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
 }

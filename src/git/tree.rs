@@ -18,7 +18,7 @@ const LINKS_FOLLOWED: usize = 40;
 /// Links to directories that hold such links multiply; no honest tree comes near.
 const DIRECTORIES_ENTERED: usize = 1_000;
 
-/// What was read of a commit.
+/// The files that were read of a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeFiles {
     /// The selected files, relative to the directory that was read.
@@ -108,7 +108,7 @@ impl Repository {
     }
 }
 
-/// What stands in a tree under a path: blobs by name, and where a link points once that is known.
+/// The content of a tree under a path: blobs by name, and the target of a link once it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     File(String),
@@ -146,7 +146,7 @@ fn parse_batch(mut answer: &[u8], count: usize) -> Option<BTreeMap<String, Vec<u
     (blobs.len() == count).then_some(blobs)
 }
 
-/// Where a path leads once every link in it is followed.
+/// The target of a path after every link in it is followed.
 enum Target {
     File(String),
     Directory(PathBuf),
@@ -170,12 +170,14 @@ impl View {
         path.ancestors().skip(1).take_while(|directory| *directory != self.directory)
     }
 
-    /// Whether a path below is reached: not through a directory with a dot, and not through one that led here.
+    /// Returns `true` if a path below is reached: not through a directory with a dot, and not through one that led
+    /// here.
     fn shows(&self, path: &Path) -> bool {
         !self.between(path).any(|directory| is_hidden(directory) || self.above.contains(directory))
     }
 
-    /// What a link at `path` to `directory` adds to see; nothing where it leads back to a directory above itself.
+    /// Returns the view through a link at `path` to `directory`; `None` if the link leads back to a directory above
+    /// itself.
     fn entered(&self, path: &Path, directory: PathBuf, seen_as: PathBuf) -> Option<Self> {
         let between = self.between(path).map(Path::to_owned);
         let mut above: BTreeSet<_> = self.above.iter().cloned().chain(between).collect();

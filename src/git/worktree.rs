@@ -1,7 +1,7 @@
 //! Files as they were read from the work tree, compared with the blobs of a commit.
 //!
-//! The bytes are hashed here. Git's index, which can be told not to look at a file, its filters, which are programs, and
-//! its rules of what to ignore have no say in what differs.
+//! The bytes are hashed here. Git's index, which can be told not to look at a file, its filters, which are programs,
+//! and its rules of what to ignore have no say in what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,12 +18,12 @@ use super::error::GitError;
 use super::repository::Repository;
 use super::tree::Entry;
 
-/// How many files an input may have. A larger one counts as changed as a whole.
+/// The largest number of files in an input. A larger input counts as changed as a whole.
 const INPUT_FILES: usize = 100_000;
 const LIST_LIMIT: usize = 64 << 20;
 const CHUNK: usize = 64 << 10;
 
-/// What a run read of the work tree, and what else it depends on.
+/// The files that a run read of the work tree, and the other paths that it depends on.
 #[derive(Clone, Debug)]
 pub struct ReadFiles<'a> {
     /// The directory that the paths below are relative to, relative to the repository's top.
@@ -96,7 +96,7 @@ impl Repository {
         Ok(found.files.into_iter().map(|(path, blob)| (path, Some(blob))).chain(broken).collect())
     }
 
-    /// Whether git would store the file with line feeds alone.
+    /// Returns `true` if git would store the file with line feeds alone.
     async fn converts_line_ends(&self, path: &Path) -> Result<bool, GitError> {
         let operation = || "look at the conversion of line ends".to_owned();
         // Attributes are read from files of the tree, which are data: none of them is a program.
@@ -190,7 +190,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(inside)
 }
 
-/// Whether a file or link is, byte by byte, what stands in a tree.
+/// Returns `true` if a file or link is, byte by byte, what stands in a tree.
 fn is_entry(full: &Path, metadata: &fs::Metadata, entry: Option<&Entry>) -> io::Result<bool> {
     Ok(match entry {
         Some(Entry::Link(blob)) if metadata.is_symlink() => {

@@ -1,7 +1,7 @@
 //! Manifests that were saved from a cluster: what only a server or a controller writes is left out.
 //!
-//! Such fields are never part of what a repository wants. Applied, they would be held for ever, differ at every look, or
-//! let a collector delete the object for want of its owner.
+//! Such fields are never part of what a repository wants. Applied, they would be held for ever, differ at every look,
+//! or let a collector delete the object for want of its owner.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,8 @@
-//! Sets of fields as `metadata.managedFields` writes them (`fieldsV1`): their union, and an object without some of them.
+//! Sets of fields as `metadata.managedFields` writes them (`fieldsV1`): their union, and an object without some of
+//! them.
 //!
-//! A name leads to what is below it: `f:` a field, `k:` a list item by its keys, `v:` one by its value. An empty map says
-//! that the path itself belongs to the set, and so does a `.` beside others.
+//! A name leads to what is below it: `f:` a field, `k:` a list item by its keys, `v:` one by its value. An empty map
+//! says that the path itself belongs to the set, and so does a `.` beside others.
 
 use serde_json::{Map, Value};
 
@@ -61,7 +62,7 @@ enum Position<'a> {
     Item(usize),
 }
 
-/// Where a path's next name leads; nowhere where the value has nothing there.
+/// Finds the position that the next name of a path leads to; `None` if the value has nothing there.
 fn place<'a>(value: &Value, name: &'a str) -> Option<Position<'a>> {
     let (sort, rest) = name.split_once(':')?;
     match (sort, value) {

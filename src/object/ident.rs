@@ -1,4 +1,4 @@
-//! Which object is meant: keys and versions.
+//! The identity of objects: keys and versions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::name::Rule;
 
-/// What makes an object the same object to a reader: group, kind, namespace and name. The version is not part of it.
+/// The identity of an object for readers: group, kind, namespace and name. The version is not part of it.
 ///
 /// Ordered by kind group, kind, namespace (cluster-scoped first) and name, so that output is stable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,12 +54,12 @@ impl ObjectKey {
         Some(Self { group: String::new(), kind: "Namespace".to_owned(), namespace: None, name })
     }
 
-    /// Whether this is a core `Namespace`.
+    /// Returns `true` if this is a core `Namespace`.
     pub fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.kind == "Namespace"
     }
 
-    /// Whether this is a `CustomResourceDefinition`.
+    /// Returns `true` if this is a `CustomResourceDefinition`.
     pub fn is_crd(&self) -> bool {
         self.group == "apiextensions.k8s.io" && self.kind == "CustomResourceDefinition"
     }
@@ -150,7 +150,7 @@ impl Ident {
         if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
     }
 
-    /// Whether some server could have such an object: each part is one segment of a path.
+    /// Returns `true` if some server could have such an object: each part is one segment of a path.
     pub fn is_possible(&self) -> bool {
         let is_segment = |text: &str| Rule::Segment.allows(text);
         let ObjectKey { group, kind, namespace, name } = &self.key;
@@ -160,7 +160,7 @@ impl Ident {
     }
 }
 
-/// Whether a group is outside of Kubernetes itself: its kinds are most likely defined by CRDs.
+/// Returns `true` if a group is outside of Kubernetes itself: its kinds are most likely defined by CRDs.
 pub fn is_custom(group: &str) -> bool {
     !BUILTIN_GROUPS.contains(&group)
 }
@@ -193,8 +193,8 @@ const BUILTIN_GROUPS: [&str; 24] = [
     "storagemigration.k8s.io",
 ];
 
-/// Splits an `apiVersion` into group and version. A slash without a group before it stays in the version, which no server
-/// accepts.
+/// Splits an `apiVersion` into group and version. A slash without a group before it stays in the version, which no
+/// server accepts.
 pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').filter(|(group, _)| !group.is_empty()).unwrap_or(("", api_version))
 }

@@ -1,4 +1,4 @@
-//! Which kinds there are: plural, scope, served versions. Data from discovery, a built-in table and desired CRDs.
+//! The kinds with their plural, scope and served versions. They come from discovery, a built-in table and desired CRDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ pub struct Kind {
     pub group_kind: GroupKind,
     /// The resource's name in URLs, as `deployments`.
     pub plural: String,
-    /// Whether its objects live in a namespace.
+    /// True if objects of the kind live in a namespace.
     pub namespaced: bool,
     /// Served versions, the preferred one first. Never empty.
     pub versions: Vec<String>,
-    /// Whether it can be listed, read, created, changed and deleted (false for reviews, bindings and the like).
+    /// True if objects can be listed, read, created, changed and deleted. False for reviews, bindings and the like.
     pub manageable: bool,
 }
 
@@ -77,7 +77,7 @@ impl Kinds {
         Self::new(kinds, BTreeSet::new())
     }
 
-    /// Whether a kind is one of the server's own.
+    /// Returns `true` if a kind is one of the server's own.
     pub fn is_builtin(group_kind: &GroupKind) -> bool {
         let is_named =
             |names: &str| names.split_whitespace().any(|name| name.split(':').next() == Some(&group_kind.kind));
@@ -94,7 +94,7 @@ impl Kinds {
         self.by_group_kind.values()
     }
 
-    /// Whether the absence of a kind of this group proves that there is none.
+    /// Returns `true` if the absence of a kind of this group proves that there is none.
     pub fn is_conclusive_for(&self, group: &str) -> bool {
         !self.unavailable.contains(group)
     }

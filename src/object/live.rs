@@ -20,7 +20,7 @@ impl Live {
         self.metadata("resourceVersion")
     }
 
-    /// Whether the object is being deleted.
+    /// Returns `true` if the object is being deleted.
     pub fn is_terminating(&self) -> bool {
         self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
@@ -35,7 +35,8 @@ impl Live {
             .filter_map(Value::as_str)
     }
 
-    /// What holds an object that is being deleted: its finalizers, and what a namespace or definition waits for.
+    /// Lists the reasons why an object that is being deleted is still there: its finalizers, and the conditions of a
+    /// namespace or CRD.
     pub fn holders(&self) -> Vec<&str> {
         let text = |condition: &'_ Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
         let is_told = |condition: &&Value| {

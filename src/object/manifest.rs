@@ -12,11 +12,11 @@ use crate::project::snapshot::SourcePlace;
 /// with `ident`; it carries no mark (marks are stamped when it is applied).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Which object.
+    /// The identity of the object.
     pub ident: Ident,
     /// The project that wants it.
     pub project: ProjectPath,
-    /// Where it is written.
+    /// The place in the source file.
     pub place: SourcePlace,
     /// The object as it is to be applied, before stamping.
     pub body: Value,
@@ -25,7 +25,7 @@ pub struct Manifest {
 /// One object as a renderer found it: not yet known to be namespaced, to be complete, or to be wanted once only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Where it begins.
+    /// The place where the document begins.
     pub place: SourcePlace,
     /// Its content, any JSON value.
     pub body: Value,

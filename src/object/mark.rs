@@ -85,8 +85,8 @@ impl fmt::Display for Root {
 pub enum Ownership {
     /// Marked by us (or by Kubernator for this root), for the given project.
     Ours(ProjectPath),
-    /// It carries our whole mark, for the given project, and its managed fields were lost or made anew by a backup tool: they
-    /// show no more who wrote the mark.
+    /// It carries our whole mark, for the given project, and its managed fields were lost or made anew by a backup
+    /// tool: they show no more who wrote the mark.
     Lost(ProjectPath),
     /// No mark at all.
     Unmarked,
@@ -152,7 +152,7 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
 /// Managers under which the server, or a tool that restores backups, states a whole object that others wrote before.
 pub const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
 
-/// Whether managed fields were lost, or are a restored object's, and so tell of nobody who wrote the mark.
+/// Returns `true` if managed fields were lost, or are a restored object's, and so tell of nobody who wrote the mark.
 fn has_lost_fields(live: &Live) -> bool {
     let mut writers = writers_of_mark(live).peekable();
     match writers.peek() {
@@ -161,7 +161,8 @@ fn has_lost_fields(live: &Live) -> bool {
     }
 }
 
-/// Whether this entry of the managed fields is of an object as it was before its managed fields were lost, with a mark.
+/// Returns `true` if this entry of the managed fields is of an object as it was before its managed fields were lost,
+/// with a mark.
 pub fn is_restored(entry: &Value) -> bool {
     let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
     RESTORERS.contains(&manager) && owns_mark(entry)

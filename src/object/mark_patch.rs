@@ -1,7 +1,7 @@
-//! How a live object's mark changes, and nothing else of it: JSON patches, decided here and sent elsewhere.
+//! JSON patches that change the mark of a live object and nothing else. They are decided here and sent elsewhere.
 //!
-//! A patch makes our manager the holder of the mark by Update, which a later apply would meet as a foreign one. A second
-//! patch therefore folds that entry of the managed fields into the one that we apply with.
+//! A patch makes our manager the holder of the mark by Update, which a later apply would meet as a foreign one. A
+//! second patch therefore folds that entry of the managed fields into the one that we apply with.
 
 use serde_json::{Map, Value, json};
 

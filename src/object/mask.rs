@@ -1,4 +1,4 @@
-//! Which parts of an object are secret, and the object as it may be looked at: without them.
+//! The secret parts of an object, and the object without them, as it may be shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::items::keyed;
 use crate::project::pointer::Step;
 
-/// What stands for a secret value within a shown one.
+/// The text that is shown instead of a secret value.
 pub const SECRET: &str = "(secret)";
 
 /// The secret places of a value.
@@ -37,7 +37,7 @@ struct Rule<'a> {
     steps: &'a [Step],
 }
 
-/// How rules look at the items of lists.
+/// The way in which rules treat the items of lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Numbers {
     /// A number is the item at that place.
@@ -48,11 +48,12 @@ enum Numbers {
 
 /// Finds what the rules make secret in two versions of an object.
 ///
-/// A number in a rule is the item of that place, in each version by itself, as long as the list's items stand where they
-/// stood. Once an item moved, came or went, it is every item of the list: the server merges lists, and a value that was
-/// secret must not show because it stands at another place now.
+/// A number in a rule is the item of that place, in each version by itself, as long as the list's items stand where
+/// they stood. Once an item moved, came or went, it is every item of the list: the server merges lists, and a value
+/// that was secret must not show because it stands at another place now.
 ///
-/// Where an item or a field of any name is itself secret, so is the list or the object: its length and names would tell.
+/// Where an item or a field of any name is itself secret, so is the list or the object: its length and names would
+/// tell.
 pub fn masks(rules: &[Vec<Step>], before: Option<&Value>, after: Option<&Value>) -> Masks {
     let numbered = rules.iter().enumerate().map(|(number, steps)| Rule { number, steps });
     let numbered: Vec<Rule<'_>> = numbered.collect();
@@ -137,7 +138,7 @@ fn one(rules: &[Rule<'_>], value: Option<&Value>, numbers: Numbers, found: &mut 
     }
 }
 
-/// Whether a rule ends here, or with a last step that `is_last` says makes all of this secret.
+/// Returns `true` if a rule ends here, or with a last step that `is_last` says makes all of this secret.
 fn whole(rules: &[Rule<'_>], is_last: impl Fn(Option<&Step>) -> bool, found: &mut BTreeSet<usize>) -> Option<Mask> {
     let mut ending = rules.iter().filter(|rule| rule.steps.len() <= 1 && is_last(rule.steps.first())).peekable();
     ending.peek()?;
@@ -157,7 +158,7 @@ fn parts(below: BTreeMap<String, Mask>) -> Option<Mask> {
     (!below.is_empty()).then_some(Mask::Below(below))
 }
 
-/// Whether each item of a list stands where it stood, by a key that is no secret.
+/// Returns `true` if each item of a list stands where it stood, by a key that is no secret.
 fn stand_still(rules: &[Rule<'_>], before: &[Value], after: &[Value]) -> bool {
     let is_secret = |field: &str| {
         rules.iter().any(|rule| match rule.steps {
@@ -184,12 +185,12 @@ impl<'a> MaskedView<'a> {
         Self { value, mask }
     }
 
-    /// Whether all of it is secret.
+    /// Returns `true` if all of it is secret.
     pub fn is_secret(self) -> bool {
         matches!(self.mask, Some(Mask::Secret))
     }
 
-    /// Whether none of it is secret.
+    /// Returns `true` if none of it is secret.
     pub fn is_open(self) -> bool {
         self.mask.is_none()
     }
@@ -217,7 +218,7 @@ impl<'a> MaskedView<'a> {
         }
     }
 
-    /// Whether two values are the same but for their secrets.
+    /// Returns `true` if two values are the same but for their secrets.
     pub fn is_like(self, other: Self) -> bool {
         if self.is_open() && other.is_open() {
             return self.value == other.value;
@@ -243,7 +244,7 @@ impl<'a> MaskedView<'a> {
         }
     }
 
-    /// What stands for the value where values are compared: two have the same exactly where they are alike.
+    /// The text that stands for the value in comparisons. Two values have the same text if and only if they are alike.
     pub fn fingerprint(self) -> String {
         let mut text = String::new();
         self.write(&mut text, "");

@@ -1,14 +1,15 @@
-//! What a server-side apply makes of an object, computed from its managed fields where the server cannot be asked for it.
+//! Computes the result of a server-side apply from the managed fields, for cases where the server cannot be asked.
 //!
-//! There is no schema here. The managed fields tell how the server merges: a list that has `k:` names below it is merged by
-//! those keys, one with `v:` names is a set, and everything that a manager owns as a whole is replaced as a whole.
+//! There is no schema here. The managed fields tell how the server merges: a list that has `k:` names below it is
+//! merged by those keys, one with `v:` names is a set, and everything that a manager owns as a whole is replaced as a
+//! whole.
 
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
 
-/// The object after the manager that owns `own` has applied `desired`: its fields are as desired, those that it alone owned
-/// and states no more are gone, and everybody else's stay, as do those that nobody owns.
+/// The object after the manager that owns `own` has applied `desired`: its fields are as desired, those that it alone
+/// owned and states no more are gone, and everybody else's stay, as do those that nobody owns.
 #[must_use]
 pub fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) -> Value {
     let mut after = live.clone();
@@ -18,7 +19,7 @@ pub fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) 
     after
 }
 
-/// What each set has below one name.
+/// Returns the part of each set below one name.
 #[must_use]
 pub fn below<'a>(sets: &[&'a Fields], name: &str) -> Vec<&'a Fields> {
     sets.iter().filter_map(|fields| fields.get(name)?.as_object()).collect()
@@ -37,7 +38,7 @@ pub fn keys_of(name: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(name.strip_prefix("k:")?).ok()
 }
 
-/// Where the item of these keys is. Keys that the item leaves to their defaults do not count, but one must be stated.
+/// Finds the item with these keys. Keys that the item leaves to their defaults do not count, but one must be stated.
 #[must_use]
 pub fn find(items: &[Value], keys: &[String], wanted: &Value) -> Option<usize> {
     let is_it = |item: &Value| {
@@ -101,8 +102,8 @@ fn is_dropped(item: &Value, own: &Fields, others: &[&Fields]) -> bool {
     own.contains_key(&name) && below(others, &name).is_empty()
 }
 
-/// Merges a list whose items are told apart by keys. Items stay where they are; those that the manifest states are in its
-/// order, and new ones come last.
+/// Merges a list whose items are told apart by keys. Items stay where they are; those that the manifest states are in
+/// its order, and new ones come last.
 fn items(live: &mut Vec<Value>, desired: &[Value], keys: &[String], own: &Fields, others: &[&Fields]) {
     let name = |item: &Value, sets: &[&Fields]| -> Option<String> {
         let is_it = |name: &&String| {

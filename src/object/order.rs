@@ -15,7 +15,7 @@ pub enum Wave {
     Bindings,
     /// Quotas, limits, network policies and classes, by which a server judges and fills in what comes later.
     Limits,
-    /// What workloads refer to: accounts, configuration, storage.
+    /// The objects that workloads refer to: service accounts, configuration, storage.
     Foundations,
     /// Everything else, custom resources among it.
     Workloads,
@@ -66,7 +66,7 @@ pub enum CleanupStep {
     CustomResources,
     /// Workloads.
     Workloads,
-    /// What workloads refer to.
+    /// The objects that workloads refer to.
     Foundations,
     /// CustomResourceDefinitions.
     Definitions,

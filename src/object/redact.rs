@@ -1,4 +1,4 @@
-//! What may be shown of an object: the one place that keeps secret values out of every output.
+//! The one place that decides which parts of an object may be shown. It keeps secret values out of every output.
 //!
 //! **Invariant:** what is shown of two live objects that differ from the desired one in nothing but their secrets is the
 //! same: one bit tells that some secret differs, and no name, length, order or message tells which.
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::mask::{Mask, MaskedView, Masks, masks};
 use crate::project::pointer::{Pointer, Step};
 
-/// What stands for a secret in a message.
+/// The text that stands for a secret in a message.
 const REDACTED: &str = "(redacted)";
 /// Shorter values are not searched for in messages: they would blot out ordinary words and hide nothing.
 const SHORTEST: usize = 4;
@@ -24,7 +24,7 @@ const COPIES: [&str; 4] = [
     "banzaicloud.com/last-applied",
 ];
 
-/// How much is shown of live objects that are about to become ours.
+/// The amount that is shown of live objects which are about to be adopted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adopted {
     /// The manifest's own values: who may propose a change may not read the cluster through its plan.
@@ -43,7 +43,7 @@ pub struct Redactor {
     hides_all: bool,
 }
 
-/// What is secret in two versions of an object.
+/// The secrets of two versions of an object.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     masks: Masks,
@@ -75,7 +75,7 @@ impl Redactor {
         Self { hides_all: true, ..Self::default() }
     }
 
-    /// How much is shown of what is about to become ours.
+    /// Returns the amount that is shown of objects which are about to be adopted.
     pub fn adopted(&self) -> Adopted {
         self.adopted
     }
@@ -111,7 +111,7 @@ impl Redactor {
         Secrets { masks, places: places.into_iter().collect() }
     }
 
-    /// Whether an object has secrets in any of the given versions.
+    /// Returns `true` if an object has secrets in any of the given versions.
     pub fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
         kind == "Secret" || bodies.iter().any(|body| self.secrets(kind, Some(body), None).masks.before.is_some())
     }
@@ -135,7 +135,7 @@ impl Redactor {
     }
 }
 
-/// Whether an annotation holds a copy of the object.
+/// Returns `true` if an annotation holds a copy of the object.
 pub fn is_copy(annotation: &str) -> bool {
     annotation.ends_with("last-applied-configuration") || COPIES.contains(&annotation)
 }

@@ -1,7 +1,8 @@
 //! The other objects that an object names: what it cannot do without.
 //!
 //! Fields are known by their names, wherever they stand, so that custom resources which embed a pod's or an Ingress's
-//! fields are read as well. What is no reference but looks like one costs nothing: it is compared with objects that exist.
+//! fields are read as well. What is no reference but looks like one costs nothing: it is compared with objects that
+//! exist.
 
 use serde_json::{Map, Value};
 
@@ -46,7 +47,7 @@ const REFERENCES: [(&str, Option<&str>); 6] = [
     ("Ref", None),
 ];
 
-/// What an object names: a key of which the group may be left open.
+/// A reference from one object to another: a key whose group may be unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The API group; absent where it is not stated.
@@ -58,7 +59,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Whether this object is meant. A cluster-scoped one has no namespace.
+    /// Returns `true` if this object is meant. A cluster-scoped one has no namespace.
     pub fn means(&self, key: &ObjectKey) -> bool {
         self.kind == key.kind
             && self.name == key.name

@@ -1,4 +1,4 @@
-//! What an API server says when it does not do what was asked of one object.
+//! The reasons why an API server does not do what was asked for one object.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct FieldConflict {
     pub manager: String,
 }
 
-/// Why a request about one object was not carried out. Messages are the server's words and untrusted.
+/// The reason why a request about one object was not carried out. Messages are the server's words and untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// Other field managers hold fields of it.

@@ -34,7 +34,7 @@ pub fn manifests<'a>(
     (manifests, errors)
 }
 
-/// What is wrong where the object stands in the tree already, be it in another group that serves it as well.
+/// Returns the error for an object that the tree contains already, even in another group that serves the same object.
 fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<String> {
     if let Some(first) = manifests.get(key) {
         return Some(format!("{key} stands at {} already: remove one of them", first.place));

@@ -1,6 +1,6 @@
 //! The server's words about one object, as a report repeats them: the few that matter.
 
-/// What the server says before a value that it does not like.
+/// The words that the server puts before a value which it rejects.
 const COMPLAINTS: [&str; 9] = [
     "Invalid value",
     "Unsupported value",
@@ -13,7 +13,7 @@ const COMPLAINTS: [&str; 9] = [
     "Internal error",
 ];
 
-/// How the server says that a field cannot be changed.
+/// The words by which the server says that a field cannot be changed.
 const FIXED: [&str; 5] = [
     "field is immutable",
     "may not change once set",
@@ -22,7 +22,7 @@ const FIXED: [&str; 5] = [
     "pod updates may not change fields",
 ];
 
-/// What begins the names under which objects are tried as new ones.
+/// The prefix of the names under which objects are tried as new objects.
 pub const PROBE: &str = "ktor-probe-";
 
 /// Stands for words that are not repeated.
@@ -62,7 +62,7 @@ pub fn readable(text: &str, name: &str) -> String {
     ["dial", "read", "write"].iter().fold(text, |text, verb| without(&text, &format!("{verb} tcp "), address_end))
 }
 
-/// What the words say without a value in them: which fields are refused, and who refuses. For objects that have secrets
+/// Reduces a message to words without values: the rejected fields, and who rejects them. For objects that have secrets
 /// or are not ours: a value that is left out of a message tells as much as one that is not.
 pub fn bare(text: &str) -> String {
     if let Some(denied) = denied(text).or_else(|| forbidden(text)) {
@@ -172,7 +172,7 @@ fn quoteless(text: &str) -> String {
     bare + rest
 }
 
-/// Where a quoted text that begins here ends, its quotes included.
+/// Returns the end of a quoted text that begins here, including its quotes.
 fn quoted_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, character) in text.char_indices().skip(1) {
@@ -223,7 +223,7 @@ fn without_dumps(text: &str) -> String {
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Where braces that open here are closed; the text's end where they are not.
+/// Returns the end of the braces that open here, or the end of the text if they do not close.
 fn balanced_end(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;

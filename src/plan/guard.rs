@@ -103,7 +103,8 @@ impl Guard {
         Rule { name, prevents, sentence }
     }
 
-    /// The name that allows what the guard prevents: `volume-deletion`. A guard without a name cannot be opened by name.
+    /// The name that allows what the guard prevents: `volume-deletion`. A guard without a name cannot be opened by
+    /// name.
     pub fn name(self) -> Option<&'static str> {
         self.rule().name
     }

@@ -48,10 +48,10 @@ impl ChangedSetting {
     }
 }
 
-/// What a change of the root's settings means for a run.
+/// The consequences of changed root settings for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootChange {
-    /// What a reader of the plan has to know, a sentence for each setting.
+    /// The notices for readers of the plan, one sentence for each setting.
     pub notices: Vec<String>,
     /// The reason why nothing may be applied.
     pub refusal: Option<String>,

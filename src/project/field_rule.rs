@@ -1,9 +1,9 @@
-//! What the root says about fields that others set: which of them are left to others or taken, and whose objects count as
-//! ours.
+//! The root's rules about fields that others set: the fields that are left to others or taken, and the managers whose
+//! objects count as ours.
 
 use std::fmt;
 
-/// What happens to a field that another manager sets as well.
+/// The treatment of a field that another manager sets too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldPolicy {
@@ -20,7 +20,7 @@ pub struct FieldRule {
     pub kinds: Vec<KindPattern>,
     /// The fields.
     pub pointers: Vec<FieldPointer>,
-    /// What happens to them.
+    /// The treatment of the fields.
     pub policy: FieldPolicy,
 }
 
@@ -60,7 +60,7 @@ impl KindPattern {
         }
     }
 
-    /// Whether a kind is meant.
+    /// Returns `true` if a kind is meant.
     #[must_use]
     pub fn matches(&self, group: &str, kind: &str) -> bool {
         self.group.as_deref().is_none_or(|wanted| wanted == group)

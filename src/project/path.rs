@@ -68,7 +68,8 @@ impl ProjectPath {
         self.0.rsplit_once('.').map(|(above, _)| Self(above.to_owned()))
     }
 
-    /// Whether this is `ancestor` or lies below it, segment by segment: `demo.ab` does not lie below `demo.a`.
+    /// Returns `true` if this is `ancestor` or lies below it, segment by segment: `demo.ab` does not lie below
+    /// `demo.a`.
     pub fn is_within(&self, ancestor: &Self) -> bool {
         self.0.strip_prefix(&ancestor.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }

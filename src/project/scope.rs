@@ -7,7 +7,7 @@ use super::path::ProjectPath;
 use super::snapshot::Snapshot;
 use super::tree::{Tree, is_settings, normalized};
 
-/// What the caller asked for.
+/// The scope that the caller asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeRequest {
     /// `-I`: prefixes of projects; empty for all.
@@ -19,7 +19,7 @@ pub struct ScopeRequest {
 }
 
 impl ScopeRequest {
-    /// Whether the caller named projects: then nothing else pulls a project in.
+    /// Returns `true` if the caller named projects: then nothing else pulls a project in.
     pub fn is_explicit(&self) -> bool {
         !self.include.is_empty() || !self.exclude.is_empty()
     }
@@ -71,7 +71,7 @@ impl Scope {
         Ok(Self { projects: known.iter().filter(|project| wanted(project)).cloned().collect() })
     }
 
-    /// Whether a project is in scope.
+    /// Returns `true` if a project is in scope.
     pub fn contains(&self, project: &ProjectPath) -> bool {
         self.projects.contains(project)
     }

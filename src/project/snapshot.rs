@@ -11,10 +11,10 @@ pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 pub const MOST_BYTES: usize = 256 << 20;
 /// The bytes that links may add to a tree by naming a file once more.
 pub const MOST_REPEATED: usize = 16 << 20;
-/// What each file counts beside its content: its path is not free.
+/// The bytes that each file counts besides its content, because its path takes memory too.
 const FILE: usize = 256;
 
-/// What is left of the bytes that one tree may have.
+/// The bytes that are left for one tree.
 #[derive(Clone, Debug)]
 pub struct Allowance {
     bytes: usize,
@@ -94,13 +94,13 @@ pub fn printable(path: &Path) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
 }
 
-/// What is wrong with a source file, where, and what to do about it.
+/// An error in a source file: its place, its cause, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct SourceError {
-    /// Where.
+    /// The place of the error.
     pub place: SourcePlace,
-    /// What is wrong and what to do, one sentence without a full stop at the end.
+    /// The cause and what to do, as one sentence without a full stop.
     pub message: String,
 }
 

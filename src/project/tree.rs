@@ -15,7 +15,7 @@ use super::snapshot::{Snapshot, SourceError, SourcePlace};
 
 /// The name of a directory's settings file.
 pub const SETTINGS_FILE: &str = ".ktor.yaml";
-/// Where the state and the lock live unless the root says otherwise.
+/// The namespace of the state and the lock if the root names none.
 pub const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
 
 /// A root's name is part of its field manager's, and a server takes no field manager of more than 128 characters.
@@ -48,22 +48,22 @@ struct FieldSettings {
     policy: FieldPolicy,
 }
 
-/// What is set at the root and holds for the whole tree.
+/// The settings of the root that apply to the whole tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootSettings {
-    /// Whether objects that are no longer desired are deleted.
+    /// `On` if objects that are no longer desired are deleted.
     pub cleanup: Cleanup,
-    /// Where the state and the lock live.
+    /// The namespace of the state and the lock.
     pub state_namespace: String,
     /// Further secret fields, as `/spec/password`.
     pub redact: Vec<Pointer>,
-    /// Which fields are left to other managers or taken from them.
+    /// The rules about fields that are left to other managers or taken from them.
     pub fields: Vec<FieldRule>,
     /// The managers, or tools by their short names, whose whole objects count as ours.
     pub adopt_managers: Vec<String>,
 }
 
-/// Whether a root's undesired objects are deleted or only remembered.
+/// The root's choice to delete undesired objects or only to keep them recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
     /// They are deleted.
@@ -76,7 +76,7 @@ pub enum Cleanup {
 #[derive(Clone, Debug)]
 struct Directory {
     project: ProjectPath,
-    /// Whether this directory names the project (rather than belonging to its ancestor's).
+    /// True if this directory names the project, false if it belongs to the project above it.
     names_project: bool,
     namespace: Option<String>,
     include: Globs,
@@ -225,7 +225,7 @@ impl Tree {
         &self.root
     }
 
-    /// What the root sets for the whole tree.
+    /// The settings of the root that apply to the whole tree.
     pub fn settings(&self) -> &RootSettings {
         &self.settings
     }
@@ -235,7 +235,7 @@ impl Tree {
         self.directories.values().map(|directory| directory.project.clone()).collect()
     }
 
-    /// Whether a file of this path is read for manifests.
+    /// Returns `true` if a file of this path is read for manifests.
     pub fn is_manifest(&self, file: &Path) -> bool {
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         !hidden
@@ -271,7 +271,7 @@ impl Tree {
     }
 }
 
-/// Whether a path is that of a settings file.
+/// Returns `true` if a path is that of a settings file.
 pub fn is_settings(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == SETTINGS_FILE)
 }

@@ -36,7 +36,7 @@ pub enum StateError {
     /// The Secret belongs to another root (two names may share a prefix of their hash).
     #[error("the state is annotated for root {found:?}, not {expected:?}: rename one of the two roots")]
     OtherRoot {
-        /// What the annotation says.
+        /// The root in the annotation.
         found: String,
         /// The root that was asked for.
         expected: String,
@@ -79,7 +79,7 @@ pub enum StateError {
     Missing {
         /// The root.
         root: String,
-        /// How many marked objects were found.
+        /// The number of marked objects that were found.
         count: usize,
     },
 }
@@ -127,17 +127,17 @@ pub(super) fn gunzip(data: &[u8], largest: u64) -> Result<Vec<u8>, StateError> {
     if json.len() as u64 > largest { Err(StateError::TooLarge) } else { Ok(json) }
 }
 
-/// What a state's Secret holds.
+/// The content of a state's Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// The state itself.
     Whole(Payload),
-    /// Where its parts are.
+    /// The head that lists the shards.
     Sharded(Head),
 }
 
 impl Recorded {
-    /// Whether the run that wrote it came to its end.
+    /// Returns `true` if the run that wrote it came to its end.
     pub fn finalized(&self) -> bool {
         match self {
             Self::Whole(payload) => payload.finalized,

@@ -1,7 +1,7 @@
 //! The commits that a root's record carries: late runs are measured by them, and they bound what has to be covered.
 //!
-//! They stand in two places: in the state's annotations, and in those of the review key's Secret. Kubernator rewrites the
-//! first and never the second. Git is asked elsewhere; here a commit is a name.
+//! They stand in two places: in the state's annotations, and in those of the review key's Secret. Kubernator rewrites
+//! the first and never the second. Git is asked elsewhere; here a commit is a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,8 +58,8 @@ impl Ledger {
 
 /// The three commits.
 ///
-/// Where the two places differ, a field holds the commits of both: none of them may be lost before a run has been judged by
-/// all of them.
+/// Where the two places differ, a field holds the commits of both: none of them may be lost before a run has been
+/// judged by all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commits {
     /// The commit of the last run that began, finished or not.
@@ -83,7 +83,7 @@ impl Commits {
         Some(Self { begun: listed(BEGUN_ANNOTATION), ledger, reviewed_from: listed(REVIEWED_FROM_ANNOTATION) })
     }
 
-    /// What two places say together, and whether they agree.
+    /// Merges the commits of two places, and says if they agree.
     ///
     /// Places that disagree were left so by a crash between two writes or by another tool.
     pub fn merged(state: Option<Self>, kept: Option<Self>) -> (Self, bool) {

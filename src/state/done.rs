@@ -13,7 +13,7 @@ use crate::object::manifest::Manifest;
 /// The annotation that holds the note: a JSON map from keys to digests of manifests.
 pub const DONE_ANNOTATION: &str = "kubernator.io/ktor-done";
 
-/// How many are noted at most: annotations have a limit of their own.
+/// The largest number of noted Jobs. Annotations have a limit of their own.
 const MOST: usize = 1_000;
 
 /// The noted Jobs, each with the digest of the manifest that it ran with.
@@ -56,7 +56,7 @@ impl Done {
     }
 }
 
-/// Whether an object is a Job that a controller deletes after it has finished.
+/// Returns `true` if an object is a Job that a controller deletes after it has finished.
 fn removes_itself(key: &ObjectKey, body: &Value) -> bool {
     key.group == "batch"
         && key.kind == "Job"

@@ -1,4 +1,4 @@
-//! What the annotations beside a state tell a reader. Decides nothing.
+//! Reads the annotations beside a state for reports. Decides nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::codec::{DIGEST_ANNOTATION, RUN_ANNOTATION, digest};
 
-/// Whether a state is as its writer left it.
+/// The result of comparing a state with the checksum of its writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Integrity {

@@ -3,7 +3,7 @@
 //! Pure: how commits lie to each other is found out elsewhere, and may be unknown. **Invariant:** what is unknown is
 //! never taken for "not late".
 
-/// How the commit of a run lies to a recorded one.
+/// The relation of a run's commit to a recorded commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitOrder {
     /// It is the same commit.
@@ -18,7 +18,7 @@ pub enum CommitOrder {
     Unknown,
 }
 
-/// How the commit of a run lies to the branch that is applied.
+/// The relation of a run's commit to the branch that is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tip {
     /// It is the branch's last commit.
@@ -31,7 +31,7 @@ pub enum Tip {
     Unknown,
 }
 
-/// Who asks for the run.
+/// The caller of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A workflow: it applies commits of its branch alone.
@@ -40,7 +40,7 @@ pub enum Caller {
     Person,
 }
 
-/// Whether a person accepted that this commit follows what was recorded, whatever the histories say.
+/// A person's decision to accept that this commit follows the recorded commits although the histories do not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
     /// Nobody did.
@@ -49,20 +49,20 @@ pub enum Acceptance {
     Given,
 }
 
-/// What is known of a run's commit.
+/// The facts about a run's commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// How it lies to the commits that were recorded: the one that was last begun, and the ledger. Empty where none was.
+    /// The relations to the recorded commits: the last begun commit and the ledger. Empty if none is recorded.
     pub recorded: Vec<CommitOrder>,
-    /// How it lies to the branch.
+    /// The relation to the branch.
     pub tip: Tip,
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// Whether a history that does not fit was accepted.
+    /// The decision about a history that does not fit.
     pub acceptance: Acceptance,
 }
 
-/// What a run of a commit may do.
+/// The permission of a run because of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitVerdict {
     /// Everything.
@@ -75,7 +75,7 @@ pub enum CommitVerdict {
     Refused(CommitRefusal),
 }
 
-/// Why a run is refused because of its commit.
+/// The reason why a run is refused because of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitRefusal {
     /// The branch's last commit is older than what was applied.
@@ -96,7 +96,7 @@ pub enum CommitRefusal {
 }
 
 impl CommitRefusal {
-    /// Whether a person may accept it. What is not merged is merged, not accepted.
+    /// Returns `true` if a person may accept it. What is not merged is merged, not accepted.
     pub fn is_acceptable(self) -> bool {
         self != Self::NotMerged
     }
@@ -145,7 +145,7 @@ fn deleting(tip: Tip, caller: Caller) -> CommitVerdict {
     }
 }
 
-/// What a run's commit may be recorded as.
+/// The way in which a run's commit may be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
     /// As begun, and as the ledger where the run covers all that changed.

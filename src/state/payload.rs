@@ -1,4 +1,5 @@
-//! What a root's state says: which objects each project owns, and what an unfinished run meant to own.
+//! The content of a root's state: the objects that each project owns, and the objects that an unfinished run meant to
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,8 @@ impl Entries {
         }
     }
 
-    /// Writes the keys of cluster-scoped objects without a namespace. Whoever did not know the kind may have recorded one.
+    /// Writes the keys of cluster-scoped objects without a namespace. Whoever did not know the kind may have recorded
+    /// one.
     pub fn drop_namespaces(&mut self, is_cluster_scoped: impl Fn(&ObjectKey) -> bool) {
         for objects in self.by_project.values_mut() {
             let misplaced = |(key, _): &(&ObjectKey, &String)| key.namespace.is_some() && is_cluster_scoped(key);
@@ -58,7 +60,7 @@ impl Entries {
         })
     }
 
-    /// Whether a project owns an object.
+    /// Returns `true` if a project owns an object.
     pub fn contains(&self, project: &ProjectPath, key: &ObjectKey) -> bool {
         self.by_project.get(project).is_some_and(|objects| objects.contains_key(key))
     }
@@ -73,12 +75,12 @@ impl Entries {
         self.by_project.values().flat_map(BTreeMap::keys).collect()
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.by_project.values().map(BTreeMap::len).sum()
     }
 
-    /// Whether there is no entry.
+    /// Returns `true` if there is no entry.
     pub fn is_empty(&self) -> bool {
         self.by_project.is_empty()
     }
@@ -116,12 +118,12 @@ impl Serialize for Objects<'_> {
 /// Fields in the order of their names, as the format wants sorted keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
-    /// Whether the run that wrote it came to its end.
+    /// True if the run that wrote the state finished.
     pub finalized: bool,
     /// The intent of a run under way; everything in it stands in `resources` too when we wrote it.
     #[serde(default)]
     pub pending: Entries,
-    /// What is owned.
+    /// The owned objects.
     pub resources: Entries,
     /// `"1"`.
     pub version: Version,

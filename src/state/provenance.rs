@@ -1,7 +1,8 @@
 //! The repository and the directory that a root's tree comes from, as the record names them.
 //!
-//! Two repositories, or two directories of one, that name the same root would delete each other's objects in turn. So the
-//! record says where the tree came from, and a run from elsewhere is refused until someone says that the tree moved.
+//! Two repositories, or two directories of one, that name the same root would delete each other's objects in turn. So
+//! the record says where the tree came from, and a run from elsewhere is refused until someone says that the tree
+//! moved.
 //!
 //! **Invariant:** what a remote's address carries beside host and path (user, password, token, query) never gets here.
 
@@ -22,8 +23,8 @@ const LONGEST: usize = 4096;
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Reads a remote's address, as a URL or as `user@host:path`. Nothing where it names no host that others know it by: a
-    /// local path, a name that only this machine's configuration explains, or no address at all.
+    /// Reads a remote's address, as a URL or as `user@host:path`. Nothing where it names no host that others know it
+    /// by: a local path, a name that only this machine's configuration explains, or no address at all.
     pub fn of_address(address: &str) -> Option<Self> {
         let (authority, path) = match address.split_once("://") {
             Some((scheme, rest)) => {
@@ -126,7 +127,7 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// Whether the caller says that the tree moved.
+/// The caller's statement that the tree moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Relocation {
     /// It did not: a tree from elsewhere is another tree.
@@ -141,11 +142,11 @@ pub enum Relocation {
 pub struct Claim {
     /// The place, where it is known.
     pub here: Option<Provenance>,
-    /// Whether it may be another than the recorded one.
+    /// The caller's statement that the place may differ from the recorded one.
     pub relocation: Relocation,
 }
 
-/// What a claim makes of the recorded place.
+/// The result of comparing a claim with the recorded place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProvenanceMatch {
     /// The place is the recorded one, or one of the two is not known. The record names what is known.
@@ -256,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever is let in by an address, the name has nothing of it, and is read back as it was written.
+        /// No secret of an address gets into the recorded name, and the name is read back as it was written.
         #[test]
         fn x15_no_secret_of_an_address_gets_into_the_record(
             form in 0..8_usize,
@@ -288,7 +289,7 @@ mod tests {
             }
         }
 
-        /// What stands in the annotation is read, or counts as nothing; never does it panic or come back otherwise.
+        /// An annotation that someone else wrote is read or counts as absent. It never panics and never changes.
         #[test]
         fn x15_what_someone_else_wrote_there_is_one_of_ours_or_nothing(text in "(github.com/acme/shop//)?\\PC{0,24}") {
             let read = Provenance::of(&[(SOURCE_ANNOTATION.to_owned(), text.clone())].into());

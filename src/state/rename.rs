@@ -1,4 +1,4 @@
-//! What the record says before, while and after a project is renamed.
+//! The content of the state before, during and after the renaming of a project.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ impl Renaming {
         renamed
     }
 
-    /// What is recorded in the end: the new names, and the old ones of objects that still carry the old mark.
+    /// Returns the final entries: the new names, and the old names of objects that still have the old mark.
     #[must_use]
     pub fn finished(&self, mut entries: Entries, left: &BTreeSet<ObjectKey>) -> Entries {
         entries.union(&self.renamed(&entries));

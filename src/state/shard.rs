@@ -44,7 +44,7 @@ pub struct Shard {
     pub data: Vec<u8>,
 }
 
-/// What the state's own Secret holds where the entries stand in shards. Fields in the order of their names.
+/// The content of the state's own Secret if the entries are in shards. The fields are in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     finalized: bool,
@@ -66,7 +66,7 @@ enum HeadVersion {
 }
 
 impl Head {
-    /// Whether the run that wrote it came to its end.
+    /// Returns `true` if the run that wrote it came to its end.
     pub fn finalized(&self) -> bool {
         self.finalized
     }
@@ -124,7 +124,8 @@ pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
     Ok((Head { finalized: payload.finalized, shards: lists, version: HeadVersion::Two }, shards))
 }
 
-/// Whether so many bytes of JSON in all shards, or so many shards in one list, are more than any reader accepts.
+/// Returns `true` if so many bytes of JSON in all shards, or so many shards in one list, are more than any reader
+/// accepts.
 fn exceeds(sum: usize, shards: usize) -> bool {
     sum > LARGEST_SUM || shards > MOST_SHARDS
 }
@@ -234,8 +235,8 @@ pub struct Candidate<'a> {
     pub data: &'a [u8],
 }
 
-/// Says whether a Secret is a shard of this root and nothing else: by its type, its root, its label, and its name, which
-/// is that of its own content.
+/// Says whether a Secret is a shard of this root and nothing else: by its type, its root, its label, and its name,
+/// which is that of its own content.
 pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
     let Candidate { name, secret_type, annotations, labels, data } = candidate;
     secret_type == SHARD_TYPE

@@ -1,4 +1,4 @@
-//! How the state changes: what a run begins with, records before it acts, and finalizes.
+//! The transitions of the state: the state that a run begins with, records before it acts, and finalizes.
 //!
 //! **Invariant (superset):** what is recorded before the first mutation contains everything recorded, everything an
 //! unsettled run meant, everything found live with our mark, and everything this run means to own.
@@ -16,7 +16,7 @@ use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
 
-/// Whether every earlier run is known to have come to its end.
+/// The completion of earlier runs, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// Finalized with our own digest, or nothing was ever recorded.
@@ -30,7 +30,7 @@ pub enum Start {
 pub struct Prior {
     /// Everything recorded, an unfinished run's intent included.
     pub entries: Entries,
-    /// Whether earlier runs are settled.
+    /// The completion of earlier runs.
     pub start: Start,
     /// The commits of earlier runs. The ledger is current only where the start is settled.
     pub commits: Commits,
@@ -38,7 +38,7 @@ pub struct Prior {
     pub open: BTreeSet<ProjectPath>,
     /// The place that the root's tree comes from, where that is known.
     pub source: Option<Provenance>,
-    /// Whether there is a state at all.
+    /// True if there is a state at all.
     pub exists: bool,
 }
 
@@ -58,7 +58,7 @@ impl Prior {
         Self { entries: Entries::default(), start, commits, open, source, exists: true }
     }
 
-    /// What a payload means that was read from this Secret and, where it is sharded, from its shards.
+    /// Interprets a payload that was read from this Secret and, if it is sharded, from its shards.
     ///
     /// `kept` is what the review key's Secret says of the commits.
     pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
@@ -118,8 +118,8 @@ impl Prior {
 pub struct RunCommits {
     /// The commit that is being applied, or the last one that it shares with the branch that is applied.
     pub begun: Option<String>,
-    /// The commit that becomes the ledger where the run covers the whole root. Absent where the work tree is dirty or the
-    /// commit is not on the branch that is applied.
+    /// The commit that becomes the ledger where the run covers the whole root. Absent where the work tree is dirty or
+    /// the commit is not on the branch that is applied.
     pub ledger: Option<String>,
     /// The commit that a rewritten history still has in common with the record, where the caller accepts that history.
     pub accepted: Option<String>,
@@ -138,7 +138,7 @@ pub struct Record {
     pub source: Option<Provenance>,
 }
 
-/// What a run records before it acts. Consumed by finishing: phase two cannot happen twice.
+/// The state that a run records before it acts. `finish` consumes it, so phase two cannot happen twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     resources: Entries,
@@ -149,7 +149,7 @@ pub struct Pending {
     source: Option<Provenance>,
 }
 
-/// What a successful run observed and did, as far as the record is concerned.
+/// The observations and results of a successful run, as far as they concern the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// Objects that are gone: a consistent read found nothing, or their kind no longer exists.
@@ -160,21 +160,21 @@ pub struct Settlement {
     pub placed: BTreeMap<ObjectKey, ProjectPath>,
     /// The projects in which something is blocked or kept.
     pub open: BTreeSet<ProjectPath>,
-    /// Whether the review of something that was kept is still waited for.
+    /// True if something that was kept still waits for its review.
     pub awaits_review: bool,
-    /// Whether a request of the run may still take effect: what it would make is then for later runs to look for.
+    /// True if a request of the run may still take effect. Later runs then look for the object that it would create.
     pub in_flight: bool,
     /// The commit that the root was brought to as a whole, where it was.
     pub ledger: Option<String>,
 }
 
 impl Pending {
-    /// What cleanup may look at: everything recorded.
+    /// Returns the entries that cleanup may look at: everything recorded.
     pub fn entries(&self) -> &Entries {
         &self.resources
     }
 
-    /// What phase one writes. The ledger is stale until phase two.
+    /// Returns the record of phase one. The ledger is stale until phase two.
     pub fn record(&self) -> Record {
         let payload = Payload {
             finalized: false,
@@ -186,8 +186,8 @@ impl Pending {
         Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
     }
 
-    /// What phase two writes. Not finalized where a request is in flight: the next run then begins unsettled, and what
-    /// lands during that one or after it is still recorded for the run that follows.
+    /// Returns the record of phase two. It is not finalized if a request is in flight: the next run then begins
+    /// unsettled, and what lands during that one or after it is still recorded for the run that follows.
     #[must_use]
     pub fn finish(self, settlement: &Settlement) -> Record {
         let Self { mut resources, intent, start, mut commits, source, .. } = self;
@@ -252,7 +252,7 @@ mod tests {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const LATER: &str = "f123456789abcdef0123456789abcdef01234567";
 
-    /// What a state's Secret and the review key's say of themselves once a record was written into both.
+    /// Writes a record, and returns the content of the state's Secret and the commits in the review key's Secret.
     fn written(record: &Record) -> (Vec<u8>, BTreeMap<String, String>, Option<Commits>) {
         let data = codec::encode(&record.payload);
         let notes = annotations(&root(), &data, "run", record);

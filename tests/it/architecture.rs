@@ -72,7 +72,7 @@ const QUESTION_WORDS: [&str; 9] = ["what", "whether", "where", "why", "how", "wh
 /// The largest share of doc comments that open with a question word, in percent.
 const MOST_QUESTIONS: usize = 3;
 
-/// Whether a file of the layer `from` may name the layer `to`.
+/// Returns `true` if a file of the layer `from` may name the layer `to`.
 fn may_name(from: &str, to: &str) -> bool {
     let rank = |layer: &str| DOMAIN.iter().position(|name| *name == layer);
     let is_adapter = ADAPTERS.contains(&to);
@@ -92,7 +92,8 @@ fn module(file: &str) -> Vec<&str> {
     path.split('/').filter(|part| !matches!(*part, "lib" | "main" | "mod")).collect()
 }
 
-/// Whether naming `path` gives access to `forbidden`: it is that or below it, or it imports what lies above it.
+/// Returns `true` if naming `path` gives access to `forbidden`: it is that or below it, or it imports what lies above
+/// it.
 fn reaches(path: &Named, forbidden: &str) -> bool {
     let forbidden: Vec<&str> = forbidden.split("::").collect();
     let glob = path.segments.last().is_some_and(|last| last == "*");

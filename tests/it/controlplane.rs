@@ -431,7 +431,7 @@ fn within(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs; one that waits to be reaped does not.
+/// Returns `true` if a process runs; one that waits to be reaped does not.
 fn runs(pid: u32) -> bool {
     let listed = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8_lossy(&listed.stdout).trim().to_owned();

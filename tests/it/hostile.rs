@@ -120,7 +120,7 @@ fn document() -> impl Strategy<Value = Value> {
     prop_oneof![3 => object, 1 => definition]
 }
 
-/// Whether a text could lead out of its place in a path.
+/// Returns `true` if a text could lead out of its place in a path.
 fn is_dangerous(text: &str) -> bool {
     matches!(text, "." | "..") || text.contains(['/', '%', '?', '#']) || text.chars().any(char::is_control)
 }

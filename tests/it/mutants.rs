@@ -27,7 +27,7 @@ fn own_tests() -> BTreeSet<String> {
     listed.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect()
 }
 
-/// Whether the library has this test, by the file of its module.
+/// Returns `true` if the library has this test, by the file of its module.
 fn is_in_library(test: &str) -> bool {
     let Some((module, name)) = test.split_once("::tests::") else { return false };
     read(&format!("src/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))

@@ -1,5 +1,5 @@
-//! What a plan gives away. Two live objects that must not be told apart give the same reports, byte for byte, whatever a
-//! manifest guesses and wherever it puts its guesses.
+//! What a plan gives away. Two live objects that must not be told apart give the same reports, byte for byte, whatever
+//! a manifest guesses and wherever it puts its guesses.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,7 +19,7 @@ enum Token {
 pub struct Named {
     /// Its segments; `crate` is the first of a path within the package. A glob ends with `*`.
     pub segments: Vec<String>,
-    /// Whether a `use` brings it into scope, so that what lies below it can be named without it.
+    /// True if a `use` brings it into scope, so that what lies below it can be named without it.
     pub imported: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The model is held to the truth: the same requests go to it and to the real API server, and the answers must agree.
 //!
-//! Compared are the status, the reason and causes of a refusal, labels, annotations, finalizers, data, rules, who manages
-//! which fields, and whether an object's uid and resourceVersion changed. Left out are what only real servers add: times,
-//! versions' and uids' values, the label of a namespace's name, and the words of messages.
+//! Compared are the status, the reason and causes of a refusal, labels, annotations, finalizers, data, rules, who
+//! manages which fields, and whether an object's uid and resourceVersion changed. Left out are what only real servers
+//! add: times, versions' and uids' values, the label of a namespace's name, and the words of messages.
 
 use std::collections::BTreeMap;
 

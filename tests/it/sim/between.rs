@@ -1,6 +1,6 @@
-//! What comes between two runs: late, dirty, scoped and repeated ones, guards that keep, Kubernator, another root's object, a
-//! stranger's copy. Every crash point of a run goes on after every crash point of another, whatever came in between; and from
-//! each server that is left, the branch's last commit is applied until nothing is left to do.
+//! What comes between two runs: late, dirty, scoped and repeated ones, guards that keep, Kubernator, another root's
+//! object, a stranger's copy. Every crash point of a run goes on after every crash point of another, whatever came in
+//! between; and from each server that is left, the branch's last commit is applied until nothing is left to do.
 
 use http::Method;
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ fn finalized_at(world: &World) -> Option<usize> {
     ledger(STATE).filter(|commit| ledger(REVIEW_KEY) == Some(*commit) && begun(STATE) == begun(REVIEW_KEY))
 }
 
-/// Whether both places say that the root was finalized at the branch's last commit.
+/// Returns `true` if both places say that the root was finalized at the branch's last commit.
 fn is_at_last(world: &World) -> bool {
     finalized_at(world) == Some(LAST)
 }

@@ -1,5 +1,5 @@
-//! A branch whose commits are applied on time, late, again, from a dirty work tree, in part, and from beside it: the action's
-//! apply without git, and an oracle that knows from the server's content alone what it has to come to.
+//! A branch whose commits are applied on time, late, again, from a dirty work tree, in part, and from beside it: the
+//! action's apply without git, and an oracle that knows from the server's content alone what it has to come to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub struct Apply {
     /// The branch's last commit at that time.
     pub tip: usize,
     pub by: By,
-    /// Whether the guard of replacements is open.
+    /// True if the guard of replacements is open.
     pub allows_replacement: bool,
 }
 
@@ -248,8 +248,8 @@ pub fn due(world: &World, apply: Apply) -> Due {
     }
 }
 
-/// Objects that a tree wants and that have to stay as they are, each with its project: another root's, and those that only
-/// a replacement could change while its guard is closed.
+/// Objects that a tree wants and that have to stay as they are, each with its project: another root's, and those that
+/// only a replacement could change while its guard is closed.
 pub fn standing(world: &World, tree: Tree, allows_replacement: bool) -> BTreeSet<(&'static str, &'static str)> {
     let mut standing = BTreeSet::new();
     for path in tree.desired() {
@@ -278,7 +278,7 @@ pub fn outdated(world: &World, tree: Tree) -> BTreeSet<&'static str> {
     moving.filter(|path| !is_current(path)).collect()
 }
 
-/// Whether a commit asks for what its tree makes of an object: by itself, not by an earlier commit.
+/// Returns `true` if a commit asks for what its tree makes of an object: by itself, not by an earlier commit.
 pub fn is_own(commit: usize, path: &str) -> bool {
     let (before, after) = (commit.checked_sub(1).map(|before| BRANCH[before]), BRANCH[commit]);
     let stated = |tree: Tree| {

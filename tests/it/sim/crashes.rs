@@ -1,8 +1,8 @@
 //! Crashes at every request of up to three runs in a row, exhaustively.
 //!
-//! A crash is nothing but an end of requests: so one run that is watched to its end shows the server at all of its crash
-//! points, before and after each request took effect. Different pasts that left the same server go on the same way,
-//! because runs see nothing else: each such server is gone on from once, and counted for all of its pasts.
+//! A crash is nothing but an end of requests: so one run that is watched to its end shows the server at all of its
+//! crash points, before and after each request took effect. Different pasts that left the same server go on the same
+//! way, because runs see nothing else: each such server is gone on from once, and counted for all of its pasts.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,8 @@ pub fn beginning() -> World {
     world
 }
 
-/// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are it.
+/// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are
+/// it.
 pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
     let site = Simulation::new(past.world.clone());
     site.watch_moments();
@@ -132,7 +133,8 @@ pub fn fail_on(violations: &[String], site: &Simulation, script: &str) {
     panic!("{}\n\nscript: {script}\n{}", violations.join("\n"), requests.join("\n"));
 }
 
-/// Every server that runs can leave, each asked one of its level's choices and crashing anywhere, and how many ways lead there.
+/// Every server that runs can leave, each asked one of its level's choices and crashing anywhere, and how many ways
+/// lead there.
 async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTreeMap<u64, Past> {
     let first = Past { world: beginning(), script: Script::default(), pasts: 1 };
     let mut reached = BTreeMap::from([(first.world.digest(), first)]);

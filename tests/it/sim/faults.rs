@@ -1,4 +1,5 @@
-//! NotReadyReason that is no crash: faults of each request, requests that arrive late, actors that contend, other hands.
+//! NotReadyReason that is no crash: faults of each request, requests that arrive late, actors that contend, other
+//! hands.
 //!
 //! Each scenario of a kind is made, one by one: a request and what becomes of it, and then runs that nothing disturbs.
 
@@ -197,8 +198,8 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
     announce(&format!("simulator: late arrivals: {scenarios} scenarios"));
 }
 
-/// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request of
-/// the other's work or after it, and goes on.
+/// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request
+/// of the other's work or after it, and goes on.
 #[tokio::test(start_paused = true)]
 async fn l1_l3_two_actors_any_switch_and_back() {
     let forest = Forest::grow().await;

@@ -35,7 +35,7 @@ pub struct Run {
     pub fates: Fates,
     /// The request at which it is told to stop.
     pub interrupt: Option<usize>,
-    /// Whether the guard of replacements is open.
+    /// True if the guard of replacements is open.
     pub allows_replacement: bool,
 }
 
@@ -127,8 +127,8 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
 
 /// Lets runs of a tree come to their end, and says what does not hold then.
 ///
-/// The first may begin unsettled, and then drops no entry; the second has to leave everything as it should be, and a third
-/// has to write nothing to any object.
+/// The first may begin unsettled, and then drops no entry; the second has to leave everything as it should be, and a
+/// third has to write nothing to any object.
 pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<String> {
     let mut violations = Vec::new();
     for name in ["settle-1", "settle-2"] {

@@ -142,17 +142,17 @@ pub fn foreigners(world: &World) -> BTreeMap<String, Value> {
     foreign.map(|(path, object)| (path.to_owned(), object.clone())).collect()
 }
 
-/// Whether an object stands there for someone else: its name says so.
+/// Returns `true` if an object stands there for someone else: its name says so.
 fn is_foreign(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("foreign-"))
 }
 
-/// Whether another root has an object.
+/// Returns `true` if another root has an object.
 pub fn is_others(object: &Value) -> bool {
     object["metadata"]["annotations"][MARK].as_str().is_some_and(|mark| mark.starts_with("other"))
 }
 
-/// Whether we, or Kubernator for us, put the mark of `demo` on it.
+/// Returns `true` if we, or Kubernator for us, put the mark of `demo` on it.
 pub fn is_ours(object: &Value) -> bool {
     let marked = object["metadata"]["annotations"][MARK].as_str();
     let of_demo = marked.is_some_and(|project| project == "demo" || project.starts_with("demo."));

@@ -1,6 +1,6 @@
-//! Objects that stay as they are: another root's in the way of ours, and replacements that a guard keeps. Wherever runs die,
-//! nothing that is foreign is recorded or touched, nothing is deleted in a project that is open, and no project is open
-//! without a reason.
+//! Objects that stay as they are: another root's in the way of ours, and replacements that a guard keeps. Wherever runs
+//! die, nothing that is foreign is recorded or touched, nothing is deleted in a project that is open, and no project is
+//! open without a reason.
 
 use http::Method;
 use ktor_action::plan::change::Disposition;

@@ -44,8 +44,8 @@ pub fn recreate(world: &mut World, now: Timestamp) {
     assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
 }
 
-/// Kubernator's run of a tree, as it goes on the wire: record, apply, delete by name, record. It replaces `pending`, forgets
-/// what stands there alone, sets no label and drops our annotations.
+/// Kubernator's run of a tree, as it goes on the wire: record, apply, delete by name, record. It replaces `pending`,
+/// forgets what stands there alone, sets no label and drops our annotations.
 pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
     let mut idents: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for path in tree.desired() {
@@ -157,8 +157,8 @@ fn stand_in(world: &mut World, now: Timestamp, metadata: &Value) {
     assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
 }
 
-/// What stands in a crashed run's `pending`, and someone else made without our mark before or at any request of the next
-/// run, is let go and stays as it is.
+/// What stands in a crashed run's `pending`, and someone else made without our mark before or at any request of the
+/// next run, is let go and stays as it is.
 #[tokio::test(start_paused = true)]
 async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
     let forest = Forest::grow().await;
@@ -211,8 +211,8 @@ async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
     assert!(created > 3, "y was created before {created} crash points only");
 }
 
-/// Whatever a crashed run replaced goes when no tree wants it any more, wherever between the deletion of the old one and the
-/// end it died; and where a tree still wants it, the next run finishes.
+/// Whatever a crashed run replaced goes when no tree wants it any more, wherever between the deletion of the old one
+/// and the end it died; and where a tree still wants it, the next run finishes.
 #[tokio::test(start_paused = true)]
 async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
     let forest = Forest::grow().await;
@@ -315,8 +315,8 @@ fn hold(world: &mut World, now: Timestamp, finalizers: &Value) {
     assert_eq!(send(world, "controller", now, Method::PUT, Y, &y).status, 200);
 }
 
-/// A deletion that someone's finalizer holds is remembered, wherever the run that asked for it died, and settled when it is
-/// let go: for good, or to make place for what is wanted again.
+/// A deletion that someone's finalizer holds is remembered, wherever the run that asked for it died, and settled when
+/// it is let go: for good, or to make place for what is wanted again.
 #[tokio::test(start_paused = true)]
 async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_died() {
     let forest = Forest::grow().await;
@@ -346,7 +346,8 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
     assert!(terminating > 3, "y was being deleted at {terminating} crash points only");
 }
 
-/// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made it.
+/// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made
+/// it.
 #[tokio::test(start_paused = true)]
 async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
     let forest = Forest::grow().await;
@@ -366,7 +367,8 @@ async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
     assert!(copies > 10, "of {count} moments, {copies} left a copy");
 }
 
-/// A source that cannot be read may hold what moved there: no run deletes anything then, wherever the one before it crashed.
+/// A source that cannot be read may hold what moved there: no run deletes anything then, wherever the one before it
+/// crashed.
 #[tokio::test(start_paused = true)]
 async fn o12_while_a_source_elsewhere_fails_nothing_is_deleted() {
     let forest = Forest::grow().await;
@@ -425,7 +427,8 @@ async fn o15_an_object_that_moved_out_of_scope_keeps_its_entry() {
     }
 }
 
-/// What a dead run of ours left under way arrives after Kubernator finalized, at any moment of our next run or after it.
+/// What a dead run of ours left under way arrives after Kubernator finalized, at any moment of our next run or after
+/// it.
 #[tokio::test(start_paused = true)]
 async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
     let forest = Forest::grow().await;

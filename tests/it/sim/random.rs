@@ -1,5 +1,6 @@
-//! Long random lives of one root, beyond what can be enumerated: up to six runs that crash, fail, stall and are interfered
-//! with, of any tree and scope, and Kubernator and strangers in between. A life is its seed: a failure prints both.
+//! Long random lives of one root, beyond what can be enumerated: up to six runs that crash, fail, stall and are
+//! interfered with, of any tree and scope, and Kubernator and strangers in between. A life is its seed: a failure
+//! prints both.
 
 use std::time::Duration;
 

@@ -150,7 +150,7 @@ struct Sent {
     number: usize,
     line: String,
     request: Arc<Request>,
-    /// Whether it changes anything.
+    /// True if it changes anything.
     persists: bool,
     fate: Option<Fate>,
 }
@@ -432,7 +432,7 @@ pub fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
 
-/// Whether a request changes anything, judged by what is in it.
+/// Returns `true` if a request changes anything, judged by what is in it.
 pub fn is_persisting(request: &Request) -> bool {
     if request.method == Method::GET {
         return false;

@@ -1,7 +1,7 @@
 //! A stateful GitHub at the wire: one repository's pull requests, comments and rights, with faults on demand.
 //!
-//! It is strict where GitHub is: methods per route, tokens, lengths, limits of lists. It is no model of anything that the
-//! product does not ask for; an unknown route is 404.
+//! It is strict where GitHub is: methods per route, tokens, lengths, limits of lists. It is no model of anything that
+//! the product does not ask for; an unknown route is 404.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
-//! One workflow's surroundings: a repository with a project, its forge, its cluster; and the runs that the forge starts.
+//! One workflow's surroundings: a repository with a project, its forge, its cluster; and the runs that the forge
+//! starts.
 //!
 //! A run sees nothing of the tests' own environment. Whatever it says is searched for its secrets.
 

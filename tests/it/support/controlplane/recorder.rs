@@ -48,7 +48,7 @@ impl Entry {
         self.target.split_once('?').map_or(&self.target, |(path, _)| path)
     }
 
-    /// Whether the API server would store what the request asks for.
+    /// Returns `true` if the API server would store what the request asks for.
     ///
     /// A DELETE is a dry run by its body: where there is one, the API server does not look at the query.
     pub fn persists(&self) -> bool {
@@ -115,7 +115,7 @@ impl Gate {
         let _ = self.state.subscribe().wait_for(|state| *state != GateState::Untouched).await;
     }
 
-    /// Whether a request has stood at the gate.
+    /// Returns `true` if a request has stood at the gate.
     pub fn is_reached(&self) -> bool {
         *self.state.borrow() != GateState::Untouched
     }

@@ -94,7 +94,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether another process took the port between the look at it and its use.
+    /// Returns `true` if another process took the port between the look at it and its use.
     pub fn lost_the_port(&self) -> bool {
         matches!(self, Self::Ended { log, .. } if log.contains("address already in use"))
     }
