@@ -204,7 +204,7 @@ impl Judge<'_> {
 }
 
 /// The reason to keep an undesired object of ours; `None` if cleanup may delete it.
-fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
+pub(super) fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if policy.cleanup == Cleanup::Off {
         return Some("cleanup is off for this root".to_owned());
     }

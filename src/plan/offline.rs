@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Plan, PlanMode};
 use super::change::{Action, Change, Reason};
+use super::cleanup::protection;
 use super::policy::Policy;
 use super::{diff, digest, guard};
 use crate::object::ident::ObjectKey;
+use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
-use crate::object::order::is_system_namespace;
 use crate::object::redact::Redactor;
 use crate::project::path::ProjectPath;
 use crate::project::scope::Scope;
-use crate::project::tree::Cleanup;
 
 /// The two trees, the permissions and the redaction rules.
 #[derive(Clone, Copy)]
@@ -91,13 +91,10 @@ fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor)
 }
 
 fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
-    let key = &manifest.ident.key;
-    let system = key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace);
-    let keep = |why: &str| blank(manifest, Action::Keep, Reason::Protected(why.to_owned()));
-    if policy.cleanup == Cleanup::Off {
-        keep("cleanup is off for this root")
-    } else if system {
-        keep("it is a namespace of the system or of the state")
+    // The live object has the annotations of the base's manifest.
+    let as_applied = Live { body: manifest.body.clone() };
+    if let Some(why) = protection(policy, &manifest.ident.key, &as_applied) {
+        blank(manifest, Action::Keep, Reason::Protected(why))
     } else if let Some(withheld) = policy.sources.prevents_deletion() {
         blank(manifest, Action::Keep, withheld)
     } else {
@@ -128,6 +125,7 @@ mod tests {
     use crate::project::path::Segment;
     use crate::project::scope::ScopeRequest;
     use crate::project::snapshot::SourcePlace;
+    use crate::project::tree::Cleanup;
     use serde_json::json;
     use std::collections::BTreeSet;
 
@@ -198,6 +196,21 @@ mod tests {
             let planned = planned(&policy, &[manifest("demo", object, "1")], &[]);
             let (action, reason) = &planned[object.1];
             assert!(*action == Action::Keep && reason.contains(why), "{action:?} {reason}");
+        }
+    }
+
+    #[test]
+    fn p4_what_its_own_annotation_protects_is_kept_without_a_cluster_too() {
+        let on = Policy::new(Cleanup::On, "kubernator-system");
+        for (annotation, value, action) in [
+            ("kubernator.io/cleanup", "keep", Action::Keep),
+            ("helm.sh/resource-policy", "keep", Action::Keep),
+            ("argocd.argoproj.io/sync-options", "Validate=false,Prune=false", Action::Keep),
+            ("kubernator.io/cleanup", "other", Action::Delete),
+        ] {
+            let mut dropped = manifest("demo", ("ConfigMap", "c"), "1");
+            dropped.body["metadata"]["annotations"] = json!({ annotation: value });
+            assert_eq!(planned(&on, &[dropped], &[])["c"].0, action, "{annotation}: {value}");
         }
     }
 
