@@ -9,7 +9,7 @@ use crate::support::github::{ACTIONS_BOT, Fault};
 use crate::support::repository::TestRepository;
 use crate::support::story::{Event, PULL, Ran, Story, dispatched, pushed};
 
-/// A story whose `main` has three ConfigMaps, `web` among them, and is applied.
+/// Creates a story whose `main` has three ConfigMaps, `web` among them, and applies it.
 fn applied(root: &str) -> (Story, Commit) {
     let story = Story::new(root);
     let (event, commit) = story.push(|story| {
@@ -21,7 +21,7 @@ fn applied(root: &str) -> (Story, Commit) {
     (story, commit)
 }
 
-/// What most pull requests here do: one object goes, one changes.
+/// Makes the change of most pull requests in these tests: one object is removed and another one changes.
 fn retire_banner(story: &Story) {
     story.remove("banner").config("web", "two");
 }
@@ -30,7 +30,7 @@ fn values<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, String>
     values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// A kubeconfig of a server that nobody runs.
+/// Returns a kubeconfig of a server that does not run.
 fn nowhere(story: &Story, checkout: &TestRepository) -> PathBuf {
     let text = std::fs::read_to_string(story.kubeconfig()).unwrap();
     let file = checkout.home().join("kubeconfig");
@@ -84,7 +84,7 @@ fn f1_f6_a_pull_request_has_one_comment_from_its_plan_to_its_apply() {
     assert!(reported.body.contains("### Deleted") && reported.body.contains("banner"), "{}", reported.body);
     assert!(ran.summary.contains("### Deleted"), "{}", ran.summary);
 
-    // The push of the same merge, which the forge reports as well.
+    // The forge also reports the push of the same merge.
     let after = story.versions();
     let ran = story.run(&pushed(&merged, &merged), &merged);
     ended(&ran, 0, "nothing");
@@ -101,7 +101,7 @@ fn c7_a_removal_that_no_plan_showed_is_kept_and_named() {
     assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "two")]));
     assert!(ran.summary.contains("### Not deleted") && ran.summary.contains("banner"), "{}", ran.summary);
 
-    // Remembered: the next pull request shows it, and its merge deletes it.
+    // The object stays recorded. The next pull request shows the deletion, and its merge deletes the object.
     let (opened, merge) = story.propose("opened", |story| {
         story.config("web", "three");
     });
@@ -117,7 +117,7 @@ fn c7_only_what_the_plan_showed_is_deleted_and_the_comment_names_the_rest() {
     let (story, _) = applied("action-partly");
     let (opened, merge) = story.propose("opened", retire_banner);
     ended(&story.run(&opened, &merge), 0, "changes");
-    // Nobody plans this commit before the merge.
+    // No run plans this commit before the merge.
     drop(story.propose("synchronize", |story| {
         story.remove("footer");
     }));
@@ -184,7 +184,7 @@ fn s5_a_late_run_of_an_older_commit_writes_nothing() {
     });
     ended(&story.run(&newest, &newer), 0, "applied");
     let before = story.versions();
-    // A whole clone knows the ancestry itself; a shallow one asks the forge.
+    // A full clone knows the ancestry itself. A shallow clone asks the forge.
     let clone = TestRepository::clone_of(&story.origin);
     clone.git(["checkout", "--quiet", older.as_str()]);
     story.forge.set_comparison(older.as_str(), newer.as_str(), "ahead", &[]);
@@ -196,7 +196,7 @@ fn s5_a_late_run_of_an_older_commit_writes_nothing() {
     }
 }
 
-/// A story with three commits, of which the last two were applied; the first removes nothing, the others change `web`.
+/// Creates a story, and applies two further commits that change `web`. Returns the story and both pushes.
 fn two_pushes(root: &str) -> (Story, [(Event, Commit); 2]) {
     let (story, _) = applied(root);
     let one = story.push(|story| {
@@ -217,7 +217,7 @@ fn x4_a_late_run_writes_nothing_with_and_without_a_token_at_any_depth() {
     let whole = TestRepository::clone_of(&story.origin);
     whole.git(["checkout", "--quiet", older.as_str()]);
     let shallow = || TestRepository::checkout(&story.origin, &older);
-    // The forge answers every comparison with 404: what is not known is fetched.
+    // The forge answers every comparison with 404, so the run fetches what it does not know.
     for checkout in [&whole, &shallow(), &shallow()] {
         for inputs in [&[][..], &[("KTOR_INPUT_TOKEN", "")]] {
             let ran = story.run_with(checkout, &late, Some(&story.kubeconfig()), inputs);
@@ -226,13 +226,13 @@ fn x4_a_late_run_writes_nothing_with_and_without_a_token_at_any_depth() {
             assert_eq!(story.versions(), before);
         }
     }
-    // Nobody can tell: that is no leave to apply.
+    // The relation is not known, so the run may not apply.
     for status in [404, 500, 200] {
         let checkout = shallow();
         checkout.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
         for _ in 0..12 {
             let fault = Fault::answer("GET", "/compare/", status);
-            // Gitea's answer has no status.
+            // The answer of Gitea has no status.
             story.forge.fault(if status == 200 { fault.body(r#"{"commits":[],"total_commits":0}"#) } else { fault });
         }
         let ran = story.run_in(&checkout, &late, Some(&story.kubeconfig()));
@@ -252,14 +252,14 @@ fn x4_a_branch_that_was_moved_back_is_refused_until_someone_accepts_it() {
     assert!(ran.log.contains("moved back") && ran.log.contains("accept-history"), "{}", ran.log);
     assert_eq!(story.versions(), before);
     let checkout = || TestRepository::checkout(&story.origin, &older);
-    // Accepted is one commit, never whatever comes.
+    // The input accepts exactly one commit and no other.
     let other = [("KTOR_INPUT_ACCEPT_HISTORY", "0123456789012345678901234567890123456789")];
     assert_eq!(story.run_with(&checkout(), &event, Some(&story.kubeconfig()), &other).exit, 3);
     assert_eq!(story.versions(), before);
     let accepted = [("KTOR_INPUT_ACCEPT_HISTORY", older.as_str())];
     ended(&story.run_with(&checkout(), &event, Some(&story.kubeconfig()), &accepted), 0, "applied");
     assert_eq!(story.live()["web"], "one more");
-    // The history that was accepted is the history from now on.
+    // The accepted history is the history from now on.
     let (event, next) = story.push(|story| {
         story.config("web", "three");
     });
@@ -296,12 +296,12 @@ fn x4_a_workflow_started_on_another_branch_applies_nothing_unless_it_is_named() 
     let ran = story.run(&event, &release);
     assert_eq!(ran.exit, 3, "{}", ran.log);
     assert!(ran.log.contains("apply-ref"), "{}", ran.log);
-    // A ref that claims to be the branch, with a commit that the branch does not have.
+    // The ref claims to be the branch, but the commit is not on the branch.
     let ran = story.run(&dispatched(&release, "refs/heads/main"), &release);
     assert_eq!(ran.exit, 3, "{}", ran.log);
     ended(&story.run(&dispatched(&first, "refs/tags/v1"), &first), 3, "failed");
     assert_eq!(story.versions(), before);
-    // The whole root, at the commit that was applied already: drift is healed so.
+    // This run applies the whole root again, at a commit that was already applied. It repairs drift.
     ended(&story.run(&dispatched(&first, "refs/heads/main"), &first), 0, "applied");
     assert_eq!(story.live()["web"], "one");
     let checkout = TestRepository::checkout(&story.origin, &release);
@@ -323,7 +323,7 @@ fn x4_a_run_that_failed_is_resumed_by_its_own_commit_and_keeps_older_ones_out() 
     });
     let ran = story.run(&event, &failing);
     assert_eq!((ran.exit, story.live()["web"].as_str()), (1, "three"), "{}", ran.log);
-    // The ledger is still older than either.
+    // The ledger is still older than both commits.
     let ran = story.run(&late, &older);
     ended(&ran, 0, "nothing");
     assert!(ran.log.contains("superseded"), "{}", ran.log);
@@ -375,7 +375,7 @@ fn s5_a_push_covers_what_dropped_runs_left_and_a_second_run_does_nothing() {
     });
     ended(&story.run(&event, &last), 0, "applied");
     assert_eq!(story.live(), values([("base", "one"), ("cart", "two"), ("page", "two")]));
-    // The run covered all that changed, so there is nothing left, neither for the same commit nor for an older one.
+    // The run covered all changes. Nothing is left to do, neither for the same commit nor for an older one.
     let ran = story.run(&event, &last);
     ended(&ran, 0, "nothing");
     assert!(ran.log.contains("applied already"), "{}", ran.log);
@@ -396,7 +396,8 @@ fn x10_a_generated_manifest_is_applied_whatever_the_ledger_says() {
         checkout.write("k8s/generated.json", manifest);
         checkout
     };
-    // The commit is the ledger's, but what an earlier step rendered is not part of it, and changes with every run.
+    // The ledger is at this commit. But a manifest that an earlier step rendered is not part of the commit, and it
+    // changes with every run.
     for value in ["one", "two"] {
         ended(&story.run_in(&generated(value), &event, Some(&story.kubeconfig())), 0, "applied");
         assert_eq!(story.live(), values([("generated", value), ("web", "one")]));
@@ -422,7 +423,8 @@ fn x11_a_pull_request_that_repairs_the_settings_is_planned_and_applied() {
     assert!(story.hidden_cleanup().is_empty(), "nothing is deleted while the base is unknown: {body}");
     let (closed, merged) = story.merge();
     let ran = story.run(&closed, &merged);
-    // The push is compared with the ledger, which is whole: what no plan showed is kept.
+    // The run compares the merge with the ledger's commit, which can be read. It keeps the objects whose deletion no
+    // plan showed.
     assert_eq!((ran.exit, story.live()["web"].as_str(), story.live().len()), (3, "two", 3), "{}", ran.log);
 }
 
@@ -438,7 +440,7 @@ fn x11_a_ledger_that_cannot_be_fetched_widens_the_scope_and_deletes_nothing() {
     assert_eq!(ran.exit, 0, "{}", ran.log);
     assert!(ran.summary.contains("nothing is deleted") && ran.summary.contains("banner"), "{}", ran.summary);
     assert_eq!(story.live(), values([("banner", "hello"), ("footer", "bye"), ("web", "two")]));
-    // The next run, which knows what changed, deletes what was reviewed.
+    // The next run knows what changed, and deletes what was reviewed.
     let again = TestRepository::checkout(&story.origin, &merged);
     assert!(matches!(story.run_in(&again, &closed, Some(&story.kubeconfig())).exit, 0 | 3));
 }
@@ -546,7 +548,7 @@ fn f1_a_file_that_cannot_be_rendered_is_told_in_the_same_comment() {
     let failed = story.comment();
     assert_eq!(failed.id, planned.id);
     assert!(failed.body.contains("cannot be rendered") && failed.body.contains("web.yaml"), "{}", failed.body);
-    // What can no longer be planned is no longer reviewed.
+    // The tree can no longer be planned, so the comment no longer reviews any deletion.
     assert!(story.hidden_cleanup().is_empty());
 }
 
@@ -569,7 +571,7 @@ fn f3_a_forge_that_is_down_fails_no_apply() {
     });
     for _ in 0..20 {
         for method in ["GET", "POST", "PATCH"] {
-            // Longer than anyone would wait.
+            // This delay is longer than any run waits.
             story.forge.fault(Fault::answer(method, "/", 502).header("retry-after", "86400"));
         }
     }
@@ -609,13 +611,13 @@ fn p5_a_secrets_value_stands_nowhere() {
     ended(&changed, 0, "applied");
     let requests: String = story.forge.writes().iter().map(|entry| entry.body.as_str()).collect();
     for said in [planned, applied, changed].map(|ran| format!("{ran:?}")).iter().chain([&requests]) {
-        // As it is, and as base64 would have it.
+        // Each secret is searched for as plain text and as base64.
         assert!(!said.contains("canary-") && !said.contains("Y2FuYXJ5"), "{said}");
     }
     assert!(story.comment().body.contains("access") && PULL == story.comment().pr);
 }
 
-/// `ktor apply` as a person runs it: its exit code and all that it says.
+/// Runs `ktor apply` as a person does. Returns its exit code and its output.
 fn by_hand(story: &Story, checkout: &TestRepository, arguments: &[&str]) -> (i32, String) {
     let mut ktor = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"));
     ktor.args(["apply", "-p", "k8s", "--yes"]).args(arguments).env_clear().envs(crate::support::profile());
@@ -637,7 +639,7 @@ fn x4_a_laptop_applies_its_own_branch_without_moving_the_ledger_and_nothing_that
     let (exit, said) = by_hand(&story, &laptop, &[]);
     assert_eq!((exit, story.live()["web"].as_str()), (0, "mine"), "{said}");
     assert!(said.contains("is not on the branch that is applied") && said.contains(newest.as_str()), "{said}");
-    // The branch's own commit is not late, and is not "applied already" either.
+    // The branch's own commit is not late, and it is not "applied already" either.
     ended(&story.run(&last, &newest), 0, "applied");
     assert_eq!(story.live()["web"], "two");
 

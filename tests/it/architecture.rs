@@ -12,10 +12,10 @@ const DOMAIN: [&str; 4] = ["project", "object", "state", "plan"];
 const ADAPTERS: [&str; 5] = ["cluster", "forge", "git", "render", "process"];
 const UPPER: [&str; 3] = ["report", "run", "cli"];
 
-/// What a name of a module must not be: it says nothing of what is in it.
+/// The names that a module must not have, because they say nothing about its content.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"];
 
-/// What the domain must not name: clocks, the environment, I/O, randomness, logging, the wire.
+/// The paths that the domain must not name: clocks, the environment, I/O, randomness, logging, the network.
 const OUTSIDE_THE_DOMAIN: [&str; 25] = [
     "std::env",
     "std::fs",
@@ -46,7 +46,7 @@ const OUTSIDE_THE_DOMAIN: [&str; 25] = [
 
 const MACROS_OUTSIDE_THE_DOMAIN: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
 
-/// Words that only I/O has a use for; the last are methods of `Path` that look at the disk.
+/// The words that only I/O uses. The last ones are methods of `Path` that read the disk.
 const WORDS_OUTSIDE_THE_DOMAIN: [&str; 10] = [
     "async",
     "await",
@@ -86,14 +86,14 @@ fn may_name(from: &str, to: &str) -> bool {
     }
 }
 
-/// The modules that a file of `src/` is: `plan/build.rs` is `[plan, build]`.
+/// Returns the module path of a file of `src/`: `plan/build.rs` is `[plan, build]`.
 fn module(file: &str) -> Vec<&str> {
     let path = file.trim_end_matches(".rs");
     path.split('/').filter(|part| !matches!(*part, "lib" | "main" | "mod")).collect()
 }
 
-/// Returns `true` if naming `path` gives access to `forbidden`: it is that or below it, or it imports what lies above
-/// it.
+/// Returns `true` if `path` gives access to `forbidden`: it is that path or below it, or it imports a parent of that
+/// path.
 fn reaches(path: &Named, forbidden: &str) -> bool {
     let forbidden: Vec<&str> = forbidden.split("::").collect();
     let glob = path.segments.last().is_some_and(|last| last == "*");
@@ -102,7 +102,7 @@ fn reaches(path: &Named, forbidden: &str) -> bool {
     shared == forbidden.len() || (path.imported && shared == segments.len())
 }
 
-/// What is wrong with a file, given its path below `src/` and the crates that the package depends on.
+/// Returns the violations in a file, given its path below `src/` and the crates that the package depends on.
 fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<String> {
     let module = module(file);
     let layer = module.first().copied().unwrap_or(if file == "main.rs" { "main" } else { "lib" });
@@ -168,7 +168,7 @@ fn foreign_layer(layer: &str, path: &Named) -> Option<String> {
     }
 }
 
-/// What is wrong with a file's form and names.
+/// Returns the violations in a file's form and names.
 fn form(file: &str, text: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     if !text.starts_with("//!") {
@@ -185,7 +185,7 @@ fn form(file: &str, text: &str, code: &str) -> Vec<String> {
     found
 }
 
-/// The crates of `[dependencies]`, as code names them.
+/// Returns the crates of `[dependencies]`, as code names them.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     let names = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
@@ -224,7 +224,7 @@ fn every_file_keeps_to_its_layer_and_form() {
     assert!(found.is_empty(), "{}", found.into_iter().collect::<Vec<_>>().join("\n"));
 }
 
-/// Holds a text, after the opening line, to the rules for a file.
+/// Checks a text, after an opening line, against the rules for a file.
 fn check(file: &str, text: &str, expected: &[&str]) {
     let dependencies = ["kube", "serde", "serde_json", "similar", "tokio"].map(str::to_owned).into();
     let found = violations(file, &format!("//! Opens.\n{text}"), &dependencies);

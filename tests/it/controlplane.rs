@@ -1,4 +1,4 @@
-//! Tests of what other tests stand on: the control plane, its recorder, its watchdog, its programs.
+//! Tests of the test support: the control plane, its recorder, its watchdog, and its programs.
 
 #![cfg(test)]
 
@@ -217,7 +217,7 @@ async fn faults_strike_before_after_and_between() {
         assert_eq!(recorder.journal().pop().unwrap().status.is_some(), arrives, "{name}");
     }
 
-    // The client gives up while its request is held: the request arrives nevertheless.
+    // The client gives up while its request waits at the gate. The request arrives nevertheless.
     let waiting = tokio::spawn(async move { maps.create(&PostParams::default(), &config_map("late")).await });
     gate.reached().await;
     assert!(direct.get_opt("late").await.unwrap().is_none());
@@ -227,7 +227,7 @@ async fn faults_strike_before_after_and_between() {
     eventually("the held request's effect", async || direct.get_opt("late").await.unwrap().is_some()).await;
 }
 
-/// This test runs itself again as the process that is killed.
+/// This test starts itself again as the process that is killed.
 #[test]
 fn a_killed_process_leaves_neither_servers_nor_data() {
     const TOLD: &str = "KTOR_TEST_TELLS";
@@ -350,7 +350,7 @@ fn programs_are_built_once_for_each_pinned_set() {
     }
 }
 
-/// A module of two tools in a folder that is never freed, as constants are not.
+/// Returns a module with two tools. Its folder's name is never freed, because a module's folder is a static text.
 fn module(folder: &Path) -> Module {
     let folder = folder.join("tools");
     fs::create_dir_all(&folder).unwrap();
@@ -366,7 +366,7 @@ fn module(folder: &Path) -> Module {
     }
 }
 
-/// Stands in for Go: counts its runs in `runs`, and fails where there is a file `fails`.
+/// Creates a program that stands in for Go. It counts its runs in the file `runs`, and fails if a file `fails` exists.
 fn fake_go(folder: &Path) -> PathBuf {
     let script = format!(
         "#!/bin/sh\ncd '{}' || exit 2\necho run >>runs\n[ ! -e fails ] || {{ echo no such module >&2; exit 1; }}\n\
@@ -399,7 +399,7 @@ async fn send(client: &Client, method: &str, target: &str, body: &str) -> Result
 }
 
 async fn versions(maps: &Api<ConfigMap>) -> Vec<(Option<String>, Option<String>)> {
-    // All but the one that a controller puts into every namespace, whenever it comes to it.
+    // A controller puts this ConfigMap into every namespace at an unknown time, so the list leaves it out.
     let found = maps.list(&ListParams::default().fields("metadata.name!=kube-root-ca.crt")).await.unwrap();
     found.items.into_iter().map(|map| (map.metadata.name, map.metadata.resource_version)).collect()
 }
@@ -431,7 +431,7 @@ fn within(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Returns `true` if a process runs; one that waits to be reaped does not.
+/// Returns `true` if a process runs. A process that waits to be reaped does not run.
 fn runs(pid: u32) -> bool {
     let listed = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8_lossy(&listed.stdout).trim().to_owned();

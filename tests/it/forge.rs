@@ -14,7 +14,7 @@ const PR: u64 = 7;
 const COMMENTS: &str = "/issues/7/comments";
 const EDIT: &str = "/issues/comments/";
 
-/// A fake with one pull request.
+/// Starts a fake with one pull request.
 fn github_as(flavor: Flavor) -> FakeGitHub {
     let github = FakeGitHub::start_as(flavor);
     github.add_pull(FakePull::new(PR));
@@ -65,7 +65,7 @@ async fn upsert(forge: &Forge, sticky: &Sticky) -> Upserted {
     forge.upsert_sticky(PR, sticky).await.expect("a comment")
 }
 
-/// The bodies of the comments by the Actions token.
+/// Returns the bodies of the comments by the Actions token.
 fn ours(github: &FakeGitHub) -> Vec<String> {
     github
         .comments(PR)
@@ -313,7 +313,7 @@ async fn f3_a_forge_that_stays_broken_is_left_in_bounded_time() {
     let error = forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap_err();
     assert_eq!(error.to_string(), "list the comments of #7");
     assert_eq!(sent(&github, "GET"), 1 + 6);
-    // The time is the run's: what one operation has used up is gone for the next.
+    // All operations of a run share one time limit. The time that one operation has used is not available to the next.
     let short = Patience { total: Duration::from_millis(900), attempt: Duration::from_millis(800), ..patience() };
     let github = self::github();
     (0..3).for_each(|_| github.fault(Fault::hang("GET", COMMENTS)));
@@ -378,7 +378,7 @@ async fn f4_a_run_superseded_while_it_retries_stops() {
 async fn f4_no_run_makes_more_than_three_content_writes() {
     let github = github();
     let forge = forge(&github);
-    // Refused and unanswered ones that did not happen do not count; one that happened does.
+    // Refused and unanswered writes without an effect do not count. An unanswered write that took effect counts.
     github.fault(Fault::answer("POST", COMMENTS, 429));
     github.fault(Fault::answer("PATCH", EDIT, 502));
     github.fault(Fault::answer("PATCH", EDIT, 502).applied());
@@ -506,7 +506,7 @@ async fn p5_the_token_reaches_the_forge_alone() {
     let error = Forge::new(wrong).unwrap().upsert_sticky(PR, &sticky(1, "one")).await.unwrap_err();
     assert_eq!(error.status(), Some(401));
     assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
-    // A redirect to another host takes the token nowhere.
+    // A redirect to another host does not send the token there.
     let elsewhere = FakeGitHub::start();
     elsewhere.add_pull(FakePull::new(PR));
     let target = format!("{}/repos/{REPOSITORY}/pulls/7", elsewhere.url().replace("127.0.0.1", "localhost"));

@@ -41,7 +41,7 @@ fn everything(_: &Path) -> bool {
     true
 }
 
-/// What of the whole work tree is not as in a commit.
+/// Returns the paths of the whole work tree that differ from a commit.
 async fn differing(repository: &TestRepository, commit: &Commit) -> BTreeSet<PathBuf> {
     let files = read_worktree(&repository.top(), &everything).unwrap();
     differing_with(repository, commit, "", &files, &[]).await
@@ -62,7 +62,7 @@ async fn differing_with(
     repository.open().await.differing(commit, &read, &everything).await.unwrap()
 }
 
-/// A `main` with one pull request merged into it: (base, head of the pull request, merge).
+/// Creates a `main` with one merged pull request. Returns the base, the head of the pull request, and the merge.
 fn pull_request(repository: &TestRepository) -> (Commit, Commit, Commit) {
     repository.write("a/x.yaml", "1").commit("first");
     let base = repository.write("a/x.yaml", "2").commit("second");
@@ -71,14 +71,14 @@ fn pull_request(repository: &TestRepository) -> (Commit, Commit, Commit) {
     (base, head, merge)
 }
 
-/// What a fetch might move: branches, tags, remote branches and `FETCH_HEAD`.
+/// Returns what a fetch might move: branches, tags, remote branches and `FETCH_HEAD`.
 fn references(repository: &TestRepository) -> (String, Vec<u8>) {
     let fetched = std::fs::read(repository.top().join(".git/FETCH_HEAD")).unwrap_or_default();
     (repository.git(["for-each-ref"]), fetched)
 }
 
-/// Puts an executable script into the HOME. Another process writes it: a descriptor that this one held for writing
-/// could be inherited by a child of a test beside it, and the script could then not be run ("text file busy").
+/// Puts an executable script into the HOME. Another process writes it. If this process opened the file for writing, a
+/// child of a parallel test could inherit the descriptor, and then the script could not run ("text file busy").
 fn script(repository: &TestRepository, name: &str, text: &str) -> PathBuf {
     let path = repository.home().join("bin").join(name);
     let install = "mkdir -p \"${1%/*}\" && cat > \"$1\" && chmod +x \"$1\"";
@@ -210,7 +210,7 @@ async fn s3_a_merge_commit_checked_out_at_depth_1_is_compared_with_its_first_par
     assert!(!git.has_commit(&head).await.unwrap(), "the base alone is fetched");
     assert_eq!(references(&clone), before);
 
-    // The author's own merge, and a plain commit, are no merge of the pull request.
+    // The author's own merge and a plain commit are not merges of the pull request.
     assert_eq!(git.merged_into(&merge, &merge).await.unwrap(), None);
     assert_eq!(origin.open().await.merged_into(&head, &head).await.unwrap(), None);
 }
@@ -231,7 +231,8 @@ async fn s4_a_commit_that_cannot_be_fetched_says_why() {
         assert!(matches!(error, GitError::NotARemote { .. }), "{error}");
     }
 
-    // `persist-credentials: false` on a private repository: the remote asks for a name that git does not have.
+    // This is `persist-credentials: false` on a private repository: the remote asks for a user name that git does not
+    // have.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://user:hunter2@{}/o/r.git", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -290,7 +291,7 @@ async fn s3_renames_deletions_and_odd_names_are_all_listed() {
     let expected = &expected | &paths([latin, "file-then-link".into()]);
 
     let git = repository.open().await;
-    // A link counts as what it leads to: here that is what the file had, too.
+    // A link counts as the file that it leads to. Here that file has the content that was at this path before.
     assert_eq!(differing(&repository, &base).await, &expected - &paths(["file-then-link"]));
     let head = repository.commit("second");
     assert_eq!(git.changed_between(&base, &head).await.unwrap(), expected.clone());
@@ -414,7 +415,7 @@ async fn b3_links_and_submodules_of_a_commit() {
     assert_eq!(names, paths(["link.yaml", "real.yaml", "sub/s.yaml", "to-sub/s.yaml"]));
     assert_eq!(read.files[Path::new("link.yaml")], b"1");
     assert_eq!(read.submodules, paths(["library"]));
-    // What is read of a submodule is none of this repository's commit.
+    // A file that is read from a submodule is not part of this repository's commit.
     assert_eq!(differing(&repository, &commit).await, paths(["a/library/.git", "a/library/x.yaml"]));
 
     let leaving = repository.link("a/leaving.yaml", "../outside.yaml").commit("second");

@@ -1,4 +1,4 @@
-//! Trees of someone who means harm: hostile names of every part, up to the record and to the wire.
+//! Trees of an attacker: hostile values for every part of a name, up to the state and the requests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,7 +33,7 @@ fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())
 }
 
-/// Texts made of what leads out of a path, and of what names are made of.
+/// Generates texts from parts that lead out of a path and from parts of ordinary names.
 fn hostile() -> impl Strategy<Value = String> {
     let parts = prop::sample::select(vec![
         "web",
@@ -89,7 +89,7 @@ fn or_hostile(good: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop_oneof![3 => prop::sample::select(good).prop_map(str::to_owned), 1 => hostile()]
 }
 
-/// One document: of a known kind, of a custom one, or a CustomResourceDefinition.
+/// Generates one document: an object of a known kind, an object of a custom kind, or a CRD.
 fn document() -> impl Strategy<Value = Value> {
     let api_versions = ["v1", "apps/v1", "rbac.authorization.k8s.io/v1", "shop.dev/v1", "policy/v1"].as_slice();
     let kinds =
@@ -138,7 +138,8 @@ fn load(documents: &[Value]) -> Sources {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
-    /// The next run can open whatever phase one can write; a name that cannot be is refused where it stands.
+    /// The next run can read whatever phase one can write. A name that cannot be written is refused at its place in the
+    /// file.
     #[test]
     fn x2_what_is_recorded_can_be_read_and_what_cannot_be_is_refused_in_its_place(
         documents in prop::collection::vec(document(), 1..5),
@@ -169,7 +170,7 @@ proptest! {
         }
     }
 
-    /// An entry that comes from elsewhere is not written either where it could not be read.
+    /// The encoder also refuses an entry from elsewhere if the decoder could not read it.
     #[test]
     fn x2_the_encoder_refuses_what_the_decoder_refuses(
         (group, kind, version) in (hostile(), hostile(), hostile()),
@@ -200,13 +201,13 @@ proptest! {
     }
 }
 
-/// Methods and targets, as they were asked.
+/// The methods and targets of the requests, in the order in which they came.
 type Journal = Arc<Mutex<Vec<(Method, String)>>>;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// A shell reads the printed command's word as the very text, and runs nothing that is in it.
+    /// A shell reads the printed word as exactly the text, and runs nothing that is in it.
     #[test]
     fn x15_a_pasted_word_is_the_text_and_nothing_else(
         text in prop::collection::vec(prop::sample::select(vec![
@@ -227,7 +228,7 @@ proptest! {
     }
 }
 
-/// Plans a tree with the binary, and gives the most memory that it had, its processor's time, and what it said.
+/// Plans a tree with the binary. Returns its peak memory in bytes, its processor time, and its standard error.
 fn planned(directory: &Path) -> (usize, Duration, String) {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"))
         .args(["plan", "-p"])
@@ -275,7 +276,7 @@ fn x12_links_and_aliases_fill_no_memory() {
     fs::write(aliases.path().join("a.yaml"), format!("a: &x {{{fields}}}\nb:\n{}", "- *x\n".repeat(110_000))).unwrap();
     fs::write(merges.path().join("a.yaml"), format!("a: &x {{{fields}}}\nb:\n{}", "- {<<: *x}\n".repeat(50_000)))
         .unwrap();
-    // Each file keeps within what one document may have; the tree does not.
+    // Each file stays within the limit for one document. The whole tree does not.
     for number in 0..40 {
         let text = format!(
             "apiVersion: v1\nkind: A\nmetadata: {{name: n{number}}}\na: &x {{{fields}}}\nb:\n{}",
@@ -293,7 +294,7 @@ fn x12_links_and_aliases_fill_no_memory() {
     }
 }
 
-/// A server that writes down what is asked, answers with what it was sent, and grants every lock.
+/// Creates a server that records the requests, answers with the body that it received, and grants every lock.
 fn recording() -> (Journal, Cluster) {
     let journal = Journal::default();
     let seen = Arc::clone(&journal);
@@ -319,7 +320,7 @@ fn recording() -> (Journal, Cluster) {
     (journal, Cluster::over(service, ClusterSettings::default()))
 }
 
-/// A path as a server reads it: cut at its slashes, then decoded, part by part.
+/// Returns the parts of a path as a server reads it: split at the slashes, and then decoded part by part.
 fn parts(target: &str) -> Vec<String> {
     let path = target.split('?').next().unwrap();
     let decode = |part: &str| {
@@ -335,7 +336,7 @@ fn parts(target: &str) -> Vec<String> {
     path.split('/').skip(1).map(decode).collect()
 }
 
-/// Everything that the adapter can ask about one object.
+/// Makes every request that the adapter can make about one object.
 async fn ask_everything(cluster: &Cluster, kind: &Kind, key: &ObjectKey, body: &Value) {
     let root = root();
     let request = LockRequest {
@@ -361,7 +362,8 @@ async fn ask_everything(cluster: &Cluster, kind: &Kind, key: &ObjectKey, body: &
     drop(lock.release().await);
 }
 
-/// The paths that requests about an object may have: its own, its collection's, and that of all namespaces.
+/// Returns the paths that requests about an object may have: its own path, its collection, and its kind in all
+/// namespaces.
 fn allowed(kind: &Kind, version: &str, key: &ObjectKey) -> BTreeSet<Vec<String>> {
     let group = &kind.group_kind.group;
     let start = |version: &str| match group.as_str() {
@@ -409,7 +411,7 @@ fn check_wire(kind: &Kind, key: &ObjectKey, version: &str, body: &Value) -> Resu
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// An object that a tree may name is asked for at its own path alone, whatever the tree's definitions say of it.
+    /// An object that a tree may name is requested only at its own path, whatever the tree's CRDs say about its kind.
     #[test]
     fn x3_no_manifest_makes_a_request_outside_of_its_objects_own_path(
         documents in prop::collection::vec(document(), 1..4),
@@ -425,7 +427,7 @@ proptest! {
         }
     }
 
-    /// A wrong part makes no request, however it got past every other check.
+    /// An invalid part makes no request, even if it passed every other check.
     #[test]
     fn x3_no_part_whatever_it_is_makes_a_request_elsewhere(
         (group, plural, version) in (or_hostile(&["", "shop.dev"]), or_hostile(&["tills"]), or_hostile(&["v1"])),
@@ -445,7 +447,7 @@ proptest! {
         check_wire(&kind, &key, &version, &body)?;
     }
 
-    /// A definition with a name that no path can hold defines nothing.
+    /// A CRD with a name that no path can contain defines no kind.
     #[test]
     fn x3_a_definition_defines_what_a_path_can_name(definition in document()) {
         if let Some(kind) = defined_kind(&definition) {
@@ -455,7 +457,7 @@ proptest! {
         }
     }
 
-    /// An aggregated server's discovery is no more than its word.
+    /// The discovery of an aggregated server is not trusted.
     #[test]
     fn x3_a_hostile_discovery_adds_no_kind_that_leads_elsewhere(
         (group, version) in (or_hostile(&["shop.dev"]), or_hostile(&["v1"])),
@@ -501,7 +503,7 @@ proptest! {
             }
         }
         if kinds.iter().next().is_none() && !group.contains('/') {
-            // That a kind is not here proves nothing where its server says what cannot be.
+            // If a server's discovery contains impossible names, it does not prove that a kind is missing.
             prop_assert!(!kinds.is_conclusive_for(&group) || group.is_empty() || plural.contains('/'), "{}", group);
         }
     }

@@ -1,4 +1,4 @@
-//! The list of deliberate defects, held to the code: `tests/mutants/run` makes them, one by one.
+//! The check of the deliberate defects against the code. `tests/mutants/run` makes the defects, one by one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,14 +20,14 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The tests of this binary.
+/// Returns the names of the tests in this binary.
 fn own_tests() -> BTreeSet<String> {
     let output = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
     listed.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect()
 }
 
-/// Returns `true` if the library has this test, by the file of its module.
+/// Returns `true` if the library has this test, according to the file of the test's module.
 fn is_in_library(test: &str) -> bool {
     let Some((module, name)) = test.split_once("::tests::") else { return false };
     read(&format!("src/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))

@@ -1,4 +1,4 @@
-//! What is shipped around the binary says the same as the binary: action.yml, the README, the examples, CI.
+//! The files that are shipped with the binary agree with it: action.yml, the README, the examples, CI.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,7 +52,7 @@ fn action() -> Action {
     serde_saphyr::from_str(&read("action.yml")).unwrap()
 }
 
-/// The rows of the README's table whose first heading is `heading`, cells without their code marks.
+/// Returns the rows of the README's table whose first heading is `heading`. The cells have no code marks.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let readme = read("README.md");
     let rows: Vec<Vec<String>> = readme
@@ -66,7 +66,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// The README's fenced blocks in a language.
+/// Returns the README's fenced blocks in a language.
 fn blocks(language: &str) -> Vec<String> {
     let readme = read("README.md");
     let opening = format!("```{language}\n");
@@ -94,7 +94,7 @@ fn f8_inputs_are_arguments_and_rows_of_the_readme() {
         .inputs
         .iter()
         .map(|(name, input)| {
-            // The one default that only the runner knows.
+            // Only the runner knows the value of this default.
             let default = input.default.clone().filter(|value| value != "${{ github.token }}");
             (name.clone(), (default, input.description.clone()))
         })
@@ -148,7 +148,7 @@ fn the_readme_lists_every_exit_code_in_their_order_of_precedence() {
         Exit::Usage,
     ];
     for exit in exits {
-        // A new one does not compile until it stands above.
+        // A new exit code does not compile until it is added here. It also belongs in the list above.
         match exit {
             Exit::Success | Exit::ChangesPending | Exit::Failure | Exit::Interrupted => {}
             Exit::Refused | Exit::Locked | Exit::Usage => {}
@@ -229,7 +229,7 @@ fn the_example_prints_a_pull_requests_comment() {
     assert!(comment.contains("payment") && !comment.contains("not-a-real-key"), "{comment}");
 }
 
-/// A copy of the installer with a table of its own, and a server's folder with one release.
+/// A copy of the installer with its own table of checksums, and a server's folder with one release.
 struct Release {
     folder: tempfile::TempDir,
     sum: String,
@@ -306,7 +306,7 @@ fn f8_a_flipped_byte_refuses_to_run() {
 
     release.serve(BINARY);
     release.accepts();
-    // One that lies there is verified as well, and fetched anew where it is not the right one.
+    // The installer also verifies a binary that is already there, and fetches it again if it is the wrong one.
     fs::write(release.installed(), &flipped).unwrap();
     release.accepts();
     fs::write(release.installed(), &flipped).unwrap();
@@ -315,7 +315,7 @@ fn f8_a_flipped_byte_refuses_to_run() {
     fs::remove_file(release.served(std::env::consts::ARCH)).unwrap();
     release.refuses("cannot download");
 
-    // What is right is not fetched again.
+    // A correct binary is not fetched again.
     fs::write(release.installed(), BINARY).unwrap();
     release.accepts();
 }

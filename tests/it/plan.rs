@@ -1,4 +1,4 @@
-//! Properties of the plan and the record over random trees, moves and scopes, against an oracle of plain sets.
+//! Properties of the plan and the state over random trees, moves and scopes, against an oracle of plain sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 const PROJECTS: [&str; 4] = ["demo", "demo.a", "demo.a.x", "demo.b"];
 
-/// Object number to project number.
+/// A map from object number to project number.
 type Placement = BTreeMap<u8, usize>;
 
 fn project(number: usize) -> ProjectPath {
@@ -47,7 +47,7 @@ fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())
 }
 
-/// An object as an apply of ours leaves it.
+/// Returns an object as an apply of ours leaves it.
 fn live(number: u8, owner: usize, value: u8) -> Live {
     let mut body = body(number, value);
     stamp(&mut body, &project(owner), &root());
@@ -126,7 +126,7 @@ fn planned(world: &World, entries: &Entries) -> Plan {
     build(PlanRequest { root: &root, scope, desired, entries, policy, redactor, broken, before }, observed)
 }
 
-/// What a run that did all of the plan has settled.
+/// Returns the settlement of a run that carried out the whole plan.
 fn carried_out(plan: &Plan) -> Settlement {
     Settlement {
         gone: plan.deletions().map(|change| change.ident.key.clone()).collect(),
@@ -150,7 +150,7 @@ proptest! {
         let pending = world.prior.begin(intent(&world), &RunCommits::default());
         let plan = planned(&world, pending.entries());
 
-        // The oracle: plain sets of numbers.
+        // The oracle uses plain sets.
         let deleted: BTreeSet<String> = before
             .iter()
             .filter(|(number, owner)| !after.contains_key(number) && scoped.contains(owner))
@@ -169,13 +169,14 @@ proptest! {
             prop_assert_eq!(change.action, expected);
         }
 
-        // What phase one records contains everything recorded and everything meant.
+        // Phase one records everything that was recorded before and everything that is desired in scope.
         let recorded = pending.record().payload.resources;
         for (number, owner) in before.iter().chain(after.iter().filter(|(_, owner)| scoped.contains(owner))) {
             prop_assert!(recorded.contains(&project(*owner), &ident(*number).key));
         }
 
-        // What phase two records: in-scope desired objects once, under their project; every other entry as it was.
+        // Phase two records each desired object in scope once, under its project. It drops deleted objects and leaves
+        // every other entry as it was.
         let finished = pending.finish(&carried_out(&plan)).payload.resources;
         let mut expected: BTreeSet<(usize, u8)> = BTreeSet::new();
         expected.extend(after.iter().filter(|(_, owner)| scoped.contains(owner)).map(|(number, owner)| (*owner, *number)));
@@ -222,7 +223,7 @@ proptest! {
         };
         let (one, again, two) = (digest(&after, value), digest(&after, value), digest(&other, value));
         prop_assert_eq!(&one.digest, &again.digest);
-        // Here what is done to an object follows from its number, its project and the value.
+        // In this test, the action on an object follows from its number, its project and the value.
         let done = |plan: &Plan| -> BTreeSet<String> {
             let acts = plan.all().filter(|change| change.action != Action::Unchanged);
             acts.map(|change| format!("{:?} {} {}", change.action, change.ident.key, change.project)).collect()

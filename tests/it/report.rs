@@ -1,4 +1,4 @@
-//! Reports: what a reviewer sees, how long it may get, and that nothing in it comes alive.
+//! The reports: their content for a reviewer, their length, and the rule that no text in them takes effect.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ fn heading() -> Heading<'static> {
     }
 }
 
-/// One of everything.
+/// Returns a plan with one change of every kind.
 fn full() -> Plan {
     let mut update = change(Action::Update, Reason::Differs, "Deployment.apps", "shop/web", "demo.shop");
     update.diff = vec![
@@ -244,7 +244,7 @@ fn r16_an_apply_that_leaves_something_unready_names_it_and_says_that_all_else_wa
         (&json["complete"], &json["summary"]["unready"], &json["error"]),
         (&false.into(), &2.into(), &serde_json::Value::Null)
     );
-    // Where the record could not be written in the end, that is no finished run.
+    // If the state could not be written at the end, the run is not finished.
     let text = markdown::outcome(&plan, &outcome, &heading(), Some("failed to write"), Budget::COMMENT).text;
     assert!(text.contains("ended early") && !text.contains("Everything else was done"), "{text}");
 }
@@ -322,14 +322,14 @@ fn f5_json_text_means_the_same_and_is_safe_in_a_log() {
     assert!(text.contains("\u{1f600} ä"), "{text}");
 }
 
-/// What stands where in a report, as an independent reader of Markdown sees it.
+/// The structure of a report, as an independent Markdown parser sees it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     links: Vec<String>,
     headings: usize,
     items: usize,
     html: Vec<String>,
-    /// Text outside of code.
+    /// The text outside of code.
     words: String,
     code: String,
 }
@@ -368,7 +368,7 @@ fn read(text: &str) -> Seen {
     seen
 }
 
-/// Texts that come alive where they are not made inert.
+/// Texts that take effect unless they are made inert.
 const CORPUS: [&str; 34] = [
     "[click](https://evil.example)",
     "![x](https://evil.example/x.png)",
@@ -406,7 +406,7 @@ const CORPUS: [&str; 34] = [
     "",
 ];
 
-/// A plan with one text wherever a text can stand.
+/// Returns a plan with one text in every place that can have a text.
 fn hostile(text: &str) -> Plan {
     let with = |action: Action, reason: Reason| {
         let mut change = change(action, reason, "Kind", "namespace/name", "demo");
@@ -448,12 +448,13 @@ fn hostile(text: &str) -> Plan {
     }
 }
 
-/// The run's page is the caller's own address: only what is none has to be inert.
+/// Returns the text as the address of the run's page, unless it is a real address. The caller provides this address, so
+/// only a text that is not an address must be inert.
 fn address(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.starts_with("https://"))
 }
 
-/// Every Markdown report with one text in all its places.
+/// Returns every Markdown report with one text in all its places.
 fn reports(text: &str) -> Vec<String> {
     let plan = hostile(text);
     let heading = Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: address(text) };
@@ -485,12 +486,12 @@ fn f5_untrusted_text_is_inert_in_markdown() {
         for (expected, report) in harmless.iter().zip(reports(text)) {
             let (expected, seen) = (read(expected), read(&report));
             let context = format!("{text:?} in\n{report}");
-            // The structure is the one that a harmless text gives.
+            // The structure is the same as with a harmless text.
             assert_eq!(seen.links, Vec::<String>::new(), "{context}");
             assert_eq!(seen.headings, expected.headings, "{context}");
             assert_eq!(seen.items, expected.items, "{context}");
             assert_eq!(tags(&seen), tags(&expected), "{context}");
-            // Nothing outside of code is read by a forge as a mention, a reference or an address.
+            // A forge finds no mention, reference or address outside of code.
             for sign in ["@", "#", "://", "www.", "GH-", "!5", "`", "|", "<", "$", "~", "*", "0123456789abcdef"] {
                 assert!(!seen.words.contains(sign), "{sign} of {context}");
             }
@@ -510,7 +511,7 @@ fn f5_untrusted_text_is_inert_on_a_page() {
     };
     let elements = |page: &str| -> Vec<String> {
         let tags = page.split('<').skip(1).map(|tag| tag.split('>').next().unwrap().to_owned());
-        // How many lines a difference has depends on its text.
+        // The number of lines in a difference depends on its text.
         tags.filter(|tag| !tag.contains("span")).collect()
     };
     let harmless = page("harmless");
@@ -524,12 +525,12 @@ fn f5_untrusted_text_is_inert_on_a_page() {
     }
 }
 
-/// The HTML tags, without the text between them; what stands in `<code>` must be there as text.
+/// Returns the HTML tags, without the text between them. The content of `<code>` must be text and add no tag.
 fn tags(seen: &Seen) -> Vec<String> {
     let html = seen.html.concat();
     let tags: Vec<String> =
         html.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default().to_owned()).collect();
-    // Mentions count in the text of HTML as well, but not inside of its code.
+    // A forge also finds mentions in the text of HTML, but not inside of `<code>`.
     let outside: String = html.split("<code>").map(|part| part.split("</code>").last().unwrap_or_default()).collect();
     assert!(!outside.contains('@') && !outside.contains("#1"), "{outside}");
     tags
@@ -583,7 +584,7 @@ fn check_whole(text: &str, most: usize) {
     assert!(text.len() <= most, "{} bytes", text.len());
     assert_eq!(text.lines().filter(|line| line.starts_with("```")).count() % 2, 0);
     assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
-    // The last line is read as what it is: nothing before it is left open.
+    // The parser sees the last line as HTML, so nothing before it is left open.
     assert!(read(text).html.concat().ends_with("</sub>"), "{}", &text[text.len() - 200..]);
 }
 
@@ -616,10 +617,10 @@ fn f2_a_comment_on_5000_changes_fits_and_counts() {
 
 #[test]
 fn f2_differences_go_before_lists_and_lists_before_deletions() {
-    // All of it fits.
+    // Everything fits.
     let Markdown { text, omitted } = markdown::plan(&many(20, 30, 20), &heading(), Budget::COMMENT);
     assert_eq!((omitted, text.matches("<details>").count()), (0, 21));
-    // Differences are left out, the longest first; every object is named.
+    // Differences are left out, the longest first. Every object is named.
     let Markdown { text, omitted } = markdown::plan(&many(300, 100, 200), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     let shown = text.matches("<details>").count() - 1;
@@ -629,7 +630,7 @@ fn f2_differences_go_before_lists_and_lists_before_deletions() {
     assert_eq!(text.matches("\n+ create").count(), 100);
     assert_eq!(text.matches("\n- Service").count(), 200);
     assert!(text.contains("settings-0000</code>") && !text.contains("settings-0004</code>"));
-    // Lists are cut, deletions are not.
+    // Lists are cut, and deletions are not.
     let Markdown { text, omitted } = markdown::plan(&many(1_000, 1_000, 1_000), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert_eq!(text.matches("\n- Service").count(), 1_000);

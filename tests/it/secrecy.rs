@@ -1,5 +1,5 @@
-//! What a plan gives away. Two live objects that must not be told apart give the same reports, byte for byte, whatever
-//! a manifest guesses and wherever it puts its guesses.
+//! The information that a plan reveals. Two live objects that must be indistinguishable give the same reports, byte for
+//! byte, whatever a manifest guesses and wherever it puts its guesses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ fn redactor(pointers: &[&str], adopted: Adopted) -> Redactor {
     Redactor::new(pointers.iter().map(|pointer| pointer.parse().unwrap()), adopted)
 }
 
-/// Whose the live object is.
+/// The owner of the live object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Whose {
     Ours,
@@ -78,7 +78,7 @@ fn live(kind: &str, content: &Map<String, Value>, whose: Whose, version: &str) -
     Live { body }
 }
 
-/// What a server makes of applying the manifest where others own whatever else is there.
+/// Returns the object after the server applies the manifest, if other managers own all other live fields.
 fn merged(live: &Value, desired: &Value) -> Value {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
@@ -104,7 +104,7 @@ fn merged(live: &Value, desired: &Value) -> Value {
     }
 }
 
-/// What the server answers about an object.
+/// The server's answer about an object.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Applied,
@@ -128,7 +128,7 @@ const ANSWERS: [Answer; 8] = [
     Answer::Conflict,
 ];
 
-/// Every text in a value, as a server would quote it.
+/// Returns every text in a value, as a server would quote it.
 fn quoted(value: &Value) -> String {
     match value {
         Value::Object(map) => map.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect(),
@@ -163,7 +163,7 @@ fn trial(answer: Answer, kind: &str, live: &Live, desired: &Value) -> DryRun {
             "data: Forbidden: field is immutable when `immutable` is set: core.Secret{{Data: {was:?}}}"
         ))),
         Answer::Conflict => {
-            // Exactly the fields whose live values are others conflict.
+            // A conflict names exactly the fields whose live values differ.
             let differing = |field: &str| {
                 let wanted = desired[field].as_object().into_iter().flatten();
                 let live = live.body[field].clone();
@@ -215,7 +215,7 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: DryRun, redactor: &Re
     build(request, &observed)
 }
 
-/// A plan in every form in which it leaves the program.
+/// Returns a plan in every form in which it leaves the program.
 fn reports(plan: &Plan) -> Vec<String> {
     let heading = Heading { target: "demo", ..Heading::default() };
     vec![
@@ -238,7 +238,7 @@ fn texts() -> impl Strategy<Value = Value> {
         .prop_map(|map| Value::Object(map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
-/// What an attacker writes: guesses wherever a manifest has room for them.
+/// Generates the content of an attacker's manifest: guesses wherever a manifest has room for them.
 fn guesses() -> impl Strategy<Value = Map<String, Value>> {
     (texts(), texts(), texts(), prop::collection::vec(word(), 0..4)).prop_map(|(data, labels, annotations, list)| {
         let mut content = Map::new();
@@ -272,7 +272,7 @@ proptest! {
             ((is_refused, differs), plan)
         };
         let ((first, one), (second, two)) = (plan(&one), plan(&two));
-        // The one bit that remains.
+        // A plan may reveal this much, so both plans must agree on it.
         prop_assume!(first == second);
         prop_assert_eq!(reports(&one), reports(&two), "{:?}", answer);
     }
@@ -285,7 +285,8 @@ proptest! {
         answer in prop::sample::select(ANSWERS.as_slice()),
     ) {
         let desired = body("Till", &Map::from_iter([("spec".to_owned(), json!({"users": manifest}))]));
-        // One user alone has a secret by its number, the others' are no secrets: those are the same in both.
+        // With the pointer to user 0, only the token of that user is a secret. The other tokens are the same in both
+        // live objects.
         let is_secret = |at: usize| pointer != "/spec/users/0/token" || at == 0;
         let plan = |tokens: &[Value]| {
             let user = |(at, name): (usize, &&str)| {
@@ -348,7 +349,7 @@ proptest! {
             if states_values { json!({"name": name, "value": "new"}) } else { json!({"name": name}) }
         });
         let desired = body("Till", &Map::from_iter([("spec".to_owned(), json!({"env": stated.collect::<Vec<_>>()}))]));
-        // An order of a merged list, and one where the list is the manifest's own.
+        // One answer has the order of a merged list. The other has the manifest's own list.
         let kept = Live { body: merged(&live.body, &desired) };
         let mut own = kept.clone();
         own.body["spec"]["env"] = desired["spec"]["env"].clone();

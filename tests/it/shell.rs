@@ -1,4 +1,4 @@
-//! The commands that are printed, as real shells read them.
+//! The commands that ktor prints, as real shells read them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::support::profile;
 
-/// The shells that there are. Whoever pastes a command has one of these.
+/// Returns the installed shells. A person who pastes a command has one of these.
 fn shells() -> Vec<&'static str> {
     let is_there = |shell: &&str| Command::new(shell).args(["-c", ":"]).status().is_ok_and(|status| status.success());
     let found: Vec<&str> = ["sh", "bash", "dash", "zsh", "ksh"].into_iter().filter(is_there).collect();
@@ -20,7 +20,7 @@ fn shells() -> Vec<&'static str> {
     found
 }
 
-/// The words that a shell makes of a command, with what files it left in an empty directory.
+/// Returns the words that a shell makes of a command, and the number of files that it left in an empty directory.
 fn words(shell: &str, command: &str) -> (Vec<Vec<u8>>, usize) {
     let directory = tempfile::tempdir().unwrap();
     let script = format!(r#"show() {{ for word; do printf '%s\0' "$word"; done; }}; show {command}"#);
@@ -31,7 +31,7 @@ fn words(shell: &str, command: &str) -> (Vec<Vec<u8>>, usize) {
     (words, std::fs::read_dir(directory.path()).unwrap().count())
 }
 
-/// Pieces of what a shell, a log or Markdown may take for its own.
+/// Generates texts from pieces that a shell, a log or Markdown may interpret.
 fn texts() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         Just("$(touch pwned)"),
@@ -84,7 +84,7 @@ fn texts() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// `ktor plan` at a directory, with this `git` first on the path: its exit code and what it says.
+/// Runs `ktor plan` on a directory, with `programs` first on the path. Returns its exit code and its standard error.
 fn planned(directory: &Path, programs: &Path) -> (Option<i32>, String) {
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
     let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
@@ -119,7 +119,7 @@ fn x15_the_commands_that_name_a_directory_work_when_they_are_pasted() {
             assert_eq!(words(shell, options), (expected.to_vec(), 0), "{shell}: {options}");
         }
 
-        // A repository that git does not trust.
+        // Git does not trust this repository.
         let script = "#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec /usr/bin/git \"$@\"\n";
         std::fs::write(programs.join("git"), script).unwrap();
         std::fs::set_permissions(programs.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -141,21 +141,21 @@ fn x15_the_commands_that_name_a_directory_work_when_they_are_pasted() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
-    /// The word is the text, in every shell, alone and behind an option; and nothing was run.
+    /// Every shell reads the word as the text, alone and after an option, and runs nothing.
     #[test]
     fn x15_a_shell_reads_back_what_was_quoted_and_runs_nothing(text in texts()) {
         let word = quoted(&text);
         for shell in shells() {
             let (found, files) = words(shell, &format!("{word} --holder={word} end"));
             let expected = [text.clone(), format!("--holder={text}"), "end".to_owned()];
-            // POSIX had no printable word for it until 2024.
+            // Until 2024, POSIX had no printable word for a text that ends with a newline.
             let is_read = !text.ends_with('\n') || ["bash", "ksh", "zsh"].contains(&shell);
             prop_assert!(!is_read || found == expected.map(String::into_bytes), "{}: {}", shell, word);
             prop_assert_eq!((found.len(), files), (3, 0), "{}: {}", shell, word);
         }
     }
 
-    /// No sink changes the word: what is read in a log or a comment is what can be pasted.
+    /// No sink changes the word, so a person can paste it from a log or a comment.
     #[test]
     fn x15_a_quoted_word_passes_every_sink_unchanged(text in texts()) {
         let word = quoted(&text);
@@ -165,12 +165,12 @@ proptest! {
         prop_assert!(!word.contains("::") && !word.contains("##"), "{}", word);
         let spaces = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         prop_assert_eq!(spaces(&word), word.trim().to_owned());
-        // Markdown's code marks and the spaces beside them are all that a comment adds.
+        // A comment adds only Markdown's code marks and the spaces beside them.
         let bare = |text: &str| text.replace(['`', ' '], "");
         prop_assert_eq!(bare(&inert(&word)), bare(&word));
     }
 
-    /// Paths are bytes, and need not be text.
+    /// A path consists of bytes, which need not be text.
     #[test]
     fn x15_a_path_of_any_bytes_is_read_back(bytes in proptest::collection::vec(1..=u8::MAX, 0..12)) {
         let path = [b"/".to_vec(), bytes, b"x".to_vec()].concat();

@@ -1,4 +1,4 @@
-//! The same through action.yml, run by act.
+//! The tests of the action through action.yml, which `act` runs.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use crate::support::profile;
 use crate::support::repository::TestRepository;
 use crate::support::story::{Event, Story};
 
-/// A workflow as the README has it, but for what a runner without containers needs.
+/// A workflow as in the README, except for the parts that a runner without containers needs.
 const WORKFLOW: &str = r#"
 on: [pull_request, push]
 permissions:
@@ -34,7 +34,7 @@ jobs:
         run: echo "seen $RESULT at $URL"
 "#;
 
-/// Makes the story's repository use the action as it stands in this one.
+/// Makes the story's repository use the action of this repository.
 fn uses_the_action(story: &Story) {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["action.yml", ".github/install.sh", ".github/ktor.sha256"] {
@@ -49,7 +49,7 @@ fn uses_the_action(story: &Story) {
 /// Runs the workflow in the repository as it is checked out.
 fn run(story: &Story, event: &Event, name: &str) -> Output {
     let act = act().unwrap_or_else(|error| panic!("failed to {error}"));
-    // act keeps its own things below HOME.
+    // act keeps its own files below HOME.
     let elsewhere = TestRepository::new();
     let payload = elsewhere.home().join("event.json");
     event.write(&payload);
@@ -74,7 +74,7 @@ fn f8_a_workflow_with_the_action_plans_and_applies() {
     let (pushed, commit) = story.push(|story| {
         story.config("web", "one").config("banner", "hello");
     });
-    // The remote of the checkout is out of reach: the forge tells which commit is the branch's last one.
+    // The remote of the checkout is out of reach. The forge says which commit is the branch's last one.
     story.forge.set_comparison("main", commit.as_str(), "identical", &[]);
     let output = run(&story, &pushed, "push");
     let log = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

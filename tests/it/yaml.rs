@@ -1,4 +1,4 @@
-//! YAML as kubectl reads it (B1): the corpus of `tests/cases/yaml`, whose expectations are kubectl's own reading.
+//! YAML as kubectl reads it (B1): the corpus of `tests/cases/yaml`, whose expectations are kubectl's own results.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ struct Corpus {
     cases: Vec<Case>,
 }
 
-/// One case; `oracle/main.go` says what the fields mean.
+/// One case. `oracle/main.go` describes the fields.
 #[derive(Deserialize)]
 struct Case {
     name: String,
@@ -44,7 +44,8 @@ fn read_text(text: &str) -> Result<Vec<Value>, String> {
     read(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// Equal as JSON: a number is what it stands for, however it is written.
+/// Returns `true` if two values are equal as JSON. Numbers are equal if they have the same value, however they are
+/// written.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
@@ -68,7 +69,7 @@ impl Case {
         }
     }
 
-    /// What is wrong, if anything is.
+    /// Returns an error that describes the difference from kubectl, if there is one.
     fn check(&self) -> Result<(), String> {
         let ours = read(&self.bytes()).map_err(|error| error.to_string());
         let refusal = self.stricter.as_ref().map(|stricter| &stricter.error).or(self.says.as_ref());
@@ -148,7 +149,7 @@ fn b1_json_means_what_kubectl_means() {
     check("json.json", 40);
 }
 
-/// `levels` lists or mappings around a 1, in each notation.
+/// Returns a 1 inside of `levels` lists or mappings, in each notation.
 fn nested(levels: usize) -> Vec<(&'static str, String)> {
     vec![
         ("flow lists", format!("{}1{}", "[".repeat(levels), "]".repeat(levels))),
@@ -234,7 +235,7 @@ fn x12_aliases_expand_to_no_more_than_a_tree_may_have() {
     }
 }
 
-/// A reader that is quadratic in any of these would take minutes.
+/// A reader that is quadratic in any of these parts would take minutes.
 #[test]
 fn b1_hostile_repetition_is_read_in_linear_time() {
     let parts = [

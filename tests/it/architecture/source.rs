@@ -1,29 +1,30 @@
-//! Rust source as far as the architecture test reads it: code without comments, literals and tests; the paths it names.
+//! Rust source as far as the architecture test reads it: code without comments, literals and tests, and the paths that
+//! it names.
 
-/// The code of a file: comments and literals blanked, modules of tests taken out.
+/// Returns the code of a file. Comments and literals are blanked, and test modules are removed.
 pub fn code(text: &str) -> String {
     without_tests(&blanked(text))
 }
 
-/// One thing that stands in code.
+/// A token of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
-    /// `::`.
+    /// The separator `::`.
     Separator,
     Mark(char),
 }
 
-/// A path that code names, made absolute where it began with `crate`, `self` or `super`.
+/// A path that code names. It is absolute, even if it began with `crate`, `self` or `super` in the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Its segments; `crate` is the first of a path within the package. A glob ends with `*`.
+    /// The segments of the path. A path within the package begins with `crate`. A glob ends with `*`.
     pub segments: Vec<String>,
-    /// True if a `use` brings it into scope, so that what lies below it can be named without it.
+    /// `true` if a `use` brings the path into scope, so that code can name the items below it without the whole path.
     pub imported: bool,
 }
 
-/// The words of some code, each with the character after it.
+/// Returns the words of some code, each with the character after it.
 pub fn words(code: &str) -> Vec<(String, Option<char>)> {
     let tokens = tokens(code);
     let after = |index: usize| match tokens.get(index + 1) {
@@ -37,7 +38,7 @@ pub fn words(code: &str) -> Vec<(String, Option<char>)> {
     words.collect()
 }
 
-/// Every path that the code of the module `module` names.
+/// Returns every path that the code of the module `module` names.
 pub fn named(code: &str, module: &[&str]) -> Vec<Named> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -81,7 +82,7 @@ pub fn named(code: &str, module: &[&str]) -> Vec<Named> {
     found
 }
 
-/// How many tokens after `pub` say who may see: `(crate)`, `(in super::super)`.
+/// Returns the number of tokens after `pub` that restrict its visibility: `(crate)`, `(in super::super)`.
 fn visibility(after: &[Token]) -> usize {
     let restricts = |word: &str| matches!(word, "crate" | "self" | "super" | "in");
     match after {
@@ -99,7 +100,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a path, or a tree of them in braces, that goes on from `before`.
+    /// Reads a path, or a tree of paths in braces, that continues `before`.
     fn tree(&mut self, before: &mut Vec<String>) {
         let length = before.len();
         loop {
@@ -110,7 +111,7 @@ impl Reader<'_> {
                     self.group(before);
                     break;
                 }
-                // A turbofish: what stands in it is read as paths of their own.
+                // This is a turbofish. The paths in it are read as separate paths.
                 _ => {
                     self.found.push(before.clone());
                     break;
@@ -147,7 +148,8 @@ impl Reader<'_> {
     }
 }
 
-/// A path with its leading `crate`, `self` and `super` replaced; a path beyond the crate's root is the root itself.
+/// Returns a path with its leading `crate`, `self` and `super` replaced. A path beyond the crate's root becomes the
+/// root.
 fn absolute(path: Vec<String>, module: &[String]) -> Vec<String> {
     let mut at = match path[0].as_str() {
         "crate" | "ktor_action" => Vec::new(),
@@ -189,7 +191,7 @@ fn tokens(code: &str) -> Vec<Token> {
     tokens
 }
 
-/// The text with spaces for comments and for what stands in literals; lines stay where they are.
+/// Returns the text with spaces in place of comments and literals. Lines stay where they are.
 fn blanked(text: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
     let mut result = String::with_capacity(text.len());
@@ -207,7 +209,7 @@ fn blanked(text: &str) -> String {
             ['b' | 'c', 'r', '"' | '#', ..] if !in_word => raw_string(&rest[1..]).checked_add(1).unwrap_or(0),
             _ => 0,
         };
-        // A raw identifier, as `r#type`, is no literal.
+        // A raw identifier, such as `r#type`, is not a literal.
         let skipped = if skipped == 1 { 0 } else { skipped };
         if skipped == 0 {
             in_word = rest[0].is_alphanumeric() || rest[0] == '_';
@@ -259,7 +261,7 @@ fn raw_string(text: &[char]) -> usize {
     (2 + hashes + length + end.len()).min(text.len())
 }
 
-/// Takes out each `#[cfg(test)] mod NAME { … }` that begins, and so by the formatter ends, at the start of a line.
+/// Removes each `#[cfg(test)] mod NAME { … }` that begins at the start of a line. The formatter makes it end there too.
 fn without_tests(code: &str) -> String {
     let mut kept = Vec::new();
     let mut lines = code.lines().peekable();

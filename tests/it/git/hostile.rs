@@ -1,4 +1,4 @@
-//! Trees that want git to run a program, or to read another history than the checkout's.
+//! Trees that try to make git run a program, or read a history other than the checkout's.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,18 +14,18 @@ use crate::support::profile;
 use crate::support::repository::TestRepository;
 use crate::support::story::{act, opened};
 
-/// How a forged repository gets into a checkout.
+/// The way in which a forged repository gets into a checkout.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// As the plain files of a bare repository, committed.
+    /// Committed as the plain files of a bare repository.
     Plain(&'static str),
-    /// As plain files, committed, of which a `.git` file that an earlier step wrote says that they are the repository.
+    /// Committed as plain files. A `.git` file that an earlier step wrote names them as the repository.
     Named(&'static str),
-    /// The same by a symbolic link.
+    /// Committed as plain files. A symbolic link `.git` names them as the repository.
     Linked(&'static str),
-    /// As a directory `.git` that an earlier step wrote.
+    /// Written by an earlier step as a directory `.git`.
     Own(&'static str),
-    /// As a committed directory whose name git takes for `.git` on some file systems.
+    /// Committed as a directory whose name git takes for `.git` on some file systems.
     OddCase(&'static str),
 }
 
@@ -46,7 +46,7 @@ const PLACES: [Place; 14] = [
     Place::Plain("origin"),
 ];
 
-/// Every way in which a configuration names a program, an address or another file.
+/// Returns every setting with which a configuration names a program, an address or another file.
 fn settings(canary: &str) -> Vec<(String, String)> {
     let programs = [
         "core.fsmonitor",
@@ -94,7 +94,7 @@ fn settings(canary: &str) -> Vec<(String, String)> {
     settings
 }
 
-/// One setting as it stands in a file: `a.b.c` is `c` in the section `a "b"`.
+/// Returns one setting in the form of a configuration file: `a.b.c` is `c` in the section `a "b"`.
 fn as_configuration(key: &str, value: &str) -> String {
     let (section, rest) = key.split_once('.').unwrap();
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
@@ -104,7 +104,7 @@ fn as_configuration(key: &str, value: &str) -> String {
     }
 }
 
-/// A checkout with a project at `deploy`, of which the second commit changes one object.
+/// A checkout with a project at `deploy`. Its second commit changes one object.
 struct Checkout {
     repository: TestRepository,
     canary: PathBuf,
@@ -118,7 +118,7 @@ fn manifest(value: &str) -> String {
 }
 
 impl Checkout {
-    /// One with a forged repository at a place, whose configuration has these settings.
+    /// Creates a checkout with a forged repository at a place. The forged configuration has these settings.
     fn new(place: Place, settings: impl Fn(&str) -> Vec<(String, String)>) -> Self {
         let repository = TestRepository::new();
         let marker = repository.home().join("ran");
@@ -136,7 +136,7 @@ impl Checkout {
         match place {
             Place::Plain(directory) => Self::forge(&top.join(directory), &settings),
             Place::OddCase(directory) => {
-                // Git refuses the name; a checkout on a file system that ignores case would not have it either.
+                // Git refuses the name. A checkout on a file system that ignores case would not have it either.
                 Self::forge(&top.join(directory).join("GIT~1"), &settings);
             }
             Place::Named(_) | Place::Linked(_) => Self::forge(&top.join("forged"), &settings),
@@ -158,7 +158,7 @@ impl Checkout {
         Self { second, ..checkout }
     }
 
-    /// Writes a repository of another history into a directory.
+    /// Writes a repository with another history into a directory.
     fn forge(directory: &Path, settings: &[(String, String)]) {
         let other = TestRepository::new();
         other.write("deploy/.ktor.yaml", "project: forged\nnamespace: forged\n");
@@ -196,7 +196,7 @@ impl Checkout {
     }
 }
 
-/// Everything that the adapter does, in a repository that was found at `deploy`.
+/// Does everything that the adapter can do, in a repository that is discovered from `deploy`.
 async fn exercise(checkout: &Checkout, what: &dyn std::fmt::Debug) {
     let Checkout { repository, first, second, .. } = checkout;
     for directory in ["deploy", "deploy/web"] {
@@ -223,7 +223,7 @@ async fn x1_a_forged_repository_is_never_read_wherever_it_lies_and_whatever_it_c
         let checkout = Checkout::new(place, settings);
         exercise(&checkout, &place).await;
     }
-    // One setting at a time: the first that git takes offence at would hide all after it.
+    // Only one setting is tested at a time. Otherwise the first setting that git rejects would hide all later ones.
     let count = settings("/x").len();
     for number in 0..count {
         let place = PLACES[number % 3];
@@ -239,7 +239,7 @@ async fn x1_a_forged_repository_is_never_read_wherever_it_lies_and_whatever_it_c
 #[tokio::test]
 async fn x1_a_forged_repository_that_git_would_open_is_passed_over_for_the_one_around_it() {
     for place in PLACES {
-        // Nothing that git takes offence at: whoever trusts the nested directory reads the forged history.
+        // Git rejects none of these settings. An adapter that trusts the nested directory reads the forged history.
         let checkout = Checkout::new(place, |canary| vec![("core.fsmonitor".to_owned(), canary.to_owned())]);
         let Checkout { repository, second, .. } = &checkout;
         for directory in ["deploy", "deploy/web"] {
@@ -280,7 +280,7 @@ fn x1_a_plan_on_a_laptop_is_of_the_real_history_or_an_error() {
                 assert_eq!(plan["summary"]["update"], 1, "{place:?}: {plan}");
             }
             let said = String::from_utf8_lossy(&ended.stderr);
-            // Only a `.git` that no commit can hold may stand in the way.
+            // Only a `.git` that no commit can contain may make the plan fail.
             assert!(ended.status.success() || !matches!(place, Place::Plain(_)), "{place:?}: {said}");
         }
     }
@@ -293,7 +293,7 @@ fn x1_the_actions_plan_is_of_the_real_history_or_an_error() {
         let forge = FakeGitHub::start();
         let files = tempfile::tempdir().unwrap();
         let event = opened(&checkout.second, &checkout.first);
-        // The action's path is `k8s`; here it leads to the project.
+        // The action's path is `k8s`. Here a link leads from it to the project.
         checkout.repository.link("k8s", "deploy");
         let ran = act(&forge, &files.path().join("run"), 1, &checkout.repository, &event, None, &[]);
         checkout.assert_quiet(&place);
@@ -384,7 +384,7 @@ async fn x1_only_the_usual_protocols_are_spoken() {
 async fn x1_repositories_of_ones_own_below_another_are_found() {
     let outer = TestRepository::new();
     outer.write("shop/x.yaml", "1").write(".gitignore", "clone\nlinked\n").commit("outer");
-    // A clone of its own, a linked work tree, and a submodule.
+    // A separate clone, a linked work tree, and a submodule.
     outer.git(["clone", "--quiet", ".", "clone"]);
     outer.git(["worktree", "add", "--quiet", "linked"]);
     let library = TestRepository::new();
@@ -401,7 +401,7 @@ async fn x1_repositories_of_ones_own_below_another_are_found() {
         assert_eq!(git.top(), expected.canonicalize().unwrap(), "{below}");
         assert_eq!(git.head().await.unwrap().as_str(), outer.git(["-C", below_or_dot(below), "rev-parse", "HEAD"]));
     }
-    // A boundary hides what lies above it.
+    // A boundary hides the repository above it.
     let (shop, environment) = (outer.top().join("shop"), outer.environment());
     assert!(Repository::discover(&shop, Some(&shop), &environment).await.unwrap().is_none());
 }

@@ -1,4 +1,4 @@
-//! How commits lie to each other, in clones of every depth, against the parents that the test made up.
+//! The order of commits, in clones of every depth, against the parents that the test made up.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use ktor_action::state::lateness::{CommitOrder, Tip};
 use super::references;
 use crate::support::repository::TestRepository;
 
-/// A history of numbered commits; the last one is `main`.
+/// A history of numbered commits, of which one is `main`.
 struct History {
     origin: TestRepository,
     commits: Vec<Commit>,
@@ -18,7 +18,7 @@ struct History {
     main: usize,
 }
 
-/// Numbers that are always the same and look like none.
+/// A pseudo-random sequence that its seed determines.
 struct Random(u64);
 
 impl Random {
@@ -38,7 +38,8 @@ impl History {
         for number in 0..7_usize {
             let mut own = BTreeSet::new();
             if number > 0 {
-                // Mostly the commit before; sometimes any, which makes branches; sometimes two, which makes merges.
+                // The parent is mostly the commit before. Sometimes it is any earlier commit, which makes branches.
+                // Sometimes a second parent is added, which makes merges.
                 own.insert(if dice.roll(3) > 0 { number - 1 } else { dice.roll(number) });
                 if dice.roll(3) == 0 {
                     own.insert(dice.roll(number));
@@ -51,7 +52,7 @@ impl History {
             commits.push(origin.git(arguments).parse().unwrap());
             parents.push(own);
         }
-        // The branch may have been moved back, or away from some of them.
+        // The branch may have been moved back, or away from some of the commits.
         let main = if dice.roll(2) == 0 { 6 } else { 3 + dice.roll(4) };
         origin.git(["checkout", "--quiet", "--detach"]);
         origin.git(["branch", "--force", "main", commits[main].as_str()]);
@@ -104,16 +105,16 @@ async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
                 let what = format!("seed {seed} depth {depth} head {head} other {other}");
                 let expected = history.oracle(head, other);
                 let (one, two) = (&history.commits[head], &history.commits[other]);
-                // Neither a remote nor a forge: the clone alone.
+                // Neither a remote nor a forge is there, only the clone.
                 let clone = history.clone_at(head, depth);
                 clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
                 let git = clone.open().await;
                 let alone = standing(&git, one, two, &async |_, _| None).await.unwrap();
                 assert!(alone == expected || alone == CommitOrder::Unknown, "{what}: {alone:?}");
-                // With a forge that knows.
+                // A forge that knows the order is there.
                 let told = standing(&git, one, two, &async |_, _| Some(expected)).await.unwrap();
                 assert_eq!(told, expected, "{what}");
-                // With a remote, and a forge that does not answer, or answers without a status.
+                // A remote is there, and a forge that does not answer or answers without a status.
                 let clone = history.clone_at(head, depth);
                 let git = clone.open().await;
                 let fetched = standing(&git, one, two, &async |_, _| None).await.unwrap();

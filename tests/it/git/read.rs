@@ -1,4 +1,4 @@
-//! What was read of the work tree against what a commit has, and base trees that cannot be read.
+//! The files that were read from the work tree against a commit's files, and base trees that cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use super::{differing, differing_with, everything, paths, script};
 use crate::support::profile;
 use crate::support::repository::TestRepository;
 
-/// What happens to a file after the commit.
+/// A change to a file after the commit.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Untouched,
@@ -44,7 +44,7 @@ const FATES: [Fate; 11] = [
     Fate::Retyped,
 ];
 
-/// What a file has that the commit has not.
+/// The way in which a file is in the work tree and not in the commit.
 #[derive(Clone, Copy, Debug)]
 enum Stranger {
     Untracked,
@@ -67,7 +67,7 @@ fn befall(repository: &TestRepository, path: &str, fate: Fate) {
             } else if let Fate::Skipped = fate {
                 repository.git(["update-index", "--skip-worktree", path]);
             }
-            // The same length and the same time: the index sees nothing.
+            // The length and the time stay the same, so the index sees no change.
             let time = std::fs::metadata(&file).unwrap().modified().unwrap();
             let bytes: Vec<u8> = std::fs::read(&file).unwrap().iter().map(|byte| byte ^ 1).collect();
             repository.write(path, bytes);
@@ -90,7 +90,8 @@ fn befall(repository: &TestRepository, path: &str, fate: Fate) {
     }
 }
 
-/// The work tree against the commit, byte by byte, by nothing but `git cat-file`.
+/// Returns the paths at which the work tree and the commit differ. It compares bytes, and uses only `git ls-tree` and
+/// `git cat-file`.
 fn oracle(repository: &TestRepository) -> BTreeSet<PathBuf> {
     let listed = repository.git(["ls-tree", "-r", "--name-only", "HEAD"]);
     let committed: BTreeSet<PathBuf> = listed.lines().map(PathBuf::from).collect();
@@ -126,7 +127,7 @@ fn x10_every_file_that_is_not_the_commits_blob_differs_and_no_other() {
         }
         repository.commit("first");
         if filtered {
-            // Git would call every file clean, and would run a program to find out.
+            // With this filter, git would call every file clean, and would run a program to find out.
             let clean = script(&repository, "clean", "cat > /dev/null; echo same");
             repository.git(["config", "filter.trap.clean", clean.to_str().unwrap()]);
             repository.write(".git/info/attributes", "* filter=trap\n");
@@ -149,7 +150,7 @@ fn x10_every_file_that_is_not_the_commits_blob_differs_and_no_other() {
         }
         let found = runtime.block_on(differing(&repository, &repository.head()));
         prop_assert_eq!(&found, &oracle(&repository));
-        // The same files as what a project depends on and does not read.
+        // The same files are now inputs: the project depends on them and does not read them.
         let top = repository.head();
         let inputs = runtime.block_on(async {
             let read = ktor_action::git::worktree::ReadFiles {
@@ -159,7 +160,7 @@ fn x10_every_file_that_is_not_the_commits_blob_differs_and_no_other() {
             };
             repository.open().await.differing(&top, &read, &|_| false).await.unwrap()
         });
-        // A link is itself there, not what it leads to.
+        // As an input, a link counts as itself and not as the file that it leads to.
         let retyped: BTreeSet<PathBuf> = paths
             .iter()
             .zip(&files)
@@ -191,7 +192,7 @@ async fn x10_line_ends_that_git_converts_are_no_difference() {
     assert!(!only.contains(Path::new("a.yaml")), "{only:?}");
 }
 
-/// A project at `k8s` with two sub-projects.
+/// Creates a project at `k8s` with two sub-projects.
 fn project() -> TestRepository {
     let repository = TestRepository::new();
     repository.write("k8s/.ktor.yaml", "project: shop\nnamespace: shop\ncleanup: true\n");
@@ -256,7 +257,7 @@ fn x11_a_base_that_cannot_be_read_widens_the_scope_and_the_plan_says_so() {
         let repository = project();
         break_it(&repository);
         repository.commit("broken");
-        // The repair: one object less, one project changed.
+        // The repair removes one object and changes one project.
         repository.git(["checkout", "--quiet", "HEAD~1", "--", "k8s"]);
         for link in ["gone.yaml", "out.yaml", "self.yaml"] {
             drop(std::fs::remove_file(repository.top().join("k8s/web").join(link)));
@@ -277,6 +278,6 @@ fn x11_a_link_that_git_cannot_follow_and_the_work_tree_can_is_a_file_that_change
     repository.write("k8s/web/generated.txt", config("generated", "1"));
     repository.link("k8s/web/link.yaml", "generated.txt").commit("linked");
     assert_eq!(scope(&repository, "HEAD~1"), ["shop.web"]);
-    // The commit's own tree, now as the base: it cannot be read, so all is in scope.
+    // The commit's own tree is now the base. It cannot be read, so all projects are in scope.
     assert_eq!(scope(&repository, "HEAD"), ["shop", "shop.cart", "shop.web"]);
 }

@@ -1,8 +1,8 @@
-//! The model is held to the truth: the same requests go to it and to the real API server, and the answers must agree.
+//! The test of the model against the real API server. Both get the same requests, and their answers must agree.
 //!
-//! Compared are the status, the reason and causes of a refusal, labels, annotations, finalizers, data, rules, who
-//! manages which fields, and whether an object's uid and resourceVersion changed. Left out are what only real servers
-//! add: times, versions' and uids' values, the label of a namespace's name, and the words of messages.
+//! The test compares the status, the reason and causes of a refusal, labels, annotations, finalizers, data, rules, the
+//! managed fields, and whether an object's uid and resourceVersion changed. It leaves out what only a real server adds:
+//! times, the values of versions and uids, the label of a namespace's name, and the text of messages.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ const SECRETS: &str = "/api/v1/namespaces/$ns/secrets";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/$ns/leases";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
-/// A request: verb, target, body. `$uid`, `$rv` and `$old` in it are the object's as last, and as first, answered.
+/// A request: verb, target, body. In it, `$uid` and `$rv` stand for the object's uid and resourceVersion as last
+/// answered. `$old` stands for its resourceVersion as first answered, and `$ns` for the script's namespace.
 type Step = (&'static str, String, Value);
 
 fn config(data: Value) -> Value {
@@ -38,7 +39,7 @@ fn sealed(value: &str) -> Value {
     body
 }
 
-/// The same under a generated name.
+/// Returns the same body with a generated name.
 fn unnamed(mut body: Value) -> Value {
     body["metadata"].as_object_mut().unwrap().remove("name");
     with(body, json!({"generateName": "probe-"}))
@@ -62,7 +63,7 @@ fn lease(time: &str) -> Value {
         "spec": {"holderIdentity": "a", "leaseDurationSeconds": 60, "renewTime": time}})
 }
 
-/// The scripts, each about one matter. Every one begins without the object `x`.
+/// The scripts, one for each topic. Every script begins without the object `x`.
 #[expect(clippy::too_many_lines, reason = "data: one table of scripts")]
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     let (one, two) = (|| config(json!({"a": "1", "b": "1"})), || config(json!({"a": "2"})));
@@ -289,7 +290,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
-/// What was answered about the script's object so far: uid, first and last resourceVersion.
+/// The answers about the script's object so far: its uid, and its first and last resourceVersion.
 #[derive(Clone, Debug, Default)]
 struct Memory {
     uid: String,
@@ -302,7 +303,8 @@ impl Memory {
         text.replace("$uid", &self.uid).replace("$rv", &self.last).replace("$old", &self.old).replace("$ns", namespace)
     }
 
-    /// Notes an answer, and says whether uid and resourceVersion are as before.
+    /// Notes an answer. Returns whether the uid and the resourceVersion are the same as before, or null if the answer
+    /// has no object.
     fn note(&mut self, answer: &Value) -> Value {
         let text = |field: &str| answer["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (uid, version) = (text("uid"), text("resourceVersion"));
@@ -318,14 +320,14 @@ impl Memory {
     }
 }
 
-/// What is compared of an object.
+/// Returns the parts of an object that the test compares.
 fn content(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut managers: BTreeMap<String, Value> = BTreeMap::new();
     for entry in metadata["managedFields"].as_array().into_iter().flatten() {
         let name = format!("{} {} {}", entry["manager"], entry["operation"], entry["subresource"]);
         let fields = without_dots(&entry["fieldsV1"]);
-        // An update's maps of which every part is another's by now.
+        // An update's entry may list only an empty `data` map, because other managers own every part of it by now.
         let is_rest = entry["operation"] == "Update" && fields == json!({"f:data": {}});
         if !is_rest {
             managers.insert(name, fields);
@@ -336,7 +338,8 @@ fn content(object: &Value) -> Value {
         "spec": object["spec"]["holderIdentity"], "managers": managers})
 }
 
-/// A field's own entry beside its parts' says nothing more here, and a set's items are owned together in the model.
+/// Removes the entries `.` and `v:`. A field's own entry says nothing more here, and the model treats the items of a
+/// set as owned together.
 fn without_dots(fields: &Value) -> Value {
     let children = fields.as_object().into_iter().flatten().filter(|(key, _)| *key != "." && !key.starts_with("v:"));
     Value::Object(children.map(|(key, value)| (key.clone(), without_dots(value))).collect())

@@ -1,6 +1,9 @@
-//! What comes between two runs: late, dirty, scoped and repeated ones, guards that keep, Kubernator, another root's
-//! object, a stranger's copy. Every crash point of a run goes on after every crash point of another, whatever came in
-//! between; and from each server that is left, the branch's last commit is applied until nothing is left to do.
+//! Two runs with another event between them: late, dirty, scoped and repeated runs, closed guards, a Kubernator run,
+//! another root's object, and a copied object.
+//!
+//! The first run may crash at any request. After each of its crash points and each event, every second run is made, and
+//! it may crash at any request too. From a sample of the servers that remain, the branch's last commit is applied until
+//! nothing is left to do.
 
 use http::Method;
 use jiff::Timestamp;
@@ -18,15 +21,15 @@ use super::other_actors::{kubernator, recreate, send};
 use super::simulation::{LEASE, REVIEW_KEY, STATE, Simulation};
 use crate::support::announce;
 
-/// What somebody else does between two runs.
+/// An action of another actor between two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Nothing,
     /// Kubernator applies a tree.
     Kubernator(Tree),
-    /// Another root makes an object that one of the commits wants.
+    /// Another root creates an object that one of the commits wants.
     AnotherRoot,
-    /// A stranger makes `y` anew from a copy.
+    /// Another client deletes `y` and creates it again from a copy.
     Recreate,
 }
 
@@ -43,7 +46,7 @@ impl Event {
         match self {
             Self::Nothing => {}
             Self::Kubernator(tree) => {
-                // It waits for the lock as everyone does: a dead run's is freed by hand.
+                // Kubernator waits for the lock, as every run does. A person deletes the Lease of a dead run by hand.
                 send(&mut world, "kubernator", now, Method::DELETE, LEASE, &json!({}));
                 kubernator(&mut world, tree, now);
             }
@@ -55,7 +58,7 @@ impl Event {
     }
 }
 
-/// A server, and what led to it.
+/// A server, and the script that led to it.
 #[derive(Clone)]
 struct Left {
     world: World,
@@ -66,13 +69,13 @@ fn moment(day: usize) -> Timestamp {
     format!("2031-05-{day:02}T07:08:09Z").parse().unwrap()
 }
 
-/// Everything but the lock: what a run that is not to write must leave as it was.
+/// Returns all objects except the lock. A run that must not write leaves them unchanged.
 fn without_lock(world: &World) -> Vec<(String, serde_json::Value)> {
     let objects = world.objects().filter(|(path, _)| *path != LEASE);
     objects.map(|(path, object)| (path.to_owned(), object.clone())).collect()
 }
 
-/// Makes an apply, holds it to what it is due, and gives every server that it may leave.
+/// Makes an apply, checks it against the expected outcome, and returns every server that it may leave.
 async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Left> {
     let site = Simulation::new(left.world.clone());
     site.watch_moments();
@@ -109,7 +112,8 @@ async fn go_on(forest: &Forest, left: &Left, asked: Apply, name: &str) -> Vec<Le
     ends.filter(|left| seen.insert(left.world.digest())).collect()
 }
 
-/// The commit that both places say the root was finalized at.
+/// Returns the commit at which both the state and the review key say that the root was finalized. Returns `None` if
+/// they disagree or if the ledger is stale.
 fn finalized_at(world: &World) -> Option<usize> {
     let ledger = |path: &str| {
         let text = world.object(path)?["metadata"]["annotations"]["kubernator.io/ktor-ledger"].as_str()?;
@@ -125,7 +129,8 @@ fn is_at_last(world: &World) -> bool {
     finalized_at(world) == Some(LAST)
 }
 
-/// Applies the branch's last commit, guarded, again by hand, and at last with nothing in its way.
+/// Applies the branch's last commit until nothing is left to do: as a push with a closed guard, again by hand with the
+/// closed guard, and at last with an open guard and nothing in the way.
 async fn come_to_rest(forest: &Forest, left: &Left) {
     let site = Simulation::new(left.world.clone());
     let mut violations = Vec::new();
@@ -199,7 +204,7 @@ const SECOND: [Apply; 10] = [
     Apply::push(1, 3).by(By::Beside),
 ];
 
-/// One in so many of the servers that two runs leave is gone on from to the end.
+/// The sampling of the servers that two runs leave: one in `EACH` is brought to rest.
 const EACH: usize = 7;
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
-//! A branch whose commits are applied on time, late, again, from a dirty work tree, in part, and from beside it: the
-//! action's apply without git, and an oracle that knows from the server's content alone what it has to come to.
+//! A branch whose commits are applied on time, late, again, from a dirty work tree, in part, and from a commit beside
+//! the branch.
+//!
+//! The module has the action's apply without git, and an oracle. The oracle reads nothing but the server's content and
+//! returns the outcome that the apply must have.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,44 +29,45 @@ use super::invariant::{MARK, commits_recorded, is_others, is_ours};
 use super::model::World;
 use super::simulation::{Fates, Simulation};
 
-/// The branch: each commit's tree, the oldest first. One commit changes nothing of the tree.
+/// The tree of each commit on the branch, the oldest first. One commit does not change the tree.
 pub const BRANCH: [Tree; 5] = [Tree::Sealed, Tree::Resealed, Tree::Resealed, Tree::Renewed, Tree::Moved];
-/// The last commit.
+/// The number of the last commit.
 pub const LAST: usize = BRANCH.len() - 1;
-/// The tree of a work tree with files that its commit does not have.
+/// The tree of a dirty work tree, which has files that its commit does not have.
 const DIRTY: Tree = Tree::Whole;
 /// The tree of a commit beside the branch.
 const BESIDE: Tree = Tree::Dropped;
-/// What the number of a commit beside the branch is greater by than that of the one which it follows.
+/// The offset between the number of a commit on the branch and the number of the commit beside the branch that follows
+/// it.
 const ASIDE: usize = 0xb000;
 
 const STATE_NAMESPACE: &str = "kubernator-system";
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 
-/// Who starts an apply, and of what.
+/// The way in which an apply is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// The workflow, as the commit is pushed, or as the job of that push is run again.
+    /// The workflow, on the push of the commit or on a re-run of that push's job.
     Push,
     /// The workflow, started by hand.
     Dispatch,
-    /// The workflow, with files that the commit does not have.
+    /// The workflow, in a work tree with files that the commit does not have.
     Dirty,
     /// A person, for one project of the commit.
     Scoped(&'static str),
-    /// A person, from a commit that follows this one beside the branch.
+    /// A person, at a commit that follows this one beside the branch.
     Beside,
 }
 
-/// An apply.
+/// One apply of one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Apply {
-    /// The commit, counted from 0.
+    /// The number of the commit, counted from 0.
     pub commit: usize,
-    /// The branch's last commit at that time.
+    /// The number of the branch's last commit at the time of the apply.
     pub tip: usize,
     pub by: By,
-    /// True if the guard of replacements is open.
+    /// If true, the guard of replacements is open.
     pub allows_replacement: bool,
 }
 
@@ -104,7 +108,7 @@ impl Apply {
         named(if self.by == By::Beside { ASIDE + self.commit } else { self.commit })
     }
 
-    /// What git and the forge would say, and what follows from it.
+    /// Returns the judgment that follows from the answers that git and the forge would give.
     fn judged(self, record: &Commits) -> Judged {
         let mut measures = record.measures();
         if measures.is_empty() {
@@ -122,7 +126,7 @@ impl Apply {
         Judged { head: Some(head), tip, verdict, begun: Some(begun), ledger, accepted: None }
     }
 
-    /// How this commit lies to another of the branch.
+    /// Returns the order of this commit relative to another commit of the branch.
     fn standing(self, other: &str) -> CommitOrder {
         let other = number(other);
         match (self.commit.cmp(&other), self.by) {
@@ -167,18 +171,18 @@ impl std::fmt::Display for Apply {
     }
 }
 
-/// The name of a commit.
+/// Returns the ID of the commit with this number.
 fn named(number: usize) -> Commit {
     format!("{:040x}", number + 1).parse().unwrap()
 }
 
-/// The number of a commit of the branch.
+/// Returns the number of the commit with this ID.
 pub fn number(commit: &str) -> usize {
     usize::from_str_radix(commit, 16).unwrap() - 1
 }
 
-/// Makes an apply as the action does: reads the record, judges the commit by it, reconciles, and begins anew where the
-/// record moved in between.
+/// Makes an apply as the action does. It reads the state, judges the commit by it, and reconciles. If the state moved
+/// in between, it begins again. It fails after five attempts.
 pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply) -> Exit {
     let (cluster, _) = site.connect(name, Fates { commit: Some(apply.commit), ..Fates::default() });
     let (_interrupter, interrupt) = interrupt::pair();
@@ -223,18 +227,18 @@ fn has_orphans(forest: &Forest, apply: Apply, prior: &Prior) -> bool {
     prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
 }
 
-/// What an apply has to come to.
+/// The outcome that an apply must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing is written, and all is well.
+    /// The apply writes nothing and succeeds.
     Superseded,
-    /// Nothing is written, and a person has to look.
+    /// The apply writes nothing, and a person has to look at it.
     Refused,
-    /// It is carried out.
+    /// The apply is carried out.
     Carried,
 }
 
-/// What an apply has to come to on a server with this content, by the rules of late runs.
+/// Returns the outcome that an apply must have on a server with this content, by the rules for late runs.
 pub fn due(world: &World, apply: Apply) -> Due {
     let newest = commits_recorded(world).last().copied();
     match (newest, apply.by) {
@@ -248,8 +252,8 @@ pub fn due(world: &World, apply: Apply) -> Due {
     }
 }
 
-/// Objects that a tree wants and that have to stay as they are, each with its project: another root's, and those that
-/// only a replacement could change while its guard is closed.
+/// Returns the objects that a tree wants and that must stay as they are, each with its project. These are the objects
+/// of another root and, while the guard of replacements is closed, the objects that only a replacement could change.
 pub fn standing(world: &World, tree: Tree, allows_replacement: bool) -> BTreeSet<(&'static str, &'static str)> {
     let mut standing = BTreeSet::new();
     for path in tree.desired() {
@@ -265,7 +269,8 @@ pub fn standing(world: &World, tree: Tree, allows_replacement: bool) -> BTreeSet
     standing
 }
 
-/// Objects that a tree wants and that are not as it wants them, but for those that have to stay.
+/// Returns the objects that a tree wants and that are missing or differ from it, without the objects that must stay as
+/// they are.
 pub fn outdated(world: &World, tree: Tree) -> BTreeSet<&'static str> {
     let stands = standing(world, tree, false);
     let is_current = |path: &&str| {
@@ -278,7 +283,8 @@ pub fn outdated(world: &World, tree: Tree) -> BTreeSet<&'static str> {
     moving.filter(|path| !is_current(path)).collect()
 }
 
-/// Returns `true` if a commit asks for what its tree makes of an object: by itself, not by an earlier commit.
+/// Returns `true` if this commit itself changes what its tree states about an object, compared with the commit before
+/// it.
 pub fn is_own(commit: usize, path: &str) -> bool {
     let (before, after) = (commit.checked_sub(1).map(|before| BRANCH[before]), BRANCH[commit]);
     let stated = |tree: Tree| {

@@ -1,4 +1,4 @@
-//! What a run may be asked to do: one of a few small trees, a scope, and what else happens to a project in between.
+//! The options of a simulated run: one of a few small trees, a scope, and cleanup on or off.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use ktor_action::project::tree::Cleanup;
 use ktor_action::run::sources::{Origin, Sources};
 use serde_json::{Value, json};
 
-/// The namespace of every object.
+/// The namespace of every namespaced object.
 pub const NAMESPACE: &str = "shop";
 
-/// The trees. `x`, `y` and `w` are the objects that come, go and move; `z` stays but in `bare`.
+/// The trees. The objects `x`, `y` and `w` appear, disappear and move between trees. `z` is in every tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tree {
     /// `demo.a`: x, y; `demo.b`: z.
@@ -22,13 +22,13 @@ pub enum Tree {
     Moved,
     /// `demo.a`: x with another value, w; `demo.b`: z.
     Renewed,
-    /// `demo.a`: x; `demo.b`: a file that cannot be read, z. What it held is not known.
+    /// `demo.a`: x; `demo.b`: z, and a file that cannot be read. The content of that file is not known.
     Broken,
-    /// `demo.b`: z; there is no `demo.a` any more.
+    /// `demo.b`: z. There is no `demo.a`.
     Bare,
-    /// `demo.a`: x, y, which may not be changed any more; `demo.b`: z.
+    /// `demo.a`: x, an immutable y; `demo.b`: z.
     Sealed,
-    /// The same with another y, which may not be changed either.
+    /// The same as `Sealed`, with another value in the immutable y.
     Resealed,
 }
 
@@ -44,7 +44,7 @@ impl Tree {
         Self::Resealed,
     ];
 
-    /// The tree's name in a script.
+    /// Returns the tree's name in a script.
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -58,7 +58,7 @@ impl Tree {
         }
     }
 
-    /// The files beside the settings, each with one object.
+    /// Returns the files except the settings. Each file has one object.
     fn files(self) -> Vec<(&'static str, String)> {
         let config = |name: &str, value: &str| object("ConfigMap", "v1", name, &json!({"data": {"value": value}}));
         let sealed =
@@ -80,7 +80,7 @@ impl Tree {
         }
     }
 
-    /// The projects whose files another tree has otherwise.
+    /// Returns the projects whose files differ between this tree and another one.
     pub fn touched(self, other: Self) -> BTreeSet<ProjectPath> {
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
             (self.files().into_iter().collect(), other.files().into_iter().collect());
@@ -88,7 +88,7 @@ impl Tree {
         differing.map(|(path, _)| format!("demo.{}", &path[..1]).parse().unwrap()).collect()
     }
 
-    /// The paths of the desired objects on the server.
+    /// Returns the API paths of the desired objects.
     pub fn desired(self) -> Vec<&'static str> {
         let files = self.files();
         let paths = files.iter().filter(|(_, text)| text.len() > 1).map(|(file, _)| match &file[2..3] {
@@ -100,7 +100,7 @@ impl Tree {
         paths.collect()
     }
 
-    /// The manifest of a desired object.
+    /// Returns the manifest of a desired object, given its API path.
     pub fn manifest(self, path: &str) -> Value {
         let name = path.rsplit('/').next().unwrap();
         let files = self.files();
@@ -108,7 +108,7 @@ impl Tree {
         serde_json::from_str(text).unwrap()
     }
 
-    /// The project whose mark an object of this tree carries.
+    /// Returns the project whose mark the object has in this tree.
     pub fn project_of(self, path: &str) -> &'static str {
         let name = path.rsplit('/').next().unwrap();
         let files = self.files();
@@ -127,7 +127,7 @@ fn object(kind: &str, version: &str, name: &str, rest: &Value) -> String {
 pub struct Forest(Vec<(Tree, Sources)>);
 
 impl Forest {
-    /// Writes the trees down and loads them as a run does.
+    /// Writes each tree to a temporary folder and loads it as a run does.
     pub async fn grow() -> Self {
         let mut trees = Vec::new();
         for tree in Tree::ALL {
@@ -153,16 +153,16 @@ impl Forest {
     }
 }
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Choice {
     pub tree: Tree,
-    /// The one project that is included; the whole root where there is none.
+    /// If set, the only project in scope. Otherwise the whole root is in scope.
     pub only: Option<&'static str>,
     pub cleanup: Cleaning,
 }
 
-/// The root's `cleanup`.
+/// The value of the root's `cleanup` setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cleaning {
     On,
@@ -170,17 +170,17 @@ pub enum Cleaning {
 }
 
 impl Choice {
-    /// The whole root of a tree, with cleanup.
+    /// Selects the whole root of a tree, with cleanup.
     pub const fn of(tree: Tree) -> Self {
         Self { tree, only: None, cleanup: Cleaning::On }
     }
 
-    /// One project of a tree.
+    /// Selects one project of a tree, with cleanup.
     pub const fn only(tree: Tree, project: &'static str) -> Self {
         Self { tree, only: Some(project), cleanup: Cleaning::On }
     }
 
-    /// The whole root of a tree, without cleanup.
+    /// Selects the whole root of a tree, without cleanup.
     pub const fn keeping(tree: Tree) -> Self {
         Self { tree, only: None, cleanup: Cleaning::Off }
     }

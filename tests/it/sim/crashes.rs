@@ -1,8 +1,9 @@
 //! Crashes at every request of up to three runs in a row, exhaustively.
 //!
-//! A crash is nothing but an end of requests: so one run that is watched to its end shows the server at all of its
-//! crash points, before and after each request took effect. Different pasts that left the same server go on the same
-//! way, because runs see nothing else: each such server is gone on from once, and counted for all of its pasts.
+//! A crash does nothing but end the requests of a run. If one run is watched to its end, it shows the server at all of
+//! its crash points, before and after each request takes effect. Runs see nothing but the server, so different pasts
+//! that leave the same server continue in the same way. The tests continue once from each such server and count it for
+//! all of its pasts.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use super::script::{Script, Step};
 use super::simulation::{Moment, Simulation, When};
 use crate::support::announce;
 
-/// What may be asked of a run that crashes.
+/// The options of a run that may crash.
 const CHOICES: [Choice; 8] = [
     Choice::of(Tree::Whole),
     Choice::of(Tree::Dropped),
@@ -29,33 +30,34 @@ const CHOICES: [Choice; 8] = [
     Choice::keeping(Tree::Dropped),
 ];
 
-/// The trees that have to be reached from anywhere.
+/// The trees that must be reachable from every server.
 const GOALS: [Tree; 3] = [Tree::Whole, Tree::Dropped, Tree::Moved];
 
-/// A server, and how it came to be.
+/// A server, and the pasts that led to it.
 #[derive(Clone)]
 pub struct Past {
     pub world: World,
-    /// One of its pasts, step by step.
+    /// The steps of one of its pasts.
     pub script: Script,
-    /// How many pasts lead here.
+    /// The number of pasts that lead to this server.
     pub pasts: u128,
 }
 
-/// What an enumeration went through.
+/// The size of an enumeration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Size {
-    /// Sequences of runs and crash points.
+    /// The number of sequences of runs and crash points.
     pub scenarios: u128,
-    /// Crash points of the runs that were made.
+    /// The number of crash points of the runs that were made.
     pub points: usize,
-    /// Different servers.
+    /// The number of different servers.
     pub states: usize,
-    /// Runs that were made.
+    /// The number of runs that were made.
     pub runs: usize,
 }
 
-/// The server before any run of ours: others' objects stand there, some with names, labels and marks like ours.
+/// Returns the server before the first run of ours. It has objects of others. Some of these have names, labels and
+/// marks like ours.
 pub fn beginning() -> World {
     let mut world = World::new();
     let now = "2031-05-06T07:08:09Z".parse().unwrap();
@@ -92,8 +94,8 @@ pub fn beginning() -> World {
     world
 }
 
-/// Goes on from a past with a run that may crash anywhere: every server that may be left, and how many crash points are
-/// it.
+/// Continues from a past with a run that may crash at any request. Returns every server that the run may leave, with
+/// the number of pasts that lead to it.
 pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -> Vec<Past> {
     let site = Simulation::new(past.world.clone());
     site.watch_moments();
@@ -110,7 +112,8 @@ pub async fn crash(forest: &Forest, past: &Past, choice: Choice, level: usize) -
     crashed.chain([left(site.world(), None, 1)]).collect()
 }
 
-/// Plays a script, and settles on a goal.
+/// Replays a script, and then settles on a goal. Returns the server at the end of the script, the violations, and the
+/// site.
 async fn play(forest: &Forest, script: &Script, goal: Tree) -> (World, Vec<String>, Simulation) {
     let mut world = beginning();
     for (level, step) in script.0.iter().enumerate() {
@@ -123,7 +126,7 @@ async fn play(forest: &Forest, script: &Script, goal: Tree) -> (World, Vec<Strin
     (world, violations, site)
 }
 
-/// Fails with the script and every request where anything does not hold.
+/// Panics with the violations, the script and every request, if there is a violation.
 pub fn fail_on(violations: &[String], site: &Simulation, script: &str) {
     if violations.is_empty() {
         return;
@@ -133,8 +136,8 @@ pub fn fail_on(violations: &[String], site: &Simulation, script: &str) {
     panic!("{}\n\nscript: {script}\n{}", violations.join("\n"), requests.join("\n"));
 }
 
-/// Every server that runs can leave, each asked one of its level's choices and crashing anywhere, and how many ways
-/// lead there.
+/// Returns every server that a sequence of runs can leave, with the number of pasts that lead there. Each run has one
+/// of its level's choices and may crash at any request.
 async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTreeMap<u64, Past> {
     let first = Past { world: beginning(), script: Script::default(), pasts: 1 };
     let mut reached = BTreeMap::from([(first.world.digest(), first)]);
@@ -161,7 +164,8 @@ async fn explore(forest: &Forest, levels: &[&[Choice]], size: &mut Size) -> BTre
     reached
 }
 
-/// From every server that crashes can leave, the goals in turn are reached, and nothing foreign was touched.
+/// Settles every server that crashes can leave on one of the goals, in turn. Fails if the goal is not reached or if a
+/// foreign object has changed.
 async fn reach_goals(forest: &Forest, reached: &BTreeMap<u64, Past>, goals: &[Tree], size: &mut Size) {
     let foreign = foreigners(&beginning());
     for (past, goal) in reached.values().zip(goals.iter().copied().cycle()) {
@@ -190,7 +194,7 @@ async fn o2_o12_o15_superset_every_crash_point_of_up_to_three_runs() {
     assert!(scenarios > 100_000, "the enumeration covers {scenarios} scenarios");
 }
 
-/// O2 and O11: what is replaced, crashed anywhere, again and again.
+/// O2 and O11: replacements that crash at any request, again and again.
 #[tokio::test(start_paused = true)]
 async fn o2_o11_superset_every_crash_point_of_up_to_three_runs_that_replace() {
     let forest = Forest::grow().await;
@@ -206,7 +210,7 @@ async fn o2_o11_superset_every_crash_point_of_up_to_three_runs_that_replace() {
     ));
 }
 
-/// What a counterexample prints can be read and played, and leads to the same server.
+/// A printed counterexample can be parsed and replayed, and it leads to the same server.
 #[tokio::test(start_paused = true)]
 async fn scripts_can_be_played_again() {
     let forest = Forest::grow().await;

@@ -1,7 +1,7 @@
-//! NotReadyReason that is no crash: faults of each request, requests that arrive late, actors that contend, other
-//! hands.
+//! Disturbances other than crashes: faults of each request, requests that arrive late, contending actors, and
+//! interrupts.
 //!
-//! Each scenario of a kind is made, one by one: a request and what becomes of it, and then runs that nothing disturbs.
+//! Each test makes all scenarios of one kind, one by one: a disturbed run, and then runs that nothing disturbs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::support::announce;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// A server on which a run of this tree came to its end.
+/// Returns a server on which a run of this tree has finished.
 async fn after(forest: &Forest, tree: Tree) -> World {
     let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     site.world()
 }
 
-/// Settles on a tree and fails with the script where anything does not hold.
+/// Settles on a tree, and fails with the script if there is a violation.
 async fn check(site: &Simulation, forest: &Forest, tree: Tree, steps: &[String]) {
     let mut violations = settle(site, forest, tree).await;
     if foreigners(&site.world()) != foreigners(&beginning()) {
@@ -35,13 +35,13 @@ async fn check(site: &Simulation, forest: &Forest, tree: Tree, steps: &[String])
     fail_on(&violations, site, &format!("{}; settle on {}", steps.join("; "), tree.name()));
 }
 
-/// How many requests a run makes on a server.
+/// Returns the number of requests that a run makes on a server.
 async fn requests(forest: &Forest, world: &World, choice: Choice) -> usize {
     let site = Simulation::new(world.clone());
     run(&site, forest, &Run::of("counted", choice)).await.requests
 }
 
-/// Every request of a run meets every fault; then the run's own tree, or another, is reached all the same.
+/// Every request of a run meets every fault. Later runs still reach the run's own tree or another one.
 #[tokio::test(start_paused = true)]
 async fn a6_l2_any_fault_of_any_request_is_survived() {
     let forest = Forest::grow().await;
@@ -84,22 +84,23 @@ async fn a6_l2_any_fault_of_any_request_is_survived() {
     announce(&format!("simulator: faults: {scenarios} scenarios"));
 }
 
-/// A run on a slow server, long enough for the lock to be renewed four times.
+/// Returns the fates of a run on a slow server. The run is long enough for four renewals of the lock.
 fn long(renewals: &[(usize, Fate)]) -> Fates {
     Fates { pace: MINUTE / 6, renewals: renewals.iter().cloned().collect(), ..Fates::default() }
 }
 
-/// What may become of a renewal.
+/// Returns the fates that a renewal may have.
 fn fates_of_a_renewal() -> Vec<Fate> {
     let refused = [409, 422, 429, 500].map(Fate::Refused);
-    // A renewal is waited for a sixth of the lease: one that is slower lands when it is no longer waited for.
+    // A run waits for a renewal for a sixth of the lease. A slower renewal takes effect when the run no longer waits
+    // for it.
     let slow = [Fate::Slow(MINUTE / 12), Fate::Slow(MINUTE / 5), Fate::Slow(MINUTE / 2)];
     let late = [Fate::AnsweredLate(MINUTE / 12), Fate::AnsweredLate(MINUTE / 2)];
     [Fate::Lost, Fate::Unanswered].into_iter().chain(refused).chain(slow).chain(late).collect()
 }
 
-/// Whatever becomes of one renewal, the run goes on; whatever becomes of two that follow each other, nothing is changed
-/// without the lock.
+/// If one renewal has a fault, the run goes on. If two consecutive renewals have faults, nothing is changed without the
+/// lock.
 #[tokio::test(start_paused = true)]
 async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
     let forest = Forest::grow().await;
@@ -138,7 +139,7 @@ async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
     announce(&format!("simulator: faults of renewals: {scenarios} scenarios"));
 }
 
-/// Where no renewal succeeds any more, the run ends, and nothing leaves it from the fence on.
+/// If every renewal fails, the run ends, and it sends nothing from the fence on.
 #[tokio::test(start_paused = true)]
 async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
     let forest = Forest::grow().await;
@@ -152,7 +153,7 @@ async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
             let ended = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("cut-off", choice) }).await;
             let step = format!("{choice}, every renewal from {from} on: {fate:?}");
             assert!(matches!(ended.result, Err(RunError::LockLost(_))), "{step}: {:?}", ended.result.err());
-            // A look at the namespace comes before the lock, and a read that is under way is waited for.
+            // The run looks at the namespace before it acquires the lock, and it waits for a read that is under way.
             let latest = 2 * MINUTE / 6 + MINUTE + u32::try_from(from).unwrap() * MINUTE / 3;
             assert!(began.elapsed() <= latest, "{step}: after {:?}", began.elapsed());
             tokio::time::sleep(3 * MINUTE).await;
@@ -180,7 +181,8 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
         let moments = site.take_moments();
         for moment in moments.iter().filter(|moment| moment.when == When::Flying) {
             let count = requests(&forest, &moment.world, second).await;
-            // Looking at a dead holder's Lease, again and again, is one moment.
+            // The next run polls the dead run's Lease many times. All these polls count as one moment, so most of them
+            // are skipped.
             for number in (0..=count).filter(|number| *number < 4 || number + 55 > count) {
                 let site = Simulation::with_flying(moment.world.clone(), moment.under_way.clone());
                 let fates = Fates { arrival: Some(number), ..Fates::default() };
@@ -198,8 +200,8 @@ async fn o13_a_request_that_arrives_in_any_later_run_leaks_nothing() {
     announce(&format!("simulator: late arrivals: {scenarios} scenarios"));
 }
 
-/// One actor stalls at any request, past its lease; another takes over and works; then the first wakes, at any request
-/// of the other's work or after it, and goes on.
+/// One actor stalls at any request until its lease has expired. Another actor takes over the lock and works. Then the
+/// first actor wakes, at some request of the other actor or after its end, and goes on.
 #[tokio::test(start_paused = true)]
 async fn l1_l3_two_actors_any_switch_and_back() {
     let forest = Forest::grow().await;
@@ -252,7 +254,8 @@ async fn l1_l3_two_actors_any_switch_and_back() {
     announce(&format!("simulator: contention: {scenarios} scenarios"));
 }
 
-/// A run that is told to stop, at any request, lets the lock go at once and leaves a state that can be gone on from.
+/// A run that is told to stop at any request releases the lock at once and leaves a state from which the next run can
+/// go on.
 #[tokio::test(start_paused = true)]
 async fn a9_an_interrupt_at_any_request_leaves_a_free_lock_and_nothing_lost() {
     let forest = Forest::grow().await;

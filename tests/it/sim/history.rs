@@ -1,4 +1,4 @@
-//! Runs on the simulated site, one after another, and what has to hold when they are over.
+//! Runs on the simulated site, one after another, and the checks after they have ended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,19 +23,19 @@ use super::choice::{Choice, Forest, Tree};
 use super::invariant;
 use super::simulation::{Fates, Simulation};
 
-/// How long runs wait for the lock.
+/// The time that a run waits for the lock.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A run to make.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Its holder identity, unique on the site.
+    /// The holder identity, unique on the site.
     pub name: String,
     pub choice: Choice,
     pub fates: Fates,
-    /// The request at which it is told to stop.
+    /// If set, the number of the request at which the run is told to stop.
     pub interrupt: Option<usize>,
-    /// True if the guard of replacements is open.
+    /// If true, the guard of replacements is open.
     pub allows_replacement: bool,
 }
 
@@ -45,10 +45,10 @@ impl Run {
     }
 }
 
-/// A run that came back.
+/// A run that has ended.
 pub struct Ended {
     pub result: Result<Reconciled, RunError>,
-    /// How many requests it made.
+    /// The number of requests that the run made.
     pub requests: usize,
 }
 
@@ -78,7 +78,7 @@ pub fn request(run: &Run) -> RunRequest {
     }
 }
 
-/// Makes a run.
+/// Makes a run and returns its result.
 pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     let (interrupter, interrupt) = interrupt::pair();
     let interrupter = Arc::new(interrupter);
@@ -99,7 +99,7 @@ pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     Ended { result, requests }
 }
 
-/// Plans, which has to write nothing, and says what it would change.
+/// Plans a tree and returns the violations. A plan must write nothing and must find no changes.
 async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec<String> {
     let (cluster, _) = site.connect(name, Fates::default());
     let before = site.world().digest();
@@ -125,10 +125,10 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
     violations
 }
 
-/// Lets runs of a tree come to their end, and says what does not hold then.
+/// Makes runs of a tree until they settle the root, and returns the violations.
 ///
-/// The first may begin unsettled, and then drops no entry; the second has to leave everything as it should be, and a
-/// third has to write nothing to any object.
+/// The first run may begin on an unfinished state, and then it drops no entry. The second run must leave everything as
+/// it should be. A third run must not write to any object.
 pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<String> {
     let mut violations = Vec::new();
     for name in ["settle-1", "settle-2"] {
@@ -149,7 +149,7 @@ pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<Strin
     violations
 }
 
-/// The resourceVersions of everything but the state and the lock.
+/// Returns the resourceVersions of all objects outside of `kubernator-system`, which has the state and the lock.
 pub fn managed(site: &Simulation) -> Vec<(String, String)> {
     let world = site.world();
     let objects = world.objects().filter(|(path, _)| !path.contains("/kubernator-system/"));

@@ -1,4 +1,5 @@
-//! What has to hold at every moment, whatever crashes: checked on the server's content alone, by nobody's word.
+//! The invariants that hold at every moment, whatever crashes. The checks read the server's content alone and trust no
+//! report of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -12,9 +13,9 @@ use super::choice::Tree;
 use super::model::{Request, World};
 use super::simulation::{LEASE, REVIEW_KEY, STATE, path_of};
 
-/// The manager of what we write.
+/// The field manager of our writes.
 const MANAGER: &str = "ktor-demo";
-/// The mark.
+/// The annotation of the mark.
 pub const MARK: &str = "kubernator.io/project";
 
 /// A request that changed the server.
@@ -22,13 +23,13 @@ pub struct Landing<'a> {
     pub request: &'a Request,
     pub before: &'a World,
     pub after: &'a World,
-    /// Paths that late requests changed.
+    /// The paths that late requests changed.
     pub late: &'a [String],
-    /// The commit that is being applied, where commits have an order.
+    /// The number of the commit that the run applies, if the scenario has an order of commits.
     pub commit: Option<usize>,
 }
 
-/// Checks the server after a request of ours changed it.
+/// Checks the server after a request of ours changed it, and returns the violations.
 pub fn landing(landing: Landing<'_>) -> Vec<String> {
     let Landing { request, before, after, late, commit } = landing;
     let path = path_of(&request.target);
@@ -63,8 +64,8 @@ pub fn landing(landing: Landing<'_>) -> Vec<String> {
     violations
 }
 
-/// **Invariant (order):** nothing older goes over newer: an object is written only once its commit is recorded as begun, in
-/// both places, and while no later one is recorded in either.
+/// **Invariant (order):** nothing older goes over newer. A run writes an object only after its commit is recorded as
+/// begun in both places, and only while neither place records a later commit.
 fn order(before: &World, commit: usize) -> Option<String> {
     let later = commits_recorded(before).into_iter().find(|recorded| *recorded > commit);
     if let Some(later) = later {
@@ -75,7 +76,7 @@ fn order(before: &World, commit: usize) -> Option<String> {
         .then(|| format!("{commit} is applied before it is recorded as begun"))
 }
 
-/// The commits that runs must not be older than, as both places say them together.
+/// Returns the commits that a run must not be older than, from both places together.
 pub fn commits_recorded(world: &World) -> BTreeSet<usize> {
     let both = |names: &[&str]| -> BTreeSet<usize> {
         [STATE, REVIEW_KEY].iter().flat_map(|path| commits_in(world, path, names)).collect()
@@ -84,7 +85,7 @@ pub fn commits_recorded(world: &World) -> BTreeSet<usize> {
     if measures.is_empty() { both(&["ktor-reviewed-from"]) } else { measures }
 }
 
-/// The commits that some annotations of an object name.
+/// Returns the commits that the given annotations of an object name.
 pub fn commits_in(world: &World, path: &str, names: &[&str]) -> BTreeSet<usize> {
     let Some(object) = world.object(path) else { return BTreeSet::new() };
     let texts = names.iter().map(|name| &object["metadata"]["annotations"][format!("kubernator.io/{name}")]);
@@ -92,7 +93,8 @@ pub fn commits_in(world: &World, path: &str, names: &[&str]) -> BTreeSet<usize> 
     words.filter(|word| *word != "stale").map(|word| usize::from_str_radix(word, 16).unwrap() - 1).collect()
 }
 
-/// **Invariant (superset):** an entry leaves only when its object is gone, someone else's, or recorded elsewhere.
+/// **Invariant (superset):** an entry leaves the state only if its object is gone, belongs to another owner, or is
+/// recorded elsewhere.
 fn dropped(before: &World, after: &World) -> Vec<String> {
     let (then, now) = (recorded(before), recorded(after));
     let live: BTreeMap<String, &Value> = after.objects().map(|(path, object)| (key_of(path, object), object)).collect();
@@ -102,7 +104,8 @@ fn dropped(before: &World, after: &World) -> Vec<String> {
         .collect()
 }
 
-/// Checks the server after runs that came to their end: the tree, the cluster and the record agree.
+/// Checks the server after the runs have ended, and returns the violations. The tree, the cluster and the state must
+/// agree.
 pub fn settled(world: &World, tree: Tree) -> Vec<String> {
     let mut violations = Vec::new();
     let desired = tree.desired();
@@ -136,23 +139,23 @@ pub fn settled(world: &World, tree: Tree) -> Vec<String> {
     violations
 }
 
-/// The content of everything that nobody of ours may touch.
+/// Returns the content of every object that no run of ours may touch.
 pub fn foreigners(world: &World) -> BTreeMap<String, Value> {
     let foreign = world.objects().filter(|(path, _)| is_foreign(path));
     foreign.map(|(path, object)| (path.to_owned(), object.clone())).collect()
 }
 
-/// Returns `true` if an object stands there for someone else: its name says so.
+/// Returns `true` if the name says that the object belongs to another owner.
 fn is_foreign(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with("foreign-"))
 }
 
-/// Returns `true` if another root has an object.
+/// Returns `true` if the object has the mark of another root.
 pub fn is_others(object: &Value) -> bool {
     object["metadata"]["annotations"][MARK].as_str().is_some_and(|mark| mark.starts_with("other"))
 }
 
-/// Returns `true` if we, or Kubernator for us, put the mark of `demo` on it.
+/// Returns `true` if ktor or Kubernator put the mark of `demo` on the object.
 pub fn is_ours(object: &Value) -> bool {
     let marked = object["metadata"]["annotations"][MARK].as_str();
     let of_demo = marked.is_some_and(|project| project == "demo" || project.starts_with("demo."));
@@ -164,7 +167,7 @@ pub fn is_ours(object: &Value) -> bool {
         })
 }
 
-/// A key as it is compared: kind, namespace and name.
+/// Returns the key of an object for comparisons: its kind, namespace and name.
 fn key_of(path: &str, object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let namespace = text(&object["metadata"]["namespace"]);
@@ -177,7 +180,8 @@ fn key_of(path: &str, object: &Value) -> String {
     format!("{kind} {namespace}/{}", text(&object["metadata"]["name"]))
 }
 
-/// What the state records, pending or not: key to projects. Decoded here, not by the product.
+/// Returns the objects that the state records, pending or not, as a map from key to projects. The state is decoded here
+/// and not by the product.
 pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
     let Some(state) = state(world) else { return BTreeMap::new() };
     let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -196,7 +200,7 @@ pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
     recorded
 }
 
-/// The decoded state.
+/// Returns the decoded state.
 pub fn state(world: &World) -> Option<Value> {
     let data = world.object(STATE)?["data"]["state"].as_str()?.to_owned();
     let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();

@@ -1,6 +1,6 @@
-//! Objects that stay as they are: another root's in the way of ours, and replacements that a guard keeps. Wherever runs
-//! die, nothing that is foreign is recorded or touched, nothing is deleted in a project that is open, and no project is
-//! open without a reason.
+//! Objects that stay as they are: an object of another root in the place of ours, and replacements that a guard keeps.
+//! Wherever a run dies, no foreign object is recorded or touched, nothing is deleted in an open project, and no project
+//! is open without a reason.
 
 use http::Method;
 use ktor_action::plan::change::Disposition;
@@ -16,14 +16,14 @@ use super::simulation::{STATE, Simulation};
 
 pub const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
 
-/// The projects that the state says are open.
+/// Returns the projects that the state says are open.
 pub fn open(world: &World) -> Vec<String> {
     let state = world.object(STATE).unwrap();
     let text = state["metadata"]["annotations"]["kubernator.io/ktor-open"].as_str().unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Another root's `w`, which the tree `renewed` wants too.
+/// Adds another root's `w` to the server. The tree `renewed` wants this object too.
 pub fn with_another_roots(mut world: World) -> World {
     let now = "2031-05-06T08:08:09Z".parse().unwrap();
     let body = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -33,7 +33,7 @@ pub fn with_another_roots(mut world: World) -> World {
     world
 }
 
-/// X16: `renewed` adds the foreign `w` to `demo.a` and drops `y` from it.
+/// X16: the tree `renewed` adds the foreign `w` to `demo.a` and drops `y` from it.
 #[tokio::test(start_paused = true)]
 async fn x16_a_foreign_object_blocks_itself_and_its_project_wherever_a_run_dies() {
     let forest = Forest::grow().await;
@@ -65,7 +65,7 @@ async fn x16_a_foreign_object_blocks_itself_and_its_project_wherever_a_run_dies(
     }
 }
 
-/// C5: a replacement that its guard keeps, wherever runs die, and made as soon as the guard is opened.
+/// C5: a guard keeps a replacement. As soon as the guard is opened, the replacement is made, wherever a run dies.
 #[tokio::test(start_paused = true)]
 async fn c5_a_replacement_that_a_guard_keeps_is_made_once_it_is_opened() {
     let forest = Forest::grow().await;

@@ -1,9 +1,9 @@
 //! The deterministic simulator: the real reconcile against a model of the API server, under virtual time.
 //!
-//! Exhaustive over crash points for up to three runs in a row, over what stays under way and arrives late, over faults
-//! of each request, and over two contending actors with one switch each way. Every scenario ends with runs that nothing
-//! disturbs, with a plan that has to be empty, and with the invariants by their names. A counterexample is printed as
-//! numbered steps.
+//! The simulator is exhaustive over the crash points of up to three runs in a row, over requests that stay under way
+//! and arrive late, over faults of each request, and over two contending actors with one switch each way. Every
+//! scenario ends with runs that nothing disturbs, with a plan that must be empty, and with checks of the named
+//! invariants. A counterexample is printed as numbered steps.
 
 mod agreement;
 mod between;

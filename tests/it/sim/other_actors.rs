@@ -1,4 +1,5 @@
-//! Other hands on the server: a stranger who makes an object anew, and Kubernator between two runs of ours.
+//! Other actors on the server: a client that creates an object again from a copy, and Kubernator between two runs of
+//! ours.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -22,14 +23,14 @@ use crate::support::announce;
 
 pub const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 
-/// What a client sends, under its name as a manager.
+/// Sends a request of a client, with the client's name as the field manager, and returns the answer.
 pub fn send(world: &mut World, manager: &str, now: Timestamp, method: Method, path: &str, body: &Value) -> Answer {
     let request =
         Request { method, target: format!("{path}?fieldManager={manager}"), body: body.to_string().into_bytes() };
     world.answer(&request, now)
 }
 
-/// Someone deletes `y` and makes it anew from a copy of what was there, mark and all.
+/// Lets another client delete `y` and create it again from a copy that has our mark. Does nothing if there is no `y`.
 pub fn recreate(world: &mut World, now: Timestamp) {
     let Some(y) = world.object(Y) else { return };
     let copied = |field: &str| y["metadata"][field].clone();
@@ -44,8 +45,9 @@ pub fn recreate(world: &mut World, now: Timestamp) {
     assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
 }
 
-/// Kubernator's run of a tree, as it goes on the wire: record, apply, delete by name, record. It replaces `pending`,
-/// forgets what stands there alone, sets no label and drops our annotations.
+/// Makes the requests of a Kubernator run of a tree: record, apply, delete by name, record. Kubernator replaces
+/// `pending` and forgets the objects that only `pending` lists. It sets no label on objects and drops our annotations
+/// from the state's Secret.
 pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
     let mut idents: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for path in tree.desired() {
@@ -68,7 +70,7 @@ pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
             if put.status < 300 {
                 continue;
             }
-            // What may not be changed is made anew.
+            // Kubernator deletes an object that it may not change, and creates it again.
             assert_eq!(put.status, 422, "{path}: {}", put.body);
             send(world, "kubernator", now, Method::DELETE, path, &json!({}));
         }
@@ -88,7 +90,7 @@ pub fn kubernator(world: &mut World, tree: Tree, now: Timestamp) {
     record(world, now, &json!({"finalized": true, "pending": {}, "resources": idents, "version": "1"}));
 }
 
-/// The entry of an object in the record.
+/// Returns the entry of an object in the state.
 fn ident(path: &str) -> Value {
     let name = path.rsplit('/').next().unwrap();
     match path.rsplit('/').nth(1).unwrap() {
@@ -102,7 +104,7 @@ fn ident(path: &str) -> Value {
     }
 }
 
-/// Kubernator's write of the state: over whatever stands there.
+/// Writes the state as Kubernator does: over any stored state.
 fn record(world: &mut World, now: Timestamp, state: &Value) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(state.to_string().as_bytes()).unwrap();
@@ -124,19 +126,19 @@ fn record(world: &mut World, now: Timestamp, state: &Value) {
     assert!(status < 300, "{status}");
 }
 
-/// A server on which a run of this tree came to its end.
+/// Returns a server on which a run of this tree has finished.
 pub async fn after(forest: &Forest, tree: Tree) -> World {
     let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
     site.world()
 }
 
-/// Every server that a run may leave, crashed anywhere or not at all.
+/// Returns every server that a run may leave, crashed at any request or not at all.
 pub async fn every_end(forest: &Forest, world: World, choice: Choice) -> Vec<Past> {
     crash(forest, &Past { world, script: Script::default(), pasts: 1 }, choice, 1).await
 }
 
-/// Settles on a tree; fails where anything does not hold.
+/// Settles on a tree, and fails with the script if there is a violation.
 async fn check(site: &Simulation, forest: &Forest, tree: Tree, script: &str) {
     let mut violations = settle(site, forest, tree).await;
     if foreigners(&site.world()) != foreigners(&beginning()) {
@@ -145,7 +147,7 @@ async fn check(site: &Simulation, forest: &Forest, tree: Tree, script: &str) {
     fail_on(&violations, site, &format!("{script}; settle on {}", tree.name()));
 }
 
-/// Someone puts a `y` with this metadata where ours is, or was to be.
+/// Lets another client put a `y` with this metadata in the place of ours, whether or not ours exists.
 fn stand_in(world: &mut World, now: Timestamp, metadata: &Value) {
     let mut body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "y", "namespace": "shop"},
         "data": {"value": "a stranger's"}});
@@ -157,8 +159,8 @@ fn stand_in(world: &mut World, now: Timestamp, metadata: &Value) {
     assert_eq!(send(world, "kubectl-create", now, Method::POST, collection, &body).status, 201);
 }
 
-/// What stands in a crashed run's `pending`, and someone else made without our mark before or at any request of the
-/// next run, is let go and stays as it is.
+/// A crashed run recorded an object in `pending`, and another client creates it before some request of the next run.
+/// The object has no mark that we set, so the next run does not manage it and leaves it as it is.
 #[tokio::test(start_paused = true)]
 async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
     let forest = Forest::grow().await;
@@ -177,7 +179,8 @@ async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
         pending += 1;
         let counted = Simulation::new(past.world.clone());
         let count = run(&counted, &forest, &Run::of("counted", choice)).await.requests;
-        // Looking at a dead holder's Lease, again and again, is one moment.
+        // The next run polls the dead run's Lease many times. All these polls count as one moment, so most of them are
+        // skipped.
         let moments: Vec<usize> = (0..count).filter(|at| *at < 4 || *at + 55 > count).collect();
         for (metadata, at) in stand_ins.iter().flat_map(|metadata| moments.iter().map(move |at| (metadata, *at))) {
             let (made, site) = (metadata.clone(), Simulation::new(past.world.clone()));
@@ -196,7 +199,8 @@ async fn o3_what_is_pending_and_carries_no_mark_of_ours_is_never_deleted() {
     announce(&format!("simulator: stand-ins: {scenarios} scenarios, {pending} ends with y pending"));
 }
 
-/// Whatever a crashed run made goes when no tree wants it any more, and the very next run that may delete does it.
+/// An object that a crashed run created is deleted when no tree wants it any more. The very next run that may delete
+/// does it.
 #[tokio::test(start_paused = true)]
 async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
     let forest = Forest::grow().await;
@@ -211,8 +215,8 @@ async fn o11_what_a_crashed_run_created_and_the_tree_dropped_is_deleted() {
     assert!(created > 3, "y was created before {created} crash points only");
 }
 
-/// Whatever a crashed run replaced goes when no tree wants it any more, wherever between the deletion of the old one
-/// and the end it died; and where a tree still wants it, the next run finishes.
+/// An object that a crashed run replaced is deleted when no tree wants it any more, wherever the run died between the
+/// deletion of the old object and its end. If a tree still wants the object, the next run finishes the replacement.
 #[tokio::test(start_paused = true)]
 async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
     let forest = Forest::grow().await;
@@ -236,8 +240,8 @@ async fn o11_what_a_crashed_run_replaced_and_the_tree_dropped_is_deleted() {
     assert!(missing > 0 && replaced > 3, "{missing} crash points without y, {replaced} with another");
 }
 
-/// What a stranger makes anew, at any moment of a run that means to replace it, stays as the stranger made it: whatever
-/// is done to it then is refused or reported, and it is never deleted.
+/// An object that another client creates again, at any moment of a run that means to replace it, stays as that client
+/// made it. Later actions on it are refused or reported, and it is never deleted.
 #[tokio::test(start_paused = true)]
 async fn o11_what_a_stranger_made_anew_is_not_replaced() {
     let forest = Forest::grow().await;
@@ -252,14 +256,15 @@ async fn o11_what_a_stranger_made_anew_is_not_replaced() {
         fail_on(&site.violations(), &site, &format!("y is made anew before request {number}"));
         let world = site.world();
         let y = world.object(Y).unwrap_or_else(|| panic!("y is made anew before request {number}, and gone"));
-        // Made anew before it was replaced, it is a stranger's; after that, it was made from ours.
+        // The other client's copy has `kubectl-create` among its managers. If `y` was missing at that moment, there was
+        // nothing to copy, and the run created `y`.
         let is_strangers = y["metadata"]["managedFields"].to_string().contains("kubectl-create");
         copies += usize::from(is_strangers);
     }
     assert!(copies > 5, "of {count} moments, {copies} left a copy");
 }
 
-/// What is being adopted is never replaced: a difference that the server does not allow is a refusal.
+/// An object that is being adopted is never replaced. A difference that the server does not allow is a refusal.
 #[tokio::test(start_paused = true)]
 async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_run() {
     let forest = Forest::grow().await;
@@ -278,7 +283,8 @@ async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_ru
     }
 }
 
-/// What someone protects before its deletion leaves, however late, is not deleted, for good or to be made anew.
+/// If someone protects an object before its deletion is sent, however late, the object is not deleted. This holds for a
+/// cleanup and for a replacement.
 #[tokio::test(start_paused = true)]
 async fn c6_what_is_protected_at_any_moment_before_it_is_deleted_stays() {
     let forest = Forest::grow().await;
@@ -308,15 +314,16 @@ async fn c6_what_is_protected_at_any_moment_before_it_is_deleted_stays() {
     }
 }
 
-/// Someone's finalizer holds `y`, or does so no more.
+/// Sets the finalizers of `y`, as a controller does. A null removes them.
 fn hold(world: &mut World, now: Timestamp, finalizers: &Value) {
     let Some(mut y) = world.object(Y).cloned() else { return };
     y["metadata"]["finalizers"] = finalizers.clone();
     assert_eq!(send(world, "controller", now, Method::PUT, Y, &y).status, 200);
 }
 
-/// A deletion that someone's finalizer holds is remembered, wherever the run that asked for it died, and settled when
-/// it is let go: for good, or to make place for what is wanted again.
+/// If a finalizer delays a deletion, the object stays recorded, wherever the run that asked for the deletion died. The
+/// deletion is settled after the finalizer is removed. Then the object is gone, or it is created again if a tree wants
+/// it.
 #[tokio::test(start_paused = true)]
 async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_died() {
     let forest = Forest::grow().await;
@@ -346,8 +353,8 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
     assert!(terminating > 3, "y was being deleted at {terminating} crash points only");
 }
 
-/// What a stranger made anew from a copy, at any moment of a run that means to delete it, stays as the stranger made
-/// it.
+/// A copy that another client creates, at any moment of a run that means to delete the object, stays as that client
+/// made it.
 #[tokio::test(start_paused = true)]
 async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
     let forest = Forest::grow().await;
@@ -367,7 +374,7 @@ async fn o11_a_strangers_copy_is_released_whenever_it_was_made() {
     assert!(copies > 10, "of {count} moments, {copies} left a copy");
 }
 
-/// A source that cannot be read may hold what moved there: no run deletes anything then, wherever the one before it
+/// An unreadable source may contain an object that moved there. A run then deletes nothing, wherever the run before it
 /// crashed.
 #[tokio::test(start_paused = true)]
 async fn o12_while_a_source_elsewhere_fails_nothing_is_deleted() {
@@ -389,7 +396,7 @@ async fn o12_while_a_source_elsewhere_fails_nothing_is_deleted() {
     }
 }
 
-/// A run of one project, after a whole one that crashed, keeps every entry of the others.
+/// A run of one project, after a crashed run of the whole root, keeps every entry of the other projects.
 #[tokio::test(start_paused = true)]
 async fn o15_a_scoped_run_after_a_crash_keeps_the_others_entries() {
     let forest = Forest::grow().await;
@@ -415,7 +422,7 @@ async fn o15_a_scoped_run_after_a_crash_keeps_the_others_entries() {
     assert!(unsettled > 5, "{unsettled} crash points left an unsettled record");
 }
 
-/// An object that moved to a project out of scope keeps its entry and its mark, until a run covers its new project.
+/// An object that moved to a project out of scope keeps its entry and its mark until a run covers its new project.
 #[tokio::test(start_paused = true)]
 async fn o15_an_object_that_moved_out_of_scope_keeps_its_entry() {
     let forest = Forest::grow().await;
@@ -427,8 +434,8 @@ async fn o15_an_object_that_moved_out_of_scope_keeps_its_entry() {
     }
 }
 
-/// What a dead run of ours left under way arrives after Kubernator finalized, at any moment of our next run or after
-/// it.
+/// A request that a dead run of ours left under way arrives after Kubernator finalized, at any moment of our next run
+/// or after it.
 #[tokio::test(start_paused = true)]
 async fn o13_what_arrives_after_kubernator_finalized_leaks_nothing() {
     let forest = Forest::grow().await;

@@ -1,6 +1,6 @@
-//! Long random lives of one root, beyond what can be enumerated: up to six runs that crash, fail, stall and are
-//! interfered with, of any tree and scope, and Kubernator and strangers in between. A life is its seed: a failure
-//! prints both.
+//! Long random histories of one root, beyond what can be enumerated. One history is a life. It has up to six runs of
+//! any tree and scope that crash, fail, stall and are disturbed, with runs of Kubernator and actions of other clients
+//! in between. The seed determines the whole life. A failure prints the seed and the life.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use crate::support::announce;
 
 const TREES: [Tree; 8] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare, Tree::Sealed, Tree::Resealed];
-/// What Kubernator applies. It would seal what a stranger made anew, and what is not ours is never replaced.
+/// The trees that Kubernator applies. The sealed trees are left out: they would make another client's copy immutable,
+/// and ktor never replaces an object that is not ours.
 const THEIRS: [Tree; 5] = [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare];
-/// Trees without a source that fails.
+/// The trees without a source that cannot be read.
 const GOALS: [Tree; 7] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Bare, Tree::Sealed, Tree::Resealed];
 
-/// A sequence of numbers that its seed determines: splitmix64.
+/// A pseudo-random sequence that its seed determines: splitmix64.
 struct Random(u64);
 
 impl Random {
@@ -70,12 +71,12 @@ impl Random {
     }
 }
 
-/// What a life left so far.
+/// The result of a life so far.
 struct Life {
     world: World,
-    /// What a dead run sent and has not arrived.
+    /// The request that a dead run sent and that has not arrived.
     flying: Option<Flying>,
-    /// Where something arrived late and no run has looked since.
+    /// The paths that late requests changed and that no run has looked at since.
     late: Vec<String>,
     script: Vec<String>,
 }
@@ -89,7 +90,7 @@ impl Life {
         fail_on(violations, site, &format!("seed {seed}: {}", self.script.join("; ")));
     }
 
-    /// One run: to its end, or to a moment of it at which it dies.
+    /// Makes one run, to its end or to a moment of it at which it dies.
     async fn run(&mut self, forest: &Forest, dice: &mut Random, number: usize) -> Simulation {
         let (site, known) = (self.site(), self.late.len());
         let mut fates = Fates { skew_hours: dice.of(&[0, 0, 10, -10]), ..Fates::default() };
@@ -106,7 +107,8 @@ impl Life {
         let choice = dice.choice();
         let interrupt = dice.one_in(8).then(|| dice.index(60));
         self.script.push(format!("{choice}, {fates:?}, interrupted at {interrupt:?}"));
-        // What is told of a moment does not tell what had arrived by then: so a run that something arrives in lives on.
+        // A moment does not say which late requests had arrived by then. A run in which a late request arrives
+        // therefore never dies.
         let dies = self.flying.is_none() && dice.one_in(2);
         if dies {
             site.watch_moments();
@@ -120,7 +122,8 @@ impl Life {
             self.script.push(format!("died at its request {} {}", moment.number, moment.when));
             (self.world, self.flying) = (moment.world, moment.under_way);
         } else if ended.result.is_ok() {
-            // What arrived during the run may have come after its look.
+            // A request that arrived during the run may have come after the run looked for such requests, so its path
+            // stays.
             self.late.drain(..known);
         }
         site
@@ -155,7 +158,8 @@ async fn live(forest: &Forest, seed: u64) {
     life.fail_on(&violations, &site, seed);
 }
 
-/// How many lives, and the first one's seed: by hand, any.
+/// Returns the number in an environment variable, or the default if the variable is not set. A person can set the
+/// number of lives and the first seed.
 #[expect(clippy::disallowed_methods, reason = "the product reads its environment in cli::env; this is no product code")]
 fn asked(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

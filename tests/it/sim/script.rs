@@ -1,33 +1,33 @@
-//! A scenario of crashes as a script: one line that can be read, printed with a counterexample, and played again.
+//! A scenario of crashes as a script: one readable line that is printed with a counterexample and can be replayed.
 
 use std::fmt;
 
 use super::choice::Choice;
 use super::simulation::When;
 
-/// What happens next to the root.
+/// One step of a script: a run, and the moment at which it crashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub choice: Choice,
-    /// The request at which the run crashes; it comes to its end where there is none.
+    /// The request at which the run crashes. If `None`, the run finishes.
     pub crash: Option<(usize, When)>,
 }
 
-/// Steps in their order.
+/// The steps of a scenario, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(pub Vec<Step>);
 
 impl Script {
-    /// The script with one more step.
+    /// Returns the script with one more step.
     pub fn then(&self, step: Step) -> Self {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 
-    /// Reads a script whose runs are of the given choices.
+    /// Parses a script whose runs have the given choices.
     ///
     /// # Errors
     ///
-    /// The step that cannot be understood.
+    /// Returns the step that cannot be parsed.
     pub fn parse(text: &str, choices: &[Choice]) -> Result<Self, String> {
         let step = |text: &str| {
             let (choice, crash) = match text.split_once(" @") {
@@ -44,14 +44,14 @@ impl Script {
 
 fn moment(text: &str) -> Option<(usize, When)> {
     let (number, when) = text.split_once(' ')?;
-    let when = [When::BaseTree, When::After, When::Flying].into_iter().find(|known| known.to_string() == when)?;
+    let when = [When::Before, When::After, When::Flying].into_iter().find(|known| known.to_string() == when)?;
     Some((number.parse().ok()?, when))
 }
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::BaseTree => "before",
+            Self::Before => "before",
             Self::After => "after",
             Self::Flying => "flying",
         })

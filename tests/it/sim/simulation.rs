@@ -1,7 +1,7 @@
-//! The simulated site: one API server, the wires of its actors, what happens to each request, and what is watched.
+//! The simulated site: one API server, the connections of its actors, the fate of each request, and the checks.
 //!
-//! Every actor's requests arrive here, in process, under virtual time. An actor that crashes sends nothing more: so the
-//! server as it stood before and after each request, kept aside, is every crash of a run at once.
+//! Every actor's requests arrive here, in process, under virtual time. An actor that crashes sends nothing more. Copies
+//! of the server before and after each request therefore give every crash of a run at once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -22,37 +22,37 @@ use tower::{BoxError, service_fn};
 use super::invariant;
 use super::model::{Answer, Request, World};
 
-/// Where the lock's Lease stands: the root is `demo`.
+/// The path of the lock's Lease. The root is `demo`.
 pub const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases/kubernator-project-89e495e7941c-lock";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases";
-/// Where the review key stands, and the commits once more.
+/// The path of the review key's Secret, which also records the commits.
 pub const REVIEW_KEY: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c-review";
-/// Where the state stands.
+/// The path of the state's Secret.
 pub const STATE: &str = "/api/v1/namespaces/kubernator-system/secrets/kubernator-project-89e495e7941c";
 
-/// What becomes of one request. One that is on its way arrives, whether or not its actor still waits for an answer.
+/// The fate of one request. A request that is under way arrives even if its actor no longer waits for an answer.
 #[derive(Clone, Debug)]
 pub enum Fate {
-    /// It never arrives, and the connection breaks.
+    /// The request never arrives, and the connection breaks.
     Lost,
-    /// It takes effect, and the connection breaks before the answer.
+    /// The request takes effect, and the connection breaks before the answer.
     Unanswered,
     /// The server answers this status and does nothing.
     Refused(u16),
-    /// It arrives so much later.
+    /// The request arrives after this delay.
     Slow(Duration),
-    /// It takes effect, and the answer comes so much later.
+    /// The request takes effect, and the answer comes after this delay.
     AnsweredLate(Duration),
-    /// A list's first page comes, and the next never does.
+    /// The first page of a list comes, and the next page never does.
     Partial,
-    /// It stays on its way until it is told to go on; then it arrives.
+    /// The request stays under way until it is told to go on. Then it arrives.
     Stalled(Arc<Notify>),
-    /// It takes effect; its answer stays on its way until it is told to go on.
+    /// The request takes effect. Its answer stays under way until it is told to go on.
     StalledAnswer(Arc<Notify>),
 }
 
-/// What someone else does to the server.
+/// An action of another client on the server.
 #[derive(Clone)]
 pub struct Hand(Arc<Doing>);
 
@@ -70,26 +70,27 @@ impl std::fmt::Debug for Hand {
     }
 }
 
-/// An actor's end of the wire.
+/// The fates and events on the connection of one actor.
 #[derive(Clone, Debug, Default)]
 pub struct Fates {
-    /// By the number of the actor's request, from 0.
+    /// The fates by the number of the actor's request, from 0.
     pub at: BTreeMap<usize, Fate>,
-    /// By the number of the actor's renewal, from 0.
+    /// The fates by the number of the actor's renewal of the lock, from 0.
     pub renewals: BTreeMap<usize, Fate>,
-    /// How late every answer comes, but for those about the lock.
+    /// The delay of every answer, except the answers about the lock.
     pub pace: Duration,
-    /// BaseTree this request of the actor, what is on its way arrives.
+    /// The number of the actor's request before which the requests under way arrive.
     pub arrival: Option<usize>,
-    /// BaseTree this request of the actor, someone else does something.
+    /// The number of the actor's request before which another client acts, and the action.
     pub hand: Option<(usize, Hand)>,
-    /// As this request of the actor arrives, the actor is told to stop.
+    /// The number of the actor's request at which the actor is told to stop.
     pub interrupt: Option<(usize, Arc<Interrupter>)>,
-    /// BaseTree this request of the actor, the other actor's stalled request goes on.
+    /// The number of the actor's request before which the other actor's stalled request goes on.
     pub wakes: Option<(usize, Arc<Notify>)>,
-    /// The commit that this actor applies, counted along the branch: it is held to the order of commits then.
+    /// The number of the commit that this actor applies, counted along the branch. If set, the actor must keep the
+    /// order of commits.
     pub commit: Option<usize>,
-    /// How far the clock of the server that this actor talks to is ahead.
+    /// The number of hours by which the clock of this actor's server is ahead.
     pub skew_hours: i64,
 }
 
@@ -98,25 +99,25 @@ pub struct Fates {
 pub struct Moment {
     /// The number of the request.
     pub number: usize,
-    /// The request's first line.
+    /// The method and the path of the request.
     pub line: String,
     pub when: When,
     pub world: World,
-    /// The request, where it left and has not arrived.
+    /// The request, if it was sent and has not arrived.
     pub under_way: Option<Flying>,
-    /// How many crash points are this very world: reads in between change nothing.
+    /// The number of crash points that have exactly this server. Reads in between change nothing.
     pub points: usize,
 }
 
-/// When, beside the request.
+/// The position of a moment relative to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
-    BaseTree,
+    Before,
     After,
     Flying,
 }
 
-/// Whose requests come over a connection.
+/// The actor whose requests come over one connection.
 struct Actor {
     name: String,
     fates: Fates,
@@ -125,7 +126,7 @@ struct Actor {
 }
 
 impl Actor {
-    /// Takes a request off the wire.
+    /// Reads a request from the connection and finds its fate.
     async fn sends(&self, wired: Wired<Body>) -> Result<Sent, BoxError> {
         let (parts, body) = wired.into_parts();
         let body = body.collect_bytes().await?.to_vec();
@@ -145,12 +146,12 @@ impl Actor {
     }
 }
 
-/// A request of an actor.
+/// A request that an actor sent.
 struct Sent {
     number: usize,
     line: String,
     request: Arc<Request>,
-    /// True if it changes anything.
+    /// `true` if the request changes anything.
     persists: bool,
     fate: Option<Fate>,
 }
@@ -161,7 +162,7 @@ impl Sent {
     }
 }
 
-/// How long a request is on its way.
+/// The time that a request is under way.
 enum Delay {
     Until(Instant),
     Gate(Arc<Notify>),
@@ -176,7 +177,7 @@ impl Delay {
     }
 }
 
-/// A request that left its actor and has not arrived.
+/// A request that was sent and has not arrived.
 #[derive(Clone)]
 pub struct Flying {
     request: Arc<Request>,
@@ -192,14 +193,14 @@ struct Inside {
     started: Instant,
     flying: Vec<Flying>,
     moments: Option<Vec<Moment>>,
-    /// Paths that a late request changed: what they hold is nobody's fault until the next sweep.
+    /// The paths that late requests changed. Unrecorded objects at these paths are no violation until the next sweep.
     late: Vec<String>,
     journal: Vec<String>,
     violations: Vec<String>,
 }
 
 impl Simulation {
-    /// A site with this server and nothing under way.
+    /// Creates a site with this server and nothing under way.
     pub fn new(world: World) -> Self {
         Self(Arc::new(Mutex::new(Inside {
             world,
@@ -212,26 +213,27 @@ impl Simulation {
         })))
     }
 
-    /// The same with a request under way.
+    /// Creates a site with this server and, if given, a request under way.
     pub fn with_flying(world: World, flying: Option<Flying>) -> Self {
         let site = Self::new(world);
         site.0.lock().unwrap().flying.extend(flying);
         site
     }
 
-    /// The same, where other sites left something under way, or arrived late and not looked at since.
+    /// Creates a site that continues earlier ones: a request may be under way, and late requests may have changed paths
+    /// that no run has looked at since.
     pub fn going_on(world: World, flying: Option<Flying>, late: Vec<String>) -> Self {
         let site = Self::with_flying(world, flying);
         site.0.lock().unwrap().late = late;
         site
     }
 
-    /// Paths that late requests changed.
+    /// Returns the paths that late requests changed.
     pub fn late(&self) -> Vec<String> {
         self.0.lock().unwrap().late.clone()
     }
 
-    /// Keeps every moment at which the next actor may crash.
+    /// Starts to keep every moment at which the next actor may crash.
     pub fn watch_moments(&self) {
         self.0.lock().unwrap().moments = Some(Vec::new());
     }
@@ -252,12 +254,12 @@ impl Simulation {
         self.0.lock().unwrap().violations.clone()
     }
 
-    /// What is still under way arrives now.
+    /// Lets the requests that are still under way arrive now.
     pub fn arrive(&self) {
         self.0.lock().unwrap().arrive();
     }
 
-    /// A new actor's connection, and the count of the requests that it made so far.
+    /// Connects a new actor. Returns its cluster and the count of the requests that it has made so far.
     pub fn connect(&self, name: &str, fates: Fates) -> (Cluster, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let actor =
@@ -281,7 +283,7 @@ impl Simulation {
         }
         if let Some((_, wake)) = fates.wakes.as_ref().filter(|(at, _)| *at == sent.number) {
             wake.notify_one();
-            // Whoever was woken acts first.
+            // The actor that was woken acts first.
             sleep(Duration::from_millis(1)).await;
         }
         self.leaves(&actor, &sent);
@@ -323,7 +325,7 @@ impl Simulation {
         Ok(Response::builder().status(answer.status).header("date", date).body(Body::from(text.into_bytes())).unwrap())
     }
 
-    /// A request leaves its actor.
+    /// Handles the departure of a request from its actor.
     fn leaves(&self, actor: &Actor, sent: &Sent) {
         let mut inside = self.0.lock().unwrap();
         if actor.fates.arrival == Some(sent.number) {
@@ -334,14 +336,14 @@ impl Simulation {
             (hand.0)(&mut inside.world, now);
         }
         inside.leaves(&actor.name, &sent.request, sent.persists);
-        inside.keep(sent.number, &sent.line, When::BaseTree, None);
+        inside.keep(sent.number, &sent.line, When::Before, None);
         if sent.persists {
             let flying = Flying { request: Arc::clone(&sent.request), line: sent.line.clone() };
             inside.keep(sent.number, &sent.line, When::Flying, Some(flying));
         }
     }
 
-    /// A request arrives; late, where its actor waits no more.
+    /// Handles the arrival of a request. The request is late if its actor no longer waits.
     fn arrives(&self, actor: &Actor, sent: &Sent, is_late: bool) -> (Answer, Timestamp) {
         let mut inside = self.0.lock().unwrap();
         let now = inside.now(actor.fates.skew_hours);
@@ -372,13 +374,13 @@ impl Simulation {
 }
 
 impl Inside {
-    /// The time by the clock of a server that is so far ahead.
+    /// Returns the time on a server's clock that is `skew_hours` ahead.
     fn now(&self, skew_hours: i64) -> Timestamp {
         let first: Timestamp = "2031-05-06T07:08:09Z".parse().unwrap();
         first + SignedDuration::try_from(self.started.elapsed()).unwrap() + SignedDuration::from_hours(skew_hours)
     }
 
-    /// **Invariant (one writer):** what changes anything leaves its actor only while the actor has the lock.
+    /// **Invariant (one writer):** an actor sends a request that changes anything only while it holds the lock.
     fn leaves(&mut self, name: &str, request: &Request, persists: bool) {
         let path = path_of(&request.target);
         if !persists || path.starts_with(LEASES) || path == "/api/v1/namespaces" {
@@ -415,8 +417,8 @@ impl Inside {
 
     fn keep(&mut self, number: usize, line: &str, when: When, under_way: Option<Flying>) {
         let Some(moments) = &mut self.moments else { return };
-        // A read changes nothing: crashing before it is crashing after what came before.
-        if when == When::BaseTree
+        // A read changes nothing. A crash before it is the same as a crash after the request before it.
+        if when == When::Before
             && let Some(last) = moments.iter_mut().rev().find(|moment| moment.when != When::Flying)
         {
             last.points += 1;
@@ -427,12 +429,12 @@ impl Inside {
     }
 }
 
-/// The path of a request's target.
+/// Returns the path of a request's target, without the query.
 pub fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or_default()
 }
 
-/// Returns `true` if a request changes anything, judged by what is in it.
+/// Returns `true` if a request changes anything, judged by its content.
 pub fn is_persisting(request: &Request) -> bool {
     if request.method == Method::GET {
         return false;
@@ -454,7 +456,7 @@ fn refusal(status: u16) -> Answer {
     Answer { status, body: json!({"kind": "Status", "code": status, "reason": reason, "message": "no"}) }
 }
 
-/// Half of a list, and a promise of the rest that the server does not keep.
+/// Cuts a list in half and promises a rest that the server never sends.
 fn halve(answer: &mut Answer) {
     if let Some(items) = answer.body.get_mut("items").and_then(Value::as_array_mut) {
         items.truncate(items.len() / 2);

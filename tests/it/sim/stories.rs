@@ -1,4 +1,5 @@
-//! Single scenarios, each of one rule: what the enumerations find too, found in a second and told by name.
+//! Single scenarios, one rule each. The enumerations find these defects too, but these tests take a second and name the
+//! rule.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -22,7 +23,7 @@ use super::simulation::{Fate, Fates, STATE, Simulation};
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 const W: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/w";
 
-/// A server on which a run of this tree came to its end.
+/// Returns a server on which a run of this tree has finished.
 async fn after(forest: &Forest, tree: Tree) -> World {
     let site = Simulation::new(beginning());
     run(&site, forest, &Run::of("earlier", Choice::of(tree))).await.result.unwrap();
@@ -30,7 +31,7 @@ async fn after(forest: &Forest, tree: Tree) -> World {
     site.world()
 }
 
-/// Puts an object in another's place, as another tool does.
+/// Replaces an object, as another tool does.
 fn put(world: &mut World, path: &str, manager: &str, body: &Value) {
     let target = format!("{path}?fieldManager={manager}");
     let request = Request { method: Method::PUT, target, body: body.to_string().into_bytes() };
@@ -38,7 +39,7 @@ fn put(world: &mut World, path: &str, manager: &str, body: &Value) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// The number of the last request of this line in a run that nothing disturbs.
+/// Returns the number of the last request with this line in a run that nothing disturbs.
 async fn last_request(forest: &Forest, world: &World, choice: Choice, line: &str) -> usize {
     let site = Simulation::new(world.clone());
     run(&site, forest, &Run::of("counted", choice)).await.result.unwrap();
@@ -47,7 +48,7 @@ async fn last_request(forest: &Forest, world: &World, choice: Choice, line: &str
     found.and_then(|entry| entry.split(' ').nth(1)).unwrap().parse().unwrap()
 }
 
-/// Runs of a tree settle the root.
+/// Checks that runs of a tree settle the root.
 async fn check_settles(world: World, forest: &Forest, tree: Tree) {
     let site = Simulation::new(world);
     for name in ["next", "last"] {
@@ -56,7 +57,8 @@ async fn check_settles(world: World, forest: &Forest, tree: Tree) {
     fail_on(&settled(&site.world(), tree), &site, tree.name());
 }
 
-/// An object that lost its label: it is in the record, ours by its annotation, and in no list.
+/// Returns a server on which `y` has lost its label. The state records `y`, its annotation marks it as ours, and no
+/// list shows it.
 async fn unlisted(forest: &Forest) -> World {
     let mut world = after(forest, Tree::Whole).await;
     let mut bare = world.object(Y).unwrap().clone();

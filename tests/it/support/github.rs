@@ -1,7 +1,8 @@
-//! A stateful GitHub at the wire: one repository's pull requests, comments and rights, with faults on demand.
+//! A stateful fake of the GitHub API: the pull requests, comments and permissions of one repository, with faults on
+//! demand.
 //!
-//! It is strict where GitHub is: methods per route, tokens, lengths, limits of lists. It is no model of anything that
-//! the product does not ask for; an unknown route is 404.
+//! The fake is strict where GitHub is strict: methods of each route, tokens, lengths, and limits of lists. It models
+//! only what the product asks for. It answers an unknown route with 404.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -19,27 +20,28 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// The token that the fake accepts; also a canary that must appear in no output.
+/// The token that the fake accepts. It is also a canary that must not appear in any output.
 pub const TOKEN: &str = "ghs_canary0123456789";
 
-/// The one repository.
+/// The name of the one repository.
 pub const REPOSITORY: &str = "acme/shop";
 
 /// The login under which an Actions token writes.
 pub const ACTIONS_BOT: &str = "github-actions[bot]";
 
-/// Whose API is played.
+/// The forge whose API the fake has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
-    /// github.com: no base path.
+    /// github.com: the API has no base path.
     GitHub,
-    /// GitHub Enterprise Server: the same below `/api/v3`.
+    /// GitHub Enterprise Server: the same API below `/api/v3`.
     Enterprise,
-    /// Gitea and Forgejo: below `/api/v1`, comments on one page, 50 items a page, `commits/SHA/pull` in the singular.
+    /// Gitea and Forgejo: the API below `/api/v1`, all comments on one page, at most 50 items a page, and
+    /// `commits/SHA/pull` in the singular.
     Gitea,
 }
 
-/// A running fake; it stops when dropped.
+/// A running fake. It stops when it is dropped.
 pub struct FakeGitHub {
     state: Arc<Mutex<State>>,
     address: SocketAddr,
@@ -48,7 +50,7 @@ pub struct FakeGitHub {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A pull request to play.
+/// A pull request of the fake.
 #[derive(Clone, Debug)]
 pub struct FakePull {
     pub number: u64,
@@ -59,11 +61,11 @@ pub struct FakePull {
     pub merged: bool,
     pub merge_commit_sha: Option<String>,
     pub head_repository: Option<u64>,
-    /// Changed files: the path and, for a renamed one, the path before.
+    /// The changed files: each file's path and, if it was renamed, its earlier path.
     pub files: Vec<(String, Option<String>)>,
 }
 
-/// A comment as it stands.
+/// A comment in its current form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeComment {
     pub id: u64,
@@ -72,16 +74,16 @@ pub struct FakeComment {
     pub body: String,
 }
 
-/// A request as it came.
+/// A request that the fake received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub method: String,
-    /// Path and query, without the base path.
+    /// The path and the query, without the base path.
     pub path: String,
     pub body: String,
 }
 
-/// Something that goes wrong with the next request that fits.
+/// A fault of the next request that matches.
 #[derive(Clone, Debug)]
 pub struct Fault {
     method: &'static str,
@@ -98,23 +100,23 @@ enum How {
 }
 
 impl Fault {
-    /// The next `method` request whose path contains `path` is answered with `status`.
+    /// Answers the next `method` request whose path contains `path` with `status`.
     pub fn answer(method: &'static str, path: &str, status: u16) -> Self {
         let body = json!({"message": "scripted fault"}).to_string();
         Self { method, path: path.to_owned(), applied: false, how: How::Answer { status, headers: Vec::new(), body } }
     }
 
-    /// The connection breaks instead of an answer.
+    /// Breaks the connection instead of an answer.
     pub fn drop(method: &'static str, path: &str) -> Self {
         Self { method, path: path.to_owned(), applied: false, how: How::Drop }
     }
 
-    /// No answer ever comes.
+    /// Never answers.
     pub fn hang(method: &'static str, path: &str) -> Self {
         Self { method, path: path.to_owned(), applied: false, how: How::Hang }
     }
 
-    /// The request takes effect all the same.
+    /// Lets the request take effect in spite of the fault.
     #[must_use]
     pub fn applied(self) -> Self {
         Self { applied: true, ..self }
@@ -140,7 +142,7 @@ impl Fault {
 }
 
 impl FakePull {
-    /// An open pull request of this repository onto `main`, without files.
+    /// Creates an open pull request of this repository onto `main`, without files.
     pub fn new(number: u64) -> Self {
         Self {
             number,
@@ -155,7 +157,7 @@ impl FakePull {
         }
     }
 
-    /// The same, merged by `commit`.
+    /// Returns the same pull request, merged by `commit`.
     #[must_use]
     pub fn merged_as(self, commit: &str) -> Self {
         Self { open: false, merged: true, merge_commit_sha: Some(commit.to_owned()), ..self }
@@ -176,12 +178,12 @@ impl FakePull {
 }
 
 impl FakeGitHub {
-    /// Starts github.com.
+    /// Starts a fake of github.com.
     pub fn start() -> Self {
         Self::start_as(Flavor::GitHub)
     }
 
-    /// Starts a forge of this flavor on a free port.
+    /// Starts a fake of this flavor on a free port.
     pub fn start_as(flavor: Flavor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a non-blocking socket");
@@ -193,24 +195,24 @@ impl FakeGitHub {
         Self { state, address, flavor, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The API's address, for `GITHUB_API_URL`.
+    /// Returns the address of the API, for `GITHUB_API_URL`.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, self.flavor.base())
     }
 
-    /// The web interface's address, for `GITHUB_SERVER_URL`.
+    /// Returns the address of the web interface, for `GITHUB_SERVER_URL`.
     pub fn server_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Lets the token belong to a user: `GET /user` answers, and writes carry this login.
+    /// Makes the token belong to a user: `GET /user` answers, and comments get this login as their author.
     pub fn act_as_user(&self, login: &str) {
         let mut state = self.state();
         login.clone_into(&mut state.login);
         state.knows_user = true;
     }
 
-    /// Lets the token belong to another app: `GET /user` is refused, and writes carry this login.
+    /// Makes the token belong to another app: `GET /user` is refused, and comments get this login as their author.
     pub fn act_as_app(&self, login: &str) {
         login.clone_into(&mut self.state().login);
     }
@@ -220,7 +222,7 @@ impl FakeGitHub {
         self.state().pulls.insert(pull.number, pull);
     }
 
-    /// Adds a comment by `author`; returns its number.
+    /// Adds a comment by `author` and returns its ID.
     pub fn add_comment(&self, pr: u64, author: &str, body: &str) -> u64 {
         self.state().add_comment(pr, author, body).id
     }
@@ -235,7 +237,8 @@ impl FakeGitHub {
         self.state().permissions.insert(user.to_owned(), permission.to_owned());
     }
 
-    /// Answers a comparison of two commits with a status (`ahead`, `behind`, `identical`, `diverged`) and files.
+    /// Sets the answer to a comparison of two commits: a status (`ahead`, `behind`, `identical`, `diverged`) and at
+    /// most 300 files.
     pub fn set_comparison(&self, base: &str, head: &str, status: &str, files: &[String]) {
         let files: Vec<_> =
             files.iter().take(300).map(|path| json!({"filename": path, "status": "modified"})).collect();
@@ -243,27 +246,27 @@ impl FakeGitHub {
         self.state().comparisons.insert(format!("{base}...{head}"), answer);
     }
 
-    /// Scripts a fault; each hits one request, in the order given.
+    /// Adds a fault for one request. If several faults match a request, the one that was added first applies.
     pub fn fault(&self, fault: Fault) {
         self.state().faults.push_back(fault);
     }
 
-    /// The comments of a pull request, oldest first.
+    /// Returns the comments of a pull request, the oldest first.
     pub fn comments(&self, pr: u64) -> Vec<FakeComment> {
         self.state().comments.iter().filter(|comment| comment.pr == pr).cloned().collect()
     }
 
-    /// Every request that came.
+    /// Returns every request that came.
     pub fn journal(&self) -> Vec<Entry> {
         self.state().journal.clone()
     }
 
-    /// The content writes that took effect.
+    /// Returns the content writes that took effect.
     pub fn writes(&self) -> Vec<Entry> {
         self.state().writes.clone()
     }
 
-    /// Scripted faults that no request met yet.
+    /// Returns the number of faults that no request has met yet.
     pub fn faults_left(&self) -> usize {
         self.state().faults.len()
     }
@@ -284,7 +287,7 @@ impl Drop for FakeGitHub {
 }
 
 impl Flavor {
-    /// The path below which the API lies.
+    /// Returns the path below which the API is served.
     pub fn base(self) -> &'static str {
         match self {
             Self::GitHub => "",
@@ -309,7 +312,7 @@ struct State {
     writes: Vec<Entry>,
 }
 
-/// What the server does with a request.
+/// The reaction of the server to a request.
 enum Reply {
     Answer(Response<Full<Bytes>>),
     Drop,
@@ -327,7 +330,7 @@ fn serve(listener: TcpListener, state: &Arc<Mutex<State>>, stopped: oneshot::Rec
                 let service = service_fn(move |request| respond(Arc::clone(&state), request));
                 let connection =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                // A connection that a fault breaks ends with an error; the client sees it.
+                // A connection that a fault breaks ends with an error, which the client sees.
                 tokio::spawn(async move { drop(connection.await) });
             }
         };
@@ -482,7 +485,7 @@ impl State {
         answer
     }
 
-    /// Answers with a comment, after replacing its text with what `change` gives.
+    /// Answers with a comment. If `change` returns a text, that text replaces the comment's text first.
     fn with_comment(&mut self, id: &str, change: impl FnOnce(&FakeComment) -> Option<String>) -> Response<Full<Bytes>> {
         let Some(place) = self.comments.iter().position(|comment| comment.id.to_string() == id) else {
             return not_found();
@@ -543,14 +546,14 @@ impl State {
         })
     }
 
-    /// One page of a list, with the links to the others.
+    /// Returns one page of a list, with links to the other pages.
     fn page(&self, items: &[Value], path: &str, query: &str) -> Response<Full<Bytes>> {
         let field = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             value.and_then(|value| value.parse::<usize>().ok())
         };
         let per_page = match self.flavor {
-            // It calls the field `limit`, and caps it.
+            // Gitea calls the field `limit`, and caps it.
             Flavor::Gitea => field("limit").unwrap_or(30).clamp(1, 50),
             Flavor::GitHub | Flavor::Enterprise => field("per_page").unwrap_or(30).clamp(1, 100),
         };
@@ -574,7 +577,7 @@ impl State {
     }
 }
 
-/// The text of a comment to write, or the refusal.
+/// Returns the text of a comment to write, or the refusal.
 fn written(body: &str) -> Result<String, (StatusCode, &'static str)> {
     let sent: Value = serde_json::from_str(body).map_err(|_| (StatusCode::BAD_REQUEST, "Problems parsing JSON"))?;
     let text = sent.get("body").and_then(Value::as_str).unwrap_or_default();

@@ -1,6 +1,7 @@
-//! Kubernator itself, the Python tool whose state, lock and mark we share: set up once, and run beside the binary.
+//! Kubernator itself, the Python tool whose state, lock and mark ktor shares. It is set up once, and runs beside the
+//! binary.
 //!
-//! It runs as it is published. What it would download while it runs is put into its cache when it is set up.
+//! Kubernator runs as it is published. The set-up puts into its cache what it would download during a run.
 
 use std::{
     ffi::OsStr,
@@ -14,20 +15,20 @@ use sha2::{Digest, Sha256};
 
 use super::controlplane::{BinariesError, cache, once, sentence, short};
 
-/// The Kubernetes client that it is made to take; newer ones it cannot use.
+/// The version of the Kubernetes client that Kubernator gets here. It cannot use newer ones.
 const CLIENT: &str = "35";
 
-/// The lists of what is installed.
+/// The folder with the lists of the packages to install.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernator");
 
-/// A Python with Kubernator in it.
+/// A Python environment that has Kubernator.
 #[derive(Debug)]
 pub struct Kubernator {
     folder: PathBuf,
 }
 
 impl Kubernator {
-    /// Returns the one of the user's cache, where the first call of all sets it up.
+    /// Returns the Kubernator of the user's cache. The first call sets it up.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Kubernator, String>> = OnceLock::new();
         match SHARED.get_or_init(|| Self::set_up(&cache(), OsStr::new("python3")).map_err(|error| sentence(&error))) {
@@ -36,11 +37,11 @@ impl Kubernator {
         }
     }
 
-    /// Sets it up below a folder, unless it is there already, with this Python.
+    /// Sets up Kubernator below a folder with this Python, unless it is there already.
     pub fn set_up(cache: &Path, python: &OsStr) -> Result<Self, BinariesError> {
         let requirements = Path::new(FOLDER).join("requirements.txt");
         let client = Path::new(FOLDER).join("client.txt");
-        // A virtual environment is bound to the Python that it was made with.
+        // A virtual environment is bound to the Python that made it.
         let mut which = Command::new(python);
         which.args(["-c", "import sys; print(sys.executable, sys.version)"]);
         let mut hash = Sha256::new();
@@ -59,7 +60,7 @@ impl Kubernator {
         Ok(Self { folder })
     }
 
-    /// Prepares a run over a directory against the cluster of a kubeconfig.
+    /// Prepares a run of Kubernator on a directory, against the cluster of a kubeconfig.
     pub fn command(&self, directory: &Path, kubeconfig: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.folder.join("bin/python"));
         command
@@ -78,7 +79,7 @@ impl Kubernator {
         command
     }
 
-    /// The script of a root project, for its directory.
+    /// Returns the script of a root project, for its directory.
     pub fn root_script(root: &str, cleanup: bool) -> String {
         let cleanup = if cleanup { "True" } else { "False" };
         format!(
@@ -90,13 +91,13 @@ impl Kubernator {
         )
     }
 
-    /// The script of a sub-project, for its directory.
+    /// Returns the script of a sub-project, for its directory.
     pub fn script(segment: &str) -> String {
         format!("ktor.app.project = \"{segment}\"\n")
     }
 }
 
-/// Runs one step of the set-up, and returns what it said.
+/// Runs one step of the set-up and returns its standard output.
 fn output(command: &mut Command) -> Result<Vec<u8>, BinariesError> {
     let shown = format!("{command:?}");
     let output = match command.stdin(Stdio::null()).output() {

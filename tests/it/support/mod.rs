@@ -1,4 +1,4 @@
-//! What tests stand on: stateful servers at the wire, a real control plane, git repositories, Kubernator.
+//! The support of the tests: stateful fake servers, a real control plane, git repositories, and Kubernator.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,15 +9,15 @@ pub mod kubernator;
 pub mod repository;
 pub mod story;
 
-/// Where a program that is instrumented writes what of it was run; nothing where none is. A program that starts without
-/// it writes into its working directory.
+/// Returns the variable that tells an instrumented program where to write its coverage profile, or `None` if it is not
+/// set. Without the variable, an instrumented program writes into its working directory.
 #[expect(clippy::disallowed_methods, reason = "the product reads its environment in cli::env; this is no product code")]
 pub fn profile() -> Option<(&'static str, OsString)> {
     let name = "LLVM_PROFILE_FILE";
     std::env::var_os(name).map(|file| (name, file))
 }
 
-/// Says how large a search was, also where the output of tests that pass is kept back.
+/// Prints the size of a search. The line is visible even if the harness holds back the output of passing tests.
 pub fn announce(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }

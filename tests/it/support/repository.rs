@@ -1,4 +1,4 @@
-//! Throw-away git repositories: fixed author and dates, a temporary HOME, nobody's configuration.
+//! Throw-away git repositories with a fixed author, fixed dates, a temporary HOME, and no user or system configuration.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,13 +11,13 @@ use ktor_action::git::repository::Repository;
 use ktor_action::process::Environment;
 use tempfile::TempDir;
 
-/// A repository with a work tree of its own, gone when dropped.
+/// A repository with its own work tree. It is deleted when it is dropped.
 pub struct TestRepository {
     directory: TempDir,
 }
 
 impl TestRepository {
-    /// A repository without a commit, on the branch `main`.
+    /// Creates a repository without a commit, on the branch `main`.
     pub fn new() -> Self {
         let repository = Self { directory: tempfile::tempdir().unwrap() };
         fs::create_dir(repository.top()).unwrap();
@@ -26,7 +26,7 @@ impl TestRepository {
         repository
     }
 
-    /// A depth-1 checkout of one commit of `origin`, made as `actions/checkout` makes it.
+    /// Creates a depth-1 checkout of one commit of `origin`, as `actions/checkout` does.
     pub fn checkout(origin: &Self, commit: &Commit) -> Self {
         let clone = Self::new();
         clone.git(["remote", "add", "origin", &origin.url()]);
@@ -36,7 +36,7 @@ impl TestRepository {
         clone
     }
 
-    /// A clone with the whole history.
+    /// Creates a clone with the whole history of `main`.
     pub fn clone_of(origin: &Self) -> Self {
         let clone = Self::new();
         clone.git(["remote", "add", "origin", &origin.url()]);
@@ -44,47 +44,47 @@ impl TestRepository {
         clone
     }
 
-    /// The top of the work tree.
+    /// Returns the top of the work tree.
     pub fn top(&self) -> PathBuf {
         self.directory.path().join("work")
     }
 
-    /// The temporary HOME, outside the work tree.
+    /// Returns the temporary HOME, which is outside of the work tree.
     pub fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
 
-    /// Where others clone it from.
+    /// Returns the URL from which others clone the repository.
     pub fn url(&self) -> String {
         format!("file://{}", self.top().display())
     }
 
-    /// What a run in this repository sees of the environment.
+    /// Returns the environment of a run in this repository.
     pub fn environment(&self) -> Environment {
         let variables = self.variables().map(|(name, value)| (name.into(), value));
         variables.collect()
     }
 
-    /// This repository as the adapter sees it.
+    /// Opens this repository with the git adapter.
     pub async fn open(&self) -> Repository {
         Repository::discover(&self.top(), None, &self.environment()).await.unwrap().unwrap()
     }
 
-    /// Runs git at the top and gives what it printed, without white space at the end.
+    /// Runs git at the top and returns its output, without white space at the end. Panics if git fails.
     pub fn git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
         let output = self.try_git(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    /// Runs git at the top, whatever comes of it.
+    /// Runs git at the top and returns its result, even if git fails.
     pub fn try_git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
         let mut git = Command::new("git");
         git.env_clear().envs(self.variables()).current_dir(self.top());
         git.args(["-c", "protocol.file.allow=always"]).args(arguments).output().unwrap()
     }
 
-    /// Writes a file of the work tree and the directories above it.
+    /// Writes a file of the work tree and creates the directories above it.
     pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> &Self {
         let path = self.top().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -92,7 +92,7 @@ impl TestRepository {
         self
     }
 
-    /// Makes a symbolic link in the work tree.
+    /// Creates a symbolic link in the work tree.
     pub fn link(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> &Self {
         let path = self.top().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -116,26 +116,26 @@ impl TestRepository {
         self
     }
 
-    /// Commits the whole work tree, even where nothing changed.
+    /// Commits the whole work tree, even if nothing changed.
     pub fn commit(&self, message: &str) -> Commit {
         self.git(["add", "--all"]);
         self.git(["commit", "--quiet", "--allow-empty", "--message", message]);
         self.head()
     }
 
-    /// Merges a branch by a merge commit, as a forge does.
+    /// Merges a branch with a merge commit, as a forge does.
     pub fn merge(&self, branch: &str) -> Commit {
         self.git(["merge", "--quiet", "--no-ff", "--message", "merge", branch]);
         self.head()
     }
 
-    /// Starts or switches to a branch at a revision.
+    /// Creates or resets a branch at a revision, and switches to it.
     pub fn branch(&self, name: &str, at: &str) -> &Self {
         self.git(["checkout", "--quiet", "-B", name, at]);
         self
     }
 
-    /// The commit that is checked out.
+    /// Returns the commit that is checked out.
     pub fn head(&self) -> Commit {
         self.git(["rev-parse", "HEAD"]).parse().unwrap()
     }

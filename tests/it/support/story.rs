@@ -1,7 +1,8 @@
-//! One workflow's surroundings: a repository with a project, its forge, its cluster; and the runs that the forge
+//! The surroundings of one workflow: a repository with a project, its forge, its cluster, and the runs that the forge
 //! starts.
 //!
-//! A run sees nothing of the tests' own environment. Whatever it says is searched for its secrets.
+//! A run sees nothing of the tests' own environment. Everything that a run prints or reports is searched for its
+//! secrets.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,24 +20,24 @@ use super::github::{FakeComment, FakeGitHub, FakePull, REPOSITORY, TOKEN};
 use super::profile;
 use super::repository::TestRepository;
 
-/// The pull request's number in the payloads.
+/// The number of the pull request in the payloads.
 pub const PULL: u64 = 7;
 
-/// The repository's number in the payloads.
+/// The ID of the repository in the payloads.
 const REPOSITORY_ID: u64 = 512_840_213;
 
-/// What the runs of one workflow share.
+/// The surroundings that the runs of one workflow share.
 pub struct Story {
     pub origin: TestRepository,
     pub forge: FakeGitHub,
     pub plane: &'static ControlPlane,
-    /// The root project's name, which is also the name of its namespace. No two stories share one.
+    /// The name of the root project and of its namespace. No two stories share a name.
     pub root: String,
     files: TempDir,
     runs: Cell<u64>,
 }
 
-/// An event: its name, its payload, and the commit that the forge names with it.
+/// An event: its name, its payload, and the commit and the ref that the forge names with it.
 #[derive(Clone)]
 pub struct Event {
     name: &'static str,
@@ -45,18 +46,18 @@ pub struct Event {
     r#ref: &'static str,
 }
 
-/// A run that ended.
+/// A run that has ended.
 #[derive(Debug)]
 pub struct Ran {
     pub exit: i32,
-    /// Everything that it printed.
+    /// Everything that the run printed.
     pub log: String,
     pub outputs: BTreeMap<String, String>,
     pub summary: String,
 }
 
 impl Story {
-    /// Begins with the project `k8s` in an empty namespace; `main` has nothing but settings.
+    /// Creates a story with a root project at `k8s` and an empty namespace. `main` has only the settings and a README.
     pub fn new(root: &str) -> Self {
         let plane = ControlPlane::shared();
         let created = plane.kubectl(&["create", "namespace", root]);
@@ -80,7 +81,7 @@ impl Story {
         self.write(path, value, &json!(null))
     }
 
-    /// One that the server does not let be changed.
+    /// Writes an immutable ConfigMap as a manifest.
     pub fn sealed(&self, path: &str, value: &str) -> &Self {
         self.write(path, value, &json!(true))
     }
@@ -99,8 +100,8 @@ impl Story {
         self
     }
 
-    /// Puts `change` on the branch `feature`, as its own commit on top of `main` where it is new, and gives the pull
-    /// request's event with its test merge.
+    /// Commits `change` on the branch `feature`. If `action` is `opened`, the branch starts at `main`. Returns the
+    /// event of the pull request and the commit of its test merge.
     pub fn propose(&self, action: &str, change: impl FnOnce(&Self)) -> (Event, Commit) {
         let new = action == "opened";
         let at = if new { "main" } else { "feature" };
@@ -120,7 +121,7 @@ impl Story {
         (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/pull/7/merge" }, merge)
     }
 
-    /// Merges `feature` as a forge does, and gives the event of the closed pull request.
+    /// Merges `feature` as a forge does. Returns the event of the closed pull request and the merge commit.
     pub fn merge(&self) -> (Event, Commit) {
         self.origin.branch("main", "main");
         let (base, head) = (self.origin.head(), self.origin.git(["rev-parse", "feature"]));
@@ -134,7 +135,7 @@ impl Story {
         (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/heads/main" }, merge)
     }
 
-    /// The event of the pull request that was closed without a merge.
+    /// Returns the event of a pull request that was closed without a merge.
     pub fn close(&self) -> Event {
         let (base, head) = (self.origin.git(["rev-parse", "main"]), self.origin.git(["rev-parse", "feature"]));
         let merge = self.origin.git(["rev-parse", "pull"]);
@@ -144,7 +145,7 @@ impl Story {
         Event { name: "pull_request", payload, sha: merge, r#ref: "refs/pull/7/merge" }
     }
 
-    /// Commits `change` on `main` and gives the push's event.
+    /// Commits `change` on `main`. Returns the event of the push and the commit.
     pub fn push(&self, change: impl FnOnce(&Self)) -> (Event, Commit) {
         self.origin.branch("main", "main");
         let before = self.origin.head();
@@ -158,12 +159,12 @@ impl Story {
         self.run_in(&TestRepository::checkout(&self.origin, commit), event, Some(&self.kubeconfig()))
     }
 
-    /// Runs `ktor action` in a checkout, with a kubeconfig or without.
+    /// Runs `ktor action` in a checkout, with or without a kubeconfig.
     pub fn run_in(&self, checkout: &TestRepository, event: &Event, kubeconfig: Option<&Path>) -> Ran {
         self.run_with(checkout, event, kubeconfig, &[])
     }
 
-    /// Runs `ktor action` in a checkout, with further inputs; an empty one takes an input away.
+    /// Runs `ktor action` in a checkout, with further inputs. An empty value removes an input.
     pub fn run_with(
         &self,
         checkout: &TestRepository,
@@ -177,19 +178,19 @@ impl Story {
         ran
     }
 
-    /// The administrator's kubeconfig.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.plane.kubeconfig(User::Admin)
     }
 
-    /// The one comment of the pull request.
+    /// Returns the one comment of the pull request.
     pub fn comment(&self) -> FakeComment {
         let mut comments = self.forge.comments(PULL);
         assert_eq!(comments.len(), 1, "{comments:#?}");
         comments.remove(0)
     }
 
-    /// The names of the cleanup set in the comment's hidden block.
+    /// Returns the object names of the cleanup set in the comment's hidden block.
     pub fn hidden_cleanup(&self) -> Vec<String> {
         let set = read_hidden_block(&self.comment().body, "cleanup").unwrap_or_default();
         let names =
@@ -197,7 +198,7 @@ impl Story {
         names.collect()
     }
 
-    /// The live ConfigMaps of ours: names and values.
+    /// Returns the names and values of the live ConfigMaps that the story manages.
     pub fn live(&self) -> BTreeMap<String, String> {
         let list = self.get(&["configmaps", "-n", &self.root]);
         let items = list["items"].as_array().unwrap().iter();
@@ -206,7 +207,7 @@ impl Story {
         values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// Every object that a run of this story could write, at its version.
+    /// Returns every object that a run of this story could write, with its resourceVersion.
     pub fn versions(&self) -> Vec<String> {
         let marked = self.get(&["configmaps,secrets", "-n", &self.root]);
         let state = self.get(&["secrets,leases", "-n", "kubernator-system"]);
@@ -226,7 +227,7 @@ impl Story {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    /// The next run's number, greater than all before it.
+    /// Returns the number of the next run, which is greater than all earlier ones.
     fn next_run(&self) -> u64 {
         self.runs.set(self.runs.get() + 1);
         self.runs.get()
@@ -245,17 +246,17 @@ impl Story {
 }
 
 impl Event {
-    /// The payload, to be changed.
+    /// Returns the payload, which the caller may change.
     pub fn payload(&mut self) -> &mut Value {
         &mut self.payload
     }
 
-    /// Writes the payload into a file.
+    /// Writes the payload to a file.
     pub fn write(&self, file: &Path) {
         fs::write(file, self.payload.to_string()).unwrap();
     }
 
-    /// The pull request, as if it came from someone's fork.
+    /// Returns the event as if the pull request came from a fork.
     #[must_use]
     pub fn forked(mut self) -> Self {
         self.payload["pull_request"]["head"]["repo"]["id"] = json!(77);
@@ -265,13 +266,13 @@ impl Event {
 }
 
 impl Ran {
-    /// An output's value.
+    /// Returns the value of an output, or an empty text if the output is not set.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).map_or("", String::as_str)
     }
 }
 
-/// Runs `ktor action` in a checkout, with a kubeconfig or without; `folder` holds the run's files.
+/// Runs `ktor action` in a checkout, with or without a kubeconfig. `folder` gets the files of the run.
 pub fn act(
     forge: &FakeGitHub,
     folder: &Path,
@@ -319,14 +320,14 @@ pub fn act(
     }
 }
 
-/// The event of a pull request that was opened, on a forge that has no merge commit of it.
+/// Returns the event of a pull request that was opened, on a forge that has no merge commit for it.
 pub fn opened(head: &Commit, base: &Commit) -> Event {
     let mut payload = payload("pull_request-opened");
     place_pull(&mut payload, head.as_str(), base.as_str());
     Event { name: "pull_request", payload, sha: head.to_string(), r#ref: "refs/pull/7/head" }
 }
 
-/// The event of a workflow that someone started by hand on a ref.
+/// Returns the event of a workflow that a person started by hand on a ref.
 pub fn dispatched(commit: &Commit, r#ref: &'static str) -> Event {
     let mut payload = payload("push");
     payload["ref"] = json!(r#ref);
@@ -334,7 +335,7 @@ pub fn dispatched(commit: &Commit, r#ref: &'static str) -> Event {
     Event { name: "workflow_dispatch", payload, sha: commit.to_string(), r#ref }
 }
 
-/// The event of a push to `main`.
+/// Returns the event of a push to `main`.
 pub fn pushed(before: &Commit, after: &Commit) -> Event {
     let mut payload = payload("push");
     payload["before"] = json!(before.as_str());
@@ -356,7 +357,7 @@ fn place_pull(payload: &mut Value, head: &str, base: &str) {
     pull["base"]["sha"] = json!(base);
 }
 
-/// The outputs of a step, which stand in its file between delimiters.
+/// Parses the outputs of a step, whose values are between delimiters in its file.
 fn outputs(text: &str) -> BTreeMap<String, String> {
     let mut lines = text.lines();
     let mut outputs = BTreeMap::new();

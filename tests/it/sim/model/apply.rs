@@ -1,4 +1,4 @@
-//! Field ownership: server-side apply, and updates that are tracked beside it.
+//! Field ownership: server-side apply, and the tracking of updates beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{Answer, status};
 /// A field: the keys that lead to a leaf, to a list, or to an empty map.
 type Path = Vec<String>;
 
-/// What nobody owns.
+/// The metadata fields that no field manager owns.
 const UNOWNED: [&str; 6] = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"];
 
 fn leaves(value: &Value) -> BTreeMap<Path, Value> {
@@ -72,7 +72,7 @@ fn owned(fields: &Value, at: &mut Path, found: &mut BTreeSet<Path>) {
     }
 }
 
-/// A managed-fields entry: its manager, its operation, its fields.
+/// An entry of the managed fields: its manager, its operation, its fields, and its time.
 struct Entry {
     manager: String,
     operation: String,
@@ -128,7 +128,7 @@ fn set(object: &mut Value, path: &[String], value: Value) {
     *at = value;
 }
 
-/// A server-side apply on what is there, or the conflict.
+/// Returns the object after a server-side apply, or the conflict.
 pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, now: Timestamp) -> Result<Value, Answer> {
     let wanted = leaves(body);
     let mut next = known.cloned().unwrap_or_else(|| {
@@ -172,7 +172,7 @@ pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, no
     for path in dropped {
         remove(&mut next, &path);
     }
-    // An empty map is owned, and stored as nothing.
+    // A manager can own an empty map, but the object does not store it.
     for (path, value) in wanted.iter().filter(|(_, value)| **value != json!({})) {
         set(&mut next, path, value.clone());
     }
@@ -192,7 +192,7 @@ pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, no
     Ok(next)
 }
 
-/// Notes who wrote what by an update.
+/// Records in the managed fields of `body` which fields an update wrote.
 pub fn update(known: &Value, body: &mut Value, manager: &str, now: Timestamp) {
     let (before, after) = (leaves(known), leaves(body));
     let changed: BTreeSet<Path> =

@@ -1,7 +1,9 @@
-//! A model of the API server at the wire: stateful, synchronous, without a clock or chance of its own.
+//! A model of the API server at the HTTP level. It is stateful and synchronous, and has no clock and no randomness of
+//! its own.
 //!
-//! Objects with uid and resourceVersion, preconditions, server-side apply with field ownership, dry runs, finalizers,
-//! label selectors, discovery. Maps are granular and lists are atomic, which the real server's schemas refine.
+//! The model has objects with uid and resourceVersion, preconditions, server-side apply with field ownership, dry runs,
+//! finalizers, label selectors, and discovery. Maps are granular and lists are atomic. The schemas of the real server
+//! refine this.
 
 mod apply;
 
@@ -14,21 +16,21 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// A request as it stands on the wire.
+/// A request as a client sends it.
 pub struct Request {
     pub method: Method,
-    /// Path and query.
+    /// The path and the query.
     pub target: String,
     pub body: Vec<u8>,
 }
 
-/// What is answered: a text stands for a plain one.
+/// An answer. A body that is a JSON string stands for plain text.
 pub struct Answer {
     pub status: u16,
     pub body: Value,
 }
 
-/// A served resource: group and version as in a path, plural, kind, and whether it is namespaced.
+/// A served resource: its group, its plural, its kind, and its scope. The version is always `v1`.
 struct Resource {
     group: &'static str,
     plural: &'static str,
@@ -69,7 +71,7 @@ pub struct World {
     counter: u64,
 }
 
-/// A path, taken apart.
+/// The parts of an object's or a collection's path.
 struct Target<'a> {
     resource: &'static Resource,
     namespace: Option<&'a str>,
@@ -116,7 +118,8 @@ fn not_found(target: &Target<'_>, name: &str) -> Answer {
     answer
 }
 
-/// The refusal of a change to what says of itself that it is immutable.
+/// Returns the refusal of a change to an object that says of itself that it is immutable, or `None` if the change is
+/// allowed.
 fn sealed(target: &Target<'_>, known: &Value, next: &Value) -> Option<Answer> {
     let is_sealed = matches!(target.resource.kind, "ConfigMap" | "Secret") && known["immutable"] == true;
     let field = ["data", "immutable"].into_iter().find(|field| is_sealed && known[*field] != next[*field])?;
@@ -147,7 +150,8 @@ impl World {
         self.objects.iter().map(|(path, object)| (path.as_str(), object.as_ref()))
     }
 
-    /// The content, with uids and resourceVersions by their order and without times.
+    /// Returns a hash of the content. It counts uids by the order in which they first appear, and ignores times and
+    /// resourceVersions.
     pub fn digest(&self) -> u64 {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut hasher = DefaultHasher::new();
@@ -261,7 +265,7 @@ impl World {
         Answer { status: 201, body: self.store(&path, body, now) }
     }
 
-    /// What a dry run of a create answers: a uid that nothing ever has.
+    /// Returns the answer to a dry run of a create. Its uid is one that no object ever has.
     fn untried(&self, mut body: Value) -> Value {
         body["metadata"]["uid"] = json!(format!("dry-{}", self.counter));
         body
@@ -279,7 +283,7 @@ impl World {
         now: Timestamp,
     ) -> Answer {
         let Some(known) = self.objects.get(path).cloned() else {
-            // A Lease may be created by a PUT.
+            // A PUT may create a Lease.
             if target.resource.kind == "Lease" && body["metadata"]["uid"].is_null() {
                 apply::update(&Value::Null, &mut body, manager, now);
                 return Answer { status: 201, body: self.store(path, body, now) };
@@ -442,7 +446,7 @@ impl World {
         self.counter += 1;
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
         if !object["metadata"]["deletionTimestamp"].is_null() && !held {
-            // The last finalizer went: so does the object.
+            // The last finalizer is gone, so the object is deleted.
             self.objects.remove(path);
             return object;
         }
@@ -466,7 +470,7 @@ impl World {
     }
 }
 
-/// Hashes a value; uids and resourceVersions count by the order in which they first appear, and times not at all.
+/// Hashes a value. Uids count by the order in which they first appear. Times and resourceVersions do not count.
 fn hash(value: &Value, key: &str, names: &mut BTreeMap<String, usize>, hasher: &mut DefaultHasher) {
     match (key, value) {
         ("creationTimestamp" | "time" | "renewTime" | "acquireTime" | "deletionTimestamp" | "resourceVersion", _) => {}

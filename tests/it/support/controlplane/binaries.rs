@@ -1,6 +1,7 @@
-//! The programs that the tests run beside the project: built once from the pinned Go modules, or given by the caller.
+//! The programs that the tests run beside the project. They are built once from the pinned Go modules, or the caller
+//! provides them.
 //!
-//! Nothing is downloaded but Go modules, by Go, checked against each module's `go.sum`.
+//! Only Go modules are downloaded. Go downloads them and checks them against each module's `go.sum`.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +20,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds the programs in `KUBEBUILDER_ASSETS`, else in the user's cache, where the first call builds them.
+    /// Finds the programs in `KUBEBUILDER_ASSETS`. If that is not set, finds them in the user's cache, where the first
+    /// call builds them.
     pub fn locate() -> Result<Self, BinariesError> {
         match variable("KUBEBUILDER_ASSETS") {
             Some(assets) => Self::given(Path::new(&assets)),
@@ -27,9 +29,9 @@ impl Binaries {
         }
     }
 
-    /// Takes the programs from a folder that holds them all.
+    /// Takes the programs from a folder. Returns an error that names the programs that the folder lacks.
     pub fn given(assets: &Path) -> Result<Self, BinariesError> {
-        // The servers work in a folder of their own.
+        // The servers run in another working directory, so the path must be absolute.
         let folder = std::path::absolute(assets).map_err(at(assets))?;
         let lacks = lacking(&folder, CONTROL_PLANE.programs);
         if lacks.is_empty() {
@@ -39,7 +41,7 @@ impl Binaries {
         }
     }
 
-    /// The path of one program.
+    /// Returns the path of one program.
     pub fn path(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
@@ -50,7 +52,7 @@ pub fn act() -> Result<PathBuf, BinariesError> {
     Ok(WORKFLOW.built(&cache(), OsStr::new("go"), &mut io::stderr())?.join("act"))
 }
 
-/// Why there are no programs to run.
+/// The reason why there are no programs to run.
 #[derive(Debug, thiserror::Error)]
 pub enum BinariesError {
     #[error("find {programs}: install Go (the version that {module}/go.mod names, or newer){or}")]
@@ -72,21 +74,22 @@ pub enum BinariesError {
 pub struct Module {
     /// The module's folder.
     pub folder: &'static str,
-    /// What the linker is told.
+    /// The flags for the linker.
     pub ldflags: &'static str,
-    /// The tools, by the names that they are to have.
+    /// The names that the built tools must have.
     pub programs: &'static [&'static str],
-    /// What Go calls a tool (by its path's last element), and what it is to be called.
+    /// The tools to rename: the name that Go gives to a tool (the last element of its path), and the name that it must
+    /// have.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// How long the first build takes.
+    /// The duration of the first build, as text for a message.
     pub takes: &'static str,
-    /// What else would do, to read after a list of what to provide.
+    /// The alternative to an installed Go, as the end of an error message.
     pub or: &'static str,
 }
 
 const CONTROL_PLANE: Module = Module {
     folder: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane"),
-    // Unstamped, the server calls itself v0.0.0-master and misleads clients that look.
+    // Without this stamp, the server reports the version v0.0.0-master and misleads clients that check it.
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
               -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
     programs: &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok"],
@@ -105,10 +108,10 @@ const WORKFLOW: Module = Module {
 };
 
 impl Module {
-    /// Returns the folder with the built tools; what builds them is one process at a time, once for each pinned set.
+    /// Returns the folder with the built tools. One process at a time builds them, once for each pinned set.
     ///
-    /// Why nothing seems to happen meanwhile is told to a writer: standard error itself, since the test harness keeps
-    /// what is printed until a test has failed.
+    /// A long build writes a message to `told`, so that a person knows why nothing seems to happen. Callers pass
+    /// standard error itself, since the test harness holds back printed output until a test has failed.
     pub fn built(&self, cache: &Path, go: &OsStr, told: &mut impl Write) -> Result<PathBuf, BinariesError> {
         let name = Path::new(self.folder).file_name().unwrap_or_default();
         once(&cache.join(name), &self.key()?, |partial| self.build(partial, go, told))
@@ -147,7 +150,7 @@ impl Module {
         Ok(())
     }
 
-    /// Names the pinned set: what Go reads, and how it is told to build.
+    /// Returns the name of the pinned set: a hash of the files that Go reads and of the linker flags.
     fn key(&self) -> Result<String, BinariesError> {
         let mut hash = Sha256::new();
         for file in ["go.mod", "go.sum"] {
@@ -159,7 +162,7 @@ impl Module {
     }
 }
 
-/// Returns the place of this name in a folder; what builds it is one process at a time, and once.
+/// Returns the path of `name` in a folder. If it is missing, one process at a time builds it, and only once.
 pub fn once(
     folder: &Path,
     name: &str,
@@ -173,10 +176,10 @@ pub fn once(
     let lock = folder.join("lock");
     let held = File::create(&lock).map_err(at(&lock))?;
     held.lock().map_err(at(&lock))?;
-    // Whoever held the lock before may have built it.
+    // Another process may have built it while this process waited for the lock.
     if !place.is_dir() {
         clear(folder)?;
-        // Of this process alone: what an interrupted build left behind may still be written to.
+        // This folder belongs to this process alone, because an interrupted build may still write to its own folder.
         let partial = place.with_extension(format!("{}.{PARTIAL}", std::process::id()));
         fs::create_dir_all(&partial).map_err(at(&partial))?;
         build(&partial)?;
@@ -185,16 +188,16 @@ pub fn once(
     Ok(place)
 }
 
-/// The first digits of a hash, as a name.
+/// Returns the first 8 bytes of a hash as 16 hexadecimal digits, for use as a name.
 pub fn short(hash: Sha256) -> String {
     let short = hash.finalize().iter().take(8).fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
     format!("{short:016x}")
 }
 
-/// What marks a folder that is being built, or was when its process ended.
+/// The file extension of a folder that is being built or that an interrupted build left.
 const PARTIAL: &str = "partial";
 
-/// Removes what interrupted builds left, which the lock's holder may do.
+/// Removes the folders that interrupted builds left. Only the process that holds the lock may do this.
 fn clear(folder: &Path) -> Result<(), BinariesError> {
     for left in fs::read_dir(folder).map_err(at(folder))? {
         let left = left.map_err(at(folder))?.path();
@@ -214,7 +217,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BinariesError {
     |source| BinariesError::File { path, source }
 }
 
-/// Where the tests keep what takes long to make.
+/// Returns the folder in which the tests keep what takes long to make.
 pub fn cache() -> PathBuf {
     let base = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || variable("HOME").map_or_else(std::env::temp_dir, |home| Path::new(&home).join(".cache"));

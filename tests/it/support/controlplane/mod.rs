@@ -1,6 +1,7 @@
-//! A real Kubernetes control plane: etcd, the API server, the controllers, the scheduler, and kwok as the kubelets.
+//! A real Kubernetes control plane: etcd, the API server, the controllers, the scheduler, and kwok in place of the
+//! kubelets.
 //!
-//! It is started once for each test process, on loopback, with throw-away data, and ends when that process ends.
+//! Each test process starts one, on loopback, with throw-away data. It ends when that process ends.
 
 mod binaries;
 mod recorder;
@@ -32,21 +33,21 @@ pub use watchdog::Watchdog;
 
 use server::{Servers, free_port, random_token};
 
-/// Who asks the API server.
+/// A user of the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// May do everything.
+    /// The user who may do everything.
     Admin,
-    /// May read everything and change nothing.
+    /// The user who may read everything and change nothing.
     Reader,
-    /// May do nothing at all.
+    /// The user who may do nothing at all.
     Nobody,
 }
 
 impl User {
     const ALL: [Self; 3] = [Self::Admin, Self::Reader, Self::Nobody];
 
-    /// The user's name.
+    /// Returns the user's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -63,7 +64,7 @@ impl User {
     }
 }
 
-/// A running control plane; dropped, it ends and leaves nothing.
+/// A running control plane. When it is dropped, it ends and leaves nothing.
 #[derive(Debug)]
 pub struct ControlPlane {
     servers: Servers,
@@ -73,7 +74,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Returns the control plane of this process, which the first call starts.
+    /// Returns the control plane of this process. The first call starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
         match SHARED.get_or_init(|| Self::start().map_err(|error| sentence(&error))) {
@@ -82,11 +83,11 @@ impl ControlPlane {
         }
     }
 
-    /// Starts a control plane of one's own.
+    /// Starts a separate control plane for the caller.
     pub fn start() -> Result<Self, StartError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let binaries = Binaries::locate().map_err(StartError::Programs)?;
-        // Other processes look for free ports, too: whoever loses the race tries again.
+        // Other processes look for free ports too. A process that loses the race tries again.
         for _ in 0..4 {
             match Self::start_on(binaries.clone(), free_port()?) {
                 Err(error) if error.lost_the_port() => {}
@@ -104,7 +105,7 @@ impl ControlPlane {
         servers.start_api(port)?;
         let url = format!("https://127.0.0.1:{port}");
         let mut plane = Self { servers, url, ca_pem: String::new(), tokens };
-        // The caller may be on a runtime, on which nothing may block; a thread is on none.
+        // The caller may be on a runtime, on which nothing may block. A new thread is not on a runtime.
         let ready = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|source| StartError::Prepare { subject: "runtime", source })?;
@@ -137,43 +138,44 @@ impl ControlPlane {
         self.servers.wait("the default service account", async || accounts.get("default").await.is_ok()).await
     }
 
-    /// Where the API server listens.
+    /// Returns the URL of the API server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The authority that signed the API server's certificate.
+    /// Returns the certificate of the authority that signed the API server's certificate, as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The serving certificate for 127.0.0.1 and its key: for whatever else must be served under the same authority.
+    /// Returns the paths of the serving certificate for 127.0.0.1 and of its key. Other servers under the same
+    /// authority use them.
     pub fn serving_pem(&self) -> (PathBuf, PathBuf) {
         let folder = self.servers.folder().join("certificates");
         (folder.join("apiserver.crt"), folder.join("apiserver.key"))
     }
 
-    /// A user's bearer token.
+    /// Returns a user's bearer token.
     pub fn token(&self, user: User) -> &str {
         &self.tokens[user as usize]
     }
 
-    /// The path of a user's kubeconfig.
+    /// Returns the path of a user's kubeconfig.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         self.servers.folder().join(format!("{}.kubeconfig", user.name()))
     }
 
-    /// A folder that goes with the control plane.
+    /// Returns a folder that is deleted with the control plane.
     pub fn folder(&self) -> &Path {
         self.servers.folder()
     }
 
-    /// The numbers of the processes.
+    /// Returns the process IDs of the servers.
     pub fn pids(&self) -> Vec<u32> {
         self.servers.pids()
     }
 
-    /// The path of the kubectl of the same make.
+    /// Returns the path of the kubectl that belongs to the control plane.
     pub fn kubectl_path(&self) -> PathBuf {
         self.servers.program("kubectl")
     }
@@ -183,12 +185,12 @@ impl ControlPlane {
         self.kubectl_with(arguments, "")
     }
 
-    /// Runs kubectl as the administrator with something to read.
+    /// Runs kubectl as the administrator, with `input` on its standard input.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
         self.kubectl_at(&self.kubeconfig(User::Admin), arguments, input)
     }
 
-    /// Runs kubectl with a kubeconfig and something to read.
+    /// Runs kubectl with a kubeconfig, and with `input` on its standard input.
     pub fn kubectl_at(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
         let run = || -> io::Result<Output> {
             let mut process = Command::new(self.kubectl_path())
@@ -203,7 +205,8 @@ impl ControlPlane {
                 .spawn()?;
             let mut stdin = process.stdin.take();
             std::thread::scope(|scope| {
-                // It may end before it has read all; then what it says counts.
+                // kubectl may end before it has read all of its input. Then its output tells the reason, so a failed
+                // write is ignored.
                 scope.spawn(move || stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
                 process.wait_with_output()
             })
@@ -211,17 +214,17 @@ impl ControlPlane {
         run().unwrap_or_else(|error| panic!("failed to run kubectl: {error}"))
     }
 
-    /// A new client of the administrator, for the runtime that it is made on.
+    /// Returns a new client of the administrator, for the runtime on which it is made.
     pub fn client(&self) -> Client {
         self.client_of(User::Admin)
     }
 
-    /// A new client of a user, for the runtime that it is made on.
+    /// Returns a new client of a user, for the runtime on which it is made.
     pub fn client_of(&self, user: User) -> Client {
         self.client_at(&self.url, Some(user))
     }
 
-    /// Creates a namespace of a name that begins so and that nobody else uses, and waits until pods can start in it.
+    /// Creates a namespace with a unique name that begins with `begins`, and waits until pods can start in it.
     pub async fn namespace(&self, begins: &str) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{begins}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -245,7 +248,7 @@ impl ControlPlane {
         config.root_cert =
             Some(CertificateDer::pem_slice_iter(self.ca_pem.as_bytes()).flatten().map(|der| der.to_vec()).collect());
         config.auth_info.token = user.map(|user| self.token(user).to_owned().into());
-        // What a test sends is what it means to send.
+        // The client does not retry, so it sends exactly the requests of the test.
         config.default_retry = false;
         Client::try_from(config).unwrap_or_else(|error| panic!("failed to make a client of {url}: {error}"))
     }
@@ -264,7 +267,8 @@ impl ControlPlane {
     }
 }
 
-/// The last certificate of a complete chain: the one that signed the others.
+/// Returns the last certificate of a complete chain of two, which signed the other one. Returns an empty text if the
+/// chain is not complete.
 fn authority(chain: &str) -> String {
     let complete = chain.matches("-----END CERTIFICATE-----").count() == 2;
     let last = chain.rfind("-----BEGIN CERTIFICATE-----").filter(|_| complete);
@@ -282,7 +286,7 @@ async fn node_ready(client: &Client) -> bool {
     conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Creates the node that pods run on, and what lets the reader read.
+/// Creates the node that pods run on, and the role and the binding that let the reader read.
 async fn create_fixtures(client: &Client) -> Result<(), kube::Error> {
     let reader = "reader";
     create::<Node>(&Api::all(client.clone()), json!({"metadata": {"name": "node"}})).await?;

@@ -1,6 +1,7 @@
-//! A proxy before the API server that writes down what clients ask, and can fail them.
+//! A proxy in front of the API server that records the requests of clients and can make them fail.
 //!
-//! It stands at the transport: it serves TLS as the API server does and hands on the credentials that come.
+//! The proxy works at the transport level. It serves TLS as the API server does, and it passes on the clients'
+//! credentials.
 
 use std::{
     fs, io,
@@ -25,32 +26,32 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{ControlPlane, User};
 
-/// One request that came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its place among those that came, from 0.
+    /// The position of the request among all received requests, from 0.
     pub sequence: usize,
-    /// When it came, counted from the recorder's start.
+    /// The time at which the request came, counted from the recorder's start.
     pub at: Duration,
     pub method: Method,
-    /// Its path and query.
+    /// The path and the query.
     pub target: String,
     pub body: Bytes,
-    /// What the API server answered, also where a fault kept it from the client.
+    /// The status that the API server answered, even if a fault kept the answer from the client.
     pub status: Option<StatusCode>,
-    /// When it answered, counted from the recorder's start.
+    /// The time at which the API server answered, counted from the recorder's start.
     pub answered: Option<Duration>,
 }
 
 impl Entry {
-    /// The path without the query.
+    /// Returns the path without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(&self.target, |(path, _)| path)
     }
 
     /// Returns `true` if the API server would store what the request asks for.
     ///
-    /// A DELETE is a dry run by its body: where there is one, the API server does not look at the query.
+    /// A DELETE states a dry run in its body. If there is a body, the API server does not look at the query.
     pub fn persists(&self) -> bool {
         let in_query = || {
             let query = self.target.split_once('?').map_or("", |(_, query)| query);
@@ -59,7 +60,8 @@ impl Entry {
         match self.method {
             Method::GET | Method::HEAD | Method::OPTIONS => false,
             Method::DELETE if !self.body.is_empty() => !self.body_is_a_dry_run(),
-            // Questions in the shape of objects; nothing in these groups is ever stored.
+            // These requests are questions in the form of objects. The API server never stores anything of these
+            // groups.
             Method::POST if self.path().starts_with("/apis/authorization.k8s.io/") => false,
             Method::POST if self.path().starts_with("/apis/authentication.k8s.io/") => false,
             _ => !in_query(),
@@ -72,18 +74,18 @@ impl Entry {
     }
 }
 
-/// What happens to a request.
+/// The fault that a request meets.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// The connection is cut before the API server has heard of the request.
+    /// The connection is cut before the API server receives the request.
     Cut,
-    /// The API server does what is asked; then the connection is cut before its answer.
+    /// The API server does what the request asks. Then the connection is cut before its answer.
     DropAnswer,
-    /// The request waits on the way until the gate opens; it arrives even where its client has gone.
+    /// The request waits in the proxy until the gate opens. It arrives even if its client has gone.
     Hold(Gate),
 }
 
-/// Holds requests until it is opened.
+/// A gate that stops requests until it is opened.
 #[derive(Debug, Clone)]
 pub struct Gate {
     state: Arc<watch::Sender<GateState>>,
@@ -97,7 +99,7 @@ enum GateState {
     Gone,
 }
 
-/// What becomes of a request that stood at a gate.
+/// The result of a request's wait at a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passage {
     Free,
@@ -105,27 +107,27 @@ enum Passage {
 }
 
 impl Gate {
-    /// Makes a closed gate.
+    /// Creates a closed gate.
     pub fn closed() -> Self {
         Self { state: Arc::new(watch::Sender::new(GateState::Untouched)) }
     }
 
-    /// Waits until a request stands at the gate.
+    /// Waits until a request has reached the gate.
     pub async fn reached(&self) {
         let _ = self.state.subscribe().wait_for(|state| *state != GateState::Untouched).await;
     }
 
-    /// Returns `true` if a request has stood at the gate.
+    /// Returns `true` if a request has reached the gate.
     pub fn is_reached(&self) -> bool {
         *self.state.borrow() != GateState::Untouched
     }
 
-    /// Loses what waits and what will come: it never arrives.
+    /// Discards the requests that wait and all later ones. They never arrive.
     pub fn lose(&self) {
         self.state.send_replace(GateState::Gone);
     }
 
-    /// Lets pass what waits and what will come.
+    /// Lets the requests that wait and all later ones pass.
     pub fn open(&self) {
         self.state.send_replace(GateState::Open);
     }
@@ -146,7 +148,7 @@ impl Gate {
     }
 }
 
-/// A recording proxy before a control plane.
+/// A recording proxy in front of a control plane.
 #[derive(Debug)]
 pub struct Recorder<'plane> {
     plane: &'plane ControlPlane,
@@ -157,12 +159,12 @@ pub struct Recorder<'plane> {
 }
 
 impl<'plane> Recorder<'plane> {
-    /// Starts a proxy that only writes down.
+    /// Starts a proxy that only records.
     pub fn start(plane: &'plane ControlPlane) -> Self {
         Self::with_faults(plane, |_| None)
     }
 
-    /// Starts a proxy that asks about each request, in the order in which they come, what is to happen to it.
+    /// Starts a proxy that calls `choose` to get the fault of each request, in the order in which the requests come.
     pub fn with_faults(
         plane: &'plane ControlPlane,
         choose: impl Fn(&Entry) -> Option<Fault> + Send + Sync + 'static,
@@ -171,7 +173,7 @@ impl<'plane> Recorder<'plane> {
     }
 
     fn serve(plane: &'plane ControlPlane, choose: Choose) -> io::Result<Self> {
-        // A runtime of its own: it goes on while a test's own runtime blocks on a process.
+        // The proxy has its own runtime, which keeps running while a test's runtime blocks on a process.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let acceptor = acceptor(plane)?;
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -188,7 +190,7 @@ impl<'plane> Recorder<'plane> {
         Ok(Self { plane, url, begun, journal, runtime: Some(runtime) })
     }
 
-    /// Writes a kubeconfig that leads a user through the proxy.
+    /// Writes a kubeconfig that sends a user's requests through the proxy, and returns its path.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         let port = self.url.rsplit(':').next().unwrap_or_default();
         let path = self.plane.folder().join(format!("{}-{port}.kubeconfig", user.name()));
@@ -198,17 +200,17 @@ impl<'plane> Recorder<'plane> {
         path
     }
 
-    /// A new client of a user through the proxy.
+    /// Returns a new client of a user that goes through the proxy.
     pub fn client(&self, user: User) -> Client {
         self.plane.client_at(&self.url, Some(user))
     }
 
-    /// When it started, from which the times of its entries count.
+    /// Returns the time of the recorder's start, from which the times of its entries count.
     pub fn begun(&self) -> Instant {
         self.begun
     }
 
-    /// What has come so far.
+    /// Returns the requests that have come so far.
     pub fn journal(&self) -> Vec<Entry> {
         locked(&self.journal).clone()
     }
@@ -216,7 +218,7 @@ impl<'plane> Recorder<'plane> {
 
 impl Drop for Recorder<'_> {
     fn drop(&mut self) {
-        // Dropped plainly, it would block, which a test's runtime forbids.
+        // A plain drop of the runtime would block, which a test's runtime forbids.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -232,7 +234,7 @@ struct Proxy {
     choose: Choose,
 }
 
-/// The client's connection ends here.
+/// The error that ends the client's connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was cut")]
 struct Severed;
@@ -252,7 +254,7 @@ impl Proxy {
         *forwarded.headers_mut() = passing(&head.headers);
         forwarded.headers_mut().remove(header::HOST);
         forwarded.headers_mut().remove(header::CONTENT_LENGTH);
-        // A task of its own: what has left arrives, whatever becomes of the client.
+        // A separate task sends the request, so that it arrives even if the client has gone.
         let arriving = tokio::spawn(async move {
             if let Some(Fault::Hold(gate)) = &fault
                 && gate.pass().await == Passage::Lost
@@ -271,7 +273,7 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// Writes a request down and asks what is to happen to it, one request at a time.
+    /// Records a request and chooses its fault, one request at a time.
     fn note(&self, method: Method, target: String, body: Bytes) -> (usize, Option<Fault>) {
         let mut journal = locked(&self.journal);
         let sequence = journal.len();
@@ -288,7 +290,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, proxy: Arc<Proxy>)
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let service = service_fn(move |request| Arc::clone(&proxy).answer(request));
-            // An error here is the client's to report, or a fault that a test asked for.
+            // The client reports such an error, or a test asked for the fault.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -302,7 +304,7 @@ fn acceptor(plane: &ControlPlane) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config.map_err(io::Error::other)?)))
 }
 
-/// The headers that concern more than one connection.
+/// Returns the headers without those that concern one connection alone.
 fn passing(headers: &HeaderMap) -> HeaderMap {
     let own = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::TRAILER, header::UPGRADE];
     let mut passing = headers.clone();

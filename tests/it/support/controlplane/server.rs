@@ -1,4 +1,4 @@
-//! The processes of one control plane: their flags, their files, their start.
+//! The processes of one control plane: their flags, their files, and their start.
 
 use std::{
     fmt::Display,
@@ -18,7 +18,7 @@ use ring::{
 
 use super::{binaries::Binaries, watchdog::Watchdog};
 
-/// On unix sockets in its folder, so it needs no port and nobody else can reach it.
+/// The flags of etcd. It listens on unix sockets in its folder, so it needs no port and no other program can reach it.
 const ETCD: &[&str] = &[
     "--data-dir=etcd",
     "--unsafe-no-fsync",
@@ -33,7 +33,7 @@ const ETCD: &[&str] = &[
 
 const API_SERVER: &[&str] = &[
     "--etcd-servers=unix://client.sock:0",
-    // Makes its own authority, and a serving certificate for 127.0.0.1 that the authority signs.
+    // The API server makes its own authority here, and a serving certificate for 127.0.0.1 that the authority signs.
     "--cert-dir=certificates",
     "--bind-address=127.0.0.1",
     "--advertise-address=127.0.0.1",
@@ -50,7 +50,7 @@ const API_SERVER: &[&str] = &[
 
 const CONTROLLERS: &[&str] = &[
     "--kubeconfig=admin.kubeconfig",
-    // Without it Deployments stay at 0/0 and namespaces never vanish.
+    // Without this flag, Deployments stay at 0/0 and namespaces are never deleted.
     "--use-service-account-credentials=true",
     "--service-account-private-key-file=service-accounts.key",
     "--root-ca-file=certificates/apiserver.crt",
@@ -67,16 +67,16 @@ const KUBELETS: &[&str] = &[
     "--config=kubelets.yaml",
     "--manage-all-nodes=true",
     "--node-ip=127.0.0.1",
-    // Without a lease every node is declared dead after 50 s, and then again and again.
+    // Without a lease, every node is declared dead after 50 s, and then again and again.
     "--node-lease-duration-seconds=40",
 ];
 
 const STAGES: &str = include_str!("../../../controlplane/kubelets.yaml");
 
-/// How long a busy machine may take for any one step of the start.
+/// The time that one step of the start may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Why a control plane did not start.
+/// The reason why a control plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("find what a control plane is made of")]
@@ -94,13 +94,13 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Returns `true` if another process took the port between the look at it and its use.
+    /// Returns `true` if another process took the port after it was found free and before it was used.
     pub fn lost_the_port(&self) -> bool {
         matches!(self, Self::Ended { log, .. } if log.contains("address already in use"))
     }
 }
 
-/// The running processes, which end with their owner or with this process.
+/// The running processes. They end with their owner or with this process.
 #[derive(Debug)]
 pub struct Servers {
     binaries: Binaries,
@@ -109,7 +109,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Prepares a folder for servers that know these bearer tokens, given as lines of a token file.
+    /// Prepares a folder for servers that accept these bearer tokens, given as the lines of a token file.
     pub fn prepare(binaries: Binaries, tokens: &str) -> Result<Self, StartError> {
         let watchdog = Watchdog::start().map_err(|source| StartError::Prepare { subject: "watchdog", source })?;
         let write = |subject: &'static str, content: &str| {
@@ -124,35 +124,35 @@ impl Servers {
         Ok(Self { binaries, watchdog, running: Vec::new() })
     }
 
-    /// Starts the store and the API server on a port of the loopback interface.
+    /// Starts etcd, and the API server on a port of the loopback interface.
     pub fn start_api(&mut self, port: u16) -> Result<(), StartError> {
         self.spawn("etcd", ETCD, &[])?;
         self.spawn("kube-apiserver", API_SERVER, &[format!("--secure-port={port}")])
     }
 
-    /// Starts what acts on the API's objects; needs the administrator's kubeconfig in the folder.
+    /// Starts the controllers, the scheduler and kwok. The folder must contain the administrator's kubeconfig.
     pub fn start_controllers(&mut self) -> Result<(), StartError> {
         self.spawn("kube-controller-manager", CONTROLLERS, &[])?;
         self.spawn("kube-scheduler", SCHEDULER, &[])?;
         self.spawn("kwok", KUBELETS, &[])
     }
 
-    /// The folder of their files, and theirs to work in.
+    /// Returns the folder of the servers' files, which is also their working directory.
     pub fn folder(&self) -> &Path {
         self.watchdog.folder()
     }
 
-    /// The path of a program of the same make.
+    /// Returns the path of a program that belongs to the control plane.
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.path(name)
     }
 
-    /// The numbers of the processes.
+    /// Returns the process IDs of the servers.
     pub fn pids(&self) -> Vec<u32> {
         self.running.iter().map(|(_, process)| process.id()).collect()
     }
 
-    /// Waits until something holds, or a server has ended, or patience has.
+    /// Waits until a condition holds. Fails if a server ends or if the wait takes longer than `PATIENCE`.
     pub async fn wait(&mut self, what: &'static str, mut holds: impl AsyncFnMut() -> bool) -> Result<(), StartError> {
         let begun = Instant::now();
         while !holds().await {
@@ -197,13 +197,13 @@ impl Servers {
     }
 }
 
-/// Finds a port that nobody listens on; the one who takes it must be ready to lose the race for it.
+/// Finds a port on which no process listens. Another process may take the port first, and the caller must handle that.
 pub fn free_port() -> Result<u16, StartError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     bound.map(|address| address.port()).map_err(|source| StartError::Prepare { subject: "port", source })
 }
 
-/// Makes a bearer token that nobody can guess.
+/// Creates a random bearer token, which cannot be guessed.
 pub fn random_token() -> Result<String, StartError> {
     let mut bytes = [0; 16];
     SystemRandom::new()
@@ -212,9 +212,9 @@ pub fn random_token() -> Result<String, StartError> {
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
-/// Makes a P-256 key pair, as PEM: the private and the public key.
+/// Creates a P-256 key pair. Returns the private and the public key, as PEM.
 fn key_pair() -> Result<(String, String), StartError> {
-    // A SubjectPublicKeyInfo of the curve P-256, up to the point itself.
+    // The start of a SubjectPublicKeyInfo of the curve P-256, up to the point itself.
     const POINT_FOLLOWS: [u8; 26] = [
         0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
         0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,

@@ -1,7 +1,7 @@
 //! A group of processes and a folder that end with this process, however it ends: by a return, a panic, or SIGKILL.
 //!
-//! A static is never dropped and a killed process runs no code, so the one who cleans up is a shell of its own: it
-//! holds the reading end of a pipe whose writing end nobody has but this process, and acts when the kernel closes it.
+//! A static is never dropped, and a killed process runs no code. Therefore a separate shell cleans up. It has the
+//! reading end of a pipe, and only this process has the writing end. The shell acts when the kernel closes the pipe.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -10,7 +10,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Kills the group `$2` and removes the folder that it made below `$1` when its standard input ends.
+/// The script of the shell. It creates a folder below `$1`. When its standard input ends, it kills the group `$2` and
+/// removes the folder.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 folder=$(mktemp -d "$1/ktor-controlplane.XXXXXX") || exit 1
@@ -27,17 +28,17 @@ done
 /// Watches over a group of processes and their folder.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// Gives the group its number and outlives no pipe either.
+    /// The process that gives the group its number. It also ends when its pipe is closed.
     leader: Child,
     shell: Child,
     folder: PathBuf,
 }
 
 impl Watchdog {
-    /// Starts watching over an empty group and a new, empty, private folder.
+    /// Starts to watch over an empty group and a new, empty, private folder.
     pub fn start() -> io::Result<Self> {
         let leader = Command::new("sh").args(["-c", "read -r _"]).stdin(Stdio::piped()).process_group(0).spawn()?;
-        // A group of its own, so that neither a terminal's signals nor its own kill reach it.
+        // The shell has its own group, so that neither a terminal's signals nor its own kill reach it.
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
             .arg(std::env::temp_dir())
@@ -59,7 +60,7 @@ impl Watchdog {
         }
     }
 
-    /// The folder, which goes when the processes go.
+    /// Returns the folder, which is removed when the processes end.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
