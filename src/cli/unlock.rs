@@ -33,7 +33,7 @@ pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) ->
             holder.map_err(|error| CliError::new(Exit::Failure, format!("failed to read the lock: {error}")))?;
         let Some(holder) = holder else { return free() };
         return Err(CliError::usage(format!(
-            "make sure that the run is dead, then name the holder of {}: `{}`",
+            "to release {}, make sure that its run is dead and run `{}`",
             held_lock(&holder),
             command(&holder.identity)
         )));

@@ -136,7 +136,7 @@ fn c5_what_others_put_there_after_the_plan_keeps_the_namespace_and_the_next_plan
     eventually("the run applies what is not ready", exists);
     bench.kubectl(&["create", "-f", "-"], &config_map(&ns, "theirs", "1"));
     bench.kubectl(&["patch", &till, "-n", &stays, "--type=merge", "-p", &ready("True").to_string()], "");
-    let ran = Bench::finished(running).exits(1).says(&format!("it stays, because by now Namespace {ns} holds"));
+    let ran = Bench::finished(running).exits(1).says(&format!("it stays, because by now Namespace {ns} contains"));
     let cleaned = outcomes(&ran.json(), "cleaned");
     assert_eq!(cleaned["ConfigMap config"].0, "deleted", "{cleaned:?}");
     let (verdict, message) = &cleaned[&format!("Namespace {ns}")];
@@ -174,7 +174,7 @@ fn c5_what_cannot_be_looked_at_keeps_its_namespace_and_its_definition() {
         (format!("tills.{group}"), format!("tills.{group}"), format!("Till.{group}")),
     ] {
         let message = kept(&plan, &name);
-        let words = format!("the content of {holder} is not known: {unseen} could not be listed: no answer");
+        let words = format!("{holder} is not known: {unseen} could not be listed: no answer");
         assert!(message.contains(&words), "no {words:?} in {message}");
     }
     bench.through(direct);

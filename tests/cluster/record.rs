@@ -181,7 +181,7 @@ fn o1_a_rebuild_that_may_not_look_everywhere_says_so_and_is_no_end() {
 
     bench.through(limited);
     let partial = bench.ktor(&["state", "rebuild", "--yes"]).exits(1).says("the rebuild is partial");
-    assert!(partial.stderr.contains("may not list the whole cluster"), "{partial:#?}");
+    assert!(partial.stderr.contains("cannot list the whole cluster"), "{partial:#?}");
     assert!(!partial.stderr.contains("ConfigMap could not be searched"), "{partial:#?}");
     let (finalized, recorded) = bench.recorded();
     assert!(!finalized && recorded.len() == 2, "{recorded:?}");

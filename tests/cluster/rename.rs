@@ -142,7 +142,7 @@ fn o9_a_project_is_renamed_with_what_lies_below_it_and_nothing_else_changes() {
     let before = workloads(&bench, &ns, &OBJECTS);
     let (a, b) = (format!("{}.a", bench.root), format!("{}.b", bench.root));
     bench.ktor(&["state", "mv", &a, &b]).exits(64).says("--yes");
-    bench.ktor(&["state", "mv", "--yes", &a, &format!("{a}.deeper")]).exits(64).says("lies within");
+    bench.ktor(&["state", "mv", "--yes", &a, &format!("{a}.deeper")]).exits(64).says("is inside");
     bench.ktor(&["state", "mv", "--yes", &a, "elsewhere.a"]).exits(64);
     bench.ktor(&["state", "mv", "--yes", &format!("{}.none", bench.root), &b]).exits(64).says("nothing is recorded");
     is_marked(&bench, &ns, &OBJECTS, &a);

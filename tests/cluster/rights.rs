@@ -92,7 +92,7 @@ fn r12_an_aggregated_role_names_the_remedy_and_is_applied_when_it_is_followed() 
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let words = change(&plan, "changes", &name)["reason"]["subject"].as_str().unwrap().to_owned();
     assert!(words.starts_with(".rules is held by clusterrole-aggregation-controller: "), "{words}");
-    assert!(words.contains("leave `rules` out of the manifest"), "{words}");
+    assert!(words.contains("remove `rules` from the manifest"), "{words}");
     bench.write("whole.json", &whole(None));
     bench.ktor(&["apply", "--yes"]).exits(0);
     assert_eq!(bench.get(&format!("clusterrole/{name}"), None).unwrap()["rules"], rules);
