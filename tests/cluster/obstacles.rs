@@ -157,5 +157,5 @@ fn r15_a_null_that_an_apply_takes_for_a_value_is_told_with_its_place() {
     bench.write("account.json", &account.to_string());
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
     let told = change(&plan, "changes", "a")["reason"]["subject"].as_str().unwrap().to_owned();
-    assert!(told.contains("a null at .secrets[0]: remove it"), "{told}");
+    assert!(told.contains("null at .secrets[0]: remove it"), "{told}");
 }
