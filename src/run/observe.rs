@@ -134,10 +134,16 @@ pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest
     try_deletions(cluster, request, observed).await;
 }
 
-/// Reads the objects that a dry run found and no list showed.
+/// Reads the objects that a dry run found and that no list or read showed before. An object can appear between the two,
+/// for example from a late request of a run that died.
 async fn look_at_met(cluster: &Cluster, observed: &mut Observed) {
-    let met = observed.trials.iter().filter(|(_, trial)| matches!(trial, DryRun::Applied(_) | DryRun::Refused(_)));
+    let met = observed.trials.iter().filter(|(key, trial)| {
+        matches!(trial, DryRun::Applied(_) | DryRun::Refused(_)) && observed.live(key).is_none()
+    });
     let met: Vec<ObjectKey> = met.map(|(key, _)| key.clone()).collect();
+    for key in &met {
+        observed.looks.remove(key);
+    }
     look(cluster, observed, met).await;
 }
 

@@ -205,3 +205,25 @@ fn namespaces_content_of_a_lost_state_is_not_a_first_run() {
     bench.ktor(&["apply", "--yes"]).exits(1).says("there is no state for root").says("ktor state rebuild");
     assert_eq!(bench.lease(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o13_what_appears_between_its_read_and_its_dry_run_is_planned_as_it_is() {
+    let (mut bench, ns) = project("appearing");
+    bench.write("config.yaml", &config_map(&ns, "config", "1"));
+    bench.apply();
+    bench.kubectl(&["delete", "configmap", "config", "-n", &ns], "");
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let recorder = Recorder::with_faults(bench.plane, move |entry| {
+        let is_dry_run = entry.method == http::Method::PATCH && !entry.persists();
+        let is_it = is_dry_run && entry.path().ends_with("/configmaps/config") && !held.is_reached();
+        is_it.then(|| Fault::Hold(held.clone()))
+    });
+    bench.through(recorder.kubeconfig(User::Admin));
+    let run = bench.spawn(&["plan", "-o", "json"]);
+    gate.reached().await;
+    bench.kubectl(&["create", "-f", "-"], &config_map(&ns, "config", "2"));
+    gate.open();
+    let plan = tokio::task::spawn_blocking(|| Bench::finished(run)).await.unwrap().exits(0).json();
+    assert_eq!(change(&plan, "changes", "config")["action"], "adopt", "{plan:#}");
+}
