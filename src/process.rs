@@ -1,6 +1,7 @@
-//! Running other programs: a bounded environment, captured output, a time-out and no shell.
+//! Runs other programs with a limited environment, captured output, a timeout and no shell.
 //!
-//! Adapter: it starts what it is told to start and decides nothing. It never shows an environment.
+//! This module is an adapter. It starts the programs that it is told to start, and decides nothing. It never shows an
+//! environment.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,28 +22,28 @@ const STDERR_KEPT: usize = 64 << 10;
 const LINES_SHOWN: usize = 8;
 const CHARACTERS_SHOWN: usize = 400;
 
-/// The variables that a program is started with, and no others.
+/// The environment variables that a program is started with. The program gets no others.
 ///
-/// **Invariant:** no value is ever displayed; `Debug` shows names alone.
+/// **Invariant:** no value is ever displayed. `Debug` shows only names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// The variables whose name `keep` accepts. A name that is not UTF-8 is dropped.
+    /// Returns the variables whose name `keep` accepts. A name that is not UTF-8 is dropped.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         let kept = self.0.iter().filter(|(name, _)| name.to_str().is_some_and(&keep));
         Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    /// The same variables with `name` set to `value`.
+    /// Returns the same variables with `name` set to `value`.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.0.insert(name.into(), value.into());
         self
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         self.0.get(name.as_ref()).map(OsString::as_os_str)
     }
@@ -60,17 +61,17 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// The reason why a program gave no usable answer. Its arguments and its environment are not shown: both may carry
-/// secrets.
+/// The reason why a program gave no usable answer. The arguments and the environment are not shown, because both may
+/// contain secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// No such program on the `PATH` that it was given.
+    /// There is no such program on the `PATH` that it was given.
     #[error("find the program {program}")]
     NotFound {
         /// The program's name.
         program: String,
     },
-    /// The directory to run in cannot be entered.
+    /// The directory to run in does not exist.
     #[error("run {program} in {directory}: no such directory")]
     NoDirectory {
         /// The program's name.
@@ -78,71 +79,72 @@ pub enum ProcessError {
         /// The directory.
         directory: String,
     },
-    /// It is there and could not be started.
+    /// The program exists, but cannot be started.
     #[error("start {program}")]
     Start {
         /// The program's name.
         program: String,
-        /// The system's reason.
+        /// The reason that the system gave.
         #[source]
         source: io::Error,
     },
-    /// It was started, and talking to it failed.
+    /// The program was started, but the exchange of data with it failed.
     #[error("exchange data with {program}")]
     Exchange {
         /// The program's name.
         program: String,
-        /// The system's reason.
+        /// The reason that the system gave.
         #[source]
         source: io::Error,
     },
-    /// It did not end in time and was killed.
+    /// The program did not end in time and was killed.
     #[error("run {program}: it did not end within {} s", limit.as_secs_f32())]
     TimedOut {
         /// The program's name.
         program: String,
-        /// The time that it had.
+        /// The time that the program had.
         limit: Duration,
     },
-    /// It wrote more than was allowed and was killed: a cut answer is never taken for a whole one.
+    /// The program wrote more to stdout than it was allowed to, and was killed. An incomplete answer is never taken for
+    /// a complete one.
     #[error("run {program}: it wrote more than {limit} bytes")]
     TooMuchOutput {
         /// The program's name.
         program: String,
-        /// The bytes that were allowed.
+        /// The number of bytes that were allowed.
         limit: usize,
     },
-    /// It ended without success.
+    /// The program ended without success.
     #[error("run {program} ({status}){}", if stderr.is_empty() { String::new() } else { format!(": {stderr}") })]
     Failed {
         /// The program's name.
         program: String,
-        /// The exit status.
+        /// The exit status of the program.
         status: ExitStatus,
-        /// The last lines of what it wrote to stderr, escaped, without credentials in URLs.
+        /// The last lines of stderr, escaped, without credentials in URLs.
         stderr: String,
     },
 }
 
-/// The output of a program that ended.
+/// The result of a program that ended.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The exit status.
+    /// The exit status of the program.
     pub status: ExitStatus,
-    /// All that it wrote to stdout.
+    /// Everything that the program wrote to stdout.
     pub stdout: Vec<u8>,
-    /// The end of what it wrote to stderr, at most 64 KiB.
+    /// The end of the program's stderr, at most 64 KiB.
     pub stderr: Vec<u8>,
     program: String,
 }
 
 impl Output {
-    /// The whole of stdout where the program succeeded.
+    /// Returns the whole of stdout if the program succeeded, else an error.
     pub fn success(self) -> Result<Vec<u8>, ProcessError> {
         if self.status.success() { Ok(self.stdout) } else { Err(self.failure()) }
     }
 
-    /// This end as an error, whatever the status was.
+    /// Returns this result as an error, whatever the status is.
     pub fn failure(&self) -> ProcessError {
         ProcessError::Failed {
             program: self.program.clone(),
@@ -152,7 +154,7 @@ impl Output {
     }
 }
 
-/// A program that is about to be run.
+/// A program to run.
 #[derive(Clone)]
 pub struct Program {
     name: OsString,
@@ -165,7 +167,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program without arguments and input. Its name is looked up on the `PATH` of `environment`.
+    /// Creates a program without arguments and input. Its name is looked up on the `PATH` of `environment`.
     pub fn new(name: impl Into<OsString>, environment: Environment) -> Self {
         Self {
             name: name.into(),
@@ -178,7 +180,7 @@ impl Program {
         }
     }
 
-    /// Appends arguments. No shell reads them.
+    /// Appends arguments. No shell interprets them.
     #[must_use]
     pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
@@ -192,7 +194,7 @@ impl Program {
         self
     }
 
-    /// Sets what the program reads on stdin; without it stdin is empty.
+    /// Sets the input that the program reads on stdin. Without it, stdin is empty.
     #[must_use]
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
@@ -206,14 +208,14 @@ impl Program {
         self
     }
 
-    /// Sets the bytes of stdout after which the program is killed.
+    /// Sets the largest number of bytes that the program may write to stdout. If it writes more, it is killed.
     #[must_use]
     pub fn output_limit(mut self, limit: usize) -> Self {
         self.output = limit;
         self
     }
 
-    /// Runs the program to its end, whatever its status. Dropping the future kills it.
+    /// Runs the program until it ends, whatever its status is. If the future is dropped, the program is killed.
     pub async fn run(self) -> Result<Output, ProcessError> {
         let program = self.name.to_string_lossy().into_owned();
         let child = self.spawn(&program)?;
@@ -225,7 +227,7 @@ impl Program {
         }
     }
 
-    /// Runs the program and gives its stdout; anything but success is an error.
+    /// Runs the program and returns its stdout. A status other than success is an error.
     pub async fn stdout(self) -> Result<Vec<u8>, ProcessError> {
         self.run().await?.success()
     }
@@ -241,7 +243,8 @@ impl Program {
         command.spawn().map_err(|source| self.start_error(program, source))
     }
 
-    /// The system says "not found" for the program and for the directory alike.
+    /// Returns the error of a failed start. The system says "not found" both for a missing program and for a missing
+    /// directory.
     fn start_error(&self, program: &str, source: io::Error) -> ProcessError {
         let program = program.to_owned();
         match &self.directory {
@@ -254,13 +257,14 @@ impl Program {
     }
 }
 
-/// The reason why a conversation with a child process ended early.
+/// The reason why the exchange with a child process ended early.
 enum Broken {
     TooMuchOutput,
     Exchange(io::Error),
 }
 
-/// Feeds and reads a child until it ends. An early return drops, and so kills, the child.
+/// Sends the input to a child process and reads its output until it ends. An early return drops the child, which kills
+/// it.
 async fn exchange(mut child: Child, input: &[u8], limit: usize) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Broken> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (stdout, stderr, ()) = tokio::try_join!(read_whole(stdout, limit), read_tail(stderr), feed(stdin, input))?;
@@ -271,7 +275,7 @@ async fn exchange(mut child: Child, input: &[u8], limit: usize) -> Result<(ExitS
 async fn feed(stdin: Option<ChildStdin>, input: &[u8]) -> Result<(), Broken> {
     let Some(mut stdin) = stdin else { return Ok(()) };
     match stdin.write_all(input).await {
-        // A program may end without reading all of its input: its status tells whether that was right.
+        // A program may end without reading all of its input. Its status tells if that was right.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Broken::Exchange(error)),
         _ => Ok(()),
     }
@@ -284,7 +288,7 @@ async fn read_whole(source: Option<ChildStdout>, limit: usize) -> Result<Vec<u8>
     if text.len() > limit { Err(Broken::TooMuchOutput) } else { Ok(text) }
 }
 
-/// Reads to the end and keeps the last part.
+/// Reads to the end and keeps only the last part.
 async fn read_tail(source: Option<ChildStderr>) -> Result<Vec<u8>, Broken> {
     let Some(mut source) = source else { return Ok(Vec::new()) };
     let mut kept = Vec::new();
@@ -299,7 +303,7 @@ async fn read_tail(source: Option<ChildStderr>) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// The last lines of a text as one line of printable text, joined by `; `.
+/// Returns the last lines of a text as one line of printable text, joined by `; `.
 fn last_lines(text: &[u8], count: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -314,7 +318,7 @@ fn last_lines(text: &[u8], count: usize) -> String {
     shown.collect::<Vec<_>>().join("; ")
 }
 
-/// Control characters, and those that turn the direction of text, as escapes.
+/// Escapes control characters and characters that change the direction of text.
 fn escaped(text: &str) -> String {
     let inert = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -322,7 +326,7 @@ fn escaped(text: &str) -> String {
     text.chars().map(|c| if inert(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// Masks what stands between `://` and the last `@` of the same word's authority.
+/// Masks the text between `://` and the last `@` before the next slash or white space.
 fn without_credentials(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;

@@ -1,6 +1,6 @@
-//! The paths that changed between two commits. The work tree is compared by [`super::worktree`].
+//! Lists the paths that changed between two commits. [`super::worktree`] compares the work tree with a commit.
 //!
-//! Paths come from trees, never from rename detection: a rename shows as its old and its new path.
+//! The paths come from trees, never from rename detection. A renamed file appears with its old and its new path.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,16 +18,16 @@ const LIST_LIMIT: usize = 256 << 20;
 pub struct Base {
     /// The commit.
     pub commit: Commit,
-    /// A notice about the base for the user.
+    /// The notice about this commit that the user should see.
     pub notice: Option<BaseNotice>,
 }
 
-/// The reason why the base is the named revision itself.
+/// The notice that a base is the named revision itself, because no common ancestor of it and HEAD is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseNotice {
-    /// The revision as it was named.
+    /// The revision as the user named it.
     pub revision: String,
-    /// True if a deeper clone might know a common ancestor.
+    /// `true` if the clone is shallow. A deeper clone might have a common ancestor.
     pub shallow: bool,
 }
 
@@ -39,7 +39,8 @@ impl fmt::Display for BaseNotice {
 }
 
 impl Repository {
-    /// The commit that `--base REVISION` means: its merge base with HEAD, or itself where none is known.
+    /// Returns the commit to compare with, for a revision that a user named. It is the merge base of the revision and
+    /// HEAD, or the revision itself if no merge base is known.
     pub async fn base_for(&self, revision: &str) -> Result<Base, GitError> {
         let named = self.resolve(revision).await?;
         if let Some(commit) = self.merge_base(&named, &self.head().await?).await? {
@@ -49,15 +50,15 @@ impl Repository {
         Ok(Base { commit: named, notice: Some(notice) })
     }
 
-    /// The commit that a forge's merge commit of a pull request merges `head` into: its first parent, which this clone
-    /// may lack.
+    /// Returns the commit that a forge's merge commit of a pull request merges `head` into. This is the first parent of
+    /// the merge commit. The clone may lack it.
     ///
-    /// `None` where `merge` is not the merge of `head` into something: on a forge without merge refs the checked-out
-    /// commit is the pull request's own head, and that may be a merge of the author's.
+    /// Returns `None` if `merge` is not the merge of `head` into another commit. On a forge without merge refs, the
+    /// checked-out commit is the pull request's own head, and that may be a merge commit of the author.
     ///
     /// # Errors
     ///
-    /// A commit that is not here.
+    /// The clone does not have `merge`.
     pub async fn merged_into(&self, merge: &Commit, head: &Commit) -> Result<Option<Commit>, GitError> {
         Ok(match &self.parents(merge).await?[..] {
             [base, second] if second == head => Some(base.clone()),
@@ -65,11 +66,12 @@ impl Repository {
         })
     }
 
-    /// The paths that differ between the trees of two commits, relative to the top: added, changed and deleted ones.
+    /// Returns the paths that differ between the trees of two commits, relative to the top directory. They are the
+    /// paths of added, changed and deleted files.
     ///
     /// # Errors
     ///
-    /// A commit that is not here.
+    /// The clone does not have one of the commits.
     pub async fn changed_between(&self, base: &Commit, head: &Commit) -> Result<BTreeSet<PathBuf>, GitError> {
         let operation = || format!("compare commit {base} with {head}");
         let diff = self.git().arguments(["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff"]);

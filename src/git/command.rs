@@ -1,4 +1,5 @@
-//! Starts git: selects the variables that it sees, and disables the configuration that could run programs.
+//! Starts git. Selects the environment variables that git sees, and turns off the parts of its configuration that must
+//! not run here.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,10 +7,12 @@ use std::path::PathBuf;
 
 use crate::process::{Environment, Program};
 
-/// Options before the sub-command. Hooks, watchers and prompts of the user's configuration are of no use to a reader,
-/// and could run anything; housekeeping would outlive the command; pathspecs mean the paths that they spell.
+/// The options before git's subcommand. The hooks, file watchers and prompts of the user's configuration are of no use
+/// for reading, and they could run any program. Housekeeping could outlive the command. Pathspecs mean the literal
+/// paths.
 ///
-/// A directory with the files of a bare repository is no repository: every commit can hold such files.
+/// A directory with the files of a bare repository does not count as a repository, because any commit can hold such
+/// files.
 const OPTIONS: [&str; 21] = [
     "--no-pager",
     "--literal-pathspecs",
@@ -34,8 +37,8 @@ const OPTIONS: [&str; 21] = [
     "protocol.version=2",
 ];
 
-/// Variables that git and the transports below it need. None of those that point git at another repository, index or
-/// object store, none that trace (a trace shows credentials).
+/// The variables that git and its transports need. Variables that point git at another repository, index or object
+/// store are not among them. Neither are variables that turn on tracing, because a trace shows credentials.
 const VARIABLES: [&str; 27] = [
     "PATH",
     "HOME",
@@ -66,28 +69,28 @@ const VARIABLES: [&str; 27] = [
     "GIT_SSL_CAPATH",
 ];
 
-/// The protocols by which git may reach another repository. None of them runs a program of the
-/// address's choice (`ext::`, and every helper that is named by one).
+/// The protocols that git may use to reach another repository. They are the usual protocols of remotes. A protocol by
+/// which an address selects the program to run is not among them (`ext::`, and every helper that an address names).
 const PROTOCOLS: &str = "https:http:ssh:file";
 
-/// The permission of a command to contact another repository. A command that lacks an object of a partial clone does
-/// so.
+/// The transports that a command may use to reach another repository. A command that lacks an object of a partial clone
+/// uses them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transports {
-    /// By the usual protocols, which run what the repository's own configuration and the user's name.
+    /// The usual protocols. They run the programs that the configuration of the repository and of the user names.
     Usual,
-    /// Not at all.
+    /// No protocol at all.
     None,
 }
 
-/// Returns `true` if git is passed the variable of this name.
+/// Returns `true` if git receives the variable of this name.
 pub fn reads_variable(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("GIT_CONFIG_KEY_") || name.starts_with("GIT_CONFIG_VALUE_")
 }
 
-/// Returns the part of `environment` that git sees.
+/// Returns the environment for git: the variables of `environment` that git may see, and fixed settings.
 pub(super) fn environment(environment: &Environment) -> Environment {
-    // A relative entry means a directory of whatever tree the program is run in.
+    // A relative entry would mean a directory of the tree in which the program runs.
     let path = environment.get("PATH").unwrap_or_default();
     let path: Vec<OsString> = absolute_paths(path).map(PathBuf::into_os_string).collect();
     let environment = environment
@@ -99,7 +102,7 @@ pub(super) fn environment(environment: &Environment) -> Environment {
     transports(environment, Transports::Usual)
 }
 
-/// The same environment with these transports. The variable is stronger than any configuration.
+/// Returns the same environment with these transports. The variable takes precedence over every configuration.
 pub(super) fn transports(environment: Environment, transports: Transports) -> Environment {
     let allowed = match transports {
         Transports::Usual => PROTOCOLS,
@@ -108,31 +111,31 @@ pub(super) fn transports(environment: Environment, transports: Transports) -> En
     environment.with("GIT_ALLOW_PROTOCOL", allowed)
 }
 
-/// Git with an environment made by [`environment`].
+/// Returns a git command with an environment made by [`environment`].
 ///
-/// It is run at the root of the file system: a program that a configuration names by a relative path is never a file of
-/// the tree, and there is no repository to be found.
+/// Git runs in the root directory of the file system. A program that the configuration names by a relative path is then
+/// never a file of the tree. Git also finds no repository by a search.
 pub(super) fn git(environment: &Environment) -> Program {
     Program::new("git", environment.clone()).arguments(OPTIONS).directory("/")
 }
 
-/// A fetch that writes no branch, tag or `FETCH_HEAD`, and looks into no submodule.
+/// Returns a fetch command that writes no branch, tag or `FETCH_HEAD`, and that ignores submodules.
 pub(super) fn quiet_fetch(git: Program) -> Program {
     let git = git.arguments(["fetch", "--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules"]);
     git.arguments(["--no-write-fetch-head", "--refmap="])
 }
 
-/// The absolute paths of a list as `PATH` is one.
+/// Returns the absolute paths of a colon-separated list such as `PATH`.
 pub(super) fn absolute_paths(list: &OsStr) -> impl Iterator<Item = PathBuf> {
     list.as_bytes().split(|byte| *byte == b':').map(path).filter(|path| path.is_absolute())
 }
 
-/// The records of a NUL-separated list.
+/// Returns the records of a NUL-separated list, without empty ones.
 pub(super) fn records(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == 0).filter(|record| !record.is_empty())
 }
 
-/// A path as git writes it, byte by byte.
+/// Converts a path from git's output, byte by byte.
 pub(super) fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }

@@ -1,29 +1,30 @@
-//! Names of commits, and what a commit object says about its parents.
+//! The names of commits, and the parents that a commit object names.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The full name of a commit: 40 or 64 lower-case hexadecimal digits. It can be no option and no other revision.
+/// The full name of a commit: 40 or 64 lowercase hexadecimal digits. Git cannot take it for an option or another
+/// revision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Commit(String);
 
-/// A text that is no full name of a commit.
+/// The error for a text that is not the full name of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the full name of a commit")]
 pub struct InvalidCommit(String);
 
 impl Commit {
-    /// The full name.
+    /// Returns the full name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first twelve digits, for people.
+    /// Returns the first twelve digits, for display.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
 
-    /// The object that stands for "no commit" in events and protocols.
+    /// Returns `true` if every digit is zero. Events and protocols use this name for "no commit".
     pub fn is_zero(&self) -> bool {
         self.0.bytes().all(|digit| digit == b'0')
     }
@@ -48,7 +49,7 @@ impl fmt::Display for Commit {
     }
 }
 
-/// The parents that a raw commit object names, in its order; `None` where it is no commit object.
+/// Returns the parents that a raw commit object names, in its order. Returns `None` if it is not a valid commit object.
 pub(super) fn parents(object: &[u8]) -> Option<Vec<Commit>> {
     let mut lines = object.split(|byte| *byte == b'\n');
     lines.next().filter(|line| line.starts_with(b"tree "))?;

@@ -1,8 +1,9 @@
-//! Finding the repository of a directory, without letting git search by itself.
+//! Finds the repository of a directory. Git does not search for it by itself.
 //!
-//! **Invariant:** what a commit can hold is never taken for a repository. Git refuses a `.git` in a commit, but takes any
-//! directory with the files of a bare repository for one, and obeys the configuration in it. So only a `.git` at the
-//! top of a work tree counts here, and none of a directory whose files belong to a repository further up.
+//! **Invariant:** nothing that a commit can hold is taken for a repository. Git refuses a `.git` in a commit. But git
+//! takes any directory with the files of a bare repository for one, and obeys the configuration in it. Therefore only a
+//! `.git` at the top of a work tree counts here. A `.git` does not count if the files of its directory belong to a
+//! repository further up.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,23 +17,23 @@ use super::repository::{Repository, ran};
 use crate::process::{Environment, Program};
 use crate::project::snapshot::printable;
 
-/// A work tree that git opens, by its top.
+/// A work tree that git opens, with its top directory.
 struct Found {
     top: PathBuf,
-    /// The real directory that `.git` is or names.
+    /// The real directory that `.git` is, or that it points to.
     git_dir: PathBuf,
     environment: Environment,
 }
 
 impl Repository {
-    /// Finds the repository that `directory` lies in; `None` where it lies in none.
+    /// Finds the repository that contains `directory`. Returns `None` if there is none.
     ///
-    /// Of `environment`, git sees the variables that [`super::reads_variable`] accepts. Directories above `boundary`
-    /// are not looked at, where `directory` lies below it.
+    /// Git sees only the variables of `environment` that [`super::reads_variable`] accepts. If `directory` is below
+    /// `boundary`, the search does not go above `boundary`.
     ///
     /// # Errors
     ///
-    /// A directory that cannot be looked at, or a repository that git does not open or that the tree could have made.
+    /// A directory cannot be read, git does not open the repository, or the tree could have made the repository.
     pub async fn discover(
         directory: &Path,
         boundary: Option<&Path>,
@@ -64,13 +65,13 @@ impl Repository {
         Ok(repository)
     }
 
-    /// A configuration file that git reads and that is a file of the work tree, as an `include.path` makes it: whoever
-    /// may change the tree may name programs in it.
+    /// Finds a configuration file that git reads and that is a file of the work tree, for example because of an
+    /// `include.path`. Anyone who may change the tree could name programs in this file.
     async fn configured_by_tree(&self, git_dir: &Path) -> Result<Option<PathBuf>, GitError> {
         let list = self.git().arguments(["config", "--list", "--name-only", "--show-origin", "-z"]);
         let listed = self.read(list, || "look at git's configuration".to_owned()).await?;
         let own = [git_dir.to_owned(), common_dir(git_dir)];
-        // Origins and names alternate.
+        // Origins and names alternate in the list.
         let origins: BTreeSet<&[u8]> = command::records(&listed).step_by(2).collect();
         let files = origins.into_iter().filter_map(|origin| origin.strip_prefix(b"file:")).map(command::path);
         let mut real = files.filter_map(|file| file.canonicalize().ok());
@@ -78,7 +79,8 @@ impl Repository {
     }
 }
 
-/// The directory and those above it that have a `.git`, the innermost first.
+/// Returns the directories from `start` upwards that have a `.git`, the innermost first. Returns an error if `start` is
+/// inside a git directory.
 fn tops(start: &Path, boundary: Option<&Path>, environment: &Environment) -> Result<Vec<PathBuf>, GitError> {
     let ceilings = ceilings(environment);
     let across =
@@ -112,7 +114,7 @@ fn is_git_dir(directory: &Path) -> bool {
     ["HEAD", "objects", "refs"].iter().all(|name| directory.join(name).exists())
 }
 
-/// Lets git open the work tree at `top`, which also checks whose it is. `None` where git finds no repository there.
+/// Lets git open the work tree at `top`. Git also checks the owner. Returns `None` if git finds no repository there.
 async fn open(top: &Path, environment: &Environment) -> Result<Option<Found>, GitError> {
     let dot_git = top.join(".git");
     if dot_git.is_dir() && !is_git_dir(&dot_git) {
@@ -127,7 +129,7 @@ async fn open(top: &Path, environment: &Environment) -> Result<Option<Found>, Gi
     let output = search.run().await.map_err(|source| ran(operation, source))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        // A broken `.git` file says "not a git repository: PATH", and is an error.
+        // If a `.git` file is broken, git says "not a git repository: PATH". This is an error.
         if said.contains("not a git repository (or any") || said.contains("cannot use bare repository") {
             return Ok(None);
         }
@@ -145,14 +147,14 @@ async fn open(top: &Path, environment: &Environment) -> Result<Option<Found>, Gi
         return Err(GitError::NoWorkTree { directory: top.to_owned() });
     }
     let git_dir = git_dir(top)?;
-    // The files of the work tree are anybody's; a real `.git` in it is not, because no commit can hold one.
+    // The files of a work tree can come from anyone. A real `.git` directory cannot, because no commit can hold one.
     if git_dir.starts_with(top) && git_dir != dot_git {
         return Err(GitError::InTree { directory: top.to_owned(), git_dir });
     }
     Ok(Some(Found { top: top.to_owned(), git_dir, environment: environment.clone() }))
 }
 
-/// The real directory that `.git` is, or that the file of that name points to.
+/// Returns the real directory that `.git` is, or that the file of that name points to.
 fn git_dir(top: &Path) -> Result<PathBuf, GitError> {
     let path = top.join(".git");
     let named = match fs::read(&path) {
@@ -165,15 +167,15 @@ fn git_dir(top: &Path) -> Result<PathBuf, GitError> {
     real(&named)
 }
 
-/// Returns the directory that all work trees of a repository share.
+/// Returns the directory that all work trees of a repository share. Without linked work trees, this is `git_dir`.
 fn common_dir(git_dir: &Path) -> PathBuf {
     let named = fs::read(git_dir.join("commondir")).ok();
     let named = named.map(|text| git_dir.join(command::path(text.trim_ascii())));
     named.and_then(|path| path.canonicalize().ok()).unwrap_or_else(|| git_dir.to_owned())
 }
 
-/// Returns `true` if the commit of `outer` has files in `directory`, or in what its `.git` points to: then they are
-/// that commit's, and so is all that lies beside them. A submodule's directory is not.
+/// Returns `true` if the commit of `outer` has files in `directory`, or in the directory that its `.git` points to.
+/// These files, and everything beside them, then belong to that commit. The directory of a submodule does not count.
 async fn holds(outer: &Found, directory: &Path) -> bool {
     let target = git_dir(directory).ok().filter(|target| !target.starts_with(&outer.git_dir));
     for path in [Some(directory.to_owned()), target.filter(|target| !target.starts_with(directory))] {
@@ -186,8 +188,8 @@ async fn holds(outer: &Found, directory: &Path) -> bool {
     false
 }
 
-/// Returns `true` if HEAD has a directory of this path. Unreadable counts as none: the directory is then looked at for
-/// itself.
+/// Returns `true` if HEAD has a directory at this path. If HEAD cannot be read, returns `false`. The directory is then
+/// examined on its own.
 async fn is_directory_of_head(outer: &Found, path: &Path) -> bool {
     let environment = command::transports(outer.environment.clone(), Transports::None)
         .with("GIT_DIR", outer.top.join(".git"))
@@ -201,7 +203,7 @@ fn real(path: &Path) -> Result<PathBuf, GitError> {
     path.canonicalize().map_err(|source| GitError::Directory { directory: path.to_owned(), source })
 }
 
-/// The directory that git names where it does not trust the owner.
+/// Returns the directory that git names when it does not trust the owner.
 fn untrusted(said: &str) -> Option<PathBuf> {
     let (_, rest) = said.split_once("dubious ownership in repository at '")?;
     let (directory, _) = rest.split_once("'\n")?;

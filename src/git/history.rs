@@ -1,4 +1,4 @@
-//! Branches of the remote, and as much of the history as it takes to compare commits.
+//! Reads the branches of a remote, and fetches the history that a comparison of commits needs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,34 +11,34 @@ use super::repository::{Ancestry, Repository, is_plain};
 const ASK_TIME: Duration = Duration::from_secs(30);
 const FETCH_TIME: Duration = Duration::from_mins(5);
 
-/// The relation of two commits, as far as this clone can tell.
+/// The order of two commits, as far as this clone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// They are one commit.
+    /// Both are the same commit.
     Same,
-    /// The first descends from the second.
+    /// The first commit descends from the second.
     Newer,
-    /// The first is a proper ancestor of the second.
+    /// The first commit is a proper ancestor of the second.
     Older,
-    /// Neither descends from the other.
+    /// Neither commit descends from the other.
     Diverged,
-    /// The clone is too shallow to say, or lacks one of them.
+    /// The clone is too shallow to tell, or lacks one of the commits.
     Unknown,
 }
 
 /// The remote's answer about a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// Its last commit.
+    /// The last commit of the branch.
     At(Commit),
-    /// There is no such branch.
+    /// The remote has no such branch.
     Absent,
     /// There is no such remote.
     NoRemote,
 }
 
 impl Repository {
-    /// Returns the relation of `one` to `other`, as far as this clone can tell.
+    /// Returns the order of `one` relative to `other`, as far as this clone can tell.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Repository {
         if one == other {
             return Ok(Order::Same);
         }
-        // The usual case, which a clone of any depth can tell.
+        // This is the usual case. A clone of any depth can decide it.
         if self.has_commit(one).await? && self.parents(one).await?.contains(other) {
             return Ok(Order::Newer);
         }
@@ -60,13 +60,14 @@ impl Repository {
         })
     }
 
-    /// The last commit of a branch of a remote, asked of the remote itself. Nothing is fetched.
+    /// Asks the remote for the last commit of a branch. Fetches nothing.
     ///
-    /// `None` for the branch means the one that the remote calls its own.
+    /// If `branch` is `None`, the branch is the default branch of the remote.
     ///
     /// # Errors
     ///
-    /// A remote that cannot be reached.
+    /// The text cannot be the name of a remote, the remote cannot be reached, or git's configuration includes a file of
+    /// the work tree.
     pub async fn remote_branch(&self, remote: &str, branch: Option<&str>) -> Result<Branch, GitError> {
         if !is_plain(remote) {
             return Err(GitError::NotARemote { remote: remote.to_owned() });
@@ -88,11 +89,12 @@ impl Repository {
         Ok(line.map_or(Branch::Absent, Branch::At))
     }
 
-    /// Fetches the whole history of commits, of a clone of any depth.
+    /// Fetches the whole history of the commits, whatever the depth of the clone.
     ///
     /// # Errors
     ///
-    /// As for [`Repository::fetch_commit`].
+    /// The text cannot be the name of a remote, git's configuration includes a file of the work tree, or the fetch
+    /// fails. Unlike [`Repository::fetch_commit`], the error does not distinguish the reasons of a failed fetch.
     pub async fn fetch_history(&self, remote: &str, commits: &BTreeSet<&Commit>) -> Result<(), GitError> {
         if !is_plain(remote) {
             return Err(GitError::NotARemote { remote: remote.to_owned() });

@@ -1,6 +1,7 @@
-//! The `git` binary: commits, trees, changed paths.
+//! The `git` program: commits, trees and changed paths.
 //!
-//! Adapter: runs git, decides nothing. Paths are bytes as git has them; every list comes NUL-separated.
+//! This module is an adapter. It runs git and decides nothing. Paths consist of the bytes that git has, and git
+//! separates the paths of a list with NUL.
 
 pub mod changed;
 mod command;

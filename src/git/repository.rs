@@ -1,4 +1,4 @@
-//! A repository on disk: where it is, which commits it has and how they are related.
+//! A repository on disk: its location, its commits, and the relations of the commits.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::process::{Environment, Output, ProcessError, Program};
 
 const FETCH_TIME: Duration = Duration::from_mins(2);
 
-/// The messages of git if it needs credentials and has none, or has the wrong ones.
+/// The messages of git when it needs credentials and has none, or has wrong ones.
 const REFUSALS: [&str; 8] = [
     "could not read Username",
     "could not read Password",
@@ -26,30 +26,30 @@ const REFUSALS: [&str; 8] = [
 #[derive(Clone, Debug)]
 pub struct Repository {
     pub(super) top: PathBuf,
-    /// Names the one git directory and work tree that were found.
+    /// The environment for git. It names the git directory and the work tree that were found.
     pub(super) environment: Environment,
-    /// A file of the work tree that git's configuration includes.
+    /// A file of the work tree that git's configuration includes, if there is one.
     pub(super) tree_configuration: Option<PathBuf>,
 }
 
-/// The answer to the question if a commit is in the history of another, as far as this clone can tell.
+/// The relation of a possible ancestor to another commit, as far as this clone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ancestry {
-    /// It does (a commit is its own ancestor).
+    /// The commit is in the history of the other one. Each commit is its own ancestor.
     Ancestor,
-    /// It does not.
+    /// The commit is not in the history of the other one.
     NotAncestor,
-    /// The clone is too shallow to say.
+    /// The clone is too shallow to tell, or lacks the other commit.
     Unknown,
 }
 
 impl Repository {
-    /// The top directory of the work tree, without symbolic links in it.
+    /// Returns the top directory of the work tree, without symbolic links in it.
     pub fn top(&self) -> &Path {
         &self.top
     }
 
-    /// Returns the path of `directory` below the top; empty for the top itself.
+    /// Returns the path of `directory` relative to the top directory. It is empty for the top directory itself.
     pub fn prefix(&self, directory: &Path) -> Result<PathBuf, GitError> {
         let real = |path: &Path| {
             path.canonicalize().map_err(|source| GitError::Directory { directory: path.to_owned(), source })
@@ -60,12 +60,12 @@ impl Repository {
         }
     }
 
-    /// The commit that is checked out.
+    /// Returns the commit that is checked out.
     pub async fn head(&self) -> Result<Commit, GitError> {
         self.lookup("HEAD").await?.ok_or(GitError::NoCommitYet)
     }
 
-    /// The commit that a revision names. What a user writes is never taken for an option.
+    /// Returns the commit that a revision names. Git never takes a user's text for an option.
     pub async fn resolve(&self, revision: &str) -> Result<Commit, GitError> {
         if !is_plain(revision) {
             return Err(GitError::NotARevision { revision: revision.to_owned() });
@@ -81,7 +81,7 @@ impl Repository {
         Ok(self.lookup(commit.as_str()).await?.is_some())
     }
 
-    /// The parents that a commit names, the first one first, whether this clone has them or not.
+    /// Returns the parents that a commit names, in order. This clone may lack them.
     pub async fn parents(&self, commit: &Commit) -> Result<Vec<Commit>, GitError> {
         let operation = || format!("read the parents of commit {commit}");
         let output = self.run(self.git().arguments(["cat-file", "commit", commit.as_str()]), operation).await?;
@@ -91,7 +91,7 @@ impl Repository {
         commit::parents(&output.stdout).ok_or_else(|| GitError::Answer { operation: operation() })
     }
 
-    /// The best common ancestor that this clone knows of.
+    /// Returns the best common ancestor that this clone has, or `None` if it has none.
     pub async fn merge_base(&self, one: &Commit, other: &Commit) -> Result<Option<Commit>, GitError> {
         let operation = || format!("find the merge base of {one} and {other}");
         let output = self.run(self.git().arguments(["merge-base", one.as_str(), other.as_str()]), operation).await?;
@@ -102,7 +102,7 @@ impl Repository {
         }
     }
 
-    /// Checks if `ancestor` is in the history of `descendant`.
+    /// Returns the relation of `ancestor` to the history of `descendant`.
     pub async fn is_ancestor(&self, ancestor: &Commit, descendant: &Commit) -> Result<Ancestry, GitError> {
         if ancestor == descendant {
             return Ok(Ancestry::Ancestor);
@@ -120,21 +120,22 @@ impl Repository {
                 _ => return Err(ran(operation, output.failure())),
             }
         }
-        // A whole clone has all of its commits' ancestors; what it lacks or does not reach is none of them.
+        // A complete clone has all ancestors of its commits. A commit that it lacks or does not reach is not an
+        // ancestor.
         Ok(if self.is_shallow().await? { Ancestry::Unknown } else { Ancestry::NotAncestor })
     }
 
-    /// Returns `true` if the clone holds only the end of the history.
+    /// Returns `true` if the clone has only the end of the history.
     pub async fn is_shallow(&self) -> Result<bool, GitError> {
         let operation = || "look at the depth of the clone".to_owned();
         let answer = self.read(self.git().arguments(["rev-parse", "--is-shallow-repository"]), operation).await?;
         Ok(answer.starts_with(b"true"))
     }
 
-    /// Fetches one commit that this clone lacks. No branch, tag or `FETCH_HEAD` is written.
+    /// Fetches one commit that this clone lacks. Writes no branch, tag or `FETCH_HEAD`.
     ///
-    /// A shallow clone gets the commit alone. A whole one gets its history too: fetched at depth 1 it would become
-    /// shallow, and no longer know who descends from whom.
+    /// A shallow clone gets only the commit. A complete clone also gets the history of the commit. A fetch with depth 1
+    /// would make the clone shallow, and the clone could then no longer tell which commit descends from which.
     pub async fn fetch_commit(&self, remote: &str, commit: &Commit) -> Result<(), GitError> {
         if !is_plain(remote) {
             return Err(GitError::NotARemote { remote: remote.to_owned() });
@@ -165,7 +166,8 @@ impl Repository {
         }
     }
 
-    /// Refuses to speak to a remote where the tree could say how.
+    /// Returns an error if git's configuration includes a file of the work tree. This file could decide how git
+    /// contacts a remote.
     pub(super) fn refuse_tree_configuration(&self, commit: Option<&Commit>) -> Result<(), GitError> {
         match &self.tree_configuration {
             Some(file) => Err(GitError::TreeConfiguration { commit: commit.cloned(), file: file.clone() }),
@@ -173,33 +175,36 @@ impl Repository {
         }
     }
 
-    /// The program that a fetch runs at the other side: git's own, whatever `remote.NAME.uploadpack` says.
+    /// Returns the option that names the program for a fetch to run on the remote. It is git's own program, even if
+    /// `remote.NAME.uploadpack` names another one.
     pub(super) async fn upload_pack(&self, remote: &str) -> Result<Option<&'static str>, GitError> {
         let address = self.git().arguments(["ls-remote", "--get-url", "--end-of-options", remote]);
         let address = self.read(address, || format!("look up the address of {remote:?}")).await?;
-        // Over HTTP there is none to name, and git would warn.
+        // Over HTTP, there is no such program, and git would print a warning.
         Ok((!address.starts_with(b"http")).then_some("--upload-pack=git-upload-pack"))
     }
 
-    /// Git for this repository, and for no other that it could find.
+    /// Returns a git command for this repository. Git cannot find another repository.
     pub(super) fn git(&self) -> Program {
         let environment = self.environment.clone();
-        // Without this a missing object of a partial clone would be fetched as a file of the tree says.
+        // Without this, git would fetch a missing object of a partial clone in the way that a file of the tree
+        // configures.
         let transports = if self.tree_configuration.is_some() { Transports::None } else { Transports::Usual };
         command::git(&command::transports(environment, transports))
     }
 
-    /// Runs a git command that may well end without success.
+    /// Runs a git command that may end without success in normal operation.
     pub(super) async fn run(&self, git: Program, operation: impl Fn() -> String) -> Result<Output, GitError> {
         git.run().await.map_err(|source| ran(operation, source))
     }
 
-    /// Runs a git command that has no reason to fail.
+    /// Runs a git command that has no reason to fail. Returns its stdout.
     pub(super) async fn read(&self, git: Program, operation: impl Fn() -> String) -> Result<Vec<u8>, GitError> {
         git.stdout().await.map_err(|source| ran(operation, source))
     }
 
-    /// Returns the reason why a command about `commits` failed: one of them is missing, or another error.
+    /// Returns the error of a failed command about `commits`: one of them is missing, or the command failed for another
+    /// reason.
     pub(super) async fn missing_or(
         &self,
         commits: &[&Commit],
@@ -220,7 +225,7 @@ impl Repository {
         let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &peeled];
         let output = self.run(self.git().arguments(arguments), operation).await?;
         match output.status.code() {
-            // `^REV` is answered with `^` and a name: it is no commit, and taken for none.
+            // Git answers `^REV` with `^` and a name. This answer is not a commit.
             Some(0) => Ok(only_commit(&output.stdout)),
             Some(1) => Ok(None),
             _ => Err(ran(operation, output.failure())),
@@ -228,7 +233,7 @@ impl Repository {
     }
 }
 
-/// Wraps a failure to run git.
+/// Converts the error of a program run into an error of git.
 pub(super) fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitError {
     match source {
         ProcessError::NotFound { .. } => GitError::NoGit(source),
@@ -236,12 +241,12 @@ pub(super) fn ran(operation: impl Fn() -> String, source: ProcessError) -> GitEr
     }
 }
 
-/// Returns `true` if git can take the text for a name only: it is no option and one line.
+/// Returns `true` if git can take the text only for a name: it is one line and not an option.
 pub(super) fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
 
-/// The commit that an answer of one line names.
+/// Parses the commit from an answer of one line.
 fn only_commit(answer: &[u8]) -> Option<Commit> {
     std::str::from_utf8(answer).ok()?.strip_suffix('\n')?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The files of a commit as a snapshot. It never touches the work tree.
+//! Reads the files of a commit as a snapshot. Never touches the work tree.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -13,27 +13,28 @@ use crate::project::snapshot::{Allowance, Snapshot};
 
 const READ_TIME: Duration = Duration::from_mins(2);
 const READ_LIMIT: usize = 512 << 20;
-/// As many links as Linux follows for one path.
+/// The largest number of links that are followed for one path. Linux has the same limit.
 const LINKS_FOLLOWED: usize = 40;
-/// Links to directories that hold such links multiply; no honest tree comes near.
+/// The largest number of directories that are entered: the listed one, and those that links lead to. Links to
+/// directories that have such links multiply. No ordinary tree comes near this limit.
 const DIRECTORIES_ENTERED: usize = 1_000;
 
-/// The files that were read of a commit.
+/// The files that were read from a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeFiles {
     /// The selected files, relative to the directory that was read.
     pub files: Snapshot,
-    /// Submodules in that directory: their content is in another repository and was not read.
+    /// The submodules in that directory. Their content is in other repositories and was not read.
     pub submodules: BTreeSet<PathBuf>,
 }
 
 impl Repository {
-    /// Reads the files below `prefix` in a commit that `select` accepts, both relative to `prefix`.
+    /// Reads the files below `prefix` in a commit that `select` accepts. The paths are relative to `prefix`.
     ///
-    /// The rules are those by which the work tree is read: directories whose name begins with a dot are not entered; a
-    /// symbolic link is what it points to, file or directory, as long as that lies below `prefix`; one that leads to a
-    /// directory above itself is passed over, and a selected one that leads to no file is an error. Without such a
-    /// directory in the commit there are no files.
+    /// The rules are the same as for the work tree. Directories whose name begins with a dot are not entered. A
+    /// symbolic link stands for the file or directory that it points to, as long as that is below `prefix`. A link that
+    /// leads to a directory above itself is skipped. A selected link that leads to no file is an error. If the commit
+    /// has no directory `prefix`, there are no files.
     pub async fn read_tree(
         &self,
         commit: &Commit,
@@ -57,8 +58,8 @@ impl Repository {
         Ok(TreeFiles { files: files.collect::<Result<_, GitError>>()?, submodules: found.submodules })
     }
 
-    /// The selected files below `prefix` in a commit by the names of their blobs, by the rules of [`Self::read_tree`],
-    /// with the links that lead to none.
+    /// Finds the selected files below `prefix` in a commit, with the names of their blobs, by the rules of
+    /// [`Self::read_tree`]. Also finds the selected links that lead to no file.
     pub(super) async fn walk_tree(
         &self,
         commit: &Commit,
@@ -73,12 +74,12 @@ impl Repository {
         found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })
     }
 
-    /// Everything below `prefix` in a commit, relative to it.
+    /// Lists everything below `prefix` in a commit, relative to `prefix`.
     async fn list(&self, commit: &Commit, prefix: &Path) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
         let operation = || format!("list the files of commit {commit}");
         let mut list = self.git().arguments(["ls-tree", "-r", "-z", "--full-tree", commit.as_str(), "--"]);
         if !prefix.as_os_str().is_empty() {
-            // With a slash at its end it means the directory, and never a file or link of that name.
+            // With a slash at its end, the path means only the directory, and never a file or link of that name.
             list = list.arguments([prefix.join("")]);
         }
         let output = self.run(list.output_limit(READ_LIMIT), operation).await?;
@@ -92,7 +93,7 @@ impl Repository {
         entries.collect::<Option<_>>().ok_or_else(|| GitError::Answer { operation: operation() })
     }
 
-    /// The content of blobs, by one `git cat-file --batch`.
+    /// Reads the content of blobs with one `git cat-file --batch`.
     async fn blobs(
         &self,
         names: &BTreeSet<String>,
@@ -108,7 +109,7 @@ impl Repository {
     }
 }
 
-/// The content of a tree under a path: blobs by name, and the target of a link once it is known.
+/// An entry of a tree. A file or link has the name of its blob. A `Pointer` is a link whose target is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     File(String),
@@ -117,7 +118,7 @@ pub(super) enum Entry {
     Submodule,
 }
 
-/// One record of `git ls-tree -z`: mode, type, name, a tab and the path.
+/// Parses one record of `git ls-tree -z`: mode, type, name, a tab and the path.
 pub(super) fn entry(record: &[u8]) -> Option<(PathBuf, Entry)> {
     let tab = record.iter().position(|byte| *byte == b'\t')?;
     let mut words = std::str::from_utf8(&record[..tab]).ok()?.split(' ');
@@ -131,8 +132,8 @@ pub(super) fn entry(record: &[u8]) -> Option<(PathBuf, Entry)> {
     Some((command::path(&record[tab + 1..]), entry))
 }
 
-/// The answers of `git cat-file --batch`: a line `NAME blob SIZE`, as many bytes, a line feed. A missing blob, or any
-/// other number of answers than `count`, is no answer.
+/// Parses the answers of `git cat-file --batch`. Each is a line `NAME blob SIZE`, `SIZE` bytes, and a line feed.
+/// Returns `None` if a blob is missing, or if the number of answers is not `count`.
 fn parse_batch(mut answer: &[u8], count: usize) -> Option<BTreeMap<String, Vec<u8>>> {
     let mut blobs = BTreeMap::new();
     while !answer.is_empty() {
@@ -146,17 +147,17 @@ fn parse_batch(mut answer: &[u8], count: usize) -> Option<BTreeMap<String, Vec<u
     (blobs.len() == count).then_some(blobs)
 }
 
-/// The target of a path after every link in it is followed.
+/// The target of a path once every link in it is followed.
 enum Target {
     File(String),
     Directory(PathBuf),
 }
 
-/// A directory with all that lies in it, as seen from the path by which a link leads to it.
+/// A directory with everything in it, as seen from the path by which a link leads to it.
 struct View {
     directory: PathBuf,
     seen_as: PathBuf,
-    /// The directories that `seen_as` leads through, by their own paths.
+    /// The directories that `seen_as` leads through, by their real paths.
     above: BTreeSet<PathBuf>,
 }
 
@@ -165,19 +166,19 @@ impl View {
         Self { directory: PathBuf::new(), seen_as: PathBuf::new(), above: BTreeSet::from([PathBuf::new()]) }
     }
 
-    /// The directories between this one and a path below it.
+    /// Returns the directories between this directory and a path below it.
     fn between<'a>(&self, path: &'a Path) -> impl Iterator<Item = &'a Path> {
         path.ancestors().skip(1).take_while(|directory| *directory != self.directory)
     }
 
-    /// Returns `true` if a path below is reached: not through a directory with a dot, and not through one that led
-    /// here.
+    /// Returns `true` if the path, which is below this directory, is reached. A path is not reached through a directory
+    /// whose name begins with a dot, or through a directory that led here.
     fn shows(&self, path: &Path) -> bool {
         !self.between(path).any(|directory| is_hidden(directory) || self.above.contains(directory))
     }
 
-    /// Returns the view through a link at `path` to `directory`; `None` if the link leads back to a directory above
-    /// itself.
+    /// Returns the view that a link at `path` to `directory` adds. Returns `None` if the name of the link begins with a
+    /// dot, or if the link leads back to a directory above itself.
     fn entered(&self, path: &Path, directory: PathBuf, seen_as: PathBuf) -> Option<Self> {
         let between = self.between(path).map(Path::to_owned);
         let mut above: BTreeSet<_> = self.above.iter().cloned().chain(between).collect();
@@ -189,19 +190,19 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Selected files with their blobs, submodules, and selected links that lead to no file.
+/// The selected files with their blobs, the submodules, and the selected links that lead to no file.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, String>,
     pub(super) broken: BTreeMap<PathBuf, LinkProblem>,
-    /// Those of the files that a link names once more.
+    /// The files that are reached by a link. They repeat the content of other files.
     repeated: BTreeSet<PathBuf>,
     submodules: BTreeSet<PathBuf>,
 }
 
 /// A listed tree, whose links can be followed.
 struct ListedTree {
-    /// The directory that was listed, relative to the top; the paths below are relative to it.
+    /// The directory that was listed, relative to the top directory. The paths in the other fields are relative to it.
     prefix: PathBuf,
     entries: BTreeMap<PathBuf, Entry>,
     directories: BTreeSet<PathBuf>,
@@ -213,7 +214,7 @@ impl ListedTree {
         Self { prefix: prefix.to_owned(), entries, directories }
     }
 
-    /// The blobs that hold the links' targets.
+    /// Returns the names of the blobs that hold the targets of the links.
     fn links(&self) -> BTreeSet<String> {
         let names = self.entries.values().filter_map(|entry| match entry {
             Entry::Link(name) => Some(name.clone()),
@@ -232,7 +233,7 @@ impl ListedTree {
         }
     }
 
-    /// Finds the selected files under the paths by which they are reached. Links that multiply are an error.
+    /// Finds the selected files, with the paths by which they are reached. Returns an error if links multiply.
     fn walk(&self, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
         let mut found = Found::default();
         let mut open = VecDeque::from([View::root()]);
@@ -270,15 +271,15 @@ impl ListedTree {
         Ok(found)
     }
 
-    /// The entries of a directory and of those in it.
+    /// Iterates over the entries of a directory and of the directories in it.
     fn below(&self, directory: &Path) -> impl Iterator<Item = (&PathBuf, &Entry)> {
         self.entries.range(directory.to_owned()..).take_while(move |(path, _)| path.starts_with(directory))
     }
 
-    /// Follows every link of a path, as the file system would.
+    /// Follows every link of a path, as the file system does.
     fn follow(&self, path: &Path) -> Result<Target, LinkProblem> {
         let mut ahead: VecDeque<OsString> = path.iter().map(OsStr::to_owned).collect();
-        // Relative to the top: a link may leave the directory and come back.
+        // Relative to the top directory, because a link may leave the listed directory and come back.
         let mut at = self.prefix.clone();
         let mut followed = 0;
         while let Some(step) = ahead.pop_front() {

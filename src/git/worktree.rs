@@ -1,7 +1,7 @@
-//! Files as they were read from the work tree, compared with the blobs of a commit.
+//! Compares files that were read from the work tree with the blobs of a commit.
 //!
-//! The bytes are hashed here. Git's index, which can be told not to look at a file, its filters, which are programs,
-//! and its rules of what to ignore have no say in what differs.
+//! The bytes are hashed here. Git's index can be told not to look at a file, git's filters are programs, and git has
+//! rules for files to ignore. None of them influences the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,31 +18,33 @@ use super::error::GitError;
 use super::repository::Repository;
 use super::tree::Entry;
 
-/// The largest number of files in an input. A larger input counts as changed as a whole.
+/// The largest number of files and directories of one input. A larger input counts as changed as a whole.
 const INPUT_FILES: usize = 100_000;
 const LIST_LIMIT: usize = 64 << 20;
 const CHUNK: usize = 64 << 10;
 
-/// The files that a run read of the work tree, and the other paths that it depends on.
+/// The files that a run read from the work tree, and the other paths that the run depends on.
 #[derive(Clone, Debug)]
 pub struct ReadFiles<'a> {
-    /// The directory that the paths below are relative to, relative to the repository's top.
+    /// The directory that the paths below are relative to. It is itself relative to the repository's top directory.
     pub prefix: &'a Path,
-    /// The bytes of each file, under the path by which it was reached.
+    /// The bytes of each file, by the path through which the file was reached.
     pub files: BTreeMap<&'a Path, &'a [u8]>,
-    /// Files and directories that were not read and count all the same. They may begin with `..`.
+    /// The paths of files and directories that were not read but count too. They may begin with `..`.
     pub inputs: BTreeSet<&'a Path>,
 }
 
 impl Repository {
-    /// The paths, relative to the top, of files that are not as the commit has them: read and other bytes, read and not
-    /// in the commit, or in the commit, accepted by `select` (relative to the prefix) and not read.
+    /// Returns the paths of the files that differ from the commit, relative to the top directory. A file differs if it
+    /// was read and has other bytes, or if it was read and is not in the commit. A file also differs if the commit has
+    /// it, `select` accepts it and it was not read. `select` takes paths relative to the prefix. The inputs are
+    /// compared too.
     ///
-    /// Line ends that git itself would convert make no difference.
+    /// Line endings that git itself would convert make no difference.
     ///
     /// # Errors
     ///
-    /// A commit that cannot be listed.
+    /// The commit cannot be listed, a directory of an input cannot be read, or git fails.
     pub async fn differing(
         &self,
         commit: &Commit,
@@ -77,7 +79,8 @@ impl Repository {
         Ok(differing)
     }
 
-    /// The blobs of the selected files, and of those that were read; `None` for a link that leads to none.
+    /// Returns the blobs of the selected files and of the files that were read. It is `None` for a link that leads to
+    /// no file.
     async fn read_blobs(
         &self,
         commit: &Commit,
@@ -88,7 +91,7 @@ impl Repository {
         let select = |path: &Path| files.contains_key(path) || select(path);
         let found = match self.walk_tree(commit, prefix, &select).await {
             Ok(found) => found,
-            // Links that multiply: of such a commit nothing is known, so all that was read differs.
+            // Links multiply. The content of such a commit is not known, so everything that was read differs.
             Err(GitError::Link { .. }) => return Ok(BTreeMap::new()),
             Err(error) => return Err(error),
         };
@@ -96,10 +99,10 @@ impl Repository {
         Ok(found.files.into_iter().map(|(path, blob)| (path, Some(blob))).chain(broken).collect())
     }
 
-    /// Returns `true` if git would store the file with line feeds alone.
+    /// Returns `true` if git would store the file with line feeds only.
     async fn converts_line_ends(&self, path: &Path) -> Result<bool, GitError> {
         let operation = || "look at the conversion of line ends".to_owned();
-        // Attributes are read from files of the tree, which are data: none of them is a program.
+        // Git reads attributes from files of the tree. They are data, and none of them is a program.
         let attributes = self.git().directory(self.top()).arguments(["check-attr", "-z", "text", "eol", "--"]);
         let stated = self.read(attributes.arguments([path]), operation).await?;
         let stated: Vec<&[u8]> = command::records(&stated).collect();
@@ -113,7 +116,7 @@ impl Repository {
         })
     }
 
-    /// The paths at and below `input` that differ, relative to the top.
+    /// Returns the paths at and below `input` that differ, relative to the top directory.
     async fn differing_input(&self, commit: &Commit, input: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
         let mut entries = self.list_below(commit, input).await?;
         let mut differing = BTreeSet::new();
@@ -121,7 +124,7 @@ impl Repository {
         let mut left = INPUT_FILES;
         while let Some(path) = waiting.pop() {
             let entry = entries.remove(&path);
-            // Its content is another repository's.
+            // The content of a submodule belongs to another repository.
             if entry == Some(Entry::Submodule) {
                 continue;
             }
@@ -160,7 +163,7 @@ impl Repository {
         Ok(is_same && self.converts_line_ends(path).await?)
     }
 
-    /// The entries of a commit at a path and below it, relative to the top.
+    /// Lists the entries of a commit at a path and below it, relative to the top directory.
     async fn list_below(&self, commit: &Commit, path: &Path) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
         let operation = || format!("list the files of commit {commit}");
         let mut list = self.git().arguments(["ls-tree", "-r", "-z", "--full-tree", commit.as_str(), "--"]);
@@ -176,7 +179,8 @@ impl Repository {
     }
 }
 
-/// A path below the top without `..`; nothing where it leaves the repository.
+/// Removes `.` and `..` from a path that is relative to the top directory. Returns `None` if the path leaves the
+/// repository.
 fn inside(path: &Path) -> Option<PathBuf> {
     let mut inside = PathBuf::new();
     for component in path.components() {
@@ -190,7 +194,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(inside)
 }
 
-/// Returns `true` if a file or link is, byte by byte, what stands in a tree.
+/// Returns `true` if a file or link is the same as the entry of a tree, byte by byte.
 fn is_entry(full: &Path, metadata: &fs::Metadata, entry: Option<&Entry>) -> io::Result<bool> {
     Ok(match entry {
         Some(Entry::Link(blob)) if metadata.is_symlink() => {
@@ -201,7 +205,8 @@ fn is_entry(full: &Path, metadata: &fs::Metadata, entry: Option<&Entry>) -> io::
     })
 }
 
-/// The name that git gives to a blob, in the hash that names of so many digits are made with.
+/// Returns the name that git gives to a blob. The number of digits in names selects the hash: SHA-256 for 64, else
+/// SHA-1.
 fn blob_name(bytes: &[u8], digits: usize) -> String {
     let header = format!("blob {}\0", bytes.len());
     if digits == 64 { hash::<Sha256>(&header, bytes) } else { hash::<Sha1>(&header, bytes) }
@@ -211,7 +216,7 @@ fn hash<D: Digest>(header: &str, bytes: &[u8]) -> String {
     hexadecimal(&D::new().chain_update(header).chain_update(bytes).finalize())
 }
 
-/// As [`blob_name`], without holding the file in memory.
+/// Returns the same name as [`blob_name`], without holding the file in memory.
 fn blob_name_of_file(file: &Path, length: u64, digits: usize) -> io::Result<String> {
     let header = format!("blob {length}\0");
     if digits == 64 { hash_file::<Sha256>(&header, file) } else { hash_file::<Sha1>(&header, file) }
@@ -233,7 +238,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The text with line feeds alone; nothing where it has no other line ends.
+/// Returns the text with line feeds in place of CRLF. Returns `None` if there is no CRLF.
 fn with_line_feeds(bytes: &[u8]) -> Option<Vec<u8>> {
     bytes.windows(2).any(|pair| pair == b"\r\n").then(|| {
         let keep = |index: usize| bytes[index] != b'\r' || bytes.get(index + 1) != Some(&b'\n');
@@ -247,7 +252,7 @@ mod tests {
 
     #[test]
     fn x10_blobs_are_named_as_git_names_them() {
-        // By `git hash-object --stdin`, in repositories of both formats.
+        // The names come from `git hash-object --stdin`, in repositories of both formats.
         assert_eq!(blob_name(b"", 40), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         assert_eq!(blob_name(b"a\n", 40), "78981922613b2afb6025042ff6bd878ac1994e85");
         let long = "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813";

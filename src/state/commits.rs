@@ -1,28 +1,34 @@
-//! The commits that a root's record carries: late runs are measured by them, and they bound what has to be covered.
+//! The commits that are recorded for a root. A run compares its own commit with them to find out if it is late. They
+//! also bound the changes that a run has to cover.
 //!
-//! They stand in two places: in the state's annotations, and in those of the review key's Secret. Kubernator rewrites
-//! the first and never the second. Git is asked elsewhere; here a commit is a name.
+//! The commits are in two places: in the annotations of the state's Secret, and in the annotations of the review key's
+//! Secret. Kubernator rewrites the first Secret and never the second. This module uses commits as names only and does
+//! not run git.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The annotation with the commit of the last run that began.
 pub const BEGUN_ANNOTATION: &str = "kubernator.io/ktor-begun";
-/// The annotation with the commit that the root was last finalized at: `COMMIT`, or `stale COMMIT` or `stale`.
+/// The annotation with the commit that the root was last finalized at. The value is `COMMIT`, or `stale` with any
+/// number of commits after it.
 pub const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
-/// The annotation with the commit before the oldest one whose review still waits for something that was kept.
+/// The annotation with the ledger's commit from before the first run that kept something for a review that is still
+/// needed.
 pub const REVIEWED_FROM_ANNOTATION: &str = "kubernator.io/ktor-reviewed-from";
 
-/// The word before a ledger's commit that does not narrow the scope.
+/// The word before the commits of a ledger that does not narrow the scope.
 const STALE: &str = "stale";
 
-/// The commit that a root was last finalized at, as far as the record can be believed.
+/// The commit that a root was last finalized at. The ledger is current only if nothing else has touched the state
+/// since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ledger {
-    /// Finalized at this commit, and nothing has touched the state since.
+    /// The root was finalized at this commit, and nothing has touched the state since.
     Current(String),
-    /// The root has to be covered as a whole: a first run, a crash, a scoped run, or another tool came in between.
+    /// The next run has to cover the whole root. Either this is the first run, or a crash, a scoped run or another tool
+    /// came in between.
     ///
-    /// The commits were finalized at some time, so nothing older than them is applied.
+    /// The root was finalized at each of these commits at some time, so nothing older than them is applied.
     Stale(BTreeSet<String>),
 }
 
@@ -33,7 +39,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// The commits, current or not.
+    /// Returns the commits of a current or a stale ledger.
     pub fn commits(&self) -> BTreeSet<String> {
         match self {
             Self::Current(commit) => [commit.clone()].into(),
@@ -41,7 +47,7 @@ impl Ledger {
         }
     }
 
-    /// The commit, where the scope may be narrowed by it.
+    /// Returns the commit if the ledger is current. Only this commit may narrow the scope.
     pub fn current(&self) -> Option<&str> {
         match self {
             Self::Current(commit) => Some(commit),
@@ -49,16 +55,16 @@ impl Ledger {
         }
     }
 
-    /// The same commits, which do not narrow the scope.
+    /// Returns a stale ledger with the same commits.
     #[must_use]
     pub fn staled(&self) -> Self {
         Self::Stale(self.commits())
     }
 }
 
-/// The three commits.
+/// The three kinds of commits that are recorded for a root.
 ///
-/// Where the two places differ, a field holds the commits of both: none of them may be lost before a run has been
+/// If the two places differ, each field holds the commits of both. No commit may be dropped before a run has been
 /// judged by all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commits {
@@ -66,12 +72,13 @@ pub struct Commits {
     pub begun: BTreeSet<String>,
     /// The commit that the root was last finalized at.
     pub ledger: Ledger,
-    /// Just before the oldest commit whose review still waits for something that was kept; else empty.
+    /// The ledger's commit from before the first run that kept something for a review that is still needed. Empty if no
+    /// review is needed, or if there was no ledger.
     pub reviewed_from: BTreeSet<String>,
 }
 
 impl Commits {
-    /// Reads what one place says; nothing where nobody of ours wrote it.
+    /// Reads the commits from the annotations of one place. Returns `None` if ktor did not write these annotations.
     pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let ledger = annotations.get(LEDGER_ANNOTATION)?;
         let listed = |name: &str| annotations.get(name).map(|text| commits(text)).unwrap_or_default();
@@ -83,9 +90,10 @@ impl Commits {
         Some(Self { begun: listed(BEGUN_ANNOTATION), ledger, reviewed_from: listed(REVIEWED_FROM_ANNOTATION) })
     }
 
-    /// Merges the commits of two places, and says if they agree.
+    /// Combines the commits of the two places. Also returns `true` if the places agree.
     ///
-    /// Places that disagree were left so by a crash between two writes or by another tool.
+    /// The places disagree if a run crashed between the two writes, or if another tool wrote one of them. The combined
+    /// ledger is then stale.
     pub fn merged(state: Option<Self>, kept: Option<Self>) -> (Self, bool) {
         match (state, kept) {
             (Some(state), Some(kept)) if state == kept => (state, true),
@@ -104,7 +112,7 @@ impl Commits {
         }
     }
 
-    /// The annotations to write.
+    /// Returns the annotations that record these commits.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let listed = |commits: &BTreeSet<String>| commits.iter().cloned().collect::<Vec<_>>().join(" ");
         let ledger = match &self.ledger {
@@ -120,19 +128,19 @@ impl Commits {
         annotations
     }
 
-    /// Every commit that a run must not be older than.
+    /// Returns every commit that a run must not be older than.
     pub fn measures(&self) -> BTreeSet<String> {
         self.begun.union(&self.ledger.commits()).cloned().collect()
     }
 
-    /// The same commits with a stale ledger.
+    /// Returns the same commits with a stale ledger.
     #[must_use]
     pub fn staled(self) -> Self {
         Self { ledger: self.ledger.staled(), ..self }
     }
 }
 
-/// The commits that a text lists: what is no full object name of git is passed over.
+/// Parses the commits that a text lists. Skips every word that is not a full object name of git.
 fn commits(text: &str) -> BTreeSet<String> {
     let is_commit = |word: &&str| {
         matches!(word.len(), 40 | 64) && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

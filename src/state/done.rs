@@ -1,6 +1,6 @@
-//! The Jobs that ran and removed themselves: they are desired, absent, and not to run again.
+//! The Jobs that ran and that a controller then deleted. Such a Job is desired and not live, and must not run again.
 //!
-//! A note in an annotation of the state beside the record. Where another tool drops it, the Jobs run again.
+//! An annotation on the state's Secret lists these Jobs. If another tool drops the annotation, the Jobs run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,29 +10,29 @@ use sha2::{Digest, Sha256};
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 
-/// The annotation that holds the note: a JSON map from keys to digests of manifests.
+/// The annotation that holds the list: a JSON map from object keys to digests of manifests.
 pub const DONE_ANNOTATION: &str = "kubernator.io/ktor-done";
 
-/// The largest number of noted Jobs. Annotations have a limit of their own.
+/// The largest number of Jobs in the list. The size of annotations has a limit of its own.
 const MOST: usize = 1_000;
 
-/// The noted Jobs, each with the digest of the manifest that it ran with.
+/// The list of the Jobs that ran, each with the digest of the manifest that it ran with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done(BTreeMap<String, String>);
 
 impl Done {
-    /// Reads the note; one that cannot be read notes nothing.
+    /// Reads the list from annotations. If the list is missing or cannot be read, it is empty.
     pub fn parse(annotations: &BTreeMap<String, String>) -> Self {
         let text = annotations.get(DONE_ANNOTATION).map(String::as_str).unwrap_or_default();
         Self(serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// The note as it is written; nothing where there is nothing to note.
+    /// Returns the value of the annotation, or `None` if the list is empty.
     pub fn annotation(&self) -> Option<String> {
         if self.0.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
     }
 
-    /// The desired Jobs that ran with the very manifest that is desired now.
+    /// Returns the desired Jobs that ran with exactly the manifest that is desired now.
     pub fn of(&self, desired: &BTreeMap<ObjectKey, Manifest>) -> BTreeSet<ObjectKey> {
         let noted = desired.iter().filter(|(key, manifest)| {
             removes_itself(key, &manifest.body) && self.0.get(&key.to_string()) == Some(&digest(&manifest.body))
@@ -40,7 +40,8 @@ impl Done {
         noted.map(|(key, _)| key.clone()).collect()
     }
 
-    /// The note after a run that carried out these objects: earlier ones stay while they are desired as they were.
+    /// Returns the list after a run that carried out the changes of the given objects. A Job from an earlier run stays
+    /// in the list as long as the same manifest is desired.
     #[must_use]
     pub fn after<'a>(
         &self,
@@ -56,7 +57,7 @@ impl Done {
     }
 }
 
-/// Returns `true` if an object is a Job that a controller deletes after it has finished.
+/// Returns `true` if the object is a Job that a controller deletes after it has finished.
 fn removes_itself(key: &ObjectKey, body: &Value) -> bool {
     key.group == "batch"
         && key.kind == "Job"
@@ -95,7 +96,7 @@ mod tests {
         let notes = BTreeMap::from([(DONE_ANNOTATION.to_owned(), done.annotation().unwrap())]);
         let read = Done::parse(&notes);
         assert_eq!(read, done);
-        // Kept by runs that do nothing with it; forgotten with the manifest that it ran with.
+        // A run that does not change the Job keeps it in the list. A changed manifest removes it from the list.
         assert_eq!(names(&read.after(&tree, []), &tree), ["gone"]);
         let changed = desired(&[("gone", json!({"ttlSecondsAfterFinished": 0, "parallelism": 2}))]);
         assert_eq!(names(&read, &changed), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Reads the annotations beside a state for reports. Decides nothing.
+//! Reads the annotations beside a state, for display. It decides nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use serde::Serialize;
 
 use super::codec::{DIGEST_ANNOTATION, RUN_ANNOTATION, digest};
 
-/// The result of comparing a state with the checksum of its writer.
+/// The relation of a state to the digest in its annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Integrity {
-    /// The digest beside it is its own.
+    /// The digest matches the state.
     Valid,
-    /// There is no digest: another tool wrote last.
+    /// There is no digest, because another tool wrote last.
     Missing,
-    /// The digest is another's: someone changed it by hand.
+    /// The digest does not match the state, because the state was changed in another way, for example by hand.
     Invalid,
 }
 
-/// Compares a state with the digest beside it.
+/// Compares an encoded state with the digest in its annotation.
 pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integrity {
     match annotations.get(DIGEST_ANNOTATION) {
         None => Integrity::Missing,
@@ -27,7 +27,7 @@ pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integri
     }
 }
 
-/// The run that wrote last, where it says so.
+/// Returns the name of the run that wrote last, if an annotation names it.
 pub fn writer(annotations: &BTreeMap<String, String>) -> Option<&str> {
     annotations.get(RUN_ANNOTATION).map(String::as_str)
 }

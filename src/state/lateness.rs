@@ -1,108 +1,113 @@
-//! The decision whether a run of a commit may still write, after the runs that were recorded.
+//! Decides if a run of a commit may still write, given the commits that earlier runs recorded.
 //!
-//! Pure: how commits lie to each other is found out elsewhere, and may be unknown. **Invariant:** what is unknown is
-//! never taken for "not late".
+//! This module does no I/O. The callers find the order of the commits, and the order may be unknown.
+//!
+//! **Invariant:** an unknown order never counts as "not late".
 
-/// The relation of a run's commit to a recorded commit.
+/// The order of a run's commit relative to a recorded commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CommitOrder {
-    /// It is the same commit.
+    /// Both are the same commit.
     Same,
-    /// It descends from the recorded one.
+    /// The run's commit descends from the recorded commit.
     Newer,
-    /// It is a proper ancestor of the recorded one.
+    /// The run's commit is a proper ancestor of the recorded commit.
     Older,
-    /// Each has commits that the other lacks.
+    /// Each of the two has commits that the other one lacks.
     Diverged,
-    /// Nobody could tell.
+    /// The order is not known.
     Unknown,
 }
 
-/// The relation of a run's commit to the branch that is applied.
+/// The position of a run's commit relative to the branch that is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tip {
-    /// It is the branch's last commit.
+    /// The commit is the last one of the branch.
     Reached,
-    /// The branch has it, and later ones.
+    /// The branch has the commit, and later ones.
     Behind,
-    /// The branch does not have it.
+    /// The branch does not have the commit.
     Elsewhere,
-    /// Nobody could tell.
+    /// The position is not known.
     Unknown,
 }
 
-/// The caller of the run.
+/// The caller that asks for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A workflow: it applies commits of its branch alone.
+    /// A workflow. It applies only commits of its branch.
     Workflow,
-    /// A person, who may apply what is not merged.
+    /// A person, who may also apply a commit that is not merged.
     Person,
 }
 
-/// A person's decision to accept that this commit follows the recorded commits although the histories do not show it.
+/// A person's acceptance of a commit. With it, the commit counts as later than the recorded ones, whatever the
+/// histories say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// Nobody did.
+    /// No person accepted this commit.
     None,
-    /// For this commit.
+    /// A person accepted this commit.
     Given,
 }
 
-/// The facts about a run's commit.
+/// The known facts about a run's commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The relations to the recorded commits: the last begun commit and the ledger. Empty if none is recorded.
+    /// The order relative to each recorded commit: the commit of the last run that began, and the commit of the ledger.
+    /// Empty if no commit is recorded.
     pub recorded: Vec<CommitOrder>,
-    /// The relation to the branch.
+    /// The position relative to the branch.
     pub tip: Tip,
-    /// The caller.
+    /// The caller that asks for the run.
     pub caller: Caller,
-    /// The decision about a history that does not fit.
+    /// A person's acceptance of a history that does not fit.
     pub acceptance: Acceptance,
 }
 
-/// The permission of a run because of its commit.
+/// The changes that a run of a commit may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitVerdict {
-    /// Everything.
+    /// The run may make every change.
     Apply,
-    /// Everything but deletions: later commits of the branch have their own run.
+    /// The run may make every change except deletions. Later commits of the branch have their own runs.
     ApplyOnly,
-    /// Nothing, and nothing is wrong: a later commit is or will be applied.
+    /// The run may make no change. This is not an error: a later commit is already applied, or will be applied.
     Superseded,
-    /// Nothing, and a person has to look.
+    /// The run may make no change, and a person has to look at the reason.
     Refused(CommitRefusal),
 }
 
-/// The reason why a run is refused because of its commit.
+/// The reason to refuse a run because of its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitRefusal {
-    /// The branch's last commit is older than what was applied.
+    /// The run's commit is older than a recorded commit. It is also the last commit of the branch, or not on the
+    /// branch.
     #[error("the branch was moved back: a later commit than its last one was applied already")]
     MovedBack,
-    /// The history has a commit that the applied one lacks, and the other way round.
+    /// The run's commit and a recorded commit each have commits that the other one lacks.
     #[error("the history was rewritten: the commit that was applied last is not part of it")]
     Diverged,
-    /// The order of the two is not known.
+    /// The order of the run's commit and a recorded commit is not known. Or the run's commit is older, and its position
+    /// relative to the branch is not known.
     #[error("it is not known whether this commit is later than the one that was applied last")]
     Unknown,
-    /// There is nothing to compare with, and the branch's last commit is not known.
+    /// No commit is recorded, and it is not known if the run's commit is the last one of the branch.
     #[error("it is not known whether this is the branch's last commit, and no earlier run is recorded")]
     TipUnknown,
-    /// The commit is not merged.
+    /// The run's commit is not merged into the branch that is applied.
     #[error("the commit is not part of the branch that is applied")]
     NotMerged,
 }
 
 impl CommitRefusal {
-    /// Returns `true` if a person may accept it. What is not merged is merged, not accepted.
+    /// Returns `true` if a person may accept the refused commit. A commit that is not merged has to be merged instead.
     pub fn is_acceptable(self) -> bool {
         self != Self::NotMerged
     }
 }
 
-/// Decides what a run of a commit may do.
+/// Decides which changes a run of a commit may make.
 pub fn judge(facts: &Facts) -> CommitVerdict {
     let Facts { recorded, tip, caller, acceptance } = facts;
     if *caller == Caller::Workflow && *tip == Tip::Elsewhere {
@@ -117,7 +122,7 @@ pub fn judge(facts: &Facts) -> CommitVerdict {
         match tip {
             Tip::Behind => CommitVerdict::Superseded,
             Tip::Reached => CommitVerdict::Refused(CommitRefusal::MovedBack),
-            // A person's own branch, or a branch that nobody could ask for.
+            // The commit is not on the branch that is applied, but for example on a person's own branch.
             Tip::Elsewhere => CommitVerdict::Refused(CommitRefusal::MovedBack),
             Tip::Unknown => CommitVerdict::Refused(CommitRefusal::Unknown),
         }
@@ -137,7 +142,8 @@ pub fn judge(facts: &Facts) -> CommitVerdict {
     }
 }
 
-/// A run whose commit is not known to be the branch's last one leaves deletions to the run of that one.
+/// Excludes deletions if the branch has a later commit, because the run of that commit makes them. For a workflow, it
+/// also excludes deletions if the branch may have a later commit.
 fn deleting(tip: Tip, caller: Caller) -> CommitVerdict {
     match (tip, caller) {
         (Tip::Reached, _) | (Tip::Elsewhere | Tip::Unknown, Caller::Person) => CommitVerdict::Apply,
@@ -145,16 +151,17 @@ fn deleting(tip: Tip, caller: Caller) -> CommitVerdict {
     }
 }
 
-/// The way in which a run's commit may be recorded.
+/// The way to record a run's commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
-    /// As begun, and as the ledger where the run covers all that changed.
+    /// The commit is recorded as begun. If the run covers everything that changed, the commit also becomes the ledger.
     Whole,
-    /// Not at all itself: what it has in common with the branch is what was begun.
+    /// The commit does not become the ledger. If a person applies it, its merge base with the branch is recorded as
+    /// begun.
     MergeBase,
 }
 
-/// Decides what a commit may be recorded as: only one that the branch has can become the ledger.
+/// Decides how a commit may be recorded. Only a commit that the branch has can become the ledger.
 pub fn recording(tip: Tip) -> Recording {
     match tip {
         Tip::Reached | Tip::Behind => Recording::Whole,

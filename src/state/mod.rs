@@ -1,6 +1,6 @@
-//! The record of owned objects: its content, its wire form, and how a run changes it.
+//! The state of a root, which records the owned objects: its content, its encoding, and its changes during a run.
 //!
-//! Pure: reading and writing the Secret is elsewhere.
+//! This module does no I/O. Other modules read and write the Secret.
 
 pub mod codec;
 pub mod commits;

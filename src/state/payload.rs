@@ -1,5 +1,5 @@
-//! The content of a root's state: the objects that each project owns, and the objects that an unfinished run meant to
-//! own.
+//! The content of a root's state: the objects that each project owns, and the objects that an unfinished run intended
+//! to own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::object::ident::{Ident, IdentRef, ObjectKey};
 use crate::project::path::ProjectPath;
 
-/// Objects by owning project: key to the API version it was last written with.
+/// The recorded objects by owning project. The key of each object maps to the API version with which the object was
+/// last written.
 ///
-/// One key may stand under two projects: after a move that a crash interrupted, both are true until one is settled.
+/// One key may be recorded under two projects. If a crash interrupts a move between projects, both entries count until
+/// a later run settles one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "BTreeMap<ProjectPath, Vec<Ident>>")]
 pub struct Entries {
@@ -18,13 +20,13 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Records an object under a project; a version recorded before for the same object and project is replaced.
+    /// Records an object under a project. Replaces the version that was recorded for the same object and project.
     pub fn insert(&mut self, project: &ProjectPath, ident: &Ident) {
         let objects = self.by_project.entry(project.clone()).or_default();
         objects.insert(ident.key.clone(), ident.version.clone());
     }
 
-    /// Adds every entry of `other`.
+    /// Adds every entry of `other`. For an object in both, the version of `other` is recorded.
     pub fn union(&mut self, other: &Self) {
         for (project, objects) in &other.by_project {
             let ours = self.by_project.entry(project.clone()).or_default();
@@ -32,8 +34,8 @@ impl Entries {
         }
     }
 
-    /// Writes the keys of cluster-scoped objects without a namespace. Whoever did not know the kind may have recorded
-    /// one.
+    /// Removes the namespace from the keys of cluster-scoped objects. A run that did not know the kind may have
+    /// recorded a namespace.
     pub fn drop_namespaces(&mut self, is_cluster_scoped: impl Fn(&ObjectKey) -> bool) {
         for objects in self.by_project.values_mut() {
             let misplaced = |(key, _): &(&ObjectKey, &String)| key.namespace.is_some() && is_cluster_scoped(key);
@@ -45,7 +47,7 @@ impl Entries {
         }
     }
 
-    /// Keeps the entries that `keep` says, and no project without one.
+    /// Keeps the entries for which `keep` returns `true`, and drops every project that has no entry left.
     pub fn retain(&mut self, mut keep: impl FnMut(&ProjectPath, &ObjectKey) -> bool) {
         for (project, objects) in &mut self.by_project {
             objects.retain(|key, _| keep(project, key));
@@ -53,34 +55,34 @@ impl Entries {
         self.by_project.retain(|_, objects| !objects.is_empty());
     }
 
-    /// Every entry, by project and key.
+    /// Iterates over all entries, ordered by project and key.
     pub fn iter(&self) -> impl Iterator<Item = (&ProjectPath, Ident)> {
         self.by_project.iter().flat_map(|(project, objects)| {
             objects.iter().map(move |(key, version)| (project, Ident { key: key.clone(), version: version.clone() }))
         })
     }
 
-    /// Returns `true` if a project owns an object.
+    /// Returns `true` if the project owns the object.
     pub fn contains(&self, project: &ProjectPath, key: &ObjectKey) -> bool {
         self.by_project.get(project).is_some_and(|objects| objects.contains_key(key))
     }
 
-    /// The projects that own something.
+    /// Iterates over the projects that own at least one object.
     pub fn projects(&self) -> impl Iterator<Item = &ProjectPath> {
         self.by_project.keys()
     }
 
-    /// Every recorded object once.
+    /// Returns the keys of all recorded objects, each once.
     pub fn keys(&self) -> BTreeSet<&ObjectKey> {
         self.by_project.values().flat_map(BTreeMap::keys).collect()
     }
 
-    /// Returns the number of entries.
+    /// Returns the number of entries. An object that is recorded under two projects counts twice.
     pub fn len(&self) -> usize {
         self.by_project.values().map(BTreeMap::len).sum()
     }
 
-    /// Returns `true` if there is no entry.
+    /// Returns `true` if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.by_project.is_empty()
     }
@@ -104,7 +106,7 @@ impl Serialize for Entries {
     }
 }
 
-/// The objects of one project, as a list.
+/// The objects of one project, which serialize as a list.
 struct Objects<'a>(&'a BTreeMap<ObjectKey, String>);
 
 impl Serialize for Objects<'_> {
@@ -113,23 +115,23 @@ impl Serialize for Objects<'_> {
     }
 }
 
-/// The state as it is written: Kubernator's project state, version 1.
+/// The state as it is encoded: version 1 of Kubernator's project state.
 ///
-/// Fields in the order of their names, as the format wants sorted keys.
+/// The fields are in alphabetical order, because the format requires sorted keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
-    /// True if the run that wrote the state finished.
+    /// `true` if the run that wrote the state finalized it.
     pub finalized: bool,
-    /// The intent of a run under way; everything in it stands in `resources` too when we wrote it.
+    /// The objects that a run under way intends to own. If ktor wrote the state, `resources` contains all of them too.
     #[serde(default)]
     pub pending: Entries,
     /// The owned objects.
     pub resources: Entries,
-    /// `"1"`.
+    /// The version of the format, which is always `"1"`.
     pub version: Version,
 }
 
-/// The only version of the format that is read and written.
+/// The only version of a whole state. The head of a sharded state has another version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
     /// Version 1.

@@ -1,10 +1,11 @@
-//! The repository and the directory that a root's tree comes from, as the record names them.
+//! The repository and the directory that a root's tree comes from, as they are recorded.
 //!
-//! Two repositories, or two directories of one, that name the same root would delete each other's objects in turn. So
-//! the record says where the tree came from, and a run from elsewhere is refused until someone says that the tree
-//! moved.
+//! If two repositories, or two directories of one repository, name the same root, they would delete each other's
+//! objects in turn. Therefore the place that the tree comes from is recorded beside the state. A run with a tree from
+//! another place is refused, until a person says that the tree moved.
 //!
-//! **Invariant:** what a remote's address carries beside host and path (user, password, token, query) never gets here.
+//! **Invariant:** only the host and the path of a remote's address are kept here. The user, the password, the token and
+//! the query of an address are never kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,18 +14,20 @@ use std::path::Path;
 /// The annotation with the repository and the directory of the root's tree.
 pub const SOURCE_ANNOTATION: &str = "kubernator.io/ktor-source";
 
-/// Separates the repository from the directory. No repository has it.
+/// The separator between the repository and the directory. No repository name contains it.
 const SEPARATOR: &str = "//";
-/// The longest repository or directory, in bytes, that is recorded.
+/// The largest length of a repository or a directory, in bytes, that is recorded.
 const LONGEST: usize = 4096;
 
-/// A repository, by host and path: `github.com/acme/shop`. Two addresses of one repository give the same.
+/// The name of a repository: its host and its path, such as `github.com/acme/shop`. All addresses of one repository
+/// give the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Reads a remote's address, as a URL or as `user@host:path`. Nothing where it names no host that others know it
-    /// by: a local path, a name that only this machine's configuration explains, or no address at all.
+    /// Parses the address of a remote, which is a URL or `user@host:path`. Returns `None` if it does not name a host
+    /// that other machines know by that name: it is a local path, a name that only the configuration of this machine
+    /// explains, or not an address.
     pub fn of_address(address: &str) -> Option<Self> {
         let (authority, path) = match address.split_once("://") {
             Some((scheme, rest)) => {
@@ -34,7 +37,7 @@ impl RepositoryName {
                 let rest = if is_known { rest } else { return None };
                 rest.split_once('/')?
             }
-            // Git takes everything with a slash before the colon for a path.
+            // Git takes an address with a slash before the colon for a path.
             None => address.split_once(':').filter(|(host, _)| !host.contains('/'))?,
         };
         let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -43,7 +46,7 @@ impl RepositoryName {
             Some(_) => return None,
             None => host_and_port,
         };
-        // Behind an unescaped slash, `?` or `#` of a password, the rest of it looks like a path.
+        // If a password contains an unescaped slash, `?` or `#`, the rest of the password looks like a path.
         if path.contains('@') {
             return None;
         }
@@ -51,15 +54,16 @@ impl RepositoryName {
         Self::of(host, path)
     }
 
-    /// A repository of a forge, by the address of its web interface.
+    /// Returns the name of a repository on a forge, given the address of the forge's web interface.
     pub fn of_forge(server: &str, owner: &str, name: &str) -> Option<Self> {
         Self::of_address(&format!("{}/{owner}/{name}", server.trim_end_matches('/')))
     }
 
-    /// The one form in which a repository is named. Ports and letter case tell no repositories apart.
+    /// Returns the normalized name of a repository, or `None` if the host or the path is not valid. Ports and letter
+    /// case do not tell repositories apart.
     fn of(host: &str, path: &str) -> Option<Self> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        // The names that forges give the same host where it speaks SSH by the port of HTTPS.
+        // Forges use these prefixes for the same host, for example for SSH on the HTTPS port.
         let known = ["ssh.", "altssh.", "www."].iter().find_map(|part| host.strip_prefix(part));
         let host = known.filter(|rest| rest.contains('.')).unwrap_or(&host);
         let path = path.to_ascii_lowercase();
@@ -71,7 +75,7 @@ impl RepositoryName {
         let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._-~+%".contains(&byte);
         let is_segment =
             |segment: &&str| !segment.is_empty() && !matches!(*segment, "." | "..") && segment.bytes().all(is_path);
-        // A host without a dot is known by that name to this machine or its network alone.
+        // A host name without a dot is known only to this machine or its network.
         let is_sound = host.contains('.')
             && host.bytes().all(is_host)
             && !host.split('.').any(str::is_empty)
@@ -86,22 +90,23 @@ impl RepositoryName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
     repository: RepositoryName,
-    /// The root's directory in the repository, with slashes; empty for its top.
+    /// The root's directory in the repository, with slashes. Empty for the top directory of the repository.
     directory: String,
 }
 
 impl Provenance {
-    /// A directory of a repository. Nothing where it has no name that can be recorded.
+    /// Creates the provenance of a directory in a repository. Returns `None` if the directory has no name that can be
+    /// recorded.
     pub fn new(repository: RepositoryName, directory: &Path) -> Option<Self> {
         let directory = directory.to_str()?.trim_end_matches('/');
         Self::checked(repository, directory)
     }
 
-    /// Reads what annotations say; nothing where they say nothing that can be one.
+    /// Reads the provenance from annotations. Returns `None` if they contain no valid one.
     pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let (repository, directory) = annotations.get(SOURCE_ANNOTATION)?.split_once(SEPARATOR)?;
         let (host, path) = repository.split_once('/')?;
-        // Only what is in its one form was written by us.
+        // ktor writes only normalized names, so any other name is not from ktor.
         let repository = RepositoryName::of(host, path).filter(|name| name.0 == repository)?;
         Self::checked(repository, directory)
     }
@@ -112,7 +117,7 @@ impl Provenance {
         is_sound.then(|| Self { repository, directory: directory.to_owned() })
     }
 
-    /// The annotation to write.
+    /// Returns the name and the value of the annotation to write.
     pub fn annotation(&self) -> (String, String) {
         (SOURCE_ANNOTATION.to_owned(), format!("{}{SEPARATOR}{}", self.repository.0, self.directory))
     }
@@ -127,43 +132,43 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// The caller's statement that the tree moved.
+/// The caller's answer to the question if the tree moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Relocation {
-    /// It did not: a tree from elsewhere is another tree.
+    /// The tree did not move. A tree from another place is another tree.
     #[default]
     Refused,
-    /// It did: the record names the new place from now on.
+    /// The tree moved. The new place is recorded from now on.
     Accepted,
 }
 
-/// The place that a run takes its tree from.
+/// The place that a run takes its tree from, to compare with the recorded place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// The place, where it is known.
+    /// The place, if it is known.
     pub here: Option<Provenance>,
-    /// The caller's statement that the place may differ from the recorded one.
+    /// The caller's permission for a place that differs from the recorded one.
     pub relocation: Relocation,
 }
 
-/// The result of comparing a claim with the recorded place.
+/// The result of comparing a run's place with the recorded place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProvenanceMatch {
-    /// The place is the recorded one, or one of the two is not known. The record names what is known.
+    /// The two places are the same, or one of them is not known. Contains the place to record, if one is known.
     Same(Option<Provenance>),
-    /// The tree moved, as the caller says.
+    /// The tree moved, and the caller accepts the move.
     Moved {
-        /// The place so far.
+        /// The recorded place.
         from: Provenance,
-        /// The place from now on.
+        /// The place to record from now on.
         to: Provenance,
     },
-    /// The tree comes from elsewhere.
+    /// The tree comes from another place, and the caller did not accept a move. Contains the message.
     Elsewhere(String),
 }
 
 impl Claim {
-    /// Compares the place with the recorded one.
+    /// Compares the run's place with the recorded place.
     pub fn judged(&self, recorded: Option<&Provenance>) -> ProvenanceMatch {
         match (recorded, &self.here, self.relocation) {
             (Some(from), Some(to), Relocation::Accepted) if from != to => {
@@ -242,7 +247,7 @@ mod tests {
             "git@work:acme/shop.git",
             "ssh://git@localhost:2222/acme/shop",
             "https://github.com/../shop",
-            // A slash in a password: the host that it seems to have is none.
+            // The password contains a slash, so the user name before it looks like the host.
             "https://me.or.you:pa/ss@github.com/acme/shop",
             "https://me.or.you:7/ss@github.com/acme/shop",
             "https://me.or.you:7/ss#@github.com/acme/shop",
@@ -257,7 +262,7 @@ mod tests {
     }
 
     proptest! {
-        /// No secret of an address gets into the recorded name, and the name is read back as it was written.
+        /// The name contains no credentials of any address, and it is read back as it was written.
         #[test]
         fn x15_no_secret_of_an_address_gets_into_the_record(
             form in 0..8_usize,
@@ -289,7 +294,7 @@ mod tests {
             }
         }
 
-        /// An annotation that someone else wrote is read or counts as absent. It never panics and never changes.
+        /// An annotation is read back exactly as it is written, or it counts as missing. Reading it never panics.
         #[test]
         fn x15_what_someone_else_wrote_there_is_one_of_ours_or_nothing(text in "(github.com/acme/shop//)?\\PC{0,24}") {
             let read = Provenance::of(&[(SOURCE_ANNOTATION.to_owned(), text.clone())].into());

@@ -1,4 +1,4 @@
-//! The content of the state before, during and after the renaming of a project.
+//! The recorded entries before, during and after the renaming of a project.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use super::payload::Entries;
 use crate::object::ident::ObjectKey;
 use crate::project::path::ProjectPath;
 
-/// One project's new name, for it and everything below it.
+/// The renaming of one project, together with every project below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renaming {
-    /// Its name so far.
+    /// The old name of the project.
     pub from: ProjectPath,
-    /// Its name from now on.
+    /// The new name of the project.
     pub to: ProjectPath,
 }
 
 impl Renaming {
-    /// A project's new name; nothing where it keeps its own.
+    /// Returns the new name of `project`, or `None` if the project keeps its name.
     pub fn of(&self, project: &ProjectPath) -> Option<ProjectPath> {
         project.renamed(&self.from, &self.to)
     }
 
-    /// The entries that are renamed, under their new names.
+    /// Returns the entries of the renamed projects, under their new names.
     pub fn renamed(&self, entries: &Entries) -> Entries {
         let mut renamed = Entries::default();
         for (project, ident) in entries.iter() {
@@ -32,7 +32,8 @@ impl Renaming {
         renamed
     }
 
-    /// Returns the final entries: the new names, and the old names of objects that still have the old mark.
+    /// Returns the entries to record at the end, under their new names. The objects in `left` still carry the old mark,
+    /// so they also stay recorded under their old names.
     #[must_use]
     pub fn finished(&self, mut entries: Entries, left: &BTreeSet<ObjectKey>) -> Entries {
         entries.union(&self.renamed(&entries));
@@ -40,7 +41,7 @@ impl Renaming {
         entries
     }
 
-    /// A new name that the same renaming would change once more: it could not be resumed.
+    /// Finds a new name that the same renaming would change again. Such a renaming could not be resumed.
     pub fn repeats(&self, entries: &Entries) -> Option<ProjectPath> {
         entries.projects().chain([&self.from]).filter_map(|project| self.of(project)).find(|to| self.of(to).is_some())
     }

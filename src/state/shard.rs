@@ -1,8 +1,11 @@
-//! A state too large for one Secret: its entries in pieces that are named by their content, and a small head.
+//! The encoding of a state that is too large for one Secret: shards with the entries, and a small head that refers to
+//! them. The name of a shard is derived from its content.
 //!
-//! Pure: writing the pieces before the head, and collecting those that no head refers to, is elsewhere.
+//! This module does no I/O. Other modules write the shards before the head, and delete the shards that no head refers
+//! to.
 //!
-//! A piece ends where the hash of an entry says so, so a small change of the state changes few pieces.
+//! The hash of an entry decides if a shard ends with this entry. A small change of the state therefore changes few
+//! shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,34 +20,36 @@ use crate::project::path::ProjectPath;
 
 /// The type of a shard's Secret.
 pub const SHARD_TYPE: &str = "kubernator.io/project-state-shard";
-/// The label that lists a root's shards. It is no mark of ownership: no sweep and no rebuild finds it.
+/// The label to list the shards of a root. It is not a mark of ownership: no sweep and no rebuild finds an object by
+/// it.
 pub const SHARD_LABEL: &str = "kubernator.io/ktor-state-shard-of";
-/// The annotation on a head beside which shards may stand that it does not refer to.
+/// The annotation on a state's Secret. If it is present, there may be shards to which the head does not refer.
 pub const SHARDS_ANNOTATION: &str = "kubernator.io/ktor-shards";
 
-/// No shard ends before it has so many bytes of JSON.
+/// The number of bytes of JSON that a shard has before the hash of an entry may end it.
 const SMALLEST_PIECE: usize = 64 * 1024;
-/// A shard ends here at the latest. Even what does not compress then fits into a Secret.
+/// The largest size of a new shard, in bytes of JSON. Even JSON that does not compress fits into a Secret at this size.
 const LARGEST_PIECE: usize = 512 * 1024;
-/// One entry in so many ends a shard.
+/// One of this many entries ends a shard, on average.
 const ENDS_ONE_IN: u16 = 2048;
-/// Decompressed, a shard is never larger.
+/// The largest size of a decompressed shard that is read, in bytes.
 const LARGEST_SHARD: u64 = 2 * LARGEST_PIECE as u64;
-/// More shards than a million objects need, twice over.
+/// The largest number of shards in one list. A million objects need less than half of it.
 const MOST_SHARDS: usize = 8192;
-/// Decompressed, the shards of one state are never larger together: enough for a million objects, twice over.
+/// The largest total size of the decompressed shards of one state, in bytes. A million objects need less than half of
+/// it.
 const LARGEST_SUM: usize = 512 * 1024 * 1024;
 
-/// A part of the entries, as a Secret holds it.
+/// A part of the entries, as one Secret holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// The SHA-256 of the JSON.
+    /// The SHA-256 digest of the JSON, in hexadecimal.
     pub digest: String,
-    /// The gzip'ed JSON.
+    /// The JSON, compressed with gzip.
     pub data: Vec<u8>,
 }
 
-/// The content of the state's own Secret if the entries are in shards. The fields are in the order of their names.
+/// The content of the state's own Secret if the entries are in shards. The fields are in alphabetical order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     finalized: bool,
@@ -58,7 +63,7 @@ struct Lists {
     resources: Vec<String>,
 }
 
-/// The version of a head: one that a reader of whole states refuses.
+/// The version of a head. Readers that know only whole states refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum HeadVersion {
     #[serde(rename = "2")]
@@ -66,17 +71,17 @@ enum HeadVersion {
 }
 
 impl Head {
-    /// Returns `true` if the run that wrote it came to its end.
+    /// Returns `true` if the run that wrote the head finalized the state.
     pub fn finalized(&self) -> bool {
         self.finalized
     }
 
-    /// The digests of every shard that it refers to, each once.
+    /// Returns the digests of all shards that the head refers to, each once.
     pub fn digests(&self) -> BTreeSet<String> {
         self.shards.pending.iter().chain(&self.shards.resources).cloned().collect()
     }
 
-    /// Refuses lists that no run wrote: they would cost memory, or read something twice.
+    /// Refuses lists that no run writes. Such lists could use too much memory, or make a run read a shard twice.
     pub(super) fn check(self) -> Result<Self, StateError> {
         let is_digest =
             |text: &String| text.len() == 64 && text.bytes().all(|byte| b"0123456789abcdef".contains(&byte));
@@ -101,13 +106,13 @@ pub fn shard_name(root: &Root, digest: &str) -> String {
 ///
 /// # Errors
 ///
-/// More than any reader would accept.
+/// The payload has more objects than any reader accepts.
 pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
     let mut shards = BTreeMap::new();
     let mut list = |entries: &Entries| -> Vec<String> {
         let mut digests = Vec::new();
         for piece in pieces(entries) {
-            // Serializing maps with text keys cannot fail.
+            // Serialization of maps with string keys cannot fail.
             let json = serde_json::to_vec(&piece).unwrap_or_default();
             let digest = digest(&json);
             shards.entry(digest.clone()).or_insert_with(|| (json.len(), codec::gzip(&json)));
@@ -124,13 +129,12 @@ pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
     Ok((Head { finalized: payload.finalized, shards: lists, version: HeadVersion::Two }, shards))
 }
 
-/// Returns `true` if so many bytes of JSON in all shards, or so many shards in one list, are more than any reader
-/// accepts.
+/// Returns `true` if no reader accepts `sum` bytes of JSON in all shards, or `shards` shards in one list.
 fn exceeds(sum: usize, shards: usize) -> bool {
     sum > LARGEST_SUM || shards > MOST_SHARDS
 }
 
-/// Cuts entries into pieces, where their content says so.
+/// Cuts entries into pieces. A piece ends after an entry whose hash marks an end, or when the next entry does not fit.
 fn pieces(entries: &Entries) -> Vec<Entries> {
     let mut pieces = Vec::new();
     let (mut piece, mut size) = (Entries::default(), 0);
@@ -153,7 +157,8 @@ fn pieces(entries: &Entries) -> Vec<Entries> {
     pieces
 }
 
-/// About as many bytes as an entry takes as JSON, and never fewer where nothing is escaped.
+/// Estimates the number of bytes that an entry takes as JSON. The estimate is never too low, unless JSON escapes a
+/// character of the entry.
 fn recorded_size(project: &ProjectPath, ident: &Ident) -> usize {
     let Ident { key: ObjectKey { group, kind, namespace, name }, version } = ident;
     let namespace = namespace.as_deref().unwrap_or_default();
@@ -165,7 +170,7 @@ fn ends_piece(project: &ProjectPath, ident: &Ident) -> bool {
     u16::from_be_bytes([hash[0], hash[1]]) % ENDS_ONE_IN == 0
 }
 
-/// Puts a state together from its head and its shards, one after the other. Holds no more than the limits allow.
+/// Assembles a state from its head and its shards, one shard after another. Holds no more data than the limits allow.
 #[derive(Debug)]
 pub struct Joining<'a> {
     head: &'a Head,
@@ -176,7 +181,7 @@ pub struct Joining<'a> {
 }
 
 impl<'a> Joining<'a> {
-    /// Begins with the head alone.
+    /// Begins with the head and no shards.
     pub fn new(head: &'a Head, root: &'a Root) -> Self {
         let payload = Payload { finalized: head.finalized, version: Version::One, ..Payload::default() };
         Self { head, root, sum: 0, payload, missing: head.digests() }
@@ -186,7 +191,8 @@ impl<'a> Joining<'a> {
     ///
     /// # Errors
     ///
-    /// Another content than the digest says, another root's projects, or more than the limits allow.
+    /// The content does not match the digest or is not a list of entries. It names projects of another root or objects
+    /// that no server can have. The shards together exceed the limits.
     pub fn add(&mut self, digest: &str, data: &[u8]) -> Result<(), StateError> {
         let json = verified(digest, data)?;
         self.sum += json.len();
@@ -207,11 +213,11 @@ impl<'a> Joining<'a> {
         Ok(())
     }
 
-    /// The state.
+    /// Returns the complete state.
     ///
     /// # Errors
     ///
-    /// A shard that was never added.
+    /// A shard was not added.
     pub fn finish(self) -> Result<Payload, StateError> {
         match self.missing.first() {
             Some(digest) => Err(StateError::MissingShard(shard_name(self.root, digest))),
@@ -220,23 +226,23 @@ impl<'a> Joining<'a> {
     }
 }
 
-/// A Secret, as far as it may be a shard.
+/// A Secret that may be a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// Its name.
+    /// The name of the Secret.
     pub name: &'a str,
-    /// Its type.
+    /// The type of the Secret.
     pub secret_type: &'a str,
-    /// Its annotations.
+    /// The annotations of the Secret.
     pub annotations: &'a BTreeMap<String, String>,
-    /// Its labels.
+    /// The labels of the Secret.
     pub labels: &'a BTreeMap<String, String>,
-    /// Its content.
+    /// The compressed content of the Secret.
     pub data: &'a [u8],
 }
 
-/// Says whether a Secret is a shard of this root and nothing else: by its type, its root, its label, and its name,
-/// which is that of its own content.
+/// Returns `true` if a Secret is a shard of this root. Its type, root annotation and label must be those of such a
+/// shard, and its name must be derived from its own content.
 pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
     let Candidate { name, secret_type, annotations, labels, data } = candidate;
     secret_type == SHARD_TYPE
@@ -245,11 +251,11 @@ pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
         && codec::gunzip(data, LARGEST_SHARD).is_ok_and(|json| shard_name(root, &digest(&json)) == name)
 }
 
-/// The JSON of a shard, provided that it is the one of this digest.
+/// Decompresses the JSON of a shard, and checks that it has the expected digest.
 ///
 /// # Errors
 ///
-/// Another content.
+/// The data cannot be decompressed, or its digest is another one.
 pub fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
     let json = codec::gunzip(data, LARGEST_SHARD)?;
     if digest(&json) == expected { Ok(json) } else { Err(StateError::OtherContent(expected.to_owned())) }
@@ -266,7 +272,7 @@ mod tests {
         Root::new(Segment::new("demo").unwrap())
     }
 
-    /// An entry that does not compress well, at a place of the order that its seed says.
+    /// Creates an entry that does not compress well. The seed determines its position in the order.
     fn entry(seed: u64) -> (ProjectPath, Ident) {
         let name = digest(&seed.to_be_bytes());
         let project = ["demo", "demo.a", "demo.b.c"][usize::try_from(seed % 3).unwrap()].parse().unwrap();
@@ -438,9 +444,9 @@ mod tests {
         let (last, cut) = sizes.split_last().unwrap();
         assert!(*last > 2 && *last <= 512 * 1024, "{sizes:?}");
         assert!(cut.iter().all(|size| *size > 48 * 1024 && *size <= 512 * 1024), "{sizes:?}");
-        // Where none of the entries ends a piece for long, its size does.
+        // If no entry ends a piece for a long time, the size limit ends it.
         assert!(sizes.iter().any(|size| *size > LARGEST_PIECE / 2), "{sizes:?}");
-        // On the average they are as large as one end in so many entries makes them.
+        // On average, pieces are much larger than the smallest one, because few entries end a piece.
         assert!(sizes.len() < sizes.iter().sum::<usize>() / (2 * SMALLEST_PIECE), "{sizes:?}");
         let mut joined = Entries::default();
         for piece in &pieces {

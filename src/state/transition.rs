@@ -1,10 +1,11 @@
-//! The transitions of the state: the state that a run begins with, records before it acts, and finalizes.
+//! The changes of a state during a run: what the run begins with, what it records before it acts, and what it
+//! finalizes.
 //!
-//! **Invariant (superset):** what is recorded before the first mutation contains everything recorded, everything an
-//! unsettled run meant, everything found live with our mark, and everything this run means to own.
+//! **Invariant (superset):** before its first mutation, a run records everything that was recorded, everything that an
+//! unfinished run intended to own, everything that is live with our mark, and everything that this run intends to own.
 //!
-//! **Invariant:** a run that did not start settled drops no entry, nor does one that leaves a request in flight; and what
-//! that one leaves is not settled.
+//! **Invariant:** a run that did not start settled drops no entry. A run that leaves a request in flight drops no entry
+//! either, and the state that it leaves is not settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,41 +17,43 @@ use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
 
-/// The completion of earlier runs, as far as it is known.
+/// The knowledge about earlier runs at the start of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Finalized with our own digest, or nothing was ever recorded.
+    /// All earlier runs are complete: the state is finalized with our own digest, or nothing was ever recorded.
     Settled,
-    /// A run died, another tool wrote last, or the record is unsure.
+    /// An earlier run may be incomplete: a run died, another tool wrote last, or the state is not reliable.
     Unsettled,
 }
 
 /// The state that a run begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prior {
-    /// Everything recorded, an unfinished run's intent included.
+    /// All recorded entries, including the intent of an unfinished run.
     pub entries: Entries,
-    /// The completion of earlier runs.
+    /// The knowledge about earlier runs.
     pub start: Start,
-    /// The commits of earlier runs. The ledger is current only where the start is settled.
+    /// The commits of earlier runs. The ledger is current only if the start is settled.
     pub commits: Commits,
     /// The projects in which the last run left something blocked or kept.
     pub open: BTreeSet<ProjectPath>,
-    /// The place that the root's tree comes from, where that is known.
+    /// The place that the root's tree comes from, if it is known.
     pub source: Option<Provenance>,
-    /// True if there is a state at all.
+    /// `true` if there is a state.
     pub exists: bool,
 }
 
 impl Prior {
-    /// No state: a first run, unless marked objects are found. The review key's Secret may be left of an earlier life.
+    /// Returns the start without a state. It is the start of a first run, unless marked objects are found. `kept` has
+    /// the commits of the review key's Secret, which may remain from an earlier use of the root. If there are any, the
+    /// start is unsettled.
     pub fn absent(kept: Option<Commits>) -> Self {
         let start = if kept.is_none() { Start::Settled } else { Start::Unsettled };
         let commits = Commits::merged(None, kept).0.staled();
         Self { entries: Entries::default(), start, commits, open: BTreeSet::new(), source: None, exists: false }
     }
 
-    /// A state that is there and cannot be used: what it recorded is not known.
+    /// Returns the start with a state that exists and cannot be used. The objects that it recorded are not known.
     pub fn unreadable(annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let commits = Commits::merged(Commits::of(annotations), kept).0.staled();
         let source = Provenance::of(annotations);
@@ -58,9 +61,9 @@ impl Prior {
         Self { entries: Entries::default(), start, commits, open, source, exists: true }
     }
 
-    /// Interprets a payload that was read from this Secret and, if it is sharded, from its shards.
+    /// Returns the start with a payload that was read from this Secret and, if the state is sharded, from its shards.
     ///
-    /// `kept` is what the review key's Secret says of the commits.
+    /// `kept` has the commits of the review key's Secret.
     pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let Payload { finalized, pending, resources, version: Version::One } = payload;
         let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == codec::digest(data));
@@ -73,11 +76,12 @@ impl Prior {
         Self { entries, start, commits, open, source: Provenance::of(annotations), exists: true }
     }
 
-    /// Adds what a sweep found live with our mark.
+    /// Adds the objects that a sweep found live with our mark.
     ///
     /// # Errors
     ///
-    /// Marked objects without any state: it was lost, and taking this for a first run would leak them.
+    /// There are marked objects, but no state. The state was lost. If the run took this for a first run, it would leak
+    /// the marked objects.
     pub fn sweep(&mut self, found: &[(ProjectPath, Ident)], root: &Root) -> Result<(), StateError> {
         if !self.exists && !found.is_empty() {
             return Err(StateError::Missing { root: root.to_string(), count: found.len() });
@@ -88,7 +92,7 @@ impl Prior {
         Ok(())
     }
 
-    /// Begins a run that means to own `intent`: the superset that is recorded before anything is changed.
+    /// Begins a run that intends to own `intent`. Returns the superset that the run records before it changes anything.
     #[must_use]
     pub fn begin(&self, intent: Entries, run: &RunCommits) -> Pending {
         let mut resources = self.entries.clone();
@@ -105,7 +109,8 @@ impl Prior {
         Pending { resources, intent, start: self.start, commits, open, source }
     }
 
-    /// The record of a change to the state itself that leaves these entries behind. The next run covers the whole root.
+    /// Returns the content to write after an edit of the state itself, such as a rename. `payload` has the entries that
+    /// remain. The next run covers the whole root.
     #[must_use]
     pub fn edited(&self, payload: Payload) -> Record {
         let commits = self.commits.clone().staled();
@@ -113,32 +118,34 @@ impl Prior {
     }
 }
 
-/// The commits that a run writes into the record.
+/// The commits that a run records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunCommits {
-    /// The commit that is being applied, or the last one that it shares with the branch that is applied.
+    /// The commit that the run applies, or the last commit that it shares with the branch that is applied.
     pub begun: Option<String>,
-    /// The commit that becomes the ledger where the run covers the whole root. Absent where the work tree is dirty or
-    /// the commit is not on the branch that is applied.
+    /// The commit that becomes the ledger if the run covers the whole root. `None` if the work tree is dirty, or if the
+    /// commit is not on the branch that is applied.
     pub ledger: Option<String>,
-    /// The commit that a rewritten history still has in common with the record, where the caller accepts that history.
+    /// If the caller accepts a rewritten history: the last commit that this history shares with the recorded one. If
+    /// they share none, it is the run's own commit.
     pub accepted: Option<String>,
 }
 
-/// Everything that one write of the state says.
+/// The content of one write of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The entries.
+    /// The encoded part, which has the entries.
     pub payload: Payload,
-    /// The three commits.
+    /// The three kinds of commits, for the annotations.
     pub commits: Commits,
     /// The projects in which something is blocked or kept.
     pub open: BTreeSet<ProjectPath>,
-    /// The place that the root's tree comes from, where that is known.
+    /// The place that the root's tree comes from, if it is known.
     pub source: Option<Provenance>,
 }
 
-/// The state that a run records before it acts. `finish` consumes it, so phase two cannot happen twice.
+/// The state that a run records before it acts, which is phase one. [`Pending::finish`] consumes it, so phase two
+/// cannot happen twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     resources: Entries,
@@ -149,32 +156,33 @@ pub struct Pending {
     source: Option<Provenance>,
 }
 
-/// The observations and results of a successful run, as far as they concern the state.
+/// The observations and changes of a successful run that the state depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
-    /// Objects that are gone: a consistent read found nothing, or their kind no longer exists.
+    /// The objects that are gone: a consistent read found nothing, or their kind no longer exists.
     pub gone: BTreeSet<ObjectKey>,
-    /// Objects observed to belong to someone else, or explicitly let go.
+    /// The objects that were observed to belong to another owner, or that were released on request.
     pub released: BTreeSet<ObjectKey>,
-    /// Objects that now carry the mark of the given project.
+    /// The objects that now carry the mark of the given project.
     pub placed: BTreeMap<ObjectKey, ProjectPath>,
     /// The projects in which something is blocked or kept.
     pub open: BTreeSet<ProjectPath>,
-    /// True if something that was kept still waits for its review.
+    /// `true` if the review of something that was kept is still needed.
     pub awaits_review: bool,
-    /// True if a request of the run may still take effect. Later runs then look for the object that it would create.
+    /// `true` if a request of the run may still take effect. Later runs then have to look for anything that the request
+    /// creates.
     pub in_flight: bool,
-    /// The commit that the root was brought to as a whole, where it was.
+    /// The commit that the whole root now corresponds to, if the run covered the whole root.
     pub ledger: Option<String>,
 }
 
 impl Pending {
-    /// Returns the entries that cleanup may look at: everything recorded.
+    /// Returns the entries that cleanup may check: everything that is recorded.
     pub fn entries(&self) -> &Entries {
         &self.resources
     }
 
-    /// Returns the record of phase one. The ledger is stale until phase two.
+    /// Returns the content that phase one writes. The ledger is stale until phase two.
     pub fn record(&self) -> Record {
         let payload = Payload {
             finalized: false,
@@ -186,8 +194,9 @@ impl Pending {
         Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
     }
 
-    /// Returns the record of phase two. It is not finalized if a request is in flight: the next run then begins
-    /// unsettled, and what lands during that one or after it is still recorded for the run that follows.
+    /// Returns the content that phase two writes. It is not finalized if a request is in flight. The next run then
+    /// begins unsettled and drops no entry. If the request takes effect during that run or after it, the object is
+    /// still recorded for the run that follows.
     #[must_use]
     pub fn finish(self, settlement: &Settlement) -> Record {
         let Self { mut resources, intent, start, mut commits, source, .. } = self;
@@ -213,19 +222,19 @@ impl Pending {
     }
 }
 
-/// The text in place of the open projects where they are too many for an annotation: all of them.
+/// The text of the annotation if the list of open projects is too long. It means that all projects are open.
 const ALL: &str = "*";
-/// The longest list of open projects, in bytes. All annotations of an object may have 256 KiB.
+/// The largest length of the list of open projects, in bytes. All annotations of an object together may have 256 KiB.
 const LONGEST: usize = 64 * 1024;
 
-/// The open projects that an annotation lists. Where it cannot be understood, every recorded project counts as open.
+/// Parses the open projects that an annotation lists. If it cannot be parsed, every recorded project counts as open.
 fn open_projects(text: Option<&String>, entries: &Entries) -> BTreeSet<ProjectPath> {
     let Some(text) = text else { return BTreeSet::new() };
     let listed: Result<BTreeSet<ProjectPath>, _> = text.split_whitespace().map(str::parse).collect();
     listed.unwrap_or_else(|_| entries.projects().cloned().collect())
 }
 
-/// The annotations to write beside an encoded state.
+/// Returns the annotations to write on the Secret of an encoded state.
 pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTreeMap<String, String> {
     let mut annotations = record.commits.annotations();
     let stated = [
@@ -252,7 +261,8 @@ mod tests {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const LATER: &str = "f123456789abcdef0123456789abcdef01234567";
 
-    /// Writes a record, and returns the content of the state's Secret and the commits in the review key's Secret.
+    /// Writes a state into both Secrets. Returns the data and the annotations of the state's Secret, and the commits of
+    /// the review key's Secret.
     fn written(record: &Record) -> (Vec<u8>, BTreeMap<String, String>, Option<Commits>) {
         let data = codec::encode(&record.payload);
         let notes = annotations(&root(), &data, "run", record);
