@@ -85,6 +85,8 @@
 //! must see the exact path and query of every request, dry runs must be told apart from writes at the wire, and a
 //! missing answer must stay different from a refusal. `kube::Api` hides all three.
 
+#![warn(unreachable_pub)]
+
 pub mod cli;
 pub mod cluster;
 pub mod forge;

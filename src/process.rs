@@ -156,7 +156,7 @@ impl Output {
 
 /// A program to run.
 #[derive(Clone)]
-pub struct Program {
+pub(crate) struct Program {
     name: OsString,
     arguments: Vec<OsString>,
     directory: Option<PathBuf>,
@@ -168,7 +168,7 @@ pub struct Program {
 
 impl Program {
     /// Creates a program without arguments and input. Its name is looked up on the `PATH` of `environment`.
-    pub fn new(name: impl Into<OsString>, environment: Environment) -> Self {
+    pub(crate) fn new(name: impl Into<OsString>, environment: Environment) -> Self {
         Self {
             name: name.into(),
             arguments: Vec::new(),
@@ -182,41 +182,41 @@ impl Program {
 
     /// Appends arguments. No shell interprets them.
     #[must_use]
-    pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
     /// Sets the directory to run in.
     #[must_use]
-    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+    pub(crate) fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
     /// Sets the input that the program reads on stdin. Without it, stdin is empty.
     #[must_use]
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
     /// Sets the time after which the program is killed.
     #[must_use]
-    pub fn time_limit(mut self, limit: Duration) -> Self {
+    pub(crate) fn time_limit(mut self, limit: Duration) -> Self {
         self.time = limit;
         self
     }
 
     /// Sets the largest number of bytes that the program may write to stdout. If it writes more, it is killed.
     #[must_use]
-    pub fn output_limit(mut self, limit: usize) -> Self {
+    pub(crate) fn output_limit(mut self, limit: usize) -> Self {
         self.output = limit;
         self
     }
 
     /// Runs the program until it ends, whatever its status is. If the future is dropped, the program is killed.
-    pub async fn run(self) -> Result<Output, ProcessError> {
+    pub(crate) async fn run(self) -> Result<Output, ProcessError> {
         let program = self.name.to_string_lossy().into_owned();
         let child = self.spawn(&program)?;
         match tokio::time::timeout(self.time, exchange(child, &self.input, self.output)).await {
@@ -228,7 +228,7 @@ impl Program {
     }
 
     /// Runs the program and returns its stdout. A status other than success is an error.
-    pub async fn stdout(self) -> Result<Vec<u8>, ProcessError> {
+    pub(crate) async fn stdout(self) -> Result<Vec<u8>, ProcessError> {
         self.run().await?.success()
     }
 

@@ -41,7 +41,7 @@ const ATTEMPTS: usize = 5;
 /// # Errors
 ///
 /// Anything that stops the work. If the event can be read, the run also reports the error before it ends.
-pub async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let context = context(variables)?;
     let reporter = Reporter::new(args, &context, console)?;
     let action = Action { args, variables, console, context: &context, reporter: &reporter, target: OnceLock::new() };
@@ -525,7 +525,7 @@ async fn pull_request_base(
 }
 
 /// Appends text to a file that the runner named, and creates the file if it is missing.
-pub fn append(file: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn append(file: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     std::fs::OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
 }

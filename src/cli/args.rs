@@ -58,7 +58,7 @@ pub enum Command {
 
 impl Command {
     /// The cluster options of the command, if it uses a cluster.
-    pub fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
+    pub(crate) fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
         match self {
             Self::Plan(args) => Some(&mut args.cluster),
             Self::Apply(args) => Some(&mut args.cluster),

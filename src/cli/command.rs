@@ -244,7 +244,7 @@ async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -
 }
 
 /// Returns the message for a run that waits while another run holds the lock.
-pub fn waiting_for(holder: &Holder) -> String {
+pub(crate) fn waiting_for(holder: &Holder) -> String {
     format!("waiting for {}", held_lock(holder))
 }
 

@@ -3,12 +3,12 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Returns `true` if standard input and standard error are terminals, so that a person can answer.
-pub fn is_interactive() -> bool {
+pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Asks a question on standard error. Returns `true` only if the answer is `yes`.
-pub async fn ask(question: &str) -> bool {
+pub(crate) async fn ask(question: &str) -> bool {
     drop(write!(std::io::stderr(), "{question} Type `yes` to continue: "));
     drop(std::io::stderr().flush());
     let answered = tokio::task::spawn_blocking(|| {

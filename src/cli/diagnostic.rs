@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::hint::{self, hinted};
 use super::unlock;
 use crate::cluster::lock::{Holder, LockError};
-use crate::forge::workflow::{Annotation, Level};
+use crate::forge::workflow::Annotation;
 use crate::git::error::GitError;
 use crate::plan::build::Plan;
 use crate::plan::guard::Guard;
@@ -128,7 +128,7 @@ impl From<GitError> for CliError {
 
 /// Describes a held lock: its holder, the start time, and the URL of the holder's run. The holder chose the identity
 /// and the URL, so both are escaped and stay on one line.
-pub fn held_lock(holder: &Holder) -> String {
+pub(crate) fn held_lock(holder: &Holder) -> String {
     let Holder { identity, since, run_url, .. } = holder;
     let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let url = run_url.as_deref().map(|url| format!(", see {}", escape::visible(url))).unwrap_or_default();
@@ -154,12 +154,12 @@ pub struct Console {
 
 impl Console {
     /// Creates a console. If `workflow` is true, errors are also written as annotations.
-    pub fn new(workflow: bool) -> Self {
+    pub(crate) fn new(workflow: bool) -> Self {
         Self { workflow }
     }
 
     /// Prints the error that ends the program.
-    pub fn error(&self, error: &CliError) {
+    pub(crate) fn error(&self, error: &CliError) {
         for message in &error.messages {
             self.line("error", message);
         }
@@ -168,7 +168,6 @@ impl Console {
             let file = place.map(|place| printable(&place.path));
             let number = |of: usize| u32::try_from(of).ok().filter(|of| *of > 0);
             let annotation = Annotation {
-                level: Level::Error,
                 message: error.first(),
                 title: Some("ktor"),
                 file: file.as_deref(),
@@ -180,19 +179,20 @@ impl Console {
     }
 
     /// Prints a notice.
-    pub fn notice(&self, message: &str) {
+    pub(crate) fn notice(&self, message: &str) {
         self.line("note", message);
     }
 
     /// Prints a workflow command that `forge::workflow` built. Does nothing outside a workflow.
-    pub fn command(&self, command: &str) {
+    pub(crate) fn command(&self, command: &str) {
         if self.workflow {
             drop(writeln!(std::io::stdout(), "{command}"));
         }
     }
 
     /// Writes a finished report to standard output.
-    pub fn report(&self, text: &str) {
+    #[expect(clippy::unused_self, reason = "whoever reports has a console")]
+    pub(crate) fn report(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         // A reader that closed its end does not want more output, so the error is ignored.
         drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

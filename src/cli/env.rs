@@ -14,27 +14,27 @@ pub struct Variables(BTreeMap<OsString, OsString>);
 impl Variables {
     /// Reads the variables of the process, once.
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
     /// Returns a variable's value. An empty value counts as absent.
-    pub fn get(&self, name: &str) -> Option<OsString> {
+    pub(crate) fn get(&self, name: &str) -> Option<OsString> {
         self.0.get(&OsString::from(name)).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Returns a variable's value if it is valid UTF-8.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.into_string().ok()
     }
 
     /// Returns all variables, for programs that are started. Each program takes the variables that it needs.
-    pub fn for_programs(&self) -> Environment {
+    pub(crate) fn for_programs(&self) -> Environment {
         self.0.clone().into_iter().collect()
     }
 
     /// Returns the variables whose names begin with `prefix`, if name and value are valid UTF-8.
-    pub fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
+    pub(crate) fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
         let text =
             |(name, value): (&OsString, &OsString)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
         self.0.iter().filter_map(text).filter(|(name, _)| name.starts_with(prefix)).collect()
@@ -42,18 +42,22 @@ impl Variables {
 }
 
 /// Returns the process's arguments, with the program's own name first.
-pub fn arguments() -> impl Iterator<Item = OsString> {
+pub(crate) fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os()
 }
 
 /// Returns `true` if this is a step of a workflow. The log of a workflow executes commands that are printed to it.
-pub fn is_workflow(variables: &Variables) -> bool {
+pub(crate) fn is_workflow(variables: &Variables) -> bool {
     variables.text("GITHUB_ACTIONS").as_deref() == Some("true")
 }
 
 /// Selects the cluster: the given file, else `KUBECONFIG`, else `~/.kube/config` if it exists, else the pod's own
 /// cluster.
-pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variables: &Variables) -> ConnectOptions {
+pub(crate) fn connect_options(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    variables: &Variables,
+) -> ConnectOptions {
     let files = match (kubeconfig, variables.get("KUBECONFIG")) {
         (Some(file), _) => vec![file.to_owned()],
         (None, Some(list)) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
@@ -67,7 +71,7 @@ pub fn connect_options(kubeconfig: Option<&Path>, context: Option<&str>, variabl
 const LINKS: usize = 40;
 
 /// Returns the first of these files that is in `directory`, or whose path goes through a link in `directory`.
-pub fn lying_in<'a>(files: &'a [PathBuf], directory: &Path) -> Option<&'a Path> {
+pub(crate) fn lying_in<'a>(files: &'a [PathBuf], directory: &Path) -> Option<&'a Path> {
     let directory = directory.canonicalize().ok()?;
     files.iter().map(PathBuf::as_path).find(|file| is_decided_in(file, &directory))
 }
@@ -110,7 +114,7 @@ fn home_kubeconfig(variables: &Variables) -> Option<PathBuf> {
 }
 
 /// Returns the user for the lock's holder as `user@host`, as far as the variables tell.
-pub fn whoami(variables: &Variables) -> String {
+pub(crate) fn whoami(variables: &Variables) -> String {
     let part = |names: [&str; 2], or: &str| {
         names.iter().find_map(|name| variables.text(name)).unwrap_or_else(|| or.to_owned())
     };
@@ -120,7 +124,7 @@ pub fn whoami(variables: &Variables) -> String {
 
 /// Returns 16 bytes that differ in every run: the random keys that the standard library gets from the system for its
 /// hash maps.
-pub fn seed() -> [u8; 16] {
+pub(crate) fn seed() -> [u8; 16] {
     let mut seed = [0; 16];
     for half in seed.chunks_mut(8) {
         let mut hasher = RandomState::new().build_hasher();

@@ -12,7 +12,7 @@ const NEWER: &str =
     "use a newer ktor, or rebuild the state from the live marks with `ktor state rebuild --replace-damaged`";
 
 /// Returns what to do after a run that did not succeed, if an option or a command helps.
-pub fn after_run(error: &RunError) -> Option<&'static str> {
+pub(crate) fn after_run(error: &RunError) -> Option<&'static str> {
     match error {
         RunError::Cluster(error) => after_connecting(error),
         RunError::State(error) => with_state(error),
@@ -22,7 +22,7 @@ pub fn after_run(error: &RunError) -> Option<&'static str> {
 }
 
 /// Returns what to do about a cluster that cannot be used.
-pub fn after_connecting(error: &ClusterError) -> Option<&'static str> {
+pub(crate) fn after_connecting(error: &ClusterError) -> Option<&'static str> {
     match error {
         ClusterError::NoKubeconfig => Some("set KUBECONFIG or pass --kubeconfig FILE"),
         ClusterError::MissingKubeconfig { .. } => Some("correct KUBECONFIG or --kubeconfig"),
@@ -44,7 +44,7 @@ fn with_state(error: &StateError) -> Option<&'static str> {
 }
 
 /// Returns what to do about a tree that cannot be read.
-pub fn after_reading(error: &SourcesError) -> Option<&'static str> {
+pub(crate) fn after_reading(error: &SourcesError) -> Option<&'static str> {
     match error {
         SourcesError::WorkTree(SourceReadError::Root { .. }) => Some("pass a directory that exists with --path"),
         _ => None,
@@ -52,7 +52,7 @@ pub fn after_reading(error: &SourcesError) -> Option<&'static str> {
 }
 
 /// Puts a hint after a message.
-pub fn hinted(message: String, hint: Option<&str>) -> String {
+pub(crate) fn hinted(message: String, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{message}; {hint}"),
         None => message,

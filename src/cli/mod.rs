@@ -1,20 +1,20 @@
 //! The command line: parses the arguments, reads the environment, runs a command, and turns the results into text. It
 //! is the only layer that knows all others, and the only place where a plan becomes a comment.
 
-pub mod action;
+pub(crate) mod action;
 pub mod ancestry;
 pub mod args;
 pub mod command;
-pub mod consent;
+pub(crate) mod consent;
 pub mod diagnostic;
-pub mod env;
+pub(crate) mod env;
 pub mod exit;
-pub mod hint;
-pub mod reporter;
+pub(crate) mod hint;
+pub(crate) mod reporter;
 pub mod request;
-pub mod signal;
-pub mod state;
-pub mod unlock;
+pub(crate) mod signal;
+pub(crate) mod state;
+pub(crate) mod unlock;
 
 use std::io::Write;
 use std::process::ExitCode;

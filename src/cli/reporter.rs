@@ -31,7 +31,7 @@ const DIGEST: &str = "digest";
 
 /// The content of a report.
 #[derive(Clone, Copy)]
-pub struct Report<'a> {
+pub(crate) struct Report<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The outcome, after an apply.
@@ -43,7 +43,7 @@ pub struct Report<'a> {
 }
 
 /// Writes the reports of one run.
-pub struct Reporter<'a> {
+pub(crate) struct Reporter<'a> {
     forge: Option<Forge>,
     context: &'a Context,
     console: &'a Console,
@@ -56,7 +56,7 @@ impl<'a> Reporter<'a> {
     /// # Errors
     ///
     /// The token or the forge's address is not valid.
-    pub fn new(args: &ActionArgs, context: &'a Context, console: &'a Console) -> Result<Self, CliError> {
+    pub(crate) fn new(args: &ActionArgs, context: &'a Context, console: &'a Console) -> Result<Self, CliError> {
         let forge = match &args.token {
             Some(token) => {
                 if let Some(mask) = workflow::add_mask(token) {
@@ -80,12 +80,12 @@ impl<'a> Reporter<'a> {
     }
 
     /// Returns `true` if the run has already written its report to the step summary.
-    pub fn has_reported(&self) -> bool {
+    pub(crate) fn has_reported(&self) -> bool {
         self.reported.load(Ordering::Relaxed)
     }
 
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
-    pub async fn plan(&self, number: u64, head: &str, target: &str, report: &Report<'_>) -> Option<String> {
+    pub(crate) async fn plan(&self, number: u64, head: &str, target: &str, report: &Report<'_>) -> Option<String> {
         self.summary(report);
         let hidden = hidden_of(report.plan);
         let budget = Budget::COMMENT.less(reserved(&hidden));
@@ -95,7 +95,7 @@ impl<'a> Reporter<'a> {
 
     /// Writes an apply's outcome to the step summary and to the comment of each pull request that it merged. Returns
     /// the URL of the last comment written.
-    pub async fn outcome(
+    pub(crate) async fn outcome(
         &self,
         pulls: &[(u64, String)],
         comments: &BTreeMap<u64, Value>,
@@ -117,7 +117,7 @@ impl<'a> Reporter<'a> {
 
     /// Reports a run that made no plan. The comment of each pull request keeps its reviewed deletions, which `comments`
     /// contains.
-    pub async fn failure(
+    pub(crate) async fn failure(
         &self,
         pulls: &[(u64, String)],
         comments: &BTreeMap<u64, Value>,
@@ -133,7 +133,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Notes in the comment that the pull request was closed without a merge. Without a comment, it does nothing.
-    pub async fn closed(&self, number: u64, head: &str, target: &str) {
+    pub(crate) async fn closed(&self, number: u64, head: &str, target: &str) {
         let text = "Closed without a merge: nothing was applied.".to_owned();
         let Some(forge) = &self.forge else { return };
         match forge.find_sticky(number, &Marker::new(target)).await {
@@ -145,7 +145,7 @@ impl<'a> Reporter<'a> {
 
     /// Returns the number and the head commit of each merged pull request that belongs to a commit. The list is empty
     /// if the forge fails.
-    pub async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
+    pub(crate) async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
         let Some(forge) = &self.forge else { return Vec::new() };
         match forge.pulls_of_commit(commit).await {
             Ok(pulls) => {
@@ -160,7 +160,7 @@ impl<'a> Reporter<'a> {
 
     /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge
     /// cannot tell.
-    pub async fn standing(&self, head: &str, other: &str) -> Option<CommitOrder> {
+    pub(crate) async fn standing(&self, head: &str, other: &str) -> Option<CommitOrder> {
         let compared = match self.forge.as_ref()?.compare_files(other, head).await {
             Ok(compared) => compared,
             Err(error) => {
@@ -180,7 +180,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Reads the deletions that the comments of the pull requests showed, by pull request number.
-    pub async fn comments(&self, pulls: &[(u64, String)], target: &str) -> BTreeMap<u64, Value> {
+    pub(crate) async fn comments(&self, pulls: &[(u64, String)], target: &str) -> BTreeMap<u64, Value> {
         let mut sets = BTreeMap::new();
         let Some(forge) = &self.forge else { return sets };
         for (number, _) in pulls {
@@ -194,7 +194,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Writes the step's outputs.
-    pub fn outputs(&self, outputs: &[(&'static str, &str)]) {
+    pub(crate) fn outputs(&self, outputs: &[(&'static str, &str)]) {
         let Some(file) = &self.context.output else { return };
         let seed = u64::from_ne_bytes(env::seed()[..8].try_into().unwrap_or_default());
         let text: String = outputs.iter().map(|(name, value)| workflow::set_output(name, value, seed)).collect();
@@ -204,7 +204,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Writes the step summary.
-    pub fn summary(&self, report: &Report<'_>) {
+    pub(crate) fn summary(&self, report: &Report<'_>) {
         let Report { plan, outcome, heading, error } = report;
         let text = match outcome {
             Some(outcome) => summary::outcome(plan, outcome, heading, *error).text,
@@ -243,7 +243,7 @@ impl<'a> Reporter<'a> {
 }
 
 /// Returns the union of the reviewed deletions in the comments, each with its pull request.
-pub fn reviewed_in<'a>(sets: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
+pub(crate) fn reviewed_in<'a>(sets: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
     let mut shown = Shown::default();
     for (pull, set) in sets {
         shown.deleted.extend(keys_in(&set[DELETED]).map(|key| (key, *pull)));

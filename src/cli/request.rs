@@ -143,7 +143,7 @@ pub enum RunPermission {
 
 impl Base {
     /// Returns the tree before the changes.
-    pub fn before(&self) -> BaseTree {
+    pub(crate) fn before(&self) -> BaseTree {
         match &self.sources {
             Some(sources) => BaseTree::Tree(Arc::new(sources.clone())),
             None if self.unreadable.is_some() => BaseTree::Unreadable,
@@ -168,7 +168,11 @@ impl Project {
     /// # Errors
     ///
     /// The errors of [`Project::open`].
-    pub async fn open_within(path: &Path, boundary: Option<&Path>, variables: &Variables) -> Result<Self, CliError> {
+    pub(crate) async fn open_within(
+        path: &Path,
+        boundary: Option<&Path>,
+        variables: &Variables,
+    ) -> Result<Self, CliError> {
         let directory = path.canonicalize().map_err(|error| {
             CliError::usage(format!(
                 "-p {} cannot be read ({error}): name the project's root directory",
@@ -214,7 +218,7 @@ impl Project {
     /// # Errors
     ///
     /// The tree comes from another place, and the caller does not allow the move.
-    pub fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
+    pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
         match request.claim.judged(prior.source.as_ref()) {
             ProvenanceMatch::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
             ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
@@ -252,7 +256,7 @@ impl Project {
     /// # Errors
     ///
     /// There is no repository, or git fails.
-    pub async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
+    pub(crate) async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
         let repository = self.repository("comparing commits")?;
         match repository.changed_between(base, head).await {
             Ok(changed) => self.compared(base.clone(), changed).await,
@@ -267,7 +271,7 @@ impl Project {
     /// # Errors
     ///
     /// The errors of [`Project::base_at`].
-    pub async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
+    pub(crate) async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
         match self.repository("comparing commits")?.fetch_commit("origin", base).await {
             Ok(()) => self.base_at(base, head).await,
             Err(error) => Ok(self.unreadable(base.clone(), &error)),
@@ -304,7 +308,7 @@ impl Project {
     /// # Errors
     ///
     /// Git fails.
-    pub async fn clean_commit(&self) -> Result<Option<Commit>, CliError> {
+    pub(crate) async fn clean_commit(&self) -> Result<Option<Commit>, CliError> {
         let Some(repository) = &self.repository else { return Ok(None) };
         let Ok(head) = repository.head().await else { return Ok(None) };
         let read = self.sources.read_files(&self.prefix);
@@ -468,7 +472,7 @@ fn measures(record: &Commits) -> BTreeSet<Commit> {
 }
 
 /// Returns the name of a run: the given name, and a random number that makes it unique.
-pub fn run_name(who: &str) -> String {
+pub(crate) fn run_name(who: &str) -> String {
     let seed = env::seed();
     let number: String = seed.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!("{who}#{number}")

@@ -7,7 +7,7 @@ use crate::run::error::RunError;
 use crate::run::interrupt::{self, Interrupt};
 
 /// Installs handlers for SIGINT and SIGTERM. Signals no longer end the process; callers check the returned `Interrupt`.
-pub fn on_signals(console: &Console) -> Interrupt {
+pub(crate) fn on_signals(console: &Console) -> Interrupt {
     let (interrupter, interrupt) = interrupt::pair();
     match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
         (Ok(mut int), Ok(mut term)) => {
@@ -30,7 +30,7 @@ pub fn on_signals(console: &Console) -> Interrupt {
 /// # Errors
 ///
 /// The errors of the work, and [`RunError::NotBegun`] after a signal.
-pub async fn preparing<T>(
+pub(crate) async fn preparing<T>(
     interrupt: &Interrupt,
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {

@@ -36,7 +36,7 @@ use crate::state::transition::Start;
 /// # Errors
 ///
 /// Anything that stops the command before its end.
-pub async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     match command {
         StateCommand::Show(args) => show(args, variables, console).await,
         StateCommand::List(args) => list(args, variables, console).await,
@@ -209,7 +209,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
         result
     };
     let renamed = result?;
-    console.report(&format!("{} renamed to {}\n", counted(renamed.renamed, "object"), args.to));
+    console.report(&format!("{} renamed to {}\n", counted(renamed.count, "object"), args.to));
     left(&format!("still carries the mark of {}", args.from), &renamed.failed)?;
     if renamed.unlisted.is_empty() {
         return Ok(Exit::Success);

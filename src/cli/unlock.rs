@@ -9,7 +9,7 @@ use crate::cluster::lock::Broken;
 use crate::report::shell::quoted;
 
 /// Returns the command that frees this holder's lock, quoted for a shell.
-pub fn command(identity: &str) -> String {
+pub(crate) fn command(identity: &str) -> String {
     format!("ktor unlock --holder={}", quoted(identity))
 }
 
@@ -18,7 +18,7 @@ pub fn command(identity: &str) -> String {
 /// # Errors
 ///
 /// Another run holds the lock, the lock is held and no holder is named, or the cluster does not answer.
-pub async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
     let project = Project::open(&args.root.path, variables).await?;
     let cluster = project.connect(&args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;

@@ -72,7 +72,7 @@ impl Cluster {
     /// Replaces an object's managed fields and nothing else, provided it is as it was looked at.
     ///
     /// This is how fields that an older tool holds become ours, so that an apply can remove them.
-    pub async fn replace_managed_fields(
+    pub(crate) async fn replace_managed_fields(
         &self,
         lock: &HeldLock,
         kind: &Kind,
@@ -106,7 +106,7 @@ impl Cluster {
     ///
     /// The only call that changes a cluster without a lock: the lock's Lease needs its namespace first, and creating
     /// one that exists does nothing.
-    pub async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
+    pub(crate) async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let operation = format!("create the namespace {name}");
         let path = ResourcePath::namespaces().named(name);
         let present = self.wire.send(&Call::get(path)).await.map_err(|error| self.wire.failed(&operation, error))?;

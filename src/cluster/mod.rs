@@ -6,17 +6,17 @@
 //! below every retry. The gate lets it out only with a permit, and the only permit for objects and state is a
 //! [`HeldLock`](lock::HeldLock) whose fence has not passed.
 
-pub mod apply;
+pub(crate) mod apply;
 pub mod connect;
-pub mod delete;
-pub mod discovery;
-pub mod error;
+pub(crate) mod delete;
+pub(crate) mod discovery;
+pub(crate) mod error;
 pub mod lock;
-pub mod observe;
-pub mod pods;
-pub mod shards;
-pub mod store;
-pub mod wait;
+pub(crate) mod observe;
+pub(crate) mod pods;
+pub(crate) mod shards;
+pub(crate) mod store;
+pub(crate) mod wait;
 
 mod answer;
 mod clocks;
@@ -25,9 +25,8 @@ mod fake;
 mod gate;
 mod lease;
 mod path;
-pub mod readiness;
+pub(crate) mod readiness;
 mod request;
 mod transport;
 
 pub use connect::{Cluster, ClusterSettings, ConnectOptions};
-pub use error::ClusterError;

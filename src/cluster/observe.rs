@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Lists the objects of one kind that carry the root's label, in a namespace or everywhere.
-    pub async fn list_owned_in(
+    pub(crate) async fn list_owned_in(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// Asks whether the object could be made exactly this, which has to carry the resourceVersion that was looked at.
-    pub async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
+    pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
         let path = request::described(kind, body)?;
         let manager = root.field_manager();
         let target = path.with(&[("fieldManager", manager.as_str()), ("dryRun", "All")]);

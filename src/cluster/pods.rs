@@ -10,7 +10,7 @@ use crate::object::live::Live;
 
 /// The reason why a workload is not ready, in untrusted words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotReadyReason {
+pub(crate) struct NotReadyReason {
     /// One readable line.
     pub reason: String,
     /// True if the reason does not go away with time.
@@ -27,7 +27,7 @@ impl Cluster {
     /// Asks the newest pod of a workload, else the newest event about the workload, what keeps it from being ready.
     ///
     /// Nothing where nothing is known: without the right to look, say.
-    pub async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<NotReadyReason> {
+    pub(crate) async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<NotReadyReason> {
         let workload = self.get(kind, key).await.ok()??;
         let selector = selector(&workload)?;
         let namespace = key.namespace.as_deref();

@@ -10,7 +10,7 @@ const WAIT: &str = "kubernator.io/wait";
 
 /// The readiness of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// It works, or there is nothing to wait for.
     Ready,
     /// It needs time, and what for.
@@ -20,7 +20,7 @@ pub enum Readiness {
 }
 
 /// Returns `true` if objects of this kind can be anything but ready at once.
-pub fn is_waited_for(kind: &GroupKind) -> bool {
+pub(crate) fn is_waited_for(kind: &GroupKind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")
@@ -30,13 +30,13 @@ pub fn is_waited_for(kind: &GroupKind) -> bool {
 }
 
 /// Returns `true` if an object is deleted by a controller as soon as it is done.
-pub fn removes_itself(live: &Live) -> bool {
+pub(crate) fn removes_itself(live: &Live) -> bool {
     let object = Object(&live.body);
     object.text("/kind") == "Job" && object.number("/spec/ttlSecondsAfterFinished").is_some()
 }
 
 /// Judges a live object.
-pub fn readiness(live: &Live) -> Readiness {
+pub(crate) fn readiness(live: &Live) -> Readiness {
     if live.annotation(WAIT) == Some("false") || is_held_back(live) {
         return Readiness::Ready;
     }
@@ -100,7 +100,7 @@ fn deployment(object: &Object<'_>) -> Readiness {
 }
 
 /// Returns `true` if a pod is refused for what its template says: no time heals that. A full quota may empty.
-pub fn is_refused_for_good(message: &str) -> bool {
+pub(crate) fn is_refused_for_good(message: &str) -> bool {
     let is_limit =
         ["minimum ", "maximum "].iter().any(|bound| message.contains(bound)) && message.contains(" usage per ");
     message.contains("violates PodSecurity \"") || is_limit || message.contains(" is invalid: ")

@@ -28,7 +28,7 @@ const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 
 /// A shard to create.
 #[derive(Clone, Debug)]
-pub struct NewShard<'a> {
+pub(crate) struct NewShard<'a> {
     /// The Secret's name.
     pub name: &'a str,
     /// Its type.
@@ -43,7 +43,7 @@ pub struct NewShard<'a> {
 
 /// A shard as it is stored.
 #[derive(Clone)]
-pub struct StoredShard {
+pub(crate) struct StoredShard {
     /// Its content, decoded from base64 and from nothing else; empty where it is missing.
     pub data: Vec<u8>,
     /// The Secret's annotations.
@@ -57,7 +57,7 @@ pub struct StoredShard {
 
 /// The result of creating a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Created {
+pub(crate) enum Created {
     /// It is there now, with this content.
     New,
     /// Some Secret of this name was there before.
@@ -66,7 +66,7 @@ pub enum Created {
 
 impl Cluster {
     /// Reads a shard; nothing where the Secret or its namespace does not exist.
-    pub async fn read_shard(&self, namespace: &str, name: &str) -> Result<Option<StoredShard>, ReadError> {
+    pub(crate) async fn read_shard(&self, namespace: &str, name: &str) -> Result<Option<StoredShard>, ReadError> {
         let call = Call::get(ResourcePath::secrets(namespace).named(name));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
         if answer.is_missing_object() {
@@ -85,7 +85,7 @@ impl Cluster {
     }
 
     /// Creates a shard, unless there is a Secret of its name.
-    pub async fn create_shard(
+    pub(crate) async fn create_shard(
         &self,
         lock: &HeldLock,
         namespace: &str,
@@ -111,7 +111,7 @@ impl Cluster {
     /// Gives a stored shard another resourceVersion, so that no deletion that was asked for before can take it.
     ///
     /// A conflict says that it is gone or was used by someone else: look again.
-    pub async fn keep_shard(
+    pub(crate) async fn keep_shard(
         &self,
         lock: &HeldLock,
         namespace: &str,
@@ -131,7 +131,7 @@ impl Cluster {
     }
 
     /// Lists the names of the Secrets with this label, whatever they are.
-    pub async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<String>, ReadError> {
+    pub(crate) async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<String>, ReadError> {
         let selector = format!("{}={}", label.0, label.1);
         let (mut found, mut next) = (Vec::new(), String::new());
         loop {
@@ -156,7 +156,7 @@ impl Cluster {
     }
 
     /// Deletes a shard, provided that it is the one that was read and that nobody used it since.
-    pub async fn delete_shard(
+    pub(crate) async fn delete_shard(
         &self,
         lock: &HeldLock,
         namespace: &str,

@@ -18,6 +18,7 @@ use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
+use crate::state::codec::SECRET_TYPE;
 
 /// The type of the state's Secret.
 #[cfg(test)]
@@ -40,7 +41,7 @@ impl Which {
 
     const fn secret_type(self) -> &'static str {
         match self {
-            Self::State => "kubernator.io/project-state",
+            Self::State => SECRET_TYPE,
             Self::ReviewKey => "kubernator.io/ktor-review-key",
         }
     }
@@ -56,7 +57,7 @@ impl Which {
 
 /// One of the Secrets as it is stored.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StoredState {
+pub(crate) struct StoredState {
     /// The content of the one key, decoded from base64 and from nothing else; empty where it is missing.
     pub data: Vec<u8>,
     /// The Secret's annotations.
@@ -99,12 +100,12 @@ pub enum StateWriteError {
 
 impl Cluster {
     /// Reads a root's state; nothing where the Secret or its namespace does not exist.
-    pub async fn read_state(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
+    pub(crate) async fn read_state(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
         self.read_secret(Which::State, namespace, root).await
     }
 
     /// Reads a root's review key; nothing where the Secret or its namespace does not exist.
-    pub async fn read_review_key(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
+    pub(crate) async fn read_review_key(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
         self.read_secret(Which::ReviewKey, namespace, root).await
     }
 
@@ -121,7 +122,7 @@ impl Cluster {
     }
 
     /// Writes a root's state over what was read before, and over nothing else.
-    pub async fn write_state(
+    pub(crate) async fn write_state(
         &self,
         lock: &HeldLock,
         namespace: &str,
@@ -135,7 +136,7 @@ impl Cluster {
     }
 
     /// Writes a root's review key over what was read before, and over nothing else.
-    pub async fn write_review_key(
+    pub(crate) async fn write_review_key(
         &self,
         lock: &HeldLock,
         namespace: &str,

@@ -23,7 +23,7 @@ const SHARE: usize = 10;
 
 /// An object that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Awaited {
+pub(crate) struct Awaited {
     /// Its kind, in the version to read it in.
     pub kind: Kind,
     /// The object.
@@ -34,7 +34,7 @@ pub struct Awaited {
 
 /// The end of a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Until {
+pub(crate) enum Until {
     /// The object is ready.
     Ready,
     /// The object is ready, or gone: it removes itself when it is done.
@@ -50,7 +50,7 @@ pub enum Until {
 
 /// The progress of a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WaitStatus {
+pub(crate) enum WaitStatus {
     /// It is over.
     Over,
     /// It goes on, and what for. May hold a controller's words: untrusted.
@@ -63,7 +63,7 @@ impl Cluster {
     /// Looks once at everything that is waited for.
     ///
     /// `owned` says how many objects the root has of a kind: that tells whether a list is cheaper than single reads.
-    pub async fn look_at_awaited(
+    pub(crate) async fn look_at_awaited(
         &self,
         awaited: &[&Awaited],
         root: &Root,

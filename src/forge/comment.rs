@@ -22,7 +22,7 @@ use super::{ACTIONS_BOT, Forge, ForgeError, Freshness, Marker, read_hidden_block
 pub const BODY_LIMIT: usize = 60_000;
 
 /// The maximum number of content writes of one [`Forge`]. A run has one [`Forge`].
-pub const WRITE_LIMIT: u8 = 3;
+pub(crate) const WRITE_LIMIT: u8 = 3;
 
 /// The maximum number of pages of comments that are read.
 const PAGES: u32 = 500;

@@ -15,7 +15,7 @@ const DEPENDABOT: &str = "dependabot[bot]";
 
 /// The event, the repository and the environment of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
+pub(crate) struct Context {
     /// The event that started the run.
     pub event: Event,
     /// The repository that the run belongs to.
@@ -147,7 +147,7 @@ pub struct IssueComment {
 impl Context {
     /// Reads the context of a run from `env`, the runner's variables, and `payload`, the content of the file that
     /// `GITHUB_EVENT_PATH` names.
-    pub fn from_parts(env: &BTreeMap<String, String>, payload: &[u8]) -> Result<Self, ForgeError> {
+    pub(crate) fn from_parts(env: &BTreeMap<String, String>, payload: &[u8]) -> Result<Self, ForgeError> {
         let env = Environment(env);
         let name = env.required("GITHUB_EVENT_NAME")?;
         let payload =
@@ -171,7 +171,7 @@ impl Context {
     }
 
     /// Returns the URL of the web page of this attempt of the run.
-    pub fn run_url(&self) -> String {
+    pub(crate) fn run_url(&self) -> String {
         let RepositorySlug { owner, name } = &self.repository;
         format!("{}/{owner}/{name}/actions/runs/{}/attempts/{}", self.server_url, self.run_id, self.attempt)
     }

@@ -74,7 +74,7 @@ impl Freshness {
     ///
     /// Runs have ascending IDs, in the order of their events. A repeated run keeps its ID and gets a higher attempt
     /// number.
-    pub fn is_newer_than(&self, other: &Self) -> bool {
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
         (self.run_id, self.attempt) > (other.run_id, other.attempt)
     }
 }

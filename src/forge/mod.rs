@@ -18,14 +18,15 @@ mod error;
 mod hidden;
 mod pull;
 mod token;
-pub mod workflow;
+pub(crate) mod workflow;
 
 pub use self::client::Patience;
-pub use self::comment::{BODY_LIMIT, Comment, Sticky, Upserted, WRITE_LIMIT};
-pub use self::context::{Context, Event, IssueComment, PullRequest, Push, RepositorySlug};
+pub use self::comment::{BODY_LIMIT, Sticky, Upserted};
+pub(crate) use self::context::{Context, PullRequest};
+pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
 pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};
-pub use self::pull::{Comparison, Files, Permission, Pull, Relation};
+pub use self::pull::{Files, Permission, Relation};
 pub use self::token::Token;
 
 /// The login of comments that an Actions token writes.

@@ -23,7 +23,7 @@ impl Token {
     }
 
     /// Returns the secret text. It is only for a request's header, a child process's environment and the runner's mask.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -6,24 +6,12 @@
 use std::fmt::Write as _;
 
 /// The maximum size of a step summary, in bytes. The runner drops the whole summary if it has more than 1 MiB.
-pub const SUMMARY_LIMIT: usize = 900 * 1024;
+pub(crate) const SUMMARY_LIMIT: usize = 900 * 1024;
 
-/// The severity of an annotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Shown in red. It does not fail the step.
-    Error,
-    /// Shown in yellow.
-    Warning,
-    /// Shown in gray.
-    Notice,
-}
-
-/// A message that the runner shows on the page of the run and, if it has a file, next to the line in the file.
+/// An error that the runner shows on the page of the run and, if it has a file, next to the line in the file. It does
+/// not fail the step.
 #[derive(Clone, Copy, Debug)]
-pub struct Annotation<'a> {
-    /// The severity.
-    pub level: Level,
+pub(crate) struct Annotation<'a> {
     /// The text. It may have several lines.
     pub message: &'a str,
     /// The heading.
@@ -38,13 +26,8 @@ pub struct Annotation<'a> {
 
 impl Annotation<'_> {
     /// Returns the workflow command, without a line end.
-    pub fn command(&self) -> String {
-        let mut command = match self.level {
-            Level::Error => "::error",
-            Level::Warning => "::warning",
-            Level::Notice => "::notice",
-        }
-        .to_owned();
+    pub(crate) fn command(&self) -> String {
+        let mut command = "::error".to_owned();
         let line = self.line.map(|line| line.to_string());
         let column = self.column.map(|column| column.to_string());
         let properties =
@@ -61,25 +44,15 @@ impl Annotation<'_> {
 }
 
 /// Returns the command that hides `secret` in the rest of the log, or `None` if `secret` is blank.
-pub fn add_mask(secret: &str) -> Option<String> {
+pub(crate) fn add_mask(secret: &str) -> Option<String> {
     (!secret.trim().is_empty()).then(|| format!("::add-mask::{}", escape_data(secret)))
-}
-
-/// Returns the command that opens a foldable group of log lines.
-pub fn group(title: &str) -> String {
-    format!("::group::{}", escape_data(&inert(title)))
-}
-
-/// Returns the command that closes the group.
-pub fn end_group() -> &'static str {
-    "::endgroup::"
 }
 
 /// Returns the text to append to the file `GITHUB_OUTPUT` (or `GITHUB_ENV`), which sets `name` to `value`.
 ///
 /// The value is between two delimiters that do not occur in it. `seed` makes the delimiters different in each run, so
 /// that an attacker cannot prepare a value that contains the delimiter.
-pub fn set_output(name: &'static str, value: &str, seed: u64) -> String {
+pub(crate) fn set_output(name: &'static str, value: &str, seed: u64) -> String {
     let mut delimiter = format!("ktor_{seed:016x}");
     while value.contains(&delimiter) {
         delimiter.push('_');
@@ -89,7 +62,7 @@ pub fn set_output(name: &'static str, value: &str, seed: u64) -> String {
 
 /// Returns the text to append to the file `GITHUB_STEP_SUMMARY`. If `markdown` is too long for [`SUMMARY_LIMIT`], the
 /// text is cut there and ends with a note about it.
-pub fn step_summary(markdown: &str) -> String {
+pub(crate) fn step_summary(markdown: &str) -> String {
     if markdown.len() < SUMMARY_LIMIT {
         return format!("{markdown}\n");
     }
@@ -102,7 +75,7 @@ pub fn step_summary(markdown: &str) -> String {
 /// reorders the text.
 ///
 /// Line feeds and tabs stay. Each line is escaped separately. A second call does not change the result.
-pub fn inert(text: &str) -> String {
+pub(crate) fn inert(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let mut shown = String::with_capacity(text.len());
     for (index, line) in text.split('\n').enumerate() {
@@ -238,14 +211,8 @@ mod tests {
     #[test]
     fn f5_an_annotation_is_one_command_whatever_it_says() {
         for text in INJECTIONS {
-            let annotation = Annotation {
-                level: Level::Error,
-                message: text,
-                title: Some(text),
-                file: Some(text),
-                line: Some(3),
-                column: Some(7),
-            };
+            let annotation =
+                Annotation { message: text, title: Some(text), file: Some(text), line: Some(3), column: Some(7) };
             let command = annotation.command();
             assert_eq!(commands(&command).len(), 1, "{command:?}");
             assert!(command.starts_with("::error title="), "{command:?}");
@@ -259,20 +226,13 @@ mod tests {
 
     #[test]
     fn commands_are_escaped_as_the_runner_unescapes_them() {
-        let annotation = Annotation {
-            level: Level::Warning,
-            message: "50% of a\nb",
-            title: Some("a: b, c"),
-            file: None,
-            line: None,
-            column: None,
-        };
-        assert_eq!(annotation.command(), "::warning title=a%3A b%2C c::50%25 of a%0Ab");
-        let bare = Annotation { level: Level::Notice, title: None, message: "done", ..annotation };
-        assert_eq!(bare.command(), "::notice::done");
+        let annotation =
+            Annotation { message: "50% of a\nb", title: Some("a: b, c"), file: None, line: None, column: None };
+        assert_eq!(annotation.command(), "::error title=a%3A b%2C c::50%25 of a%0Ab");
+        let bare = Annotation { title: None, message: "done", ..annotation };
+        assert_eq!(bare.command(), "::error::done");
         assert_eq!(add_mask("a%b\nc").unwrap(), "::add-mask::a%25b%0Ac");
         assert_eq!(add_mask(" \n"), None);
-        assert_eq!(group("a\nb"), "::group::a%0Ab");
     }
 
     /// Reads a file command as the runner does: `NAME<<DELIMITER`, lines, `DELIMITER`.

@@ -84,7 +84,7 @@ pub(super) enum Transports {
 }
 
 /// Returns `true` if git receives the variable of this name.
-pub fn reads_variable(name: &str) -> bool {
+pub(crate) fn reads_variable(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("GIT_CONFIG_KEY_") || name.starts_with("GIT_CONFIG_VALUE_")
 }
 

@@ -23,11 +23,6 @@ impl Commit {
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
-
-    /// Returns `true` if every digit is zero. Events and protocols use this name for "no commit".
-    pub fn is_zero(&self) -> bool {
-        self.0.bytes().all(|digit| digit == b'0')
-    }
 }
 
 impl FromStr for Commit {
@@ -66,7 +61,7 @@ mod tests {
     #[test]
     fn only_full_names_are_commits() {
         assert_eq!(A.parse::<Commit>().unwrap().short(), "aaaaaaaaaaaa");
-        assert!("0".repeat(64).parse::<Commit>().unwrap().is_zero());
+        assert!("0".repeat(64).parse::<Commit>().is_ok());
         for text in ["", "HEAD", "--all", "abc123", &A.to_uppercase(), &format!("{A}\n"), &format!("^{}", &A[1..])] {
             assert!(text.parse::<Commit>().is_err(), "{text:?}");
         }

@@ -95,7 +95,7 @@ impl Repository {
     ///
     /// The text cannot be the name of a remote, git's configuration includes a file of the work tree, or the fetch
     /// fails. Unlike [`Repository::fetch_commit`], the error does not distinguish the reasons of a failed fetch.
-    pub async fn fetch_history(&self, remote: &str, commits: &BTreeSet<&Commit>) -> Result<(), GitError> {
+    pub(crate) async fn fetch_history(&self, remote: &str, commits: &BTreeSet<&Commit>) -> Result<(), GitError> {
         if !is_plain(remote) {
             return Err(GitError::NotARemote { remote: remote.to_owned() });
         }

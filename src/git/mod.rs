@@ -3,15 +3,13 @@
 //! This module is an adapter. It runs git and decides nothing. Paths consist of the bytes that git has, and git
 //! separates the paths of a list with NUL.
 
-pub mod changed;
+pub(crate) mod changed;
 mod command;
 pub mod commit;
 mod discovery;
 pub mod error;
 pub mod history;
-pub mod remote;
+pub(crate) mod remote;
 pub mod repository;
-pub mod tree;
+pub(crate) mod tree;
 pub mod worktree;
-
-pub use command::reads_variable;

@@ -13,7 +13,7 @@ impl Repository {
     /// # Errors
     ///
     /// The text cannot be the name of a remote, or git fails.
-    pub async fn remote_addresses(&self, remote: &str) -> Result<Vec<String>, GitError> {
+    pub(crate) async fn remote_addresses(&self, remote: &str) -> Result<Vec<String>, GitError> {
         if !is_plain(remote) {
             return Err(GitError::NotARemote { remote: remote.to_owned() });
         }

@@ -57,7 +57,7 @@ const JOB_LABELS: [&str; 4] =
 ///
 /// A kind of the server's own has no other status than the server's. Any other kind's is left out where the object was
 /// saved from a server.
-pub fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> bool {
+pub(crate) fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> bool {
     let Some(object) = body.as_object_mut() else { return false };
     let is_exported = object.get("metadata").and_then(Value::as_object).is_some_and(is_exported);
     if is_builtin || is_exported {
@@ -83,7 +83,7 @@ pub fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> bool {
 }
 
 /// Says whether an object was saved from a server, by what only a server writes.
-pub fn is_saved(body: &Value) -> bool {
+pub(crate) fn is_saved(body: &Value) -> bool {
     body.get("metadata").and_then(Value::as_object).is_some_and(is_exported)
 }
 

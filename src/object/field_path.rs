@@ -8,23 +8,18 @@ use super::fields::Fields;
 
 /// A path from an object's root: `f:spec`, `f:ports`, `k:{"port":80}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct FieldPath(Vec<String>);
+pub(crate) struct FieldPath(Vec<String>);
 
 impl FieldPath {
     /// The path of these names.
     #[must_use]
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
-    }
-
-    /// The names, outermost first.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
     }
 
     /// The set that has this path and no other.
     #[must_use]
-    pub fn to_fields(&self) -> Fields {
+    pub(crate) fn to_fields(&self) -> Fields {
         let leaf = Value::Object(Map::new());
         let whole = self.0.iter().rev().fold(leaf, |below, name| {
             let mut fields = Map::new();

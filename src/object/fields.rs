@@ -7,11 +7,11 @@
 use serde_json::{Map, Value};
 
 /// A set of fields.
-pub type Fields = Map<String, Value>;
+pub(crate) type Fields = Map<String, Value>;
 
 /// Every path that either set has.
 #[must_use]
-pub fn union(a: &Fields, b: &Fields) -> Fields {
+pub(crate) fn union(a: &Fields, b: &Fields) -> Fields {
     let mut all = a.clone();
     for (name, field) in b {
         let both = match all.get(name) {
@@ -38,7 +38,7 @@ fn union_below(a: &Value, b: &Value) -> Value {
 }
 
 /// Takes out of a value what the set `given` has and none of the sets `kept` has at or below its place.
-pub fn prune(value: &mut Value, given: &Fields, kept: &[&Fields]) {
+pub(crate) fn prune(value: &mut Value, given: &Fields, kept: &[&Fields]) {
     for (name, field) in given {
         let kept: Vec<&Fields> = kept.iter().filter_map(|fields| fields.get(name)?.as_object()).collect();
         let (Some(place), Some(field)) = (place(value, name), field.as_object()) else { continue };

@@ -49,18 +49,18 @@ impl ObjectKey {
 
     /// The key of the namespace that it lies in.
     #[must_use]
-    pub fn namespace_key(&self) -> Option<Self> {
+    pub(crate) fn namespace_key(&self) -> Option<Self> {
         let name = self.namespace.clone()?;
         Some(Self { group: String::new(), kind: "Namespace".to_owned(), namespace: None, name })
     }
 
     /// Returns `true` if this is a core `Namespace`.
-    pub fn is_namespace(&self) -> bool {
+    pub(crate) fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.kind == "Namespace"
     }
 
     /// Returns `true` if this is a `CustomResourceDefinition`.
-    pub fn is_crd(&self) -> bool {
+    pub(crate) fn is_crd(&self) -> bool {
         self.group == "apiextensions.k8s.io" && self.kind == "CustomResourceDefinition"
     }
 }
@@ -151,7 +151,7 @@ impl Ident {
     }
 
     /// Returns `true` if some server could have such an object: each part is one segment of a path.
-    pub fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         let is_segment = |text: &str| Rule::Segment.allows(text);
         let ObjectKey { group, kind, namespace, name } = &self.key;
         (group.is_empty() || is_segment(group))
@@ -195,13 +195,13 @@ const BUILTIN_GROUPS: [&str; 24] = [
 
 /// Splits an `apiVersion` into group and version. A slash without a group before it stays in the version, which no
 /// server accepts.
-pub fn split_api_version(api_version: &str) -> (&str, &str) {
+pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').filter(|(group, _)| !group.is_empty()).unwrap_or(("", api_version))
 }
 
 /// An [`Ident`] in parts, as it is recorded.
 #[derive(Clone, Copy, Debug)]
-pub struct IdentRef<'a> {
+pub(crate) struct IdentRef<'a> {
     /// The object.
     pub key: &'a ObjectKey,
     /// The version within its group.

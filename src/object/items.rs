@@ -25,7 +25,7 @@ const KEYS: [&[&str]; 12] = [
 
 /// The items of two versions of a list, each by its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keyed {
+pub(crate) struct Keyed {
     /// The fields that make the key.
     pub fields: &'static [&'static str],
     /// The keys before, in order: `name=web`.
@@ -35,7 +35,7 @@ pub struct Keyed {
 }
 
 /// Finds the key of a list's items; none where they have none, or where `is_hidden` says that it must not be read.
-pub fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) -> bool) -> Option<Keyed> {
+pub(crate) fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) -> bool) -> Option<Keyed> {
     if before.is_empty() && after.is_empty() {
         return None;
     }

@@ -78,7 +78,7 @@ impl Kinds {
     }
 
     /// Returns `true` if a kind is one of the server's own.
-    pub fn is_builtin(group_kind: &GroupKind) -> bool {
+    pub(crate) fn is_builtin(group_kind: &GroupKind) -> bool {
         let is_named =
             |names: &str| names.split_whitespace().any(|name| name.split(':').next() == Some(&group_kind.kind));
         BUILTIN.iter().any(|(group, _, _, names)| *group == group_kind.group && is_named(names))
@@ -101,7 +101,7 @@ impl Kinds {
 
     /// The same with every built-in kind that is missing: how a key is written does not depend on who answers today.
     #[must_use]
-    pub fn or_builtin(mut self) -> Self {
+    pub(crate) fn or_builtin(mut self) -> Self {
         for (group_kind, kind) in Self::builtin().by_group_kind {
             self.by_group_kind.entry(group_kind).or_insert(kind);
         }
@@ -109,12 +109,12 @@ impl Kinds {
     }
 
     /// The groups whose own server did not answer.
-    pub fn unavailable(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn unavailable(&self) -> impl Iterator<Item = &str> {
         self.unavailable.iter().map(String::as_str)
     }
 
     /// Adds the kinds that the given CustomResourceDefinitions define, where they are not known already.
-    pub fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
+    pub(crate) fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
         for kind in definitions.into_iter().filter_map(defined_kind) {
             self.by_group_kind.entry(kind.group_kind.clone()).or_insert(kind);
         }

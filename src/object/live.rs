@@ -21,7 +21,7 @@ impl Live {
     }
 
     /// Returns `true` if the object is being deleted.
-    pub fn is_terminating(&self) -> bool {
+    pub(crate) fn is_terminating(&self) -> bool {
         self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
@@ -37,7 +37,7 @@ impl Live {
 
     /// Lists the reasons why an object that is being deleted is still there: its finalizers, and the conditions of a
     /// namespace or CRD.
-    pub fn holders(&self) -> Vec<&str> {
+    pub(crate) fn holders(&self) -> Vec<&str> {
         let text = |condition: &'_ Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
         let is_told = |condition: &&Value| {
             let kind = text(condition, "type").unwrap_or_default();

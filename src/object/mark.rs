@@ -10,13 +10,13 @@ use super::reserved;
 use crate::project::path::{ProjectPath, Segment};
 
 /// Annotation that names the owning project.
-pub const PROJECT: &str = "kubernator.io/project";
+pub(crate) const PROJECT: &str = "kubernator.io/project";
 /// Label that selects a root's objects.
 pub const ROOT: &str = "kubernator.io/root";
 /// Annotation by which a live object protects itself from cleanup.
-pub const CLEANUP: &str = "kubernator.io/cleanup";
+pub(crate) const CLEANUP: &str = "kubernator.io/cleanup";
 /// The field manager of the tool whose state format and mark we share.
-pub const KUBERNATOR: &str = "kubernator";
+pub(crate) const KUBERNATOR: &str = "kubernator";
 
 /// A root project: the unit of state, lock, field manager and label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +64,12 @@ impl Root {
     }
 
     /// The Secret of the key that signs reviews.
-    pub fn review_key_name(&self) -> String {
+    pub(crate) fn review_key_name(&self) -> String {
         format!("kubernator-project-{}-review", self.hash)
     }
 
     /// The lock's Lease.
-    pub fn lock_name(&self) -> String {
+    pub(crate) fn lock_name(&self) -> String {
         format!("kubernator-project-{}-lock", self.hash)
     }
 }
@@ -150,7 +150,7 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
 }
 
 /// Managers under which the server, or a tool that restores backups, states a whole object that others wrote before.
-pub const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
+pub(crate) const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
 
 /// Returns `true` if managed fields were lost, or are a restored object's, and so tell of nobody who wrote the mark.
 fn has_lost_fields(live: &Live) -> bool {
@@ -163,7 +163,7 @@ fn has_lost_fields(live: &Live) -> bool {
 
 /// Returns `true` if this entry of the managed fields is of an object as it was before its managed fields were lost,
 /// with a mark.
-pub fn is_restored(entry: &Value) -> bool {
+pub(crate) fn is_restored(entry: &Value) -> bool {
     let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
     RESTORERS.contains(&manager) && owns_mark(entry)
 }
@@ -179,7 +179,7 @@ fn writers_of_mark(live: &Live) -> impl Iterator<Item = &str> {
 }
 
 /// The entries of `metadata.managedFields`.
-pub fn managed_fields(live: &Live) -> impl Iterator<Item = &Value> {
+pub(crate) fn managed_fields(live: &Live) -> impl Iterator<Item = &Value> {
     live.body.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
 }
 

@@ -12,7 +12,7 @@ use crate::project::path::ProjectPath;
 /// The next patch towards a mark of `to`; nothing where there is none left, or the object is neither root's.
 ///
 /// `renamed` gives a project's new name, where it has one.
-pub fn next(
+pub(crate) fn next(
     live: &Live,
     from: &Root,
     to: &Root,
@@ -33,7 +33,7 @@ pub fn next(
 }
 
 /// The patch that takes a root's mark away; nothing where the object does not carry it.
-pub fn unmarked(live: &Live, root: &Root) -> Option<Vec<Value>> {
+pub(crate) fn unmarked(live: &Live, root: &Root) -> Option<Vec<Value>> {
     let Ownership::Ours(_) = ownership(live, root) else { return None };
     let mut operations = vec![
         json!({"op": "test", "path": pointer("annotations", PROJECT), "value": live.annotation(PROJECT)}),

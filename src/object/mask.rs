@@ -8,11 +8,11 @@ use super::items::keyed;
 use crate::project::pointer::Step;
 
 /// The text that is shown instead of a secret value.
-pub const SECRET: &str = "(secret)";
+pub(crate) const SECRET: &str = "(secret)";
 
 /// The secret places of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mask {
+pub(crate) enum Mask {
     /// The value as a whole.
     Secret,
     /// Places below it, by the field's name or the item's number.
@@ -21,7 +21,7 @@ pub enum Mask {
 
 /// The secret places of two versions of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Masks {
+pub(crate) struct Masks {
     /// Those of the earlier version.
     pub before: Option<Mask>,
     /// Those of the later version.
@@ -54,7 +54,7 @@ enum Numbers {
 ///
 /// Where an item or a field of any name is itself secret, so is the list or the object: its length and names would
 /// tell.
-pub fn masks(rules: &[Vec<Step>], before: Option<&Value>, after: Option<&Value>) -> Masks {
+pub(crate) fn masks(rules: &[Vec<Step>], before: Option<&Value>, after: Option<&Value>) -> Masks {
     let numbered = rules.iter().enumerate().map(|(number, steps)| Rule { number, steps });
     let numbered: Vec<Rule<'_>> = numbered.collect();
     let mut found = BTreeSet::new();
@@ -181,32 +181,32 @@ pub struct MaskedView<'a> {
 
 impl<'a> MaskedView<'a> {
     /// A value of which the mask hides something.
-    pub fn new(value: &'a Value, mask: Option<&'a Mask>) -> Self {
+    pub(crate) fn new(value: &'a Value, mask: Option<&'a Mask>) -> Self {
         Self { value, mask }
     }
 
     /// Returns `true` if all of it is secret.
-    pub fn is_secret(self) -> bool {
+    pub(crate) fn is_secret(self) -> bool {
         matches!(self.mask, Some(Mask::Secret))
     }
 
     /// Returns `true` if none of it is secret.
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         self.mask.is_none()
     }
 
     /// The value, whose own secrets are still in it: for its kind and its names, never for showing.
-    pub fn value(self) -> &'a Value {
+    pub(crate) fn value(self) -> &'a Value {
         self.value
     }
 
     /// A field of it.
-    pub fn field(self, name: &str) -> Option<Self> {
+    pub(crate) fn field(self, name: &str) -> Option<Self> {
         Some(Self { value: self.value.get(name)?, mask: self.below(name) })
     }
 
     /// Its items, where it is a list.
-    pub fn items(self) -> Vec<Self> {
+    pub(crate) fn items(self) -> Vec<Self> {
         let items = self.value.as_array().into_iter().flatten().enumerate();
         items.map(|(at, value)| Self { value, mask: self.mask.and_then(|_| self.below(&at.to_string())) }).collect()
     }
@@ -219,7 +219,7 @@ impl<'a> MaskedView<'a> {
     }
 
     /// Returns `true` if two values are the same but for their secrets.
-    pub fn is_like(self, other: Self) -> bool {
+    pub(crate) fn is_like(self, other: Self) -> bool {
         if self.is_open() && other.is_open() {
             return self.value == other.value;
         }
@@ -245,14 +245,14 @@ impl<'a> MaskedView<'a> {
     }
 
     /// The text that stands for the value in comparisons. Two values have the same text if and only if they are alike.
-    pub fn fingerprint(self) -> String {
+    pub(crate) fn fingerprint(self) -> String {
         let mut text = String::new();
         self.write(&mut text, "");
         text
     }
 
     /// The value as it may be shown: compact JSON, `"(secret)"` for each secret within it, `(secret)` where it is one.
-    pub fn shown(self) -> String {
+    pub(crate) fn shown(self) -> String {
         if self.is_secret() {
             return SECRET.to_owned();
         }

@@ -11,7 +11,7 @@ use super::fields::Fields;
 /// The object after the manager that owns `own` has applied `desired`: its fields are as desired, those that it alone
 /// owned and states no more are gone, and everybody else's stay, as do those that nobody owns.
 #[must_use]
-pub fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) -> Value {
+pub(crate) fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) -> Value {
     let mut after = live.clone();
     if let (Value::Object(after), Value::Object(desired)) = (&mut after, desired) {
         maps(after, desired, own, others);
@@ -21,26 +21,26 @@ pub fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) 
 
 /// Returns the part of each set below one name.
 #[must_use]
-pub fn below<'a>(sets: &[&'a Fields], name: &str) -> Vec<&'a Fields> {
+pub(crate) fn below<'a>(sets: &[&'a Fields], name: &str) -> Vec<&'a Fields> {
     sets.iter().filter_map(|fields| fields.get(name)?.as_object()).collect()
 }
 
 /// The names of the fields by which the items of a list are told apart; nothing where it is not such a list.
 #[must_use]
-pub fn item_keys(sets: &[&Fields]) -> Option<Vec<String>> {
+pub(crate) fn item_keys(sets: &[&Fields]) -> Option<Vec<String>> {
     let name = sets.iter().flat_map(|fields| fields.keys()).find(|name| name.starts_with("k:"))?;
     Some(keys_of(name)?.keys().cloned().collect())
 }
 
 /// The keys and their values in an item's name.
 #[must_use]
-pub fn keys_of(name: &str) -> Option<Map<String, Value>> {
+pub(crate) fn keys_of(name: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(name.strip_prefix("k:")?).ok()
 }
 
 /// Finds the item with these keys. Keys that the item leaves to their defaults do not count, but one must be stated.
 #[must_use]
-pub fn find(items: &[Value], keys: &[String], wanted: &Value) -> Option<usize> {
+pub(crate) fn find(items: &[Value], keys: &[String], wanted: &Value) -> Option<usize> {
     let is_it = |item: &Value| {
         let stated = keys.iter().filter_map(|key| Some((item.get(key)?, wanted.get(key)?)));
         let mut stated = stated.peekable();

@@ -1,22 +1,22 @@
 //! Kubernetes objects as values: identity, marks, order, secrecy.
 
-pub mod exported;
-pub mod field_path;
-pub mod fields;
+pub(crate) mod exported;
+pub(crate) mod field_path;
+pub(crate) mod fields;
 pub mod ident;
-pub mod items;
+pub(crate) mod items;
 pub mod kinds;
 pub mod live;
 pub mod manifest;
 pub mod mark;
-pub mod mark_patch;
-pub mod mask;
-pub mod merge;
+pub(crate) mod mark_patch;
+pub(crate) mod mask;
+pub(crate) mod merge;
 pub mod name;
-pub mod order;
+pub(crate) mod order;
 pub mod redact;
-pub mod references;
+pub(crate) mod references;
 pub mod refusal;
-pub mod reserved;
-pub mod resolve;
-pub mod server_message;
+pub(crate) mod reserved;
+pub(crate) mod resolve;
+pub(crate) mod server_message;

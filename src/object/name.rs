@@ -15,7 +15,7 @@ use crate::project::dns;
 const LONGEST_SEGMENT: usize = 1024;
 
 /// Words that mean something else to a server where a resource's name stands.
-pub const RESERVED_PLURALS: [&str; 2] = ["proxy", "watch"];
+pub(crate) const RESERVED_PLURALS: [&str; 2] = ["proxy", "watch"];
 
 /// The form that a text has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub fn check(ident: &Ident) -> Result<(), InvalidText> {
 /// # Errors
 ///
 /// The first that no server accepts. What is missing or no text is for the server to refuse.
-pub fn check_definition(definition: &Value) -> Result<(), InvalidText> {
+pub(crate) fn check_definition(definition: &Value) -> Result<(), InvalidText> {
     for (pointer, field, rule) in [
         ("/spec/group", "spec.group", Rule::Subdomain),
         ("/spec/names/plural", "spec.names.plural", Rule::Plural),

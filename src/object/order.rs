@@ -4,7 +4,7 @@ use super::ident::ObjectKey;
 
 /// A step of an apply. All objects of a wave are ready before the next begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Wave {
+pub(crate) enum Wave {
     /// Namespaces.
     Namespaces,
     /// CustomResourceDefinitions, until they are established.
@@ -25,7 +25,7 @@ pub enum Wave {
 
 impl Wave {
     /// Every wave, first to last.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Namespaces,
         Self::Definitions,
         Self::Roles,
@@ -37,7 +37,7 @@ impl Wave {
     ];
 
     /// The wave of an object.
-    pub fn of(key: &ObjectKey) -> Self {
+    pub(crate) fn of(key: &ObjectKey) -> Self {
         match (key.group.as_str(), key.kind.as_str()) {
             ("", "Namespace") => Self::Namespaces,
             ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
@@ -59,7 +59,7 @@ impl Wave {
 
 /// A step of a cleanup: the waves backwards, custom resources before the workloads that may serve them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CleanupStep {
+pub(crate) enum CleanupStep {
     /// Admission and aggregation.
     Webhooks,
     /// Custom resources, while their operator is still there to finish them.
@@ -76,7 +76,7 @@ pub enum CleanupStep {
 
 impl CleanupStep {
     /// Every step, first to last.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Webhooks,
         Self::CustomResources,
         Self::Workloads,
@@ -86,7 +86,7 @@ impl CleanupStep {
     ];
 
     /// The step of an object; `builtin` says whether every cluster has its kind.
-    pub fn of(key: &ObjectKey, builtin: impl Fn(&ObjectKey) -> bool) -> Self {
+    pub(crate) fn of(key: &ObjectKey, builtin: impl Fn(&ObjectKey) -> bool) -> Self {
         match Wave::of(key) {
             Wave::Namespaces => Self::Namespaces,
             Wave::Definitions => Self::Definitions,
@@ -99,6 +99,6 @@ impl CleanupStep {
 }
 
 /// Namespaces that belong to the cluster itself and are never deleted.
-pub fn is_system_namespace(name: &str) -> bool {
+pub(crate) fn is_system_namespace(name: &str) -> bool {
     name == "default" || name.starts_with("kube-")
 }

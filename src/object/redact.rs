@@ -71,7 +71,7 @@ impl Redactor {
 
     /// The redactor that shows nothing of any object: for a tree whose own rules cannot be read.
     #[must_use]
-    pub fn hiding_all() -> Self {
+    pub(crate) fn hiding_all() -> Self {
         Self { hides_all: true, ..Self::default() }
     }
 
@@ -112,7 +112,7 @@ impl Redactor {
     }
 
     /// Returns `true` if an object has secrets in any of the given versions.
-    pub fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
+    pub(crate) fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
         kind == "Secret" || bodies.iter().any(|body| self.secrets(kind, Some(body), None).masks.before.is_some())
     }
 
@@ -136,7 +136,7 @@ impl Redactor {
 }
 
 /// Returns `true` if an annotation holds a copy of the object.
-pub fn is_copy(annotation: &str) -> bool {
+pub(crate) fn is_copy(annotation: &str) -> bool {
     annotation.ends_with("last-applied-configuration") || COPIES.contains(&annotation)
 }
 

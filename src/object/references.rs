@@ -49,7 +49,7 @@ const REFERENCES: [(&str, Option<&str>); 6] = [
 
 /// A reference from one object to another: a key whose group may be unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// The API group; absent where it is not stated.
     group: Option<String>,
     kind: String,
@@ -60,7 +60,7 @@ pub struct Reference {
 
 impl Reference {
     /// Returns `true` if this object is meant. A cluster-scoped one has no namespace.
-    pub fn means(&self, key: &ObjectKey) -> bool {
+    pub(crate) fn means(&self, key: &ObjectKey) -> bool {
         self.kind == key.kind
             && self.name == key.name
             && self.group.as_ref().is_none_or(|group| *group == key.group)
@@ -69,7 +69,7 @@ impl Reference {
 }
 
 /// Lists what an object names, from its body as it was written or found.
-pub fn references(body: &Value) -> Vec<Reference> {
+pub(crate) fn references(body: &Value) -> Vec<Reference> {
     let namespace = body.pointer("/metadata/namespace").and_then(Value::as_str);
     let mut found = Vec::new();
     let annotations = body.pointer("/metadata/annotations").and_then(Value::as_object);

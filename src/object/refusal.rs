@@ -49,7 +49,7 @@ pub enum Refusal {
 impl Refusal {
     /// The server's words; of a conflict, which fields it is about.
     #[must_use]
-    pub fn into_message(self) -> String {
+    pub(crate) fn into_message(self) -> String {
         match self {
             Self::Changed(text) | Self::Unavailable(text) => text,
             other => other.to_string(),

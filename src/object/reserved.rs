@@ -10,7 +10,7 @@ const NAMES: &str = "kubernator-project-";
 const HASH: usize = 12;
 
 /// Describes such an object, in words that follow "it is"; any other object gives none.
-pub fn described(group: &str, kind: &str, name: &str, body: &Value) -> Option<&'static str> {
+pub(crate) fn described(group: &str, kind: &str, name: &str, body: &Value) -> Option<&'static str> {
     match (group, kind) {
         ("", "Secret") => {
             let is_typed = || body.get("type").and_then(Value::as_str).is_some_and(|text| text.starts_with(TYPES));
@@ -22,7 +22,7 @@ pub fn described(group: &str, kind: &str, name: &str, body: &Value) -> Option<&'
 }
 
 /// The same of a live object.
-pub fn described_live(body: &Value) -> Option<&'static str> {
+pub(crate) fn described_live(body: &Value) -> Option<&'static str> {
     let text = |pointer| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, _) = super::ident::split_api_version(text("/apiVersion"));
     described(group, text("/kind"), text("/metadata/name"), body)

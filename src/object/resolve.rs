@@ -15,7 +15,7 @@ use crate::project::tree::Tree;
 /// it lacks what it needs or names an object a second time.
 ///
 /// A kind that is not known is kept as written: whether that is an error depends on what the caller knows.
-pub fn manifests<'a>(
+pub(crate) fn manifests<'a>(
     documents: impl IntoIterator<Item = &'a Document>,
     tree: &Tree,
     kinds: &Kinds,

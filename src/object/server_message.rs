@@ -23,7 +23,7 @@ const FIXED: [&str; 5] = [
 ];
 
 /// The prefix of the names under which objects are tried as new objects.
-pub const PROBE: &str = "ktor-probe-";
+pub(crate) const PROBE: &str = "ktor-probe-";
 
 /// Stands for words that are not repeated.
 const WITHHELD: &str = "the server's words are not shown, as they may quote what is secret or not this root's";
@@ -35,7 +35,7 @@ const MOST_COMPLAINTS: usize = 5;
 const LONGEST_VALUE: usize = 60;
 
 /// One sentence for the causes of a refusal: each a field and what is wrong with it.
-pub fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+pub(crate) fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
     let mut told: Vec<String> = Vec::new();
     for (field, message) in causes.filter(|(field, _)| !field.is_empty()) {
         let line = format!("{field}: {}", without_dumps(message));
@@ -53,7 +53,7 @@ pub fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -> Optio
 
 /// The words without Go's and JSON's dumps of objects, and without what differs from one look to the next: generated
 /// names, and numbers of what others do.
-pub fn readable(text: &str, name: &str) -> String {
+pub(crate) fn readable(text: &str, name: &str) -> String {
     let text = without_dumps(&with_own_name(text, name));
     let text = without(&text, ", used: ", quota_end);
     let text = without(&text, ", limited: ", quota_end);
@@ -64,7 +64,7 @@ pub fn readable(text: &str, name: &str) -> String {
 
 /// Reduces a message to words without values: the rejected fields, and who rejects them. For objects that have secrets
 /// or are not ours: a value that is left out of a message tells as much as one that is not.
-pub fn bare(text: &str) -> String {
+pub(crate) fn bare(text: &str) -> String {
     if let Some(denied) = denied(text).or_else(|| forbidden(text)) {
         return denied;
     }

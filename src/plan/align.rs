@@ -12,10 +12,10 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 const FEW: usize = 4_000;
 
 /// Pairs of places: the place before and the place after.
-pub type Pairs = Vec<(usize, usize)>;
+pub(crate) type Pairs = Vec<(usize, usize)>;
 
 /// Lists the items that stay as they are, as places before and after. Both places rise.
-pub fn unchanged<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
+pub(crate) fn unchanged<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
     let start = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let (old, new) = (&before[start..], &after[start..]);
     let end = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -55,7 +55,7 @@ fn occurrences<T: Eq + Hash>(before: &[T], after: &[T]) -> Pairs {
 
 /// The largest subset of the pairs that rises in both places, that is, the items that keep their order. The given pairs
 /// must rise in the place after.
-pub fn rising(pairs: Pairs) -> Pairs {
+pub(crate) fn rising(pairs: Pairs) -> Pairs {
     // ends[n]: the pair that ends a rising run of n + 1 pairs and has the smallest place before.
     let mut ends: Vec<usize> = Vec::new();
     let mut previous: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
@@ -75,7 +75,7 @@ pub fn rising(pairs: Pairs) -> Pairs {
 }
 
 /// Lists the items that are not unchanged and that exist at another place after, as places before and after.
-pub fn moved<T: Eq + Hash>(before: &[T], after: &[T], unchanged: &[(usize, usize)]) -> Pairs {
+pub(crate) fn moved<T: Eq + Hash>(before: &[T], after: &[T], unchanged: &[(usize, usize)]) -> Pairs {
     let (mut stays, mut stayed) = (vec![false; before.len()], vec![false; after.len()]);
     for (a, b) in unchanged {
         (stays[*a], stayed[*b]) = (true, true);

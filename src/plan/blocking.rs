@@ -20,7 +20,7 @@ const ADMISSION: [&str; 2] = ["admissionregistration.k8s.io", "apiregistration.k
 
 /// Blocks the changes that depend on a blocked object, directly or indirectly. Also blocks the changes in later waves
 /// of a project in which a replacement is kept.
-pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Manifest>) {
+pub(crate) fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Manifest>) {
     let kept = changes.iter().filter(|change| change.disposition() == Some(Disposition::Kept));
     let mut first: BTreeMap<ProjectPath, ObjectKey> = BTreeMap::new();
     for change in kept {
@@ -57,7 +57,12 @@ pub fn block_dependents(changes: &mut [Change], desired: &BTreeMap<ObjectKey, Ma
 
 /// Keeps every deletion of a project in which a desired object stays as it is. Also keeps every object that a staying
 /// object needs.
-pub fn keep_needed(changes: &[Change], cleanup: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
+pub(crate) fn keep_needed(
+    changes: &[Change],
+    cleanup: &mut [Change],
+    desired: &BTreeSet<&ObjectKey>,
+    observed: &Observed,
+) {
     let standing = changes.iter().filter(|change| change.disposition().is_some());
     keep_beside(&standing.collect::<Vec<_>>(), Reason::OpenProject, cleanup, desired, observed);
 }
@@ -106,7 +111,7 @@ pub(super) fn keep_beside(
 }
 
 /// The projects in which an object is blocked, kept or failed.
-pub fn open_projects<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ProjectPath> {
+pub(crate) fn open_projects<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ProjectPath> {
     changes.filter(|change| change.disposition().is_some()).map(|change| change.project.clone()).collect()
 }
 

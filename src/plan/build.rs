@@ -101,7 +101,7 @@ impl Plan {
     }
 
     /// The projects in which an object is blocked, kept, failed or left unready.
-    pub fn open_projects(&self) -> BTreeSet<ProjectPath> {
+    pub(crate) fn open_projects(&self) -> BTreeSet<ProjectPath> {
         let unready = unready::of(self).map(|change| change.project.clone());
         blocking::open_projects(self.all()).into_iter().chain(unready).collect()
     }
@@ -109,7 +109,7 @@ impl Plan {
     /// Returns `true` if a review is still needed, because a later run may delete or replace an object. Either the
     /// deletion or replacement is kept and not protected, or an object is blocked for a reason that may hide a
     /// replacement.
-    pub fn awaits_review(&self) -> bool {
+    pub(crate) fn awaits_review(&self) -> bool {
         self.all().any(|change| match change.action {
             Action::Keep => !matches!(change.reason, Reason::Protected(_) | Reason::Irreplaceable(_)),
             Action::Blocked => matches!(change.reason, Reason::Needs(_) | Reason::Unknown(_)),
@@ -182,13 +182,13 @@ impl Baseline<'_> {
 
 impl<'a> PlanRequest<'a> {
     /// Lists the desired objects in scope.
-    pub fn in_scope(&self) -> impl Iterator<Item = &'a Manifest> {
+    pub(crate) fn in_scope(&self) -> impl Iterator<Item = &'a Manifest> {
         let Self { scope, desired, .. } = *self;
         desired.values().filter(move |manifest| scope.contains(&manifest.project))
     }
 
     /// The manifest in the form in which it is sent to the server.
-    pub fn stamped(&self, manifest: &Manifest) -> Value {
+    pub(crate) fn stamped(&self, manifest: &Manifest) -> Value {
         self.policy.sent(manifest, self.root)
     }
 }

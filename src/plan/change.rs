@@ -180,7 +180,7 @@ pub enum Reason {
 impl Reason {
     /// Returns `true` if it is no problem that the object is kept: the user wants to keep it, or another run will
     /// delete it.
-    pub fn is_no_refusal(&self) -> bool {
+    pub(crate) fn is_no_refusal(&self) -> bool {
         matches!(self, Self::Protected(_) | Self::LaterCommits)
     }
 
@@ -230,7 +230,7 @@ pub struct Change {
 impl Change {
     /// The disposition of an object that stays as it is although the plan has something to do with it; `None`
     /// otherwise.
-    pub fn disposition(&self) -> Option<Disposition> {
+    pub(crate) fn disposition(&self) -> Option<Disposition> {
         match (self.action, &self.reason) {
             (Action::Keep, _) => Some(Disposition::Kept),
             (

@@ -30,7 +30,7 @@ const PROTECTING: [(&str, &str); 7] = [
 
 /// The inputs of cleanup.
 #[derive(Clone, Copy, Debug)]
-pub struct CleanupRequest<'a> {
+pub(crate) struct CleanupRequest<'a> {
     /// The root.
     pub root: &'a Root,
     /// The projects that may be changed.
@@ -48,7 +48,7 @@ pub struct CleanupRequest<'a> {
 /// Decides about every recorded, undesired object of the projects in scope.
 ///
 /// An object that is gone needs no change and is not listed.
-pub fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
+pub(crate) fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Change> {
     let judge = Judge {
         request,
         observed,
@@ -92,13 +92,13 @@ pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey
 }
 
 /// Returns `true` if deleting the object can also delete other objects: it is a namespace or a CRD.
-pub fn is_holder(key: &ObjectKey) -> bool {
+pub(crate) fn is_holder(key: &ObjectKey) -> bool {
     key.is_namespace() || key.is_crd()
 }
 
 /// Returns `true` if deleting the first object also deletes the second: the first is its namespace or the CRD of its
 /// kind.
-pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
+pub(crate) fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool {
     if holder.is_namespace() {
         return held.namespace.as_ref() == Some(&holder.name);
     }
@@ -107,7 +107,7 @@ pub fn holds(holder: &ObjectKey, held: &ObjectKey, observed: &Observed) -> bool 
 }
 
 /// Lists the recorded, undesired objects of the projects in scope. The run must read these objects.
-pub fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&ProjectPath, Ident)> {
+pub(crate) fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&ProjectPath, Ident)> {
     request
         .entries
         .iter()
@@ -212,7 +212,7 @@ pub(super) fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Optio
 }
 
 /// The reason to keep an object of ours that would be deleted or replaced; `None` if nothing protects it.
-pub fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
+pub(crate) fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
         return Some("it is a namespace of the system or of the state".to_owned());
     }

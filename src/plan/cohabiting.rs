@@ -9,7 +9,7 @@ use crate::object::live::Live;
 
 /// The desired objects, indexed by uid and by kind, to find two keys that mean the same object.
 #[derive(Debug)]
-pub struct CohabitingKeys<'a> {
+pub(crate) struct CohabitingKeys<'a> {
     by_uid: BTreeMap<&'a str, Vec<&'a ObjectKey>>,
     /// The groups in which objects of a kind are desired.
     groups: BTreeMap<&'a str, BTreeSet<&'a str>>,
@@ -17,7 +17,7 @@ pub struct CohabitingKeys<'a> {
 
 impl<'a> CohabitingKeys<'a> {
     /// Indexes the desired objects. Objects that were not observed live have no uid and are indexed by kind only.
-    pub fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
+    pub(crate) fn of(desired: impl IntoIterator<Item = &'a ObjectKey>, observed: &'a Observed) -> Self {
         let mut cohabiting = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
         for key in desired {
             cohabiting.groups.entry(&key.kind).or_default().insert(&key.group);
@@ -29,19 +29,24 @@ impl<'a> CohabitingKeys<'a> {
     }
 
     /// Lists the desired objects with other keys that are the same object as this live object: they have the same uid.
-    pub fn others(&self, key: &ObjectKey, live: &Live) -> impl Iterator<Item = &'a ObjectKey> {
+    pub(crate) fn others(&self, key: &ObjectKey, live: &Live) -> impl Iterator<Item = &'a ObjectKey> {
         self.by_uid.get(live.uid()).into_iter().flatten().copied().filter(move |other| *other != key)
     }
 
     /// Lists the keys with the same kind, namespace and name in the other groups in which this kind is desired. They
     /// may mean the same object.
-    pub fn namesakes(&self, key: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
+    pub(crate) fn namesakes(&self, key: &ObjectKey) -> impl Iterator<Item = ObjectKey> {
         let groups = self.groups.get(key.kind.as_str()).into_iter().flatten().filter(|group| **group != key.group);
         groups.map(|group| ObjectKey { group: (*group).to_owned(), ..key.clone() })
     }
 
     /// A desired object that may be the same object and that could not be read.
-    pub fn unseen(&self, key: &ObjectKey, desired: &BTreeSet<&ObjectKey>, observed: &Observed) -> Option<ObjectKey> {
+    pub(crate) fn unseen(
+        &self,
+        key: &ObjectKey,
+        desired: &BTreeSet<&ObjectKey>,
+        observed: &Observed,
+    ) -> Option<ObjectKey> {
         let is_unseen =
             |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Lookup::Live(_) | Lookup::Absent));
         self.namesakes(key).find(|other| desired.contains(other) && is_unseen(other))

@@ -25,7 +25,7 @@ pub struct Collateral {
 impl Collateral {
     /// Describes in one sentence the other objects that the holder still contains after the given deletions. `None` if
     /// there are no such objects and everything could be listed.
-    pub fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
+    pub(crate) fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
         let others = self.others(deleted);
         let named: Vec<String> = others.iter().take(NAMED).map(ToString::to_string).collect();
         let more = |count: usize| if count == 0 { String::new() } else { format!(" (and {count} more)") };
@@ -47,7 +47,7 @@ impl Collateral {
     ///
     /// It excludes the objects that Kubernetes itself creates or deletes: objects that are being deleted, objects
     /// without any remaining owner, and objects that every namespace has.
-    pub fn others(&self, deleted: &[&Change]) -> Vec<&ObjectKey> {
+    pub(crate) fn others(&self, deleted: &[&Change]) -> Vec<&ObjectKey> {
         let keys: BTreeSet<&ObjectKey> = deleted.iter().map(|change| &change.ident.key).collect();
         let mut gone: BTreeSet<&str> = deleted.iter().filter_map(|change| change.uid.as_deref()).collect();
         gone.remove("");
@@ -93,7 +93,7 @@ fn owners(live: &Live) -> Vec<Owner<'_>> {
 }
 
 /// Returns `true` if objects of a kind count as content. Events do not count: they are only notes about other objects.
-pub fn counts(kind: &GroupKind) -> bool {
+pub(crate) fn counts(kind: &GroupKind) -> bool {
     !(kind.kind == "Event" && ["", "events.k8s.io"].contains(&kind.group.as_str()))
 }
 

@@ -20,7 +20,7 @@ const SERVER_METADATA: [&str; 7] =
     ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
 
 /// The text for both values if a secret of an object differs. It says only that a secret changed.
-pub const SECRET_CHANGED: &str = "(secret, changed)";
+pub(crate) const SECRET_CHANGED: &str = "(secret, changed)";
 
 /// The maximum number of common items for which the whole order of a keyed list is shown. For longer lists, only the
 /// moved items are shown.
@@ -37,7 +37,7 @@ const MOST_PAIRS: usize = 40_000;
 ///
 /// The status, the fields that only a server writes, and the mark are ignored. All secrets of the object share one
 /// line: with a line for each secret, the difference would tell which of them changed.
-pub fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldChange> {
+pub(crate) fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let kind = after.get("kind").or_else(|| before.get("kind")).and_then(Value::as_str).unwrap_or_default();
     let secrets = redactor.secrets(kind, Some(before), Some(after));
     let (before, after) = (secrets.before(before), secrets.after(after));
@@ -51,7 +51,7 @@ pub fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldCh
 
 /// Lists the values that a manifest states, as far as they may be shown. It is for an object whose live values must
 /// stay hidden.
-pub fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
+pub(crate) fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let part = |value: &Value, names: &[&str]| {
         let named = names.iter().filter_map(|name| Some(((*name).to_owned(), value.get(name)?.clone())));
         Value::Object(named.collect())

@@ -9,7 +9,7 @@ use crate::object::ident::ObjectKey;
 /// A SHA-256 hash over the sorted changes, without unchanged objects. Each change contributes its action, the kind of
 /// its reason, its object and its projects, the uid if the object is deleted or replaced, and the hash of the manifest
 /// as it is in git. The digest contains no other live value and nothing that is specific to one run.
-pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a Value>) -> String {
+pub(crate) fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a Value>) -> String {
     let mut lines: Vec<String> = changes
         .iter()
         .filter(|change| change.action != Action::Unchanged)
@@ -34,7 +34,7 @@ pub fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a
 
 /// The digest of a plan that also depends on the root's settings about fields and managers. `told` describes these
 /// settings; if it is empty, the digest stays as it is.
-pub fn with_settings(digest: String, told: &[String]) -> String {
+pub(crate) fn with_settings(digest: String, told: &[String]) -> String {
     if told.is_empty() { digest } else { hex(&Sha256::digest(serde_json::json!([digest, told]).to_string())) }
 }
 

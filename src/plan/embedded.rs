@@ -10,7 +10,7 @@ const LONGEST: usize = 256 * 1024;
 /// differ.
 ///
 /// Texts that differ only in their layout, in comments or in the spelling of values are compared as texts.
-pub fn documents(before: &str, after: &str) -> Option<(Value, Value)> {
+pub(crate) fn documents(before: &str, after: &str) -> Option<(Value, Value)> {
     let (before, after) = (document(before)?, document(after)?);
     let alike = before.is_object() == after.is_object();
     (alike && before != after).then_some((before, after))

@@ -40,14 +40,14 @@ impl Policy {
 
     /// Returns `true` if a contested field, in the server's notation, is to be taken from other managers.
     #[must_use]
-    pub fn forces(&self, key: &ObjectKey, field: &str) -> bool {
+    pub(crate) fn forces(&self, key: &ObjectKey, field: &str) -> bool {
         self.pointers(key, FieldPolicy::Force).any(|pointer| covers(pointer.tokens(), field))
     }
 
     /// Returns `true` if a contested field is part of the mark of an object that is taken over. The mark is then taken
     /// from any manager that owns it.
     #[must_use]
-    pub fn takes_mark(&self, key: &ObjectKey, live: &Live, field: &str) -> bool {
+    pub(crate) fn takes_mark(&self, key: &ObjectKey, live: &Live, field: &str) -> bool {
         self.takes_over(key, live) && mark().iter().any(|tokens| covers(tokens, field))
     }
 
@@ -81,7 +81,7 @@ impl Policy {
 
 /// Returns `true` if a desired autoscaler sets the replicas of this object and the manifest does not state them.
 #[must_use]
-pub fn is_scaled(desired: &BTreeMap<ObjectKey, Manifest>, manifest: &Manifest) -> bool {
+pub(crate) fn is_scaled(desired: &BTreeMap<ObjectKey, Manifest>, manifest: &Manifest) -> bool {
     let key = &manifest.ident.key;
     let text =
         |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -102,7 +102,7 @@ pub fn is_scaled(desired: &BTreeMap<ObjectKey, Manifest>, manifest: &Manifest) -
 /// The values of these fields then stay. Without this step, an apply would remove each field that our entry has and the
 /// manifest does not have.
 #[must_use]
-pub fn relinquished(
+pub(crate) fn relinquished(
     entries: &[Value],
     policy: &Policy,
     desired: &BTreeMap<ObjectKey, Manifest>,
@@ -122,7 +122,13 @@ pub fn relinquished(
 /// The managed fields after the fields to take are removed from the entries of other managers. `None` if these entries
 /// have none of the fields.
 #[must_use]
-pub fn seized(entries: &[Value], policy: &Policy, key: &ObjectKey, live: &Live, root: &Root) -> Option<Vec<Value>> {
+pub(crate) fn seized(
+    entries: &[Value],
+    policy: &Policy,
+    key: &ObjectKey,
+    live: &Live,
+    root: &Root,
+) -> Option<Vec<Value>> {
     let mut pointers: Vec<&[String]> = policy.pointers(key, FieldPolicy::Force).map(FieldPointer::tokens).collect();
     let mark = mark();
     if policy.takes_over(key, live) {
@@ -225,7 +231,7 @@ fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
 
 /// The field managers of a tool with a short name. Any other name stands for itself.
 #[must_use]
-pub fn managers_of(name: &str) -> Vec<String> {
+pub(crate) fn managers_of(name: &str) -> Vec<String> {
     let managers: &[&str] = match name {
         "argocd" => &["argocd-controller", "argocd-application-controller", "argocd-server"],
         "flux" => &["kustomize-controller", "helm-controller", "flux"],
@@ -240,7 +246,7 @@ pub fn managers_of(name: &str) -> Vec<String> {
 /// The tool that manages an object according to its metadata. Only the tool's name is shown, because the rest is not
 /// ours to show.
 #[must_use]
-pub fn other_tool(body: &Value) -> Option<String> {
+pub(crate) fn other_tool(body: &Value) -> Option<String> {
     let nothing = Map::new();
     let map =
         |name: &str| body.pointer(&format!("/metadata/{name}")).and_then(Value::as_object).unwrap_or(&nothing).clone();

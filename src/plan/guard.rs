@@ -131,7 +131,11 @@ impl Guard {
 }
 
 /// Keeps each object whose deletion or replacement meets a closed guard. These guards judge each object by itself.
-pub fn keep_guarded<'a>(changes: &mut [Change], body: impl Fn(&ObjectKey) -> Option<&'a Value>, policy: &Policy) {
+pub(crate) fn keep_guarded<'a>(
+    changes: &mut [Change],
+    body: impl Fn(&ObjectKey) -> Option<&'a Value>,
+    policy: &Policy,
+) {
     for change in changes {
         let met = guards(change, body(&change.ident.key)).find(|guard| !guard.is_open(policy));
         if let Some(guard) = met {
@@ -162,7 +166,7 @@ fn keep(change: &mut Change, guard: Guard, met: String) {
 
 /// Keeps namespaces and CRDs that contain more than what the plan deletes. If the guard is open, returns a notice for
 /// each one instead.
-pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
+pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
     let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action == Action::Delete).collect();
     let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
     // A namespace or CRD that is already being deleted takes its contents with it, whatever this run does.
@@ -188,7 +192,7 @@ pub fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, polic
 ///
 /// `desired` is the number of desired objects of the whole root. `live` is the number of recorded objects that are live
 /// and ours.
-pub fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
+pub(crate) fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
     let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
     let mut refusals = Vec::new();
     if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
@@ -208,7 +212,7 @@ const LEAST: usize = 10;
 /// Keeps the deletions and replacements of one pull request if they are more than a tenth of the live objects.
 ///
 /// The deletions and replacements that no pull request showed count together as one share.
-pub fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
+pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
     if Guard::MassDeletion.is_open(policy) {
         return;
     }
@@ -235,7 +239,7 @@ fn is_volume(key: &ObjectKey) -> bool {
 }
 
 /// Returns `true` if the object is a persistent volume or a persistent volume claim. These are never replaced.
-pub fn is_irreplaceable(key: &ObjectKey) -> bool {
+pub(crate) fn is_irreplaceable(key: &ObjectKey) -> bool {
     is_volume(key)
 }
 

@@ -18,7 +18,7 @@ use crate::plan::migration::{Extent, FieldTransfer};
 
 /// The result of an apply, and the fields next to the fields that the apply changes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InPlace {
+pub(crate) struct InPlace {
     /// The object with the manifest applied.
     pub merged: Value,
     /// The fields next to changed ones that no manager owns.
@@ -30,7 +30,7 @@ pub struct InPlace {
 impl InPlace {
     /// The object without these fields.
     #[must_use]
-    pub fn without<'a>(&self, paths: impl IntoIterator<Item = &'a FieldPath>) -> Value {
+    pub(crate) fn without<'a>(&self, paths: impl IntoIterator<Item = &'a FieldPath>) -> Value {
         let mut body = self.merged.clone();
         for path in paths {
             prune(&mut body, &path.to_fields(), &[]);
@@ -44,7 +44,7 @@ impl InPlace {
 /// `None` if the managed fields were lost or are those of another version: then they prove nothing about the owners of
 /// fields.
 #[must_use]
-pub fn in_place(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Option<InPlace> {
+pub(crate) fn in_place(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Option<InPlace> {
     let mut migrated = live.clone();
     if let Some(fields) = transfer.managed_fields(live, Extent::Whole) {
         migrated.body["metadata"]["managedFields"] = fields;
@@ -72,7 +72,7 @@ pub fn in_place(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &R
 
 /// The object with the manifest applied, as far as its managed fields tell.
 #[must_use]
-pub fn merged(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Value {
+pub(crate) fn merged(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Root) -> Value {
     match in_place(live, desired, transfer, root) {
         Some(in_place) => in_place.merged,
         None => applied(&live.body, desired, &Fields::new(), &[]),
@@ -82,7 +82,7 @@ pub fn merged(live: &Live, desired: &Value, transfer: &FieldTransfer, root: &Roo
 /// The managed fields after our own Apply entry claims these paths. `None` if another manager owns one of them by now,
 /// or if there is no such entry.
 #[must_use]
-pub fn claimed(fields: &[Value], claims: &Fields, root: &Root) -> Option<Vec<Value>> {
+pub(crate) fn claimed(fields: &[Value], claims: &Fields, root: &Root) -> Option<Vec<Value>> {
     let manager = root.field_manager();
     let is_free = |entry: &Value| {
         let owned = entry.get("fieldsV1").and_then(Value::as_object);

@@ -16,13 +16,13 @@ use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::{bare, readable};
 
 /// Separates the server's message from the reason why an object is not replaced.
-pub const BUT: &str = "; it is not replaced, because ";
+pub(crate) const BUT: &str = "; it is not replaced, because ";
 
 /// Redacts the server's message in the reason of a change.
 ///
 /// If an object has secrets, or is not owned by this root and the redactor hides adopted objects, nothing that the
 /// server quotes is shown. Removing only the secret words would tell which words are secret.
-pub fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
+pub(crate) fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
     let key = &change.ident.key;
     match &mut change.reason {
         Reason::Refused(text) | Reason::Immutable(text) => *text = told(text, key, observed, desired, root, redactor),
@@ -63,7 +63,7 @@ fn told(
 
 /// A conflict in which all secret fields of one place count as one field. A list of the contested secret fields would
 /// tell which guesses about them are wrong.
-pub fn folded(refusal: &Refusal, live: Option<&Live>, manifest: &Manifest, redactor: &Redactor) -> Refusal {
+pub(crate) fn folded(refusal: &Refusal, live: Option<&Live>, manifest: &Manifest, redactor: &Redactor) -> Refusal {
     let Refusal::Conflict(contested) = refusal else { return refusal.clone() };
     let places = redactor.secrets(&manifest.ident.key.kind, live.map(|live| &live.body), Some(&manifest.body)).places;
     let place_of = |contested: &FieldConflict| {

@@ -51,7 +51,7 @@ pub enum Extent {
 
 /// The treatment of fields that another root applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherRoots {
+pub(crate) enum OtherRoots {
     /// The fields stay with that root.
     Keep,
     /// The fields become ours, because the caller asked for it by name.
@@ -60,7 +60,7 @@ pub enum OtherRoots {
 
 /// A transfer of fields from other managers to our field manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldTransfer {
+pub(crate) struct FieldTransfer {
     /// Our field manager.
     manager: String,
     /// The apiVersion of the desired object.
@@ -73,14 +73,14 @@ pub struct FieldTransfer {
 impl FieldTransfer {
     /// The transfer for a root that takes over the fields of older tools on its own objects, or on objects that become
     /// its own.
-    pub fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
+    pub(crate) fn new(root: &Root, api_version: &str, roots: OtherRoots) -> Self {
         let adopted = Vec::new();
         Self { manager: root.field_manager(), api_version: api_version.to_owned(), roots, adopted }
     }
 
     /// The transfer for a live object. It also covers the managers that the policy adopts, and another root if the
     /// policy takes the object over from it.
-    pub fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
+    pub(crate) fn of(root: &Root, api_version: &str, policy: &Policy, key: &ObjectKey, live: &Live) -> Self {
         let is_others = matches!(ownership(live, root), Ownership::Other(_));
         let yields = is_others && policy.takes_over(key, live);
         let transfer = Self::new(root, api_version, if yields { OtherRoots::Yield } else { OtherRoots::Keep });
@@ -88,13 +88,13 @@ impl FieldTransfer {
     }
 
     /// Returns `true` if there are fields to take over.
-    pub fn is_due(&self, live: &Live) -> bool {
+    pub(crate) fn is_due(&self, live: &Live) -> bool {
         self.legacy(live).next().is_some()
     }
 
     /// The object's managed fields after the older entries are merged into our own entry; `None` if there are no older
     /// entries.
-    pub fn managed_fields(&self, live: &Live, extent: Extent) -> Option<Value> {
+    pub(crate) fn managed_fields(&self, live: &Live, extent: Extent) -> Option<Value> {
         let inherited = self.inherited(live, extent)?;
         let (ours, legacy) = (self.own(live), self.legacy(live).collect::<Vec<_>>());
         let latest = legacy.iter().filter_map(|entry| entry.get("time")?.as_str()).max();
@@ -117,7 +117,7 @@ impl FieldTransfer {
     }
 
     /// The fields that are ours after the migration; `None` if there are no older entries.
-    pub fn inherited(&self, live: &Live, extent: Extent) -> Option<Fields> {
+    pub(crate) fn inherited(&self, live: &Live, extent: Extent) -> Option<Fields> {
         let ours = self.own(live).and_then(fields).cloned().unwrap_or_default();
         let mut legacy = self.legacy(live).peekable();
         legacy.peek()?;
@@ -128,7 +128,7 @@ impl FieldTransfer {
     /// apply. `None` if this changes nothing.
     ///
     /// These fields include values that the server fills in. Only the server can tell which of them come back.
-    pub fn remainder(&self, applied: &Live, extent: Extent) -> Option<Value> {
+    pub(crate) fn remainder(&self, applied: &Live, extent: Extent) -> Option<Value> {
         let legacy: Vec<&Value> =
             self.legacy(applied).filter(|entry| text(entry, "apiVersion") == self.api_version).collect();
         let mut given =
@@ -142,7 +142,7 @@ impl FieldTransfer {
     }
 
     /// The conflicts that remain after the migration, because other managers own the fields.
-    pub fn contested(&self, live: &Live, contested: &[FieldConflict]) -> Vec<FieldConflict> {
+    pub(crate) fn contested(&self, live: &Live, contested: &[FieldConflict]) -> Vec<FieldConflict> {
         let legacy: Vec<&Value> = self.legacy(live).collect();
         // If the managed fields were lost, the server attributes all existing fields to one manager and names it in the
         // conflict.
@@ -202,7 +202,7 @@ impl FieldTransfer {
 }
 
 /// Returns `true` if the changed field is only the annotation that client-side `kubectl apply` left for itself.
-pub fn is_bookkeeping(path: &str) -> bool {
+pub(crate) fn is_bookkeeping(path: &str) -> bool {
     path == LAST_APPLIED
 }
 

@@ -10,10 +10,10 @@ use crate::object::ident::ObjectKey;
 use crate::object::refusal::Refusal;
 
 /// An object that the run deletes: its key and its live body.
-pub type DeletedObject<'a> = (&'a ObjectKey, &'a Value);
+pub(crate) type DeletedObject<'a> = (&'a ObjectKey, &'a Value);
 
 /// The deleted webhook or policy that caused the refusal.
-pub fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'a ObjectKey> {
+pub(crate) fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'a ObjectKey> {
     let (Refusal::Denied(words) | Refusal::Unavailable(words) | Refusal::Invalid(words)) = refusal else { return None };
     let hook = between(words, "admission webhook \"", "\" denied the request")
         .or_else(|| between(words, "failed calling webhook \"", "\""));
@@ -37,7 +37,7 @@ pub fn lifted<'a>(refusal: &Refusal, deleted: &[DeletedObject<'a>]) -> Option<&'
 
 /// The object that the run deletes too late for a refused object, because it still has something that the refused
 /// object needs.
-pub fn obstacle<'a>(
+pub(crate) fn obstacle<'a>(
     refusal: &Refusal,
     key: &ObjectKey,
     body: &Value,

@@ -17,7 +17,7 @@ use crate::project::scope::Scope;
 
 /// The two trees, the permissions and the redaction rules.
 #[derive(Clone, Copy)]
-pub struct OfflineRequest<'a> {
+pub(crate) struct OfflineRequest<'a> {
     /// The root.
     pub root: &'a Root,
     /// The projects that may be changed.
@@ -37,7 +37,7 @@ pub struct OfflineRequest<'a> {
 /// Compares the desired objects of two trees. An object counts if it is in scope in either tree.
 ///
 /// Recorded objects that neither tree contains are not known here; a notice says so.
-pub fn build(request: OfflineRequest<'_>) -> Plan {
+pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
     let OfflineRequest { root, scope, base, head, policy, redactor, broken } = request;
     let in_scope = |manifest: &Manifest| scope.contains(&manifest.project);
     let mut changes: Vec<Change> = head

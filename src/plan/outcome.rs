@@ -64,12 +64,12 @@ impl Verdict {
     }
 
     /// Returns `true` if the object is now as desired. A blocked, kept or unready object does not count.
-    pub fn is_carried_out(self) -> bool {
+    pub(crate) fn is_carried_out(self) -> bool {
         matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Unchanged)
     }
 
     /// Returns `true` if this verdict stops the run: nothing is deleted after it, and the next run continues the work.
-    pub fn ends_the_run(self) -> bool {
+    pub(crate) fn ends_the_run(self) -> bool {
         matches!(self, Self::Failed | Self::Skipped)
     }
 }
@@ -113,22 +113,22 @@ impl Outcome {
     }
 
     /// The first object that failed.
-    pub fn first_failure(&self) -> Option<&ObjectOutcome> {
+    pub(crate) fn first_failure(&self) -> Option<&ObjectOutcome> {
         self.all().find(|outcome| outcome.verdict == Verdict::Failed)
     }
 
     /// The first object that was not ready before the run and is not ready now.
-    pub fn first_unready(&self) -> Option<&ObjectOutcome> {
+    pub(crate) fn first_unready(&self) -> Option<&ObjectOutcome> {
         self.all().find(|outcome| outcome.verdict == Verdict::Unready)
     }
 
     /// Returns `true` if everything was started and nothing failed.
-    pub fn is_carried_through(&self) -> bool {
+    pub(crate) fn is_carried_through(&self) -> bool {
         self.all().all(|outcome| !outcome.verdict.ends_the_run())
     }
 
     /// Returns `true` if the run was carried through and left no object unready.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.is_carried_through() && self.first_unready().is_none()
     }
 }

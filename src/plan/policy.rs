@@ -27,7 +27,7 @@ pub enum SourceCoverage {
 
 impl SourceCoverage {
     /// The reason that forbids all deletions; `None` if deletions are allowed.
-    pub fn prevents_deletion(self) -> Option<Reason> {
+    pub(crate) fn prevents_deletion(self) -> Option<Reason> {
         match self {
             Self::Complete => None,
             Self::Failed => Some(Reason::Withheld("a source of the tree cannot be rendered".to_owned())),
@@ -59,23 +59,23 @@ pub struct Shown {
 
 impl Reviewed {
     /// Returns `true` if the review allows deleting the object for good.
-    pub fn shows_deletion(&self, key: &ObjectKey) -> bool {
+    pub(crate) fn shows_deletion(&self, key: &ObjectKey) -> bool {
         self.shows(|shown| shown.deleted.contains_key(key))
     }
 
     /// Returns `true` if the review allows deleting the object and creating it anew.
-    pub fn shows_replacement(&self, key: &ObjectKey) -> bool {
+    pub(crate) fn shows_replacement(&self, key: &ObjectKey) -> bool {
         self.shows(|shown| shown.replaced.contains_key(key))
     }
 
     /// The number of the pull request whose plan showed the deletion; `None` if there is none or no review is required.
-    pub fn deletion_shown_by(&self, key: &ObjectKey) -> Option<u64> {
+    pub(crate) fn deletion_shown_by(&self, key: &ObjectKey) -> Option<u64> {
         self.shown_by(|shown| shown.deleted.get(key))
     }
 
     /// The number of the pull request whose plan showed the replacement; `None` if there is none or no review is
     /// required.
-    pub fn replacement_shown_by(&self, key: &ObjectKey) -> Option<u64> {
+    pub(crate) fn replacement_shown_by(&self, key: &ObjectKey) -> Option<u64> {
         self.shown_by(|shown| shown.replaced.get(key))
     }
 
@@ -165,7 +165,7 @@ impl Policy {
     }
 
     /// Returns `true` if the caller asked to take over this object from another root.
-    pub fn takes_over(&self, key: &ObjectKey, live: &Live) -> bool {
+    pub(crate) fn takes_over(&self, key: &ObjectKey, live: &Live) -> bool {
         let owner = live.annotation(PROJECT).and_then(|text| text.parse::<ProjectPath>().ok());
         let owner = owner.map(|project| project.root());
         self.take_over.iter().any(|taken| match taken {

@@ -6,7 +6,7 @@ use crate::object::refusal::FieldConflict;
 
 /// Describes a conflict: each contested field, the manager that owns it, and the advice for each case.
 #[must_use]
-pub fn words(contested: &[FieldConflict]) -> String {
+pub(crate) fn words(contested: &[FieldConflict]) -> String {
     let held: Vec<String> = contested.iter().map(|one| format!("{} is held by {}", one.field, one.manager)).collect();
     let remedies: BTreeSet<&str> = contested.iter().map(remedy).collect();
     let remedies: Vec<&str> = remedies.into_iter().collect();

@@ -10,7 +10,7 @@ use crate::object::ident::split_api_version;
 
 /// The reason why an object does not fit the schema of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Misfit {
+pub(crate) enum Misfit {
     /// The CRD does not serve the object's version.
     Version {
         /// The object's version.
@@ -49,7 +49,7 @@ fn schema_for<'a>(definition: &'a Value, body: &Value) -> Result<Option<&'a Valu
 
 /// Returns `true` if two states of a CRD have the same rules for an object's version. Rules are what [`check`] leaves
 /// to the server.
-pub fn has_same_rules(one: &Value, other: &Value, body: &Value) -> bool {
+pub(crate) fn has_same_rules(one: &Value, other: &Value, body: &Value) -> bool {
     let rules = |definition| {
         let mut found = Vec::new();
         if let Ok(Some(schema)) = schema_for(definition, body) {
@@ -91,7 +91,7 @@ fn rules_of<'a>(schema: &'a Value, path: &mut Vec<String>, found: &mut Vec<(Stri
 /// # Errors
 ///
 /// Returns the first field that no server with this CRD accepts, or the object's version if the CRD does not serve it.
-pub fn check(definition: &Value, body: &Value) -> Result<(), Misfit> {
+pub(crate) fn check(definition: &Value, body: &Value) -> Result<(), Misfit> {
     let Some(schema) = schema_for(definition, body)? else { return Ok(()) };
     fits(schema, body, &mut Vec::new(), Level::Object).map_err(Misfit::Field)
 }

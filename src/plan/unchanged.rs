@@ -20,7 +20,7 @@ pub fn is_proved(desired: &Value, live: &Live, root: &Root) -> bool {
 }
 
 /// Does the same as [`is_proved`] for a transfer that may also cover other managers.
-pub fn is_proved_for(transfer: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
+pub(crate) fn is_proved_for(transfer: &FieldTransfer, desired: &Value, live: &Live, root: &Root) -> bool {
     let Some(Value::String(api_version)) = desired.get("apiVersion") else { return false };
     if live.is_terminating() || live.body.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
         return false;

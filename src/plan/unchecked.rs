@@ -21,7 +21,7 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// An object that the run creates or changes.
 #[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
+pub(crate) struct Write<'a> {
     /// The object as it is; `None` if it is created.
     pub before: Option<&'a Value>,
     /// The object as it will be.
@@ -37,14 +37,14 @@ impl Write<'_> {
 /// The objects that a run writes, according to its observations, and all desired objects of the tree. A rule may need
 /// the latter to connect the refused object with the written object.
 #[derive(Clone, Debug, Default)]
-pub struct Brought<'a> {
+pub(crate) struct Brought<'a> {
     writes: BTreeMap<&'a ObjectKey, Write<'a>>,
     desired: BTreeMap<&'a ObjectKey, &'a Value>,
 }
 
 impl<'a> Brought<'a> {
     /// Collects the objects of a tree that the run writes.
-    pub fn of(desired: &'a BTreeMap<ObjectKey, Manifest>, observed: &'a Observed, root: &Root) -> Self {
+    pub(crate) fn of(desired: &'a BTreeMap<ObjectKey, Manifest>, observed: &'a Observed, root: &Root) -> Self {
         let is_others = |live: &Live| matches!(ownership(live, root), Ownership::Other(_));
         let write = |(key, trial): (&'a ObjectKey, &'a DryRun)| {
             let (key, manifest) = desired.get_key_value(key)?;
@@ -74,17 +74,17 @@ impl<'a> Brought<'a> {
     }
 
     /// Removes an object that the run did not write after all.
-    pub fn forget(&mut self, key: &ObjectKey) {
+    pub(crate) fn forget(&mut self, key: &ObjectKey) {
         self.writes.remove(key);
     }
 
     /// Returns `true` if the run writes the object.
-    pub fn contains(&self, key: &ObjectKey) -> bool {
+    pub(crate) fn contains(&self, key: &ObjectKey) -> bool {
         self.writes.contains_key(key)
     }
 
     /// The CRD that the run writes and that defines the object's kind.
-    pub fn definition(&self, key: &ObjectKey) -> Option<(&'a ObjectKey, Write<'a>)> {
+    pub(crate) fn definition(&self, key: &ObjectKey) -> Option<(&'a ObjectKey, Write<'a>)> {
         let defines = |body: &Value| defined_kind(body).is_some_and(|kind| kind.group_kind == key.group_kind());
         let mut found = self.writes.iter().filter(|(by, _)| by.is_crd());
         found.find(|(_, write)| defines(write.after)).map(|(by, write)| (*by, *write))
@@ -115,7 +115,12 @@ impl<'a> Brought<'a> {
 }
 
 /// The object that the run writes first and that the refusal of another object is about. `None` if the refusal is real.
-pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
+pub(crate) fn awaited<'a>(
+    refusal: &Refusal,
+    key: &ObjectKey,
+    body: &Value,
+    brought: &Brought<'a>,
+) -> Option<&'a ObjectKey> {
     let namespace = key.namespace.as_deref();
     let by = match refusal {
         Refusal::NoNamespace(_) => brought.created("", "Namespace", None, namespace?),
@@ -140,7 +145,7 @@ pub fn awaited<'a>(refusal: &Refusal, key: &ObjectKey, body: &Value, brought: &B
 /// The corrected result of a dry run, given what the run writes first. `None` if the result stays as it is.
 ///
 /// A custom resource is checked against the new schema of its CRD, even if the present schema accepts it.
-pub fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'_>) -> Option<DryRun> {
+pub(crate) fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'_>) -> Option<DryRun> {
     let key = &manifest.ident.key;
     let misfit = || {
         let (by, write) = brought.definition(key)?;

@@ -16,7 +16,7 @@ use crate::object::merge;
 
 /// The object with all entries of its managed fields in served versions; `None` if they are so already, or if the kind
 /// is built in.
-pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
+pub(crate) fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
     let is_retired = |entry: &Value| {
         let (group, version) = split_api_version(text(entry, "apiVersion"));
         group == kind.group_kind.group && !kind.versions.iter().any(|served| served == version)
@@ -30,7 +30,7 @@ pub fn restated(live: &Live, kind: &Kind, api_version: &str) -> Option<Live> {
 /// The object with all entries of its managed fields in this version; `None` if they are so already.
 ///
 /// It is for a server that reported that it cannot read the managed fields: any entry may be the cause.
-pub fn unified(live: &Live, api_version: &str) -> Option<Live> {
+pub(crate) fn unified(live: &Live, api_version: &str) -> Option<Live> {
     let group = split_api_version(api_version).0;
     restate(live, api_version, |entry| {
         let version = text(entry, "apiVersion");
@@ -64,7 +64,7 @@ fn restate(live: &Live, api_version: &str, is_due: impl Fn(&Value) -> bool) -> O
 }
 
 /// The result of applying `desired` to a restated object.
-pub fn applied(restated: &Live, desired: &Value, root: &Root) -> Value {
+pub(crate) fn applied(restated: &Live, desired: &Value, root: &Root) -> Value {
     let manager = root.field_manager();
     let is_ours = |entry: &&Value| text(entry, "manager") == manager && text(entry, "operation") == "Apply";
     let (ours, others): (Vec<&Value>, Vec<&Value>) = managed_fields(restated).partition(is_ours);

@@ -30,7 +30,7 @@ pub(super) fn of(plan: &Plan) -> impl Iterator<Item = &Change> {
 }
 
 /// The verdict and the message for an object that did not become ready. An object that the run changed has failed.
-pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
+pub(crate) fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
     let ObjectOutcome { key, project, .. } = outcome;
     if !plan.unready.contains(key) {
         return (Verdict::Failed, format!("it did not become ready: {why}"));
@@ -46,7 +46,7 @@ pub fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, Stri
 /// Adapts the plan after the wait, when it is known which unready objects did not become ready. Nothing is deleted in
 /// their projects, and the objects that they need are kept.
 #[must_use]
-pub fn kept_for(
+pub(crate) fn kept_for(
     plan: &Plan,
     applied: &[ObjectOutcome],
     desired: &BTreeMap<ObjectKey, Manifest>,
@@ -66,7 +66,7 @@ pub fn kept_for(
 
 /// A notice that names the desired live objects that are not ready now, and the projects in which they prevent
 /// deletions. It shows no readiness numbers, because these change every second.
-pub fn told(plan: &Plan, observed: &Observed) -> Option<String> {
+pub(crate) fn told(plan: &Plan, observed: &Observed) -> Option<String> {
     let unready = plan.changes.iter().map(|change| &change.ident.key).filter(|key| observed.unready.contains(key));
     let names = named(unready.map(ToString::to_string))?;
     let mut first: BTreeMap<&ProjectPath, &ObjectKey> = BTreeMap::new();

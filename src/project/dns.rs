@@ -1,21 +1,21 @@
 //! DNS names as Kubernetes wants them of namespaces, groups and most objects.
 
 /// The longest label.
-pub const LONGEST_LABEL: usize = 63;
+pub(crate) const LONGEST_LABEL: usize = 63;
 /// The longest subdomain.
-pub const LONGEST_SUBDOMAIN: usize = 253;
+pub(crate) const LONGEST_SUBDOMAIN: usize = 253;
 
 /// The advice where a label is wanted.
-pub const LABEL_ADVICE: &str =
+pub(crate) const LABEL_ADVICE: &str =
     "write lower-case letters, digits and `-`, with a letter or digit at both ends (at most 63 characters)";
 
 /// Says whether a text is a DNS label: lower-case letters, digits and inner hyphens.
-pub fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     text.len() <= LONGEST_LABEL && is_part(text)
 }
 
 /// Says whether a text is a DNS subdomain: parts like labels, joined by dots.
-pub fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= LONGEST_SUBDOMAIN && text.split('.').all(is_part)
 }
 

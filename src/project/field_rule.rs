@@ -47,7 +47,7 @@ pub struct KindPattern {
 impl KindPattern {
     /// Reads a pattern; nothing where it is none.
     #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
+    pub(crate) fn new(text: &str) -> Option<Self> {
         let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '/');
         match text.rsplit_once('/') {
             None if text == "*" => Some(Self { group: None, kind: None }),
@@ -62,7 +62,7 @@ impl KindPattern {
 
     /// Returns `true` if a kind is meant.
     #[must_use]
-    pub fn matches(&self, group: &str, kind: &str) -> bool {
+    pub(crate) fn matches(&self, group: &str, kind: &str) -> bool {
         self.group.as_deref().is_none_or(|wanted| wanted == group)
             && self.kind.as_deref().is_none_or(|wanted| wanted == kind)
     }
@@ -87,7 +87,7 @@ impl FieldPointer {
     /// # Errors
     ///
     /// A text that is no pointer, or that points to what every object needs.
-    pub fn new(text: &str) -> Result<Self, String> {
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
             return Err(format!("{text:?} is not a JSON pointer: write it as /spec/replicas"));
         };
@@ -107,7 +107,7 @@ impl FieldPointer {
 
     /// The names on the way to the field, outermost first.
     #[must_use]
-    pub fn tokens(&self) -> &[String] {
+    pub(crate) fn tokens(&self) -> &[String] {
         &self.0
     }
 }

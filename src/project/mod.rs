@@ -3,10 +3,10 @@
 //! Pure: it is given files as bytes and never reads one.
 
 pub mod changed;
-pub mod dns;
-pub mod field_rule;
+pub(crate) mod dns;
+pub(crate) mod field_rule;
 pub mod path;
-pub mod pointer;
+pub(crate) mod pointer;
 pub mod scope;
 pub mod snapshot;
 pub mod tree;

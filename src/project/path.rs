@@ -48,7 +48,7 @@ pub struct ProjectPath(String);
 
 impl ProjectPath {
     /// The project that `root` names.
-    pub fn root_of(root: &Segment) -> Self {
+    pub(crate) fn root_of(root: &Segment) -> Self {
         Self(root.0.clone())
     }
 
@@ -70,7 +70,7 @@ impl ProjectPath {
 
     /// Returns `true` if this is `ancestor` or lies below it, segment by segment: `demo.ab` does not lie below
     /// `demo.a`.
-    pub fn is_within(&self, ancestor: &Self) -> bool {
+    pub(crate) fn is_within(&self, ancestor: &Self) -> bool {
         self.0.strip_prefix(&ancestor.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 

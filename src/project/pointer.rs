@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// One step of a pointer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub(crate) enum Step {
     /// `*`: every field of an object, every item of a list.
     Any,
     /// A field of the given name; of a list, the item at the place that the name is the number of.
@@ -14,7 +14,7 @@ pub enum Step {
 
 impl Step {
     /// The place in a list that it stands for; none for `*` and for a name that is no number.
-    pub fn index(&self) -> Option<usize> {
+    pub(crate) fn index(&self) -> Option<usize> {
         match self {
             Self::Any => None,
             Self::Name(name) => name.parse().ok(),
@@ -40,12 +40,12 @@ pub struct InvalidPointer {
 
 impl Pointer {
     /// Its steps, from the object's top.
-    pub fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// The pointer as paths are shown: `spec.users[*].token`.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let mut shown = String::new();
         for step in &self.steps {
             match step {

@@ -20,7 +20,7 @@ pub struct ScopeRequest {
 
 impl ScopeRequest {
     /// Returns `true` if the caller named projects: then nothing else pulls a project in.
-    pub fn is_explicit(&self) -> bool {
+    pub(crate) fn is_explicit(&self) -> bool {
         !self.include.is_empty() || !self.exclude.is_empty()
     }
 }

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
 /// The bytes that the files of one tree may have together, each real file counted once.
-pub const MOST_BYTES: usize = 256 << 20;
+pub(crate) const MOST_BYTES: usize = 256 << 20;
 /// The bytes that links may add to a tree by naming a file once more.
-pub const MOST_REPEATED: usize = 16 << 20;
+pub(crate) const MOST_REPEATED: usize = 16 << 20;
 /// The bytes that each file counts besides its content, because its path takes memory too.
 const FILE: usize = 256;
 
 /// The bytes that are left for one tree.
 #[derive(Clone, Debug)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     bytes: usize,
     repeated: usize,
 }
@@ -47,7 +47,7 @@ impl Allowance {
     /// # Errors
     ///
     /// The limit that it exceeds.
-    pub fn take(&mut self, bytes: usize, is_repeated: bool) -> Result<(), Exceeded> {
+    pub(crate) fn take(&mut self, bytes: usize, is_repeated: bool) -> Result<(), Exceeded> {
         let (left, exceeded) =
             if is_repeated { (&mut self.repeated, Exceeded::Repeated) } else { (&mut self.bytes, Exceeded::Bytes) };
         *left = left.checked_sub(bytes.saturating_add(FILE)).ok_or(exceeded)?;

@@ -14,9 +14,9 @@ use super::pointer::Pointer;
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 
 /// The name of a directory's settings file.
-pub const SETTINGS_FILE: &str = ".ktor.yaml";
+pub(crate) const SETTINGS_FILE: &str = ".ktor.yaml";
 /// The namespace of the state and the lock if the root names none.
-pub const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
+pub(crate) const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
 
 /// A root's name is part of its field manager's, and a server takes no field manager of more than 128 characters.
 const LONGEST_ROOT: usize = 120;
@@ -236,7 +236,7 @@ impl Tree {
     }
 
     /// Returns `true` if a file of this path is read for manifests.
-    pub fn is_manifest(&self, file: &Path) -> bool {
+    pub(crate) fn is_manifest(&self, file: &Path) -> bool {
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         !hidden
             && self.of_file(file).is_some_and(|directory| {
@@ -250,7 +250,7 @@ impl Tree {
     }
 
     /// The namespace that fills an absent one in a file's manifests.
-    pub fn namespace_of(&self, file: &Path) -> Option<&str> {
+    pub(crate) fn namespace_of(&self, file: &Path) -> Option<&str> {
         self.of_file(file)?.namespace.as_deref()
     }
 
@@ -272,12 +272,12 @@ impl Tree {
 }
 
 /// Returns `true` if a path is that of a settings file.
-pub fn is_settings(path: &Path) -> bool {
+pub(crate) fn is_settings(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == SETTINGS_FILE)
 }
 
 /// Resolves `.` and `..` in a relative path by its text alone; a leading `..` stays.
-pub fn normalized(path: &Path) -> PathBuf {
+pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for component in path.components() {
         match (component, parts.last()) {

@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-pub mod plain;
+pub(crate) mod plain;
 pub mod source;
 pub mod yaml;
 
 /// Names the kind of source that a file belongs to, if there is no renderer for that kind yet.
 ///
 /// Returns `None` for plain manifests and for files that are not a source.
-pub fn unsupported(path: &Path) -> Option<&'static str> {
+pub(crate) fn unsupported(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?;
     match name {
         "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some("a kustomization"),

@@ -10,19 +10,15 @@ use super::yaml::{self, Outline, ValueBudget};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
-/// Reads the objects of a file, each with the place where it starts.
+/// Reads the objects of a file that is part of a tree, each with the place where it starts. The tree shares the budget
+/// of values.
 ///
 /// Every returned body is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them non-empty text.
-pub fn manifests(path: &Path, bytes: &[u8]) -> Result<Vec<Document>, SourceError> {
-    manifests_within(path, bytes, &mut ValueBudget::default())
-}
-
-/// Reads the objects of a file that is part of a tree, within the values that are left for the tree.
 ///
 /// # Errors
 ///
-/// The errors of [`manifests`], and a file that exceeds the budget.
-pub fn manifests_within(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Document>, SourceError> {
+/// A document that is not an object, and a file that exceeds the budget.
+pub(crate) fn manifests(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Document>, SourceError> {
     let mut found = Vec::new();
     for located in yaml::read(path, bytes, budget)? {
         let Document { place, body } = located.document;
@@ -154,7 +150,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Document>, String> {
-        manifests(Path::new("a.yaml"), text.as_bytes()).map_err(|error| error.to_string())
+        manifests(Path::new("a.yaml"), text.as_bytes(), &mut ValueBudget::default()).map_err(|error| error.to_string())
     }
 
     fn found(text: &str) -> Vec<String> {

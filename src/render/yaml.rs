@@ -41,7 +41,7 @@ const TREE_COPIED: usize = 16 << 20;
 
 /// The number of values, and of copies by aliases, that are left for the documents of one tree.
 #[derive(Clone, Debug)]
-pub struct ValueBudget {
+pub(crate) struct ValueBudget {
     pub(super) nodes: usize,
     pub(super) aliased: usize,
     pub(super) copied: usize,

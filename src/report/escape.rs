@@ -1,10 +1,10 @@
 //! Escapes untrusted text for terminals, logs, Markdown and HTML. It does not decide what a report says.
 
 /// The maximum number of bytes of one name, path or value in a report.
-pub const LONGEST: usize = 400;
+pub(crate) const LONGEST: usize = 400;
 
 /// The maximum number of bytes of a name in a heading or a footer.
-pub const SHORT: usize = 120;
+pub(crate) const SHORT: usize = 120;
 
 /// Writes every control, format or otherwise invisible character as an escape: `\n`, `\u{202e}`.
 ///
@@ -31,7 +31,7 @@ pub fn logged(line: &str) -> String {
 }
 
 /// Cuts a text after at most `most` bytes, and adds the number of missing characters.
-pub fn clipped(text: &str, most: usize) -> String {
+pub(crate) fn clipped(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
@@ -98,7 +98,7 @@ pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> St
 }
 
 /// Returns the number of backticks for a fence around text whose longest run of backticks is `longest_run`.
-pub fn fence_ticks(longest_run: usize) -> usize {
+pub(crate) fn fence_ticks(longest_run: usize) -> usize {
     (longest_run + 1).max(3)
 }
 
@@ -180,7 +180,7 @@ fn begins_a_list(word: &str) -> bool {
 }
 
 /// Returns the length of the longest run of backticks in a text.
-pub fn longest_run(text: &str) -> usize {
+pub(crate) fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }
 

@@ -13,7 +13,7 @@ const CONTEXT: usize = 2;
 
 /// The meaning of a line of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub(crate) enum Sign {
     /// The old value or line.
     Removed,
     /// The new value or line.
@@ -28,7 +28,7 @@ pub enum Sign {
 
 /// One line of a difference. Its text is escaped and cut at [`LONGEST`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The meaning of the line.
     pub sign: Sign,
     /// The text.
@@ -37,7 +37,7 @@ pub struct Line {
 
 /// Returns the lines for the changed fields: `path: value`. Lists and mappings become an outline. Texts of several
 /// lines are compared line by line.
-pub fn lines(diff: &[FieldChange]) -> Vec<Line> {
+pub(crate) fn lines(diff: &[FieldChange]) -> Vec<Line> {
     let mut lines = Vec::new();
     for FieldChange { path, before, after } in diff {
         if let (Some(before), Some(after)) = (before, after)

@@ -13,7 +13,7 @@ use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
 
 /// The version of the format. It increases when programs for the previous version would misread the new one.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// A plan as JSON.
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ const TAIL: usize = 96;
 
 /// A part of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// The text: empty, or complete lines.
     pub text: String,
     /// The number of objects that are left out.
@@ -17,10 +17,10 @@ pub struct Section {
 }
 
 /// The lines of one object in a list.
-pub type Entry = Vec<String>;
+pub(crate) type Entry = Vec<String>;
 
 /// Returns one line for each row, with aligned columns.
-pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|text| clipped(&visible(text), LONGEST)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// Puts a title line above each group of successive entries with the same title.
-pub fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry> {
+pub(crate) fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry> {
     let mut last = None;
     let mut grouped = Vec::new();
     for (title, line) in entries {
@@ -49,7 +49,7 @@ pub fn grouped(entries: impl IntoIterator<Item = (String, String)>) -> Vec<Entry
 }
 
 /// Returns a fence with as many entries as fit into `room` bytes, and the number of entries that are left out.
-pub fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
+pub(crate) fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Section {
     let (mut body, mut ticks) = (0, 0);
     let sizes = entries.iter().map(|entry| {
         for line in entry.iter().map(|line| visible(line)) {
@@ -64,7 +64,7 @@ pub fn fenced(language: &str, entries: &[Entry], room: usize, rest: &str) -> Sec
 
 /// Returns as many lines as fit into `room` bytes, and the number of lines that are left out. `prefix` starts the line
 /// with that number.
-pub fn lined(lines: &[String], room: usize, prefix: &str, rest: &str) -> Section {
+pub(crate) fn lined(lines: &[String], room: usize, prefix: &str, rest: &str) -> Section {
     let sizes = lines.iter().scan(0, |size, line| {
         *size += line.len() + 1;
         Some(*size)

@@ -7,16 +7,16 @@
 //! [`escape`].
 
 pub mod escape;
-pub mod fields;
+pub(crate) mod fields;
 pub mod html;
 pub mod json;
-pub mod listing;
+pub(crate) mod listing;
 pub mod markdown;
 pub mod shell;
-pub mod state;
+pub(crate) mod state;
 pub mod summary;
 pub mod terminal;
-pub mod wording;
+pub(crate) mod wording;
 
 /// The facts about a run that every report shows next to the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::state::payload::Entries;
 
 /// The output of `ktor state show`.
 #[derive(Clone, Debug, Serialize)]
-pub struct StateDocument<'a> {
+pub(crate) struct StateDocument<'a> {
     /// The version of the format.
     pub version: u32,
     /// The name of the root.
@@ -44,7 +44,7 @@ pub struct StateDocument<'a> {
 
 /// The holder of a lock.
 #[derive(Clone, Debug, Serialize)]
-pub struct LockDocument<'a> {
+pub(crate) struct LockDocument<'a> {
     /// The holder's identity.
     pub holder: &'a str,
     /// The time since when it holds the lock, by its own account.
@@ -55,7 +55,7 @@ pub struct LockDocument<'a> {
 
 /// One recorded object.
 #[derive(Clone, Debug, Serialize)]
-pub struct EntryDocument<'a> {
+pub(crate) struct EntryDocument<'a> {
     /// The object, in the form that commands accept.
     pub object: String,
     /// The object's project.
@@ -69,7 +69,7 @@ pub struct EntryDocument<'a> {
 
 /// A list of recorded objects as JSON.
 #[derive(Clone, Debug, Serialize)]
-pub struct EntriesDocument<'a> {
+pub(crate) struct EntriesDocument<'a> {
     version: u32,
     root: &'a str,
     objects: &'a [EntryDocument<'a>],
@@ -77,17 +77,17 @@ pub struct EntriesDocument<'a> {
 }
 
 /// Returns all recorded objects, in the order of the state.
-pub fn entries(entries: &Entries) -> Vec<EntryDocument<'_>> {
+pub(crate) fn entries(entries: &Entries) -> Vec<EntryDocument<'_>> {
     entries.iter().map(|(project, ident)| entry(project, &ident, None)).collect()
 }
 
 /// Returns one recorded object.
-pub fn entry<'a>(project: &'a ProjectPath, ident: &Ident, reason: Option<String>) -> EntryDocument<'a> {
+pub(crate) fn entry<'a>(project: &'a ProjectPath, ident: &Ident, reason: Option<String>) -> EntryDocument<'a> {
     EntryDocument { object: ident.key.word(), project, version: ident.version.clone(), reason }
 }
 
 /// Returns the reason why an orphan is not deleted, in the words of the plan.
-pub fn held_back(change: &Change) -> String {
+pub(crate) fn held_back(change: &Change) -> String {
     match change.action {
         Action::Delete => "the next apply deletes it".to_owned(),
         Action::Release => format!("it {}: the next apply removes it from the state", change.reason),
@@ -96,12 +96,16 @@ pub fn held_back(change: &Change) -> String {
 }
 
 /// Returns a list as a value to serialize.
-pub fn document<'a>(root: &'a str, objects: &'a [EntryDocument<'a>], notices: &'a [String]) -> EntriesDocument<'a> {
+pub(crate) fn document<'a>(
+    root: &'a str,
+    objects: &'a [EntryDocument<'a>],
+    notices: &'a [String],
+) -> EntriesDocument<'a> {
     EntriesDocument { version: VERSION, root, objects, notices }
 }
 
 /// Returns a list for a terminal, with one object on each line.
-pub fn lines(objects: &[EntryDocument<'_>]) -> String {
+pub(crate) fn lines(objects: &[EntryDocument<'_>]) -> String {
     let row = |entry: &EntryDocument<'_>| {
         let mut row = vec![entry.object.clone(), entry.project.to_string(), entry.version.clone()];
         row.extend(entry.reason.clone());
@@ -115,7 +119,7 @@ pub fn lines(objects: &[EntryDocument<'_>]) -> String {
 }
 
 /// Returns the output of `ktor state show` for a terminal.
-pub fn shown(state: &StateDocument<'_>) -> String {
+pub(crate) fn shown(state: &StateDocument<'_>) -> String {
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let digest = match state.digest {
         Some(Integrity::Valid) => "valid",

@@ -21,12 +21,12 @@ const TOLD: [Action; 9] = [
 ];
 
 /// Returns the kind, as `Deployment.apps`.
-pub fn kind(key: &ObjectKey) -> String {
+pub(crate) fn kind(key: &ObjectKey) -> String {
     key.group_kind().to_string()
 }
 
 /// Returns the name, as `shop/web`, or `shop` for a cluster-scoped object.
-pub fn name(key: &ObjectKey) -> String {
+pub(crate) fn name(key: &ObjectKey) -> String {
     match &key.namespace {
         Some(namespace) => format!("{namespace}/{}", key.name),
         None => key.name.clone(),
@@ -34,12 +34,12 @@ pub fn name(key: &ObjectKey) -> String {
 }
 
 /// Returns a count with its noun, as `1 object` or `2 objects`.
-pub fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Returns the count of an action, as `2 to delete` or `1 kept`.
-pub fn to_do(action: Action, count: usize) -> String {
+pub(crate) fn to_do(action: Action, count: usize) -> String {
     match action {
         Action::Keep => format!("{count} kept"),
         Action::Blocked | Action::Unchanged => format!("{count} {}", action.word()),
@@ -48,7 +48,7 @@ pub fn to_do(action: Action, count: usize) -> String {
 }
 
 /// Returns one sentence about the effect of a plan. `strong` highlights the actions that delete or block an object.
-pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
+pub(crate) fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
     let summary = plan.summary();
     let count = |action| summary.get(&action).copied().unwrap_or_default();
     let unchanged = count(Action::Unchanged);
@@ -86,7 +86,7 @@ pub fn plan(plan: &Plan, strong: fn(&str) -> String) -> String {
 
 /// Returns one sentence about the outcome of a run. `strong` highlights deletions, replacements, failures and unready
 /// objects.
-pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> String {
+pub(crate) fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> String {
     let verdicts = [
         Verdict::Created,
         Verdict::Configured,
@@ -120,7 +120,7 @@ pub fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String) -> St
 }
 
 /// Returns the option that opens a guard, if there is one. The input of the GitHub Action has the same name.
-pub fn option(guard: Guard) -> Option<String> {
+pub(crate) fn option(guard: Guard) -> Option<String> {
     match guard {
         Guard::Relocation => Some("--move".to_owned()),
         guard => Some(format!("--allow-{}", guard.name()?)),
@@ -140,7 +140,7 @@ fn hint(change: &Change) -> Option<String> {
 }
 
 /// Returns the reason why an object stays as it is, with a hint if an option helps.
-pub fn reason(change: &Change) -> String {
+pub(crate) fn reason(change: &Change) -> String {
     match hint(change) {
         Some(hint) => format!("{} ({hint})", change.reason),
         None => change.reason.to_string(),
@@ -148,13 +148,13 @@ pub fn reason(change: &Change) -> String {
 }
 
 /// Names an object that stays as it is, with the reason: `ConfigMap shop/web stays as it is: belongs to project other`.
-pub fn stopped(change: &Change) -> String {
+pub(crate) fn stopped(change: &Change) -> String {
     format!("{} stays as it is: {}", change.ident.key, reason(change))
 }
 
 /// Returns the reason why a recorded object is not deleted: `kept: cleanup is off for this root`, `released: belongs to
 /// other`.
-pub fn staying(change: &Change) -> String {
+pub(crate) fn staying(change: &Change) -> String {
     let reason = reason(change);
     match change.action {
         Action::Keep if reason.starts_with("kept: ") => reason,
@@ -165,7 +165,7 @@ pub fn staying(change: &Change) -> String {
 }
 
 /// Returns a remark about a change, or `None` if the action says everything.
-pub fn remark(change: &Change) -> Option<String> {
+pub(crate) fn remark(change: &Change) -> Option<String> {
     match (&change.reason, &change.from) {
         (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
         (Reason::Immutable(_), _) => Some(format!("deleted and recreated: it {}", change.reason)),
@@ -176,7 +176,7 @@ pub fn remark(change: &Change) -> Option<String> {
 }
 
 /// Shortens a full commit hash to 12 characters. Returns any other revision unchanged.
-pub fn commit(revision: &str) -> &str {
+pub(crate) fn commit(revision: &str) -> &str {
     let is_hash = revision.len() >= 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { &revision[..12] } else { revision }
 }

@@ -11,14 +11,14 @@ use crate::run::interrupt::Interrupt;
 
 /// The time that an interrupted run waits for outstanding answers. Together with the release of the lock, an
 /// interrupted run ends within five seconds.
-pub const GRACE: Duration = Duration::from_millis(2500);
+pub(crate) const GRACE: Duration = Duration::from_millis(2500);
 
 /// Acquires the lock of a root. Calls `waiting` whenever it sees another holder.
 ///
 /// # Errors
 ///
 /// The namespace cannot be created, the lock cannot be acquired, or the run is interrupted.
-pub async fn acquire_lock(
+pub(crate) async fn acquire_lock(
     cluster: &Cluster,
     lock: &LockRequest,
     interrupt: &Interrupt,
@@ -40,7 +40,7 @@ pub async fn acquire_lock(
 }
 
 /// Waits for the interrupt, and then for `grace`. The caller uses this to end a run that does not stop by itself.
-pub async fn overdue(interrupt: &Interrupt, grace: Duration) {
+pub(crate) async fn overdue(interrupt: &Interrupt, grace: Duration) {
     interrupt.clone().requested().await;
     sleep(grace).await;
 }

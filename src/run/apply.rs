@@ -25,7 +25,7 @@ use crate::run::write::{Slot, WriteError, Written, Wrote, write};
 
 /// The longest time that the run waits until the server notices an earlier write of this run. During this time, the run
 /// resends objects that the server still refuses.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Applies every desired object in scope, in waves, and waits until they are ready.
 ///
@@ -36,7 +36,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// An object failed or was skipped, or a file in scope cannot be rendered ([`RunError::Incomplete`]). Or the run is
 /// interrupted or loses the lock. The caller must not start the cleanup then.
-pub async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
+pub(crate) async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
     let mut outcomes: Vec<ObjectOutcome> = Vec::new();
     let early = awaited_webhooks(work);
     let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
@@ -76,7 +76,7 @@ fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
 
 /// The reason why the run may start no further object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// A signal came.
     Interrupted,
     /// The lock is lost.
@@ -180,7 +180,7 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
 }
 
 /// The outcome of one object. The message contains none of the object's secrets.
-pub fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
+pub(crate) fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
     let message = message.map(|message| redacted(work, &key, message));
     ObjectOutcome { key, project: change.project.clone(), verdict, message }

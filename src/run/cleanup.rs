@@ -34,7 +34,7 @@ const HOLDERS: usize = 50;
 
 /// The result of a cleanup.
 #[derive(Clone, Debug, Default)]
-pub struct Cleaned {
+pub(crate) struct Cleaned {
     /// The outcome of each object, in the order of the cleanup.
     pub outcomes: Vec<ObjectOutcome>,
     gone: Vec<ObjectKey>,
@@ -43,7 +43,7 @@ pub struct Cleaned {
 
 impl Cleaned {
     /// The result of the run, for the state. The ledger does not advance if a deletion failed.
-    pub fn settlement(&self, work: RunContext<'_>, ledger: Option<String>) -> Settlement {
+    pub(crate) fn settlement(&self, work: RunContext<'_>, ledger: Option<String>) -> Settlement {
         let absent =
             work.observed.looks.iter().filter(|(_, look)| **look == Lookup::Absent).map(|(key, _)| key.clone());
         let desired = |key: &ObjectKey| work.desired.contains_key(key);
@@ -114,7 +114,7 @@ enum DeletionAnswer {
 /// # Errors
 ///
 /// The run is interrupted or loses the lock. The caller must not start phase two then.
-pub async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
+pub(crate) async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
     let builtin = Kinds::builtin();
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
     let mut cleaned = Cleaned { outcomes: refused(work.plan), ..Cleaned::default() };

@@ -17,7 +17,7 @@ use crate::plan::collateral::{Collateral, counts};
 const FEW: usize = 8;
 
 /// Lists the contents of several namespaces and CRDs, as [`look_into`] does for one.
-pub async fn look_into_all(
+pub(crate) async fn look_into_all(
     cluster: &Cluster,
     kinds: &Kinds,
     holders: &[(&ObjectKey, &Live)],
@@ -86,7 +86,7 @@ async fn look_into_together(
 /// Lists everything in a namespace, or every object of the kind that a CRD defines.
 ///
 /// `live` is the namespace or CRD as it was read. The result names everything that could not be listed.
-pub async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, live: &Live) -> Collateral {
+pub(crate) async fn look_into(cluster: &Cluster, kinds: &Kinds, holder: &ObjectKey, live: &Live) -> Collateral {
     if holder.is_namespace() {
         let held = kinds.iter().filter(|kind| kind.namespaced && kind.manageable && counts(&kind.group_kind)).collect();
         let mut content = look_for(cluster, held, Some(&holder.name)).await;

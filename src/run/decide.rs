@@ -141,7 +141,7 @@ pub async fn decide(cluster: &Cluster, request: &RunRequest, sources: &Sources) 
 /// # Errors
 ///
 /// As for [`decide`].
-pub async fn decide_from(
+pub(crate) async fn decide_from(
     (store, mut prior): (Store, Prior),
     cluster: &Cluster,
     request: &RunRequest,
@@ -212,7 +212,7 @@ pub async fn decide_from(
 /// # Errors
 ///
 /// A pattern names no project.
-pub fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
+pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
     let mut kinds = head.with_defined_kinds(Kinds::builtin());
     let mut known = head.tree.projects();
     if let Some(base) = base {

@@ -23,7 +23,7 @@ const STEPS: usize = 8;
 
 /// The context in which objects are patched.
 #[derive(Clone, Copy)]
-pub struct Editor<'a> {
+pub(crate) struct Editor<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Every lock that the run has to hold. The first lock gives the permit for the writes.
@@ -49,7 +49,7 @@ enum PatchEnd {
 /// # Errors
 ///
 /// The run is interrupted or loses a lock. The caller must then leave the state as it is.
-pub async fn all(
+pub(crate) async fn all(
     editor: Editor<'_>,
     objects: impl IntoIterator<Item = (ObjectKey, Lookup)>,
     next: &(impl Fn(&Live) -> Option<Vec<Value>> + Sync),

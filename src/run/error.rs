@@ -78,7 +78,7 @@ pub enum RunError {
 }
 
 /// The plan and its outcome, if the run got that far.
-pub type Progress = Option<Box<(Plan, Outcome)>>;
+pub(crate) type Progress = Option<Box<(Plan, Outcome)>>;
 
 impl RunError {
     /// Adds the plan and its outcome to a failed state write or a lost lock. Other errors stay as they are.
@@ -106,7 +106,7 @@ impl RunError {
 
 impl RunError {
     /// Returns `true` unless the run carried out everything and only an object that is not ready is left to report.
-    pub fn ended_early(&self) -> bool {
+    pub(crate) fn ended_early(&self) -> bool {
         !matches!(self, Self::Incomplete(plan, outcome) if plan.broken.is_empty() && outcome.is_carried_through())
     }
 }

@@ -12,7 +12,7 @@ use crate::state::transition::Prior;
 
 /// The state and the lock of a root.
 #[derive(Clone, Debug)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// The recorded entries, commits and projects.
     pub prior: Prior,
     /// `true` if the run that wrote the state last finalized it. `None` if there is no state.
@@ -30,7 +30,7 @@ pub struct Inspected {
 /// # Errors
 ///
 /// The state or the lock cannot be read, or the state cannot be used.
-pub async fn inspect(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Inspected, RunError> {
+pub(crate) async fn inspect(cluster: &Cluster, namespace: &str, root: &Root) -> Result<Inspected, RunError> {
     let name = |name: String| format!("{namespace}/{name}");
     let read = |source| RunError::ReadState { name: name(root.state_name()), source };
     let stored = cluster.read_state(namespace, root).await.map_err(read)?;

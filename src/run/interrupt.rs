@@ -29,12 +29,12 @@ impl Interrupter {
 
 impl Interrupt {
     /// Returns `true` if a stop was requested.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         *self.receiver.borrow()
     }
 
     /// Waits until a stop is requested. If the sending end is gone without a request, waits forever.
-    pub async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         if self.receiver.wait_for(|requested| *requested).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -2,27 +2,27 @@
 //!
 //! This module makes no decisions (the `plan` module does), calls no forge, and produces no text for people.
 
-pub mod acquire;
-pub mod apply;
-pub mod cleanup;
-pub mod collateral;
+pub(crate) mod acquire;
+pub(crate) mod apply;
+pub(crate) mod cleanup;
+pub(crate) mod collateral;
 pub mod decide;
-pub mod editor;
+pub(crate) mod editor;
 pub mod error;
-pub mod in_place;
-pub mod inspect;
+pub(crate) mod in_place;
+pub(crate) mod inspect;
 pub mod interrupt;
-pub mod listing;
-pub mod migrate;
-pub mod observe;
-pub mod rebuild;
+pub(crate) mod listing;
+pub(crate) mod migrate;
+pub(crate) mod observe;
+pub(crate) mod rebuild;
 pub mod reconcile;
 pub mod record;
-pub mod remove;
-pub mod rename;
+pub(crate) mod remove;
+pub(crate) mod rename;
 pub mod sources;
-pub mod unmanage;
-pub mod waits;
-pub mod write;
+pub(crate) mod unmanage;
+pub(crate) mod waits;
+pub(crate) mod write;
 
 mod shards;

@@ -32,7 +32,7 @@ use crate::run::listing::list_in_namespaces;
 
 /// The kinds that a run lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweep {
+pub(crate) enum Sweep {
     /// The kinds that are desired or recorded.
     Known,
     /// Every kind that can be listed, because an unsettled run may have left objects of any kind.
@@ -47,7 +47,7 @@ pub enum Sweep {
 /// # Errors
 ///
 /// None. Each failed list becomes a notice.
-pub async fn list_owned(
+pub(crate) async fn list_owned(
     cluster: &Cluster,
     root: &Root,
     kinds: &Kinds,
@@ -91,7 +91,7 @@ pub async fn list_owned(
 }
 
 /// Reads those of the given objects that no list showed. A consistent read of each object tells whether it is gone.
-pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIterator<Item = ObjectKey>) {
+pub(crate) async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIterator<Item = ObjectKey>) {
     let missing: Vec<ObjectKey> = keys.into_iter().filter(|key| !observed.looks.contains_key(key)).collect();
     let kinds = &observed.kinds;
     let found: Vec<_> = stream::iter(missing)
@@ -119,7 +119,7 @@ pub async fn look(cluster: &Cluster, observed: &mut Observed, keys: impl IntoIte
 /// # Errors
 ///
 /// None. A refused dry run is an observation.
-pub async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
+pub(crate) async fn try_changes(cluster: &Cluster, served: &Kinds, request: PlanRequest<'_>, observed: &mut Observed) {
     let (first, rest): (Vec<&Manifest>, Vec<&Manifest>) =
         request.in_scope().partition(|manifest| Wave::of(&manifest.ident.key) <= Wave::Definitions);
     look_in_desired_version(cluster, served, request, observed).await;

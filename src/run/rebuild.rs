@@ -16,7 +16,7 @@ use crate::state::payload::{Entries, Payload, Version};
 
 /// The way in which a rebuild treats a damaged state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damaged {
+pub(crate) enum Damaged {
     /// The rebuild replaces the state. It loses the entries of objects that carry no live mark.
     Replaced,
     /// The rebuild fails.
@@ -25,7 +25,7 @@ pub enum Damaged {
 
 /// The result of a rebuild.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rebuilt {
+pub(crate) struct Rebuilt {
     /// The number of entries in the state after the rebuild.
     pub recorded: usize,
     /// The entries that the rebuild added.
@@ -41,7 +41,7 @@ pub struct Rebuilt {
 /// # Errors
 ///
 /// The state cannot be read, it is damaged and must not be replaced, the kinds cannot be discovered, or a write fails.
-pub async fn rebuild(
+pub(crate) async fn rebuild(
     cluster: &Cluster,
     lock: &HeldLock,
     (namespace, root, run): (&str, &Root, &str),

@@ -108,7 +108,7 @@ async fn applied(work: RunContext<'_>, store: &mut Store, pending: &Pending) -> 
 
 /// The context of the two halves of a run.
 #[derive(Clone, Copy)]
-pub struct RunContext<'a> {
+pub(crate) struct RunContext<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// The lock, which permits changes to the cluster.

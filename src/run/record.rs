@@ -86,7 +86,7 @@ impl Store {
     ///
     /// As for [`Store::claim`], except that damage is not an error. A state that belongs to another root is always an
     /// error, because it is never replaced.
-    pub async fn claim_damaged(
+    pub(crate) async fn claim_damaged(
         cluster: &Cluster,
         lock: &HeldLock,
         namespace: &str,
@@ -117,7 +117,7 @@ impl Store {
 
     /// Records the Jobs that ran in a run that ends early, so that they do not run again. If the write fails, the next
     /// run runs these Jobs once more.
-    pub async fn remember(&mut self, lock: &HeldLock, pending: &Pending, done: Done) {
+    pub(crate) async fn remember(&mut self, lock: &HeldLock, pending: &Pending, done: Done) {
         if done != self.done {
             self.done = done;
             drop(self.record(lock, pending).await);

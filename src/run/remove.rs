@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 5;
 
 /// The result of deleting an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removed {
+pub(crate) enum Removed {
     /// The object is gone.
     Gone,
     /// The server is deleting the object. The caller has to wait until it is gone.
@@ -38,7 +38,7 @@ pub enum Removed {
 
 /// Deletes one object in the version that the plan saw. If the object has changed since, reads it again and decides
 /// again.
-pub async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
+pub(crate) async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
     let key = &change.ident.key;
     let Some(kind) = work.observed.kinds.get(&key.group_kind()) else {
         return Removed::Failed("its kind is not known".to_owned());

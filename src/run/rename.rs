@@ -24,9 +24,9 @@ use crate::state::transition::{Prior, RunCommits};
 
 /// The result of a rename.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Renamed {
+pub(crate) struct Renamed {
     /// The number of entries with the new name.
-    pub renamed: usize,
+    pub count: usize,
     /// The objects that still carry the old mark, each with the reason. They stay recorded under the old name.
     pub failed: BTreeMap<ObjectKey, String>,
     /// Notices about kinds that could not be listed. Unrecorded objects of these kinds keep the old mark.
@@ -35,7 +35,7 @@ pub struct Renamed {
 
 /// The parameters of a rename.
 #[derive(Clone, Copy)]
-pub struct RenameRequest<'a> {
+pub(crate) struct RenameRequest<'a> {
     /// The namespace of the state.
     pub namespace: &'a str,
     /// The old and the new name.
@@ -50,7 +50,7 @@ pub struct RenameRequest<'a> {
 ///
 /// The state cannot be used, nothing is recorded for either name, a new name would lie within the old one, the run is
 /// interrupted, or the lock is lost.
-pub async fn rename_project(
+pub(crate) async fn rename_project(
     cluster: &Cluster,
     lock: &HeldLock,
     request: RenameRequest<'_>,
@@ -72,7 +72,7 @@ pub async fn rename_project(
     let resources = renaming.finished(prior.entries.clone(), &failed.keys().cloned().collect());
     let renamed = resources.iter().filter(|(project, _)| project.is_within(&renaming.to)).count();
     store.finalize(lock, &prior.edited(settled(resources))).await?; // The new one.
-    Ok(Renamed { renamed, failed, unlisted })
+    Ok(Renamed { count: renamed, failed, unlisted })
 }
 
 /// Renames a root. Moves all entries to the state of the new root, and changes every mark.
@@ -81,7 +81,7 @@ pub async fn rename_project(
 ///
 /// The state cannot be used, nothing is recorded for either root, the new root has objects of its own, the run is
 /// interrupted, or a lock is lost.
-pub async fn rename_root(
+pub(crate) async fn rename_root(
     cluster: &Cluster,
     (old_lock, new_lock): (&HeldLock, &HeldLock),
     request: RenameRequest<'_>,
@@ -125,7 +125,7 @@ pub async fn rename_root(
             old_store.finalize(old_lock, &prior.edited(settled(Entries::default()))).await?;
         }
     }
-    Ok(Renamed { renamed, failed, unlisted })
+    Ok(Renamed { count: renamed, failed, unlisted })
 }
 
 /// Looks up every object that is recorded in `prior` or carries the mark of one of the roots. `prior` is the state of

@@ -11,7 +11,7 @@ use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
 use crate::object::{exported, resolve};
-use crate::project::scope::{Checkout, Scope};
+use crate::project::scope::Checkout;
 use crate::project::snapshot::{Snapshot, SourceError, SourcePlace};
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::{SourceReadError, read_worktree};
@@ -85,7 +85,7 @@ impl Sources {
                     SourcePlace::whole(path),
                     format!("{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"),
                 )),
-                None => match plain::manifests_within(path, bytes, &mut budget) {
+                None => match plain::manifests(path, bytes, &mut budget) {
                     Ok(found) => documents.extend(found),
                     Err(error) => failures.push(error),
                 },
@@ -99,13 +99,13 @@ impl Sources {
     /// # Errors
     ///
     /// As for [`Sources::load`].
-    pub async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
+    pub(crate) async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
         let root = read(origin, &|path| path == Path::new(SETTINGS_FILE)).await?;
         if root.is_empty() { Ok(None) } else { Self::load(origin).await.map(Some) }
     }
 
     /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
-    pub fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
+    pub(crate) fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
         let files = self.settings.iter().chain(&self.files);
         let files = files.map(|(path, bytes)| (path.as_path(), bytes.as_slice())).collect();
         ReadFiles { prefix, files, inputs: self.tree.inputs() }
@@ -148,12 +148,6 @@ impl Sources {
             )
         });
         Desired { manifests, failures, notices: notice.into_iter().collect() }
-    }
-
-    /// The failures that concern projects in scope.
-    pub fn failures_in(&self, desired: &Desired, scope: &Scope) -> Vec<SourceError> {
-        let in_scope = |error: &&SourceError| scope.contains(self.tree.project_of(&error.place.path));
-        desired.failures.iter().filter(in_scope).cloned().collect()
     }
 }
 

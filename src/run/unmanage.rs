@@ -18,7 +18,7 @@ use crate::state::transition::Start;
 
 /// The result of unmanaging objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unmanaged {
+pub(crate) struct Unmanaged {
     /// The objects that are no longer managed.
     pub released: Vec<ObjectKey>,
     /// The objects that stay recorded, each with the reason.
@@ -35,7 +35,7 @@ pub struct Unmanaged {
 ///
 /// The state cannot be used, or one of the objects is not recorded: nothing is changed then. If the run is interrupted,
 /// loses the lock or cannot write the state, some marks may be gone already.
-pub async fn unmanage(
+pub(crate) async fn unmanage(
     cluster: &Cluster,
     lock: &HeldLock,
     (namespace, root, run): (&str, &Root, &str),

@@ -23,7 +23,7 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 const ASK_MOST: usize = 20;
 
 /// The objects that are waited for, each with the value that the caller gets back when its wait ends.
-pub struct Waits<'a, T> {
+pub(crate) struct Waits<'a, T> {
     work: RunContext<'a>,
     owned: BTreeMap<GroupKind, usize>,
     waiting: Vec<(Awaited, T)>,
@@ -53,7 +53,7 @@ fn has_pods(kind: &GroupKind) -> bool {
 
 /// The end of the wait for one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The awaited condition is met.
     Over,
     /// More waiting does not help, for this reason.
@@ -64,11 +64,11 @@ pub enum End {
 
 /// A signal ended the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupted;
+pub(crate) struct Interrupted;
 
 impl<'a, T> Waits<'a, T> {
     /// Creates an empty set of waits.
-    pub fn new(work: RunContext<'a>) -> Self {
+    pub(crate) fn new(work: RunContext<'a>) -> Self {
         let mut owned = BTreeMap::new();
         let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
         let unseen = unseen.filter(|key| work.observed.live(key).is_none());
@@ -91,7 +91,7 @@ impl<'a, T> Waits<'a, T> {
     }
 
     /// Adds an object to wait for, and restarts the deadline that applies to it.
-    pub fn add(&mut self, awaited: Awaited, then: T) {
+    pub(crate) fn add(&mut self, awaited: Awaited, then: T) {
         let settings = self.work.cluster.settings();
         match awaited.until {
             Until::Ready | Until::ReadyOrGone => self.ready_by = after(settings.readiness_timeout),
@@ -103,12 +103,12 @@ impl<'a, T> Waits<'a, T> {
     }
 
     /// Returns `true` if no object is waited for.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Gives up all waits, and returns their values.
-    pub fn into_rest(self) -> impl Iterator<Item = T> {
+    pub(crate) fn into_rest(self) -> impl Iterator<Item = T> {
         self.waiting.into_iter().map(|(_, then)| then)
     }
 
@@ -117,7 +117,7 @@ impl<'a, T> Waits<'a, T> {
     /// # Errors
     ///
     /// A signal came.
-    pub async fn next(&mut self) -> Result<Vec<(T, End)>, Interrupted> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<(T, End)>, Interrupted> {
         let mut interrupt = self.work.interrupt.clone();
         tokio::select! {
             ended = self.ended() => Ok(ended),

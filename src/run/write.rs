@@ -22,7 +22,7 @@ const OCCUPANTS: u8 = 2;
 
 /// The content of the place where the object is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// The content that the plan saw.
     AsPlanned,
     /// The place is empty. The number counts the objects being deleted that the write has waited for, without the
@@ -31,7 +31,7 @@ pub enum Slot {
 }
 
 /// The result of a write.
-pub enum Wrote {
+pub(crate) enum Wrote {
     /// The object is as desired.
     Written(Written),
     /// An object that is being deleted is in the place. The write continues when that object is gone.
@@ -46,7 +46,7 @@ pub enum Wrote {
 }
 
 /// A written object.
-pub struct Written {
+pub(crate) struct Written {
     /// The verdict about the object.
     pub verdict: Verdict,
     /// A message for the report, if there is one.
@@ -56,7 +56,7 @@ pub struct Written {
 }
 
 /// The reason why an object was not written.
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// The lock is lost.
     LockLost,
     /// A signal stopped the run before the write.
@@ -74,7 +74,7 @@ pub enum WriteError {
 /// # Errors
 ///
 /// Anything that prevents the write.
-pub async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result<Wrote, WriteError> {
+pub(crate) async fn write(work: RunContext<'_>, change: &Change, place: Slot) -> Result<Wrote, WriteError> {
     let key = &change.ident.key;
     let failed = |why: &str| WriteError::Failed(why.to_owned());
     let manifest = work.desired.get(key).ok_or_else(|| failed("it is planned and not desired"))?;

@@ -15,15 +15,15 @@ use crate::object::ident::Ident;
 use crate::object::mark::Root;
 
 /// The Secret's type.
-pub const SECRET_TYPE: &str = "kubernator.io/project-state";
+pub(crate) const SECRET_TYPE: &str = "kubernator.io/project-state";
 /// The annotation that names the root; Kubernator writes this one alone.
-pub const ROOT_ANNOTATION: &str = "kubernator.io/project-root";
+pub(crate) const ROOT_ANNOTATION: &str = "kubernator.io/project-root";
 /// The annotation with the digest of what we wrote: missing where someone else wrote last.
-pub const DIGEST_ANNOTATION: &str = "kubernator.io/ktor-digest";
+pub(crate) const DIGEST_ANNOTATION: &str = "kubernator.io/ktor-digest";
 /// The annotation that names the run which wrote last.
-pub const RUN_ANNOTATION: &str = "kubernator.io/ktor-run";
+pub(crate) const RUN_ANNOTATION: &str = "kubernator.io/ktor-run";
 /// The annotation with the open projects: those in which something is blocked or kept.
-pub const OPEN_ANNOTATION: &str = "kubernator.io/ktor-open";
+pub(crate) const OPEN_ANNOTATION: &str = "kubernator.io/ktor-open";
 
 /// Decompressed, a state is never larger: a Secret holds 1 MiB, and idents compress no better than this.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -196,7 +196,7 @@ pub fn digest(data: &[u8]) -> String {
 /// # Errors
 ///
 /// [`StateError::OtherRoot`].
-pub fn check_root(annotations: &BTreeMap<String, String>, root: &Root) -> Result<(), StateError> {
+pub(crate) fn check_root(annotations: &BTreeMap<String, String>, root: &Root) -> Result<(), StateError> {
     match annotations.get(ROOT_ANNOTATION) {
         Some(found) if found != root.segment().as_str() => {
             Err(StateError::OtherRoot { found: found.clone(), expected: root.to_string() })

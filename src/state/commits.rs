@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The annotation with the commit of the last run that began.
-pub const BEGUN_ANNOTATION: &str = "kubernator.io/ktor-begun";
+pub(crate) const BEGUN_ANNOTATION: &str = "kubernator.io/ktor-begun";
 /// The annotation with the commit that the root was last finalized at. The value is `COMMIT`, or `stale` with any
 /// number of commits after it.
-pub const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
+pub(crate) const LEDGER_ANNOTATION: &str = "kubernator.io/ktor-ledger";
 /// The annotation with the ledger's commit from before the first run that kept something for a review that is still
 /// needed.
-pub const REVIEWED_FROM_ANNOTATION: &str = "kubernator.io/ktor-reviewed-from";
+pub(crate) const REVIEWED_FROM_ANNOTATION: &str = "kubernator.io/ktor-reviewed-from";
 
 /// The word before the commits of a ledger that does not narrow the scope.
 const STALE: &str = "stale";
@@ -57,7 +57,7 @@ impl Ledger {
 
     /// Returns a stale ledger with the same commits.
     #[must_use]
-    pub fn staled(&self) -> Self {
+    pub(crate) fn staled(&self) -> Self {
         Self::Stale(self.commits())
     }
 }
@@ -135,7 +135,7 @@ impl Commits {
 
     /// Returns the same commits with a stale ledger.
     #[must_use]
-    pub fn staled(self) -> Self {
+    pub(crate) fn staled(self) -> Self {
         Self { ledger: self.ledger.staled(), ..self }
     }
 }

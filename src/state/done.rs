@@ -11,7 +11,7 @@ use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 
 /// The annotation that holds the list: a JSON map from object keys to digests of manifests.
-pub const DONE_ANNOTATION: &str = "kubernator.io/ktor-done";
+pub(crate) const DONE_ANNOTATION: &str = "kubernator.io/ktor-done";
 
 /// The largest number of Jobs in the list. The size of annotations has a limit of its own.
 const MOST: usize = 1_000;
@@ -22,18 +22,18 @@ pub struct Done(BTreeMap<String, String>);
 
 impl Done {
     /// Reads the list from annotations. If the list is missing or cannot be read, it is empty.
-    pub fn parse(annotations: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn parse(annotations: &BTreeMap<String, String>) -> Self {
         let text = annotations.get(DONE_ANNOTATION).map(String::as_str).unwrap_or_default();
         Self(serde_json::from_str(text).unwrap_or_default())
     }
 
     /// Returns the value of the annotation, or `None` if the list is empty.
-    pub fn annotation(&self) -> Option<String> {
+    pub(crate) fn annotation(&self) -> Option<String> {
         if self.0.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
     }
 
     /// Returns the desired Jobs that ran with exactly the manifest that is desired now.
-    pub fn of(&self, desired: &BTreeMap<ObjectKey, Manifest>) -> BTreeSet<ObjectKey> {
+    pub(crate) fn of(&self, desired: &BTreeMap<ObjectKey, Manifest>) -> BTreeSet<ObjectKey> {
         let noted = desired.iter().filter(|(key, manifest)| {
             removes_itself(key, &manifest.body) && self.0.get(&key.to_string()) == Some(&digest(&manifest.body))
         });
@@ -43,7 +43,7 @@ impl Done {
     /// Returns the list after a run that carried out the changes of the given objects. A Job from an earlier run stays
     /// in the list as long as the same manifest is desired.
     #[must_use]
-    pub fn after<'a>(
+    pub(crate) fn after<'a>(
         &self,
         desired: &BTreeMap<ObjectKey, Manifest>,
         carried_out: impl IntoIterator<Item = &'a ObjectKey>,

@@ -9,7 +9,7 @@ use super::codec::{DIGEST_ANNOTATION, RUN_ANNOTATION, digest};
 /// The relation of a state to the digest in its annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Integrity {
+pub(crate) enum Integrity {
     /// The digest matches the state.
     Valid,
     /// There is no digest, because another tool wrote last.
@@ -19,7 +19,7 @@ pub enum Integrity {
 }
 
 /// Compares an encoded state with the digest in its annotation.
-pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integrity {
+pub(crate) fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integrity {
     match annotations.get(DIGEST_ANNOTATION) {
         None => Integrity::Missing,
         Some(stated) if *stated == digest(data) => Integrity::Valid,
@@ -28,7 +28,7 @@ pub fn integrity(data: &[u8], annotations: &BTreeMap<String, String>) -> Integri
 }
 
 /// Returns the name of the run that wrote last, if an annotation names it.
-pub fn writer(annotations: &BTreeMap<String, String>) -> Option<&str> {
+pub(crate) fn writer(annotations: &BTreeMap<String, String>) -> Option<&str> {
     annotations.get(RUN_ANNOTATION).map(String::as_str)
 }
 

@@ -102,7 +102,7 @@ pub enum CommitRefusal {
 
 impl CommitRefusal {
     /// Returns `true` if a person may accept the refused commit. A commit that is not merged has to be merged instead.
-    pub fn is_acceptable(self) -> bool {
+    pub(crate) fn is_acceptable(self) -> bool {
         self != Self::NotMerged
     }
 }

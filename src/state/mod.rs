@@ -4,11 +4,11 @@
 
 pub mod codec;
 pub mod commits;
-pub mod done;
-pub mod inspect;
+pub(crate) mod done;
+pub(crate) mod inspect;
 pub mod lateness;
 pub mod payload;
 pub mod provenance;
-pub mod rename;
+pub(crate) mod rename;
 pub mod shard;
 pub mod transition;

@@ -36,7 +36,7 @@ impl Entries {
 
     /// Removes the namespace from the keys of cluster-scoped objects. A run that did not know the kind may have
     /// recorded a namespace.
-    pub fn drop_namespaces(&mut self, is_cluster_scoped: impl Fn(&ObjectKey) -> bool) {
+    pub(crate) fn drop_namespaces(&mut self, is_cluster_scoped: impl Fn(&ObjectKey) -> bool) {
         for objects in self.by_project.values_mut() {
             let misplaced = |(key, _): &(&ObjectKey, &String)| key.namespace.is_some() && is_cluster_scoped(key);
             let misplaced: Vec<ObjectKey> = objects.iter().filter(misplaced).map(|(key, _)| key.clone()).collect();

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 
 /// The annotation with the repository and the directory of the root's tree.
-pub const SOURCE_ANNOTATION: &str = "kubernator.io/ktor-source";
+pub(crate) const SOURCE_ANNOTATION: &str = "kubernator.io/ktor-source";
 
 /// The separator between the repository and the directory. No repository name contains it.
 const SEPARATOR: &str = "//";
@@ -22,13 +22,13 @@ const LONGEST: usize = 4096;
 /// The name of a repository: its host and its path, such as `github.com/acme/shop`. All addresses of one repository
 /// give the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RepositoryName(String);
+pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
     /// Parses the address of a remote, which is a URL or `user@host:path`. Returns `None` if it does not name a host
     /// that other machines know by that name: it is a local path, a name that only the configuration of this machine
     /// explains, or not an address.
-    pub fn of_address(address: &str) -> Option<Self> {
+    pub(crate) fn of_address(address: &str) -> Option<Self> {
         let (authority, path) = match address.split_once("://") {
             Some((scheme, rest)) => {
                 let is_known = ["https", "http", "ssh", "git", "git+ssh", "ssh+git"]
@@ -55,7 +55,7 @@ impl RepositoryName {
     }
 
     /// Returns the name of a repository on a forge, given the address of the forge's web interface.
-    pub fn of_forge(server: &str, owner: &str, name: &str) -> Option<Self> {
+    pub(crate) fn of_forge(server: &str, owner: &str, name: &str) -> Option<Self> {
         Self::of_address(&format!("{}/{owner}/{name}", server.trim_end_matches('/')))
     }
 
@@ -97,13 +97,13 @@ pub struct Provenance {
 impl Provenance {
     /// Creates the provenance of a directory in a repository. Returns `None` if the directory has no name that can be
     /// recorded.
-    pub fn new(repository: RepositoryName, directory: &Path) -> Option<Self> {
+    pub(crate) fn new(repository: RepositoryName, directory: &Path) -> Option<Self> {
         let directory = directory.to_str()?.trim_end_matches('/');
         Self::checked(repository, directory)
     }
 
     /// Reads the provenance from annotations. Returns `None` if they contain no valid one.
-    pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
+    pub(crate) fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let (repository, directory) = annotations.get(SOURCE_ANNOTATION)?.split_once(SEPARATOR)?;
         let (host, path) = repository.split_once('/')?;
         // ktor writes only normalized names, so any other name is not from ktor.
@@ -118,7 +118,7 @@ impl Provenance {
     }
 
     /// Returns the name and the value of the annotation to write.
-    pub fn annotation(&self) -> (String, String) {
+    pub(crate) fn annotation(&self) -> (String, String) {
         (SOURCE_ANNOTATION.to_owned(), format!("{}{SEPARATOR}{}", self.repository.0, self.directory))
     }
 }

@@ -8,7 +8,7 @@ use crate::project::path::ProjectPath;
 
 /// The renaming of one project, together with every project below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renaming {
+pub(crate) struct Renaming {
     /// The old name of the project.
     pub from: ProjectPath,
     /// The new name of the project.
@@ -17,12 +17,12 @@ pub struct Renaming {
 
 impl Renaming {
     /// Returns the new name of `project`, or `None` if the project keeps its name.
-    pub fn of(&self, project: &ProjectPath) -> Option<ProjectPath> {
+    pub(crate) fn of(&self, project: &ProjectPath) -> Option<ProjectPath> {
         project.renamed(&self.from, &self.to)
     }
 
     /// Returns the entries of the renamed projects, under their new names.
-    pub fn renamed(&self, entries: &Entries) -> Entries {
+    pub(crate) fn renamed(&self, entries: &Entries) -> Entries {
         let mut renamed = Entries::default();
         for (project, ident) in entries.iter() {
             if let Some(project) = self.of(project) {
@@ -35,14 +35,14 @@ impl Renaming {
     /// Returns the entries to record at the end, under their new names. The objects in `left` still carry the old mark,
     /// so they also stay recorded under their old names.
     #[must_use]
-    pub fn finished(&self, mut entries: Entries, left: &BTreeSet<ObjectKey>) -> Entries {
+    pub(crate) fn finished(&self, mut entries: Entries, left: &BTreeSet<ObjectKey>) -> Entries {
         entries.union(&self.renamed(&entries));
         entries.retain(|project, key| self.of(project).is_none() || left.contains(key));
         entries
     }
 
     /// Finds a new name that the same renaming would change again. Such a renaming could not be resumed.
-    pub fn repeats(&self, entries: &Entries) -> Option<ProjectPath> {
+    pub(crate) fn repeats(&self, entries: &Entries) -> Option<ProjectPath> {
         entries.projects().chain([&self.from]).filter_map(|project| self.of(project)).find(|to| self.of(to).is_some())
     }
 }

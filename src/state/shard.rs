@@ -19,12 +19,12 @@ use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
 
 /// The type of a shard's Secret.
-pub const SHARD_TYPE: &str = "kubernator.io/project-state-shard";
+pub(crate) const SHARD_TYPE: &str = "kubernator.io/project-state-shard";
 /// The label to list the shards of a root. It is not a mark of ownership: no sweep and no rebuild finds an object by
 /// it.
-pub const SHARD_LABEL: &str = "kubernator.io/ktor-state-shard-of";
+pub(crate) const SHARD_LABEL: &str = "kubernator.io/ktor-state-shard-of";
 /// The annotation on a state's Secret. If it is present, there may be shards to which the head does not refer.
-pub const SHARDS_ANNOTATION: &str = "kubernator.io/ktor-shards";
+pub(crate) const SHARDS_ANNOTATION: &str = "kubernator.io/ktor-shards";
 
 /// The number of bytes of JSON that a shard has before the hash of an entry may end it.
 const SMALLEST_PIECE: usize = 64 * 1024;
@@ -72,12 +72,12 @@ enum HeadVersion {
 
 impl Head {
     /// Returns `true` if the run that wrote the head finalized the state.
-    pub fn finalized(&self) -> bool {
+    pub(crate) fn finalized(&self) -> bool {
         self.finalized
     }
 
     /// Returns the digests of all shards that the head refers to, each once.
-    pub fn digests(&self) -> BTreeSet<String> {
+    pub(crate) fn digests(&self) -> BTreeSet<String> {
         self.shards.pending.iter().chain(&self.shards.resources).cloned().collect()
     }
 
@@ -172,7 +172,7 @@ fn ends_piece(project: &ProjectPath, ident: &Ident) -> bool {
 
 /// Assembles a state from its head and its shards, one shard after another. Holds no more data than the limits allow.
 #[derive(Debug)]
-pub struct Joining<'a> {
+pub(crate) struct Joining<'a> {
     head: &'a Head,
     root: &'a Root,
     sum: usize,
@@ -182,7 +182,7 @@ pub struct Joining<'a> {
 
 impl<'a> Joining<'a> {
     /// Begins with the head and no shards.
-    pub fn new(head: &'a Head, root: &'a Root) -> Self {
+    pub(crate) fn new(head: &'a Head, root: &'a Root) -> Self {
         let payload = Payload { finalized: head.finalized, version: Version::One, ..Payload::default() };
         Self { head, root, sum: 0, payload, missing: head.digests() }
     }
@@ -193,7 +193,7 @@ impl<'a> Joining<'a> {
     ///
     /// The content does not match the digest or is not a list of entries. It names projects of another root or objects
     /// that no server can have. The shards together exceed the limits.
-    pub fn add(&mut self, digest: &str, data: &[u8]) -> Result<(), StateError> {
+    pub(crate) fn add(&mut self, digest: &str, data: &[u8]) -> Result<(), StateError> {
         let json = verified(digest, data)?;
         self.sum += json.len();
         if exceeds(self.sum, 0) {
@@ -218,7 +218,7 @@ impl<'a> Joining<'a> {
     /// # Errors
     ///
     /// A shard was not added.
-    pub fn finish(self) -> Result<Payload, StateError> {
+    pub(crate) fn finish(self) -> Result<Payload, StateError> {
         match self.missing.first() {
             Some(digest) => Err(StateError::MissingShard(shard_name(self.root, digest))),
             None => Ok(self.payload),
@@ -256,7 +256,7 @@ pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
 /// # Errors
 ///
 /// The data cannot be decompressed, or its digest is another one.
-pub fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
+pub(crate) fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
     let json = codec::gunzip(data, LARGEST_SHARD)?;
     if digest(&json) == expected { Ok(json) } else { Err(StateError::OtherContent(expected.to_owned())) }
 }

@@ -36,7 +36,7 @@ pub enum StateCommand {
 
 impl StateCommand {
     /// The cluster options of the subcommand.
-    pub fn cluster_mut(&mut self) -> &mut ClusterArgs {
+    pub(crate) fn cluster_mut(&mut self) -> &mut ClusterArgs {
         match self {
             Self::Show(args) => &mut args.root.cluster,
             Self::List(args) => &mut args.cluster,
