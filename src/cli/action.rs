@@ -20,7 +20,7 @@ use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
-use crate::plan::change::Disposition;
+use crate::plan::decision::Disposition;
 use crate::plan::policy::{Reviewed, SourceCoverage};
 use crate::project::snapshot::printable;
 use crate::report::Heading;
@@ -178,6 +178,7 @@ impl Action<'_> {
             base: Some(base.commit.as_str()),
             head: Some(&pull.head_sha),
             run: Some(&run),
+            directory: Some(&project.prefix),
         };
         let report = Report { plan: &plan, outcome: None, heading, error: None };
         let url = self.reporter.plan(pull.number, &pull.head_sha, &target, &report).await;
@@ -294,7 +295,14 @@ impl Action<'_> {
         let target = self.target(&project);
         let run = self.context.run_url();
         let cluster = cluster.as_ref().map(Cluster::context);
-        let heading = Heading { target: &target, cluster, base: Some(base_sha), head: Some(head_sha), run: Some(&run) };
+        let heading = Heading {
+            target: &target,
+            cluster,
+            base: Some(base_sha),
+            head: Some(head_sha),
+            run: Some(&run),
+            directory: Some(&project.prefix),
+        };
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
         Ok(self.told(judged(&plan)))
@@ -412,6 +420,7 @@ impl Action<'_> {
             base: None,
             head: Some(commit),
             run: Some(&run),
+            directory: Some(&project.prefix),
         };
         self.conclude(result, &pulls, &comments, heading).await
     }
@@ -455,8 +464,8 @@ impl Action<'_> {
     }
 
     fn outputs(&self, plan: &Plan, result: &str, url: Option<&str>) {
-        use crate::plan::change::Action;
-        let changes = plan.all().filter(|change| !matches!(change.action, Action::Unchanged | Action::Keep)).count();
+        use crate::plan::decision::Action;
+        let changes = plan.all().filter(|change| !matches!(change.action(), Action::Unchanged | Action::Keep)).count();
         self.reporter.outputs(&[
             ("result", result),
             ("changes", &changes.to_string()),

@@ -1,7 +1,7 @@
 //! `ktor plan`, `ktor apply` and `ktor scope`.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{ApplyArgs, Format, PlanArgs, ReportArgs, ScopeArgs, ScopeFormat};
 use super::consent;
@@ -14,10 +14,12 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Holder;
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
-use crate::plan::change::{Change, Disposition};
+use crate::plan::change::Change;
+use crate::plan::decision::Disposition;
 use crate::plan::outcome::Outcome;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
+use crate::report::json::v1::FORMAT_VERSION;
 use crate::report::terminal::Style;
 use crate::report::{Budget, Heading, json, markdown, terminal, wording};
 use crate::run::decide::{RunRequest, ScopeBasis, decide, decide_offline};
@@ -74,7 +76,7 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
     }
     stopped(plan, Exit::Failure, &[Disposition::Failed])?;
     match plan.refusals.first() {
-        Some(refusal) => Err(CliError::refused(&refusal.message, plan)),
+        Some(_) => Err(CliError::refused(plan)),
         None => concluded(plan),
     }
 }
@@ -149,7 +151,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
             Err(why) => return nothing(&why),
         };
         for notice in judged.notices.iter().skip(request.notices.len()) {
-            console.notice(notice);
+            console.notice(&wording::notice(notice));
         }
         let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
         result = reconcile(&cluster, &lock, &judged, &project.sources, &interrupt, &mut waiting).await;
@@ -223,7 +225,7 @@ pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -
     let text = match args.output {
         ScopeFormat::Text => scope.projects().iter().map(|project| format!("{project}\n")).collect(),
         ScopeFormat::Json => document(&serde_json::json!({
-            "version": 1,
+            "formatVersion": FORMAT_VERSION,
             "root": project.root.to_string(),
             "base": base.as_ref().map(|base| base.commit.as_str()),
             "known": known,
@@ -237,8 +239,8 @@ pub async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -
 async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -> Result<Option<Base>, CliError> {
     let Some(revision) = revision else { return Ok(None) };
     let base = project.base(revision).await?;
-    for notice in base.notice.iter().chain(&base.unreadable) {
-        console.notice(notice);
+    for notice in base.notice.iter().cloned().chain(base.unreadable.as_ref().map(wording::notice)) {
+        console.notice(&notice);
     }
     Ok(Some(base))
 }
@@ -290,6 +292,7 @@ fn save(file: &Path, text: &str) -> Result<(), CliError> {
 struct Heads {
     base: Option<String>,
     head: Option<String>,
+    directory: Option<PathBuf>,
 }
 
 impl Heads {
@@ -298,11 +301,15 @@ impl Heads {
             Some(repository) => repository.head().await.ok().map(|commit| commit.as_str().to_owned()),
             None => None,
         };
-        Self { base: base.map(|base| base.commit.as_str().to_owned()), head }
+        let base = base.map(|base| base.commit.as_str().to_owned());
+        let directory = project.repository.as_ref().map(|_| project.prefix.clone());
+        Self { base, head, directory }
     }
 
     fn heading<'a>(&'a self, target: &'a str, cluster: Option<&'a Cluster>) -> Heading<'a> {
         let cluster = cluster.map(Cluster::context);
-        Heading { target, cluster, base: self.base.as_deref(), head: self.head.as_deref(), run: None }
+        let Self { base, head, directory } = self;
+        let (base, head, directory) = (base.as_deref(), head.as_deref(), directory.as_deref());
+        Heading { target, cluster, base, head, run: None, directory }
     }
 }

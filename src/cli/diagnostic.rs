@@ -46,8 +46,13 @@ impl CliError {
     }
 
     /// Creates an error for a refused plan. If a guard refuses it, the message names the option that allows the plan.
-    pub fn refused(message: &str, plan: &Plan) -> Self {
-        Self::guarded(message, plan.refusals.first().map(|refusal| refusal.guard))
+    pub fn refused(plan: &Plan) -> Self {
+        let Some(first) = plan.refusals.first() else {
+            return Self::guarded("the cluster or the tree changed since the plan was approved: plan again", None);
+        };
+        let more = plan.refusals.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        Self::guarded(&format!("{}{more}", wording::doubt(first)), Some(first.guard()))
     }
 
     /// Creates an error for a run that is refused as a whole. If `guard` has an option that allows the run, the message
@@ -87,9 +92,12 @@ impl From<RunError> for CliError {
                 return Self::new(Exit::Locked, message);
             }
             RunError::Unknown(_) => Exit::Usage,
-            RunError::Refused(message, plan) => return Self::refused(message, plan),
+            RunError::Refused(_, plan) => return Self::refused(plan),
             RunError::Declined(_) => Exit::Refused,
             RunError::Incomplete(plan, _) if !plan.broken.is_empty() => return Self::sources(&plan.broken),
+            RunError::Incomplete(_, outcome) => {
+                return Self::new(Exit::Failure, hinted(wording::incomplete(outcome), hint::after_run(&error)));
+            }
             RunError::Interrupted(..)
             | RunError::Stopped
             | RunError::NotBegun

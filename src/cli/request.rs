@@ -19,7 +19,8 @@ use crate::object::kinds::Kinds;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
-use crate::plan::guard::Guard;
+use crate::plan::guard::{Guard, TreeDoubt};
+use crate::plan::notice::Notice;
 use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -28,6 +29,7 @@ use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
 use crate::report::shell::quoted_path;
+use crate::report::wording;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::RunError;
 use crate::run::record::Store;
@@ -65,7 +67,7 @@ pub struct Base {
     /// A notice for the user about the choice of this base.
     pub notice: Option<String>,
     /// The reason why the tree cannot be read. If set, the run deletes nothing.
-    pub unreadable: Option<String>,
+    pub unreadable: Option<Notice>,
 }
 
 /// The decision about a run's commit, and the commits that the run records.
@@ -107,8 +109,7 @@ impl Judged {
             CommitVerdict::Apply => {}
             CommitVerdict::ApplyOnly => {
                 request.policy.sources = SourceCoverage::LaterCommits;
-                let told = "Nothing is deleted, because this is not known to be the branch's last commit.";
-                request.notices.push(told.to_owned());
+                request.notices.push(Notice::LaterCommits);
             }
             CommitVerdict::Superseded => {
                 return Ok(RunPermission::Superseded(format!("superseded: the branch has a later commit than {head}")));
@@ -125,9 +126,8 @@ impl Judged {
         if self.begun != self.head
             && let Some(begun) = &self.begun
         {
-            request.notices.push(format!(
-                "{head} is not on the branch that is applied: {begun}, the last commit that they share, is recorded."
-            ));
+            let (head, recorded) = (head.to_owned(), begun.as_str().to_owned());
+            request.notices.push(Notice::OffTheBranch { head, recorded });
         }
         Ok(RunPermission::Granted)
     }
@@ -220,7 +220,10 @@ impl Project {
     /// The tree comes from another place, and the caller does not allow the move.
     pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
         match request.claim.judged(prior.source.as_ref()) {
-            ProvenanceMatch::Elsewhere(message) => Err(CliError::guarded(&message, Some(Guard::Relocation))),
+            ProvenanceMatch::Elsewhere { recorded, here } => {
+                let doubt = TreeDoubt::Elsewhere { recorded, here };
+                Err(CliError::guarded(&wording::doubt(&doubt), Some(Guard::Relocation)))
+            }
             ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
         }
     }
@@ -280,12 +283,7 @@ impl Project {
 
     /// Returns a base that cannot be read. Every project counts as changed, and the content of the base is unknown.
     fn unreadable(&self, commit: Commit, why: &dyn std::error::Error) -> Base {
-        let unreadable = format!(
-            "The whole root is in scope and nothing is deleted, because the tree of {}, which this one is compared \
-             with, cannot be read: {}",
-            commit.short(),
-            chain(why)
-        );
+        let unreadable = Notice::BaseUnreadable { commit: commit.short().to_owned(), why: chain(why) };
         let touched = self.sources.tree.projects();
         Base { commit, sources: None, touched, notice: None, unreadable: Some(unreadable) }
     }
@@ -388,7 +386,7 @@ impl Project {
         let mut lowered = lowered(policy, base, tree);
         // If the change of the root's settings is refused, nothing is applied. The plan then reads the state in the old
         // namespace.
-        if let Some(earlier) = earlier.filter(|_| root_change.refusal.is_some()) {
+        if let Some(earlier) = earlier.filter(|_| root_change.moved_state.is_some()) {
             lowered.state_namespace.clone_from(&earlier.settings().state_namespace);
         }
         RunRequest {

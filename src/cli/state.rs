@@ -18,9 +18,9 @@ use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::report::escape::logged;
-use crate::report::json::VERSION;
+use crate::report::json::v1::FORMAT_VERSION;
 use crate::report::state::{self as report, EntryDocument, LockDocument, StateDocument};
-use crate::report::wording::counted;
+use crate::report::wording::{self, counted};
 use crate::run::acquire::acquire_lock;
 use crate::run::decide::decide;
 use crate::run::inspect::{Inspected, inspect};
@@ -57,7 +57,7 @@ async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) ->
         *projects.entry(project).or_default() += 1;
     }
     let shown = StateDocument {
-        version: VERSION,
+        format_version: FORMAT_VERSION,
         root: project.root.segment().as_str(),
         state: format!("{namespace}/{}", project.root.state_name()),
         exists: prior.exists,
@@ -115,8 +115,8 @@ async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -
     listed.extend(
         excluded.map(|(project, ident)| report::entry(project, &ident, Some("its project is out of scope".to_owned()))),
     );
-    let refusals = plan.refusals.iter().map(|refusal| format!("An apply would be refused: {}", refusal.message));
-    let notices: Vec<String> = plan.notices.iter().cloned().chain(refusals).collect();
+    let refusals = plan.refusals.iter().map(|doubt| format!("An apply would be refused: {}", wording::doubt(doubt)));
+    let notices: Vec<String> = plan.notices.iter().map(wording::notice).chain(refusals).collect();
     print(args.output, &project.root, &listed, &notices, console)
 }
 
@@ -162,7 +162,7 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
         return Ok(Exit::Success);
     }
     let mut error = CliError::new(Exit::Failure, "the rebuild is partial: run it again when every kind can be listed");
-    error.messages.extend(rebuilt.unlisted);
+    error.messages.extend(rebuilt.unlisted.iter().map(wording::notice));
     Err(error)
 }
 
@@ -215,7 +215,7 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
         return Ok(Exit::Success);
     }
     let mut error = CliError::new(Exit::Failure, "some kinds could not be listed: run the command again");
-    error.messages.extend(renamed.unlisted);
+    error.messages.extend(renamed.unlisted.iter().map(wording::notice));
     Err(error)
 }
 

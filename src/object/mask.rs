@@ -247,28 +247,31 @@ impl<'a> MaskedView<'a> {
     /// The text that stands for the value in comparisons. Two values have the same text if and only if they are alike.
     pub(crate) fn fingerprint(self) -> String {
         let mut text = String::new();
-        self.write(&mut text, "");
+        self.write(&mut text);
         text
     }
 
-    /// The value as it may be shown: compact JSON, `"(secret)"` for each secret within it, `(secret)` where it is one.
-    pub(crate) fn shown(self) -> String {
-        if self.is_secret() {
-            return SECRET.to_owned();
-        }
-        let mut text = String::new();
-        self.write(&mut text, "\"(secret)\"");
-        text
-    }
-
-    /// Writes compact JSON. Secrets become the given text; fields are left out where it is empty.
-    fn write(self, text: &mut String, secret: &str) {
+    /// The value as it may be shown, with the text `(secret)` for each secret within it.
+    pub(crate) fn shown(self) -> Value {
         match self.value {
-            _ if self.is_secret() => text.push_str(secret),
+            _ if self.is_secret() => Value::from(SECRET),
+            Value::Object(map) if !self.is_open() => {
+                let fields = map.keys().filter_map(|name| Some((name.clone(), self.field(name)?.shown())));
+                Value::Object(fields.collect())
+            }
+            Value::Array(_) if !self.is_open() => self.items().into_iter().map(Self::shown).collect(),
+            value => value.clone(),
+        }
+    }
+
+    /// Writes compact JSON without the secrets.
+    fn write(self, text: &mut String) {
+        match self.value {
+            _ if self.is_secret() => {}
             Value::Object(map) if !self.is_open() => {
                 text.push('{');
                 for (name, _) in map {
-                    let Some(field) = self.field(name).filter(|field| !(field.is_secret() && secret.is_empty())) else {
+                    let Some(field) = self.field(name).filter(|field| !field.is_secret()) else {
                         continue;
                     };
                     if !text.ends_with('{') {
@@ -276,7 +279,7 @@ impl<'a> MaskedView<'a> {
                     }
                     text.push_str(&Value::from(name.as_str()).to_string());
                     text.push(':');
-                    field.write(text, secret);
+                    field.write(text);
                 }
                 text.push('}');
             }
@@ -286,7 +289,7 @@ impl<'a> MaskedView<'a> {
                     if at > 0 {
                         text.push(',');
                     }
-                    item.write(text, secret);
+                    item.write(text);
                 }
                 text.push(']');
             }

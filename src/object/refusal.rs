@@ -47,6 +47,27 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The refusal with other words of the server. A conflict has none.
+    #[must_use]
+    pub(crate) fn map_message(self, change: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Conflict(_) | Self::Beside(_) => self,
+            Self::Changed(text) => Self::Changed(change(&text)),
+            Self::Malformed(text) => Self::Malformed(change(&text)),
+            Self::TooLarge(text) => Self::TooLarge(change(&text)),
+            Self::Unreadable(text) => Self::Unreadable(change(&text)),
+            Self::Invalid(text) => Self::Invalid(change(&text)),
+            Self::Forbidden(text) => Self::Forbidden(change(&text)),
+            Self::NoNamespace(text) => Self::NoNamespace(change(&text)),
+            Self::Absent(text) => Self::Absent(change(&text)),
+            Self::NoKind(text) => Self::NoKind(change(&text)),
+            Self::NoVersion(text) => Self::NoVersion(change(&text)),
+            Self::Terminating(text) => Self::Terminating(change(&text)),
+            Self::Denied(text) => Self::Denied(change(&text)),
+            Self::Unavailable(text) => Self::Unavailable(change(&text)),
+        }
+    }
+
     /// The server's words; of a conflict, which fields it is about.
     #[must_use]
     pub(crate) fn into_message(self) -> String {

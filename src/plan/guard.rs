@@ -2,28 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::Value;
 
-use super::change::{Action, Change, Reason};
+use super::change::Change;
 use super::cleanup::is_holder;
+use super::decision::{Action, Contents, Decision, Finding, Keep};
+use super::notice::Notice;
 use super::observed::Observed;
 use super::policy::Policy;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
+use crate::state::provenance::Provenance;
 
 /// A reason to refuse the run as a whole: the tree is in doubt.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TreeDoubt {
-    /// The guard's name.
-    pub guard: Guard,
-    /// The finding of the guard, in one sentence.
-    pub message: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreeDoubt {
+    /// The tree has no desired object at all, but objects would be deleted.
+    Empty {
+        /// The number of objects that would be deleted.
+        deleted: usize,
+    },
+    /// More than half of the live objects would be deleted.
+    MoreThanHalf {
+        /// The number of objects that would be deleted.
+        deleted: usize,
+        /// The number of recorded objects that are live and ours.
+        live: usize,
+    },
+    /// The configured namespace of the state is not the one that contains the state.
+    StateMoved {
+        /// The namespace that contains the state.
+        from: String,
+        /// The configured namespace.
+        to: String,
+    },
+    /// The tree comes from another place than the state says.
+    Elsewhere {
+        /// The recorded place.
+        recorded: Provenance,
+        /// The place of this tree.
+        here: Provenance,
+    },
+}
+
+impl TreeDoubt {
+    /// The guard that refuses the run.
+    pub fn guard(&self) -> Guard {
+        match self {
+            Self::Empty { .. } => Guard::EmptyDesired,
+            Self::MoreThanHalf { .. } => Guard::MassDeletion,
+            Self::StateMoved { .. } => Guard::StateNamespace,
+            Self::Elsewhere { .. } => Guard::Relocation,
+        }
+    }
 }
 
 /// The guards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guard {
     /// The tree has no desired object at all, but something would be deleted.
     EmptyDesired,
@@ -139,7 +174,7 @@ pub(crate) fn keep_guarded<'a>(
     for change in changes {
         let met = guards(change, body(&change.ident.key)).find(|guard| !guard.is_open(policy));
         if let Some(guard) = met {
-            keep(change, guard, String::new());
+            keep(change, guard, Finding::Object);
         }
     }
 }
@@ -147,8 +182,8 @@ pub(crate) fn keep_guarded<'a>(
 /// Lists the guards that a deletion or a replacement meets.
 fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> {
     let key = &change.ident.key;
-    let replaced = change.action == Action::Replace;
-    let deleted = change.action == Action::Delete || replaced;
+    let replaced = change.action() == Action::Replace;
+    let deleted = change.action() == Action::Delete || replaced;
     // A finished Job has done its work. Its replacement loses only the record of that work.
     let anew = replaced && !body.is_some_and(|body| is_finished(key, body));
     let rules = [
@@ -160,28 +195,28 @@ fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> 
     rules.into_iter().filter(move |(_, met)| deleted && *met).map(|(guard, _)| guard)
 }
 
-fn keep(change: &mut Change, guard: Guard, met: String) {
-    (change.action, change.reason) = (Action::Keep, Reason::Guarded(guard, met));
+fn keep(change: &mut Change, guard: Guard, finding: Finding) {
+    change.decision = Decision::Keep(Keep::Guarded(guard, finding));
 }
 
 /// Keeps namespaces and CRDs that contain more than what the plan deletes. If the guard is open, returns a notice for
 /// each one instead.
-pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
-    let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action == Action::Delete).collect();
+pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<Notice> {
+    let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action() == Action::Delete).collect();
     let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
     // A namespace or CRD that is already being deleted takes its contents with it, whatever this run does.
     let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
     let told = standing.filter_map(|key| match observed.contents.get(key) {
-        Some(content) => Some((key.clone(), content.told(key, &deleted)?)),
-        None => Some((key.clone(), format!("the content of {key} was not listed"))),
+        Some(content) => Some((key.clone(), content.outside(&deleted)?)),
+        None => Some((key.clone(), Contents::NotListed)),
     });
-    let told: BTreeMap<ObjectKey, String> = told.collect();
+    let told: BTreeMap<ObjectKey, Contents> = told.collect();
     if Guard::Foreign.is_open(policy) {
-        return told.into_values().map(|told| format!("Deleted outside the plan: {told}.")).collect();
+        return told.into_iter().map(|(holder, contents)| Notice::AlsoDeleted { holder, contents }).collect();
     }
     for change in cleanup {
         if let Some(told) = told.get(&change.ident.key) {
-            keep(change, Guard::Foreign, told.clone());
+            keep(change, Guard::Foreign, Finding::Contents(told.clone()));
         }
     }
     Vec::new()
@@ -193,15 +228,13 @@ pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed
 /// `desired` is the number of desired objects of the whole root. `live` is the number of recorded objects that are live
 /// and ours.
 pub(crate) fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
-    let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
+    let deleted = cleanup.iter().filter(|change| change.action() == Action::Delete).count();
     let mut refusals = Vec::new();
     if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
-        let message = format!("the tree contains no manifests, and {deleted} would be deleted");
-        refusals.push(TreeDoubt { guard: Guard::EmptyDesired, message });
+        refusals.push(TreeDoubt::Empty { deleted });
     }
     if deleted > (live / 2).max(LEAST) && !Guard::MassDeletion.is_open(policy) {
-        let message = format!("{deleted} of {live} live objects would be deleted, more than half");
-        refusals.push(TreeDoubt { guard: Guard::MassDeletion, message });
+        refusals.push(TreeDoubt::MoreThanHalf { deleted, live });
     }
     refusals
 }
@@ -217,7 +250,7 @@ pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: 
         return;
     }
     let mut shares: BTreeMap<Option<u64>, usize> = BTreeMap::new();
-    let share_of = |change: &Change| match change.action {
+    let share_of = |change: &Change| match change.action() {
         Action::Delete => Some(policy.reviewed.deletion_shown_by(&change.ident.key)),
         Action::Replace => Some(policy.reviewed.replacement_shown_by(&change.ident.key)),
         _ => None,
@@ -229,18 +262,14 @@ pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: 
     for change in changes.iter_mut().chain(cleanup) {
         let count = share_of(change).and_then(|share| shares.get(&share)).copied().unwrap_or_default();
         if count > most {
-            keep(change, Guard::MassDeletion, format!("{count} of {live}, more than {most}"));
+            keep(change, Guard::MassDeletion, Finding::Share { count, live, most });
         }
     }
 }
 
-fn is_volume(key: &ObjectKey) -> bool {
-    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
-}
-
 /// Returns `true` if the object is a persistent volume or a persistent volume claim. These are never replaced.
-pub(crate) fn is_irreplaceable(key: &ObjectKey) -> bool {
-    is_volume(key)
+pub(super) fn is_volume(key: &ObjectKey) -> bool {
+    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
 }
 
 /// Returns `true` if the persistent volume claims of a StatefulSet are deleted with it.
@@ -266,7 +295,9 @@ fn is_finished(key: &ObjectKey, body: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::refusal::Refusal;
     use crate::plan::collateral::Collateral;
+    use crate::plan::decision::Create;
     use crate::plan::observed::Lookup;
     use crate::plan::policy::{Reviewed, Shown};
     use crate::project::tree::Cleanup;
@@ -278,6 +309,10 @@ mod tests {
         Change::deletion(key, "u")
     }
 
+    fn replace() -> Decision {
+        Decision::Replace(Refusal::Invalid("immutable".into()))
+    }
+
     fn policy() -> Policy {
         Policy::new(Cleanup::On, "kubernator-system")
     }
@@ -285,10 +320,10 @@ mod tests {
     #[test]
     fn c5_each_guard_keeps_by_default_and_only_its_own_permission_opens_it() {
         let set = json!({"spec": {"volumeClaimTemplates": [{}], "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}});
-        let anew = Change { action: Action::Replace, ..deletion("", "ConfigMap", 1) };
+        let anew = Change { decision: replace(), ..deletion("", "ConfigMap", 1) };
         for (guard, change, body) in [
             (Guard::Replacement, anew.clone(), json!({})),
-            (Guard::Replacement, Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, json!({})),
+            (Guard::Replacement, Change { decision: replace(), ..deletion("batch", "Job", 1) }, json!({})),
             (Guard::Namespace, deletion("", "Namespace", 1), json!({})),
             (Guard::Crd, deletion("apiextensions.k8s.io", "CustomResourceDefinition", 1), json!({})),
             (Guard::Volume, deletion("", "PersistentVolumeClaim", 1), json!({})),
@@ -302,8 +337,8 @@ mod tests {
                 if other == guard {
                     assert_eq!(kept[0], change);
                 } else {
-                    assert_eq!(kept[0].reason, Reason::Guarded(guard, String::new()), "{other:?}");
-                    assert_eq!(kept[0].action, Action::Keep);
+                    let expected = Decision::Keep(Keep::Guarded(guard, Finding::Object));
+                    assert_eq!(kept[0].decision, expected, "{other:?}");
                 }
             }
         }
@@ -311,8 +346,8 @@ mod tests {
         for (change, body) in [
             (deletion("", "ConfigMap", 1), json!({})),
             (deletion("apps", "StatefulSet", 1), json!({"spec": {"volumeClaimTemplates": [{}]}})),
-            (Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, finished),
-            (Change { action: Action::Keep, ..deletion("", "Namespace", 1) }, json!({})),
+            (Change { decision: replace(), ..deletion("batch", "Job", 1) }, finished),
+            (Change { decision: Decision::Keep(Keep::Unreviewed), ..deletion("", "Namespace", 1) }, json!({})),
         ] {
             let mut kept = [change.clone()];
             keep_guarded(&mut kept, |_| Some(&body), &policy());
@@ -326,7 +361,7 @@ mod tests {
         let [namespace, definition] = [0, 1].map(|index: usize| changes[index].ident.key.clone());
         let theirs = ObjectKey { kind: "ConfigMap".into(), namespace: Some("1".into()), ..namespace.clone() };
         let live = Live { body: json!({"metadata": {"uid": "t"}}) };
-        let full = Collateral { found: [(theirs, live)].into(), ..Collateral::default() };
+        let full = Collateral { found: [(theirs.clone(), live)].into(), ..Collateral::default() };
         let hidden = Collateral { unseen: vec!["no right".into()], ..Collateral::default() };
         let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
         let mut observed = Observed::default();
@@ -334,28 +369,26 @@ mod tests {
             let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
             let mut changes = changes.clone();
             let notices = keep_holders_of_others(&mut changes, observed, &policy);
-            let words = |change: Change| match change.reason {
-                Reason::Guarded(Guard::Foreign, told) if change.action == Action::Keep => told,
-                _ => String::new(),
+            let found = |change: Change| match change.decision {
+                Decision::Keep(Keep::Guarded(Guard::Foreign, Finding::Contents(contents))) => Some(contents),
+                _ => None,
             };
-            (changes.map(words), notices)
+            (changes.map(found), notices)
         };
-        let nothing = || ([String::new(), String::new()], Vec::<String>::new());
-        let ([first, second], _) = kept(&observed, None);
-        assert!(first.ends_with("the content of Namespace 1 was not listed") && second.ends_with("was not listed"));
+        let nothing = || ([None, None], Vec::new());
+        assert_eq!(kept(&observed, None).0, [Some(Contents::NotListed), Some(Contents::NotListed)]);
         observed.contents.insert(namespace.clone(), Collateral::default());
         observed.contents.insert(definition.clone(), Collateral::default());
         assert_eq!(kept(&observed, None), nothing());
         observed.contents.insert(definition.clone(), hidden);
-        assert!(kept(&observed, None).0[1].ends_with("is not known: no right"));
+        let unseen = Contents::Listed { first: vec![], count: 0, unseen: vec!["no right".into()] };
+        assert_eq!(kept(&observed, None).0, [None, Some(unseen)]);
         observed.contents.insert(definition, Collateral::default());
         observed.contents.insert(namespace.clone(), full);
-        assert_eq!(kept(&observed, None).0, ["Namespace 1 contains ConfigMap 1/1".to_owned(), String::new()]);
+        let contents = Contents::Listed { first: vec![theirs], count: 1, unseen: vec![] };
+        assert_eq!(kept(&observed, None).0, [Some(contents.clone()), None]);
         let (none, notices) = kept(&observed, Some(Guard::Foreign));
-        assert_eq!(
-            (none, notices),
-            (nothing().0, vec!["Deleted outside the plan: Namespace 1 contains ConfigMap 1/1.".to_owned()])
-        );
+        assert_eq!((none, notices), (nothing().0, vec![Notice::AlsoDeleted { holder: namespace.clone(), contents }]));
         assert_ne!(kept(&observed, Some(Guard::Namespace)), nothing());
         observed.looks.insert(namespace, Lookup::Live(leaving));
         assert_eq!(kept(&observed, None), nothing(), "it goes whatever this run does");
@@ -367,7 +400,7 @@ mod tests {
             |count: usize| -> Vec<Change> { (0..count).map(|name| deletion("", "ConfigMap", name)).collect() };
         let found = |deleted: usize, desired: usize, live: usize, open: Option<Guard>| {
             let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
-            doubts(&deletions(deleted), desired, live, &policy).iter().map(|refusal| refusal.guard).collect::<Vec<_>>()
+            doubts(&deletions(deleted), desired, live, &policy).iter().map(TreeDoubt::guard).collect::<Vec<_>>()
         };
         assert_eq!(found(1, 0, 5, None), [Guard::EmptyDesired]);
         assert_eq!(found(0, 0, 5, None), []);
@@ -377,8 +410,10 @@ mod tests {
         assert_eq!(found(25, 6, 31, Some(Guard::EmptyDesired)), [Guard::MassDeletion]);
         assert_eq!(found(15, 15, 30, None), []);
         assert_eq!(found(10, 1, 11, None), [], "a small root may change as a whole");
-        let kept: Vec<Change> =
-            deletions(25).into_iter().map(|change| Change { action: Action::Keep, ..change }).collect();
+        let kept: Vec<Change> = deletions(25)
+            .into_iter()
+            .map(|change| Change { decision: Decision::Keep(Keep::Unreviewed), ..change })
+            .collect();
         assert_eq!(doubts(&kept, 0, 31, &policy()), []);
     }
 
@@ -400,20 +435,20 @@ mod tests {
                     into.insert(change.ident.key.clone(), *pull);
                 }
                 if *replaced {
-                    changes.push(Change { action: Action::Replace, ..change });
+                    changes.push(Change { decision: replace(), ..change });
                 } else {
                     cleanup.push(change);
                 }
             }
-            changes.extend((0..new).map(|name| Change { action: Action::Create, reason: Reason::New, ..object(1000 + name) }));
+            changes.extend((0..new).map(|name| Change { decision: Decision::Create(Create::New), ..object(1000 + name) }));
             let policy = Policy { reviewed: Reviewed::Only(shown), ..policy() };
             let (mut kept_changes, mut kept_cleanup) = (changes.clone(), cleanup.clone());
             keep_shares(&mut kept_changes, &mut kept_cleanup, live, &policy);
             let most = std::cmp::max(10, live / 10);
-            for change in kept_changes.iter().chain(&kept_cleanup).filter(|change| change.reason != Reason::New) {
+            for change in kept_changes.iter().chain(&kept_cleanup).filter(|change| change.action() != Action::Create) {
                 let name: usize = change.ident.key.name.parse().unwrap();
                 let count = owners.iter().filter(|(pull, _)| *pull == owners[name].0).count();
-                prop_assert_eq!(change.action == Action::Keep, count > most, "{} of {}", count, live);
+                prop_assert_eq!(change.action() == Action::Keep, count > most, "{} of {}", count, live);
             }
         }
     }

@@ -38,7 +38,7 @@ pub enum DryRun {
     /// The server would refuse the change, but would accept the same object as a new one: a field is immutable.
     Immutable(Refusal),
     /// The server cannot check the change yet, because the same run first applies the named object.
-    Unverified(String),
+    Unverified(ObjectKey),
 }
 
 /// All observations of a run.

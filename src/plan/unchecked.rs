@@ -154,7 +154,7 @@ pub(crate) fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'
     };
     let anew = match trial {
         DryRun::Refused(refusal) => match awaited(refusal, key, &manifest.body, brought) {
-            Some(by) => Some(DryRun::Unverified(by.to_string())),
+            Some(by) => Some(DryRun::Unverified(by.clone())),
             None => misfit(),
         },
         DryRun::Created => misfit(),

@@ -14,8 +14,9 @@ use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change, Disposition, Reason};
-use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::change::Change;
+use crate::plan::decision::{Action, Disposition};
+use crate::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
 use crate::plan::unready;
 use crate::run::error::RunError;
@@ -65,13 +66,10 @@ pub(crate) async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunE
 
 /// The webhooks and policies that have to change before the server accepts other objects of the same run.
 fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
-    let awaited = work.plan.changes.iter().filter_map(|change| match &change.reason {
-        Reason::Unverified(by) => Some(by.as_str()),
-        _ => None,
-    });
-    let awaited: BTreeSet<&str> = awaited.collect();
+    let awaited: BTreeSet<&ObjectKey> =
+        work.plan.changes.iter().filter_map(|change| change.decision.waits_for()).collect();
     let late = work.plan.changes.iter().map(|change| &change.ident.key).filter(|key| Wave::of(key) == Wave::Webhooks);
-    late.filter(|key| awaited.contains(key.to_string().as_str())).cloned().collect()
+    late.filter(|key| awaited.contains(key)).cloned().collect()
 }
 
 /// The reason why the run may start no further object.
@@ -163,7 +161,7 @@ fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOu
     };
     let (verdict, message) = unready::judged(work.plan, &outcome, &why);
     let message = redacted(work, &outcome.key, &message);
-    ObjectOutcome { verdict, message: Some(message), ..outcome }
+    ObjectOutcome { verdict, detail: Some(Detail::Message(message)), ..outcome }
 }
 
 /// The outcome of an object that cannot be sent, because an object that is being deleted has its place.
@@ -172,7 +170,7 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
         End::Over => String::new(),
         End::Failed(reason) | End::TimedOut(reason) => reason,
     };
-    let why = match change.action {
+    let why = match change.action() {
         Action::Replace => format!("it cannot be replaced: it is being deleted and {why}"),
         _ => format!("it is being deleted and {why}: run again when it is gone"),
     };
@@ -182,8 +180,14 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
 /// The outcome of one object. The message contains none of the object's secrets.
 pub(crate) fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
-    let message = message.map(|message| redacted(work, &key, message));
-    ObjectOutcome { key, project: change.project.clone(), verdict, message }
+    let detail = message.map(|message| Detail::Message(redacted(work, &key, message)));
+    ObjectOutcome { key, project: change.project.clone(), verdict, detail }
+}
+
+/// The outcome of an object that the plan leaves as it is.
+pub(crate) fn planned(change: &Change, verdict: Verdict) -> ObjectOutcome {
+    let detail = Some(Detail::Planned(change.decision.clone()));
+    ObjectOutcome { key: change.ident.key.clone(), project: change.project.clone(), verdict, detail }
 }
 
 /// The objects that failed, with the namespaces and kinds among them that later objects need.
@@ -237,15 +241,14 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
     if let Some(why) = failed.needed_by(key) {
         return done(Verdict::Skipped, Some(&why));
     }
-    match change.action {
+    match change.action() {
         Action::Blocked | Action::Keep => {
             let verdict = match change.disposition() {
                 Some(Disposition::Blocked) => Verdict::Blocked,
                 Some(Disposition::Kept) => Verdict::Kept,
                 _ => Verdict::Failed,
             };
-            let reason = change.reason.to_string();
-            return done(verdict, Some(reason.strip_prefix("kept: ").unwrap_or(&reason)));
+            return Sent::Done(planned(change, verdict));
         }
         Action::Unchanged => {
             let outcome = outcome(work, change, Verdict::Unchanged, None);
@@ -264,6 +267,10 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
         Err(WriteError::LockLost) => Sent::Stopped(Stop::LockLost),
         Err(WriteError::Stopped) => Sent::Stopped(Stop::Interrupted),
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(&why)),
+        Err(WriteError::Protected(protection)) => {
+            let detail = Some(Detail::NowProtected(protection));
+            Sent::Done(ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) })
+        }
         Err(WriteError::MovedOn) => done(Verdict::Failed, Some("it changed after the plan was made: run again")),
         Err(WriteError::Refused(refusal)) => {
             let first = refused.unwrap_or_else(Instant::now);

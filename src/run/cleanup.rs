@@ -13,15 +13,16 @@ use crate::object::live::Live;
 use crate::object::order::CleanupStep;
 use crate::object::refusal::Refusal;
 use crate::plan::build::Plan;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
 use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::collateral::Collateral;
+use crate::plan::decision::{Action, Contents};
 use crate::plan::guard::Guard;
 use crate::plan::observed::Lookup;
 use crate::plan::obstacle::lifted;
-use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
-use crate::run::apply::{PATIENCE, Stop, outcome};
+use crate::run::apply::{PATIENCE, Stop, outcome, planned};
 use crate::run::collateral::look_into_all;
 use crate::run::error::RunError;
 use crate::run::reconcile::RunContext;
@@ -51,7 +52,7 @@ impl Cleaned {
             .plan
             .cleanup
             .iter()
-            .filter(|change| change.action == Action::Release)
+            .filter(|change| change.action() == Action::Release)
             .map(|change| change.ident.key.clone());
         let placed = work.plan.changes.iter().filter(|change| change.disposition().is_none());
         Settlement {
@@ -74,7 +75,7 @@ impl Cleaned {
     fn is_gone(&mut self, change: &Change) {
         self.gone.push(change.ident.key.clone());
         let (key, project) = (change.ident.key.clone(), change.project.clone());
-        self.outcomes.push(ObjectOutcome { key, project, verdict: Verdict::Deleted, message: None });
+        self.outcomes.push(ObjectOutcome { key, project, verdict: Verdict::Deleted, detail: None });
     }
 
     fn note(&mut self, work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
@@ -103,6 +104,8 @@ impl Cleaned {
 
 enum DeletionAnswer {
     Tried(Removed),
+    /// By now, the object holds other objects that would be deleted with it.
+    Holds(Contents),
     Waits(String),
 }
 
@@ -191,7 +194,7 @@ async fn send<'a>(
             async move {
                 let answer = match left {
                     Some(left) => DeletionAnswer::Waits(format!("it still contains {left} and waits for it")),
-                    None => DeletionAnswer::Tried(one(work, sent.0, contents).await),
+                    None => one(work, sent.0, contents).await,
                 };
                 (sent, answer)
             }
@@ -233,7 +236,15 @@ fn take<'a>(
                 None => cleaned.note(work, change, Verdict::Failed, Some(&refusal.to_string())),
             }
         }
+        DeletionAnswer::Tried(Removed::Protected(protection)) => {
+            let detail = Some(Detail::NowProtected(protection));
+            cleaned.outcomes.push(ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) });
+        }
         DeletionAnswer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
+        DeletionAnswer::Holds(contents) => {
+            let detail = Some(Detail::NowHolds(contents));
+            cleaned.outcomes.push(ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) });
+        }
         DeletionAnswer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
         DeletionAnswer::Tried(Removed::NotStarted) => return Some(Stop::Interrupted),
         DeletionAnswer::Tried(Removed::LockLost) => return Some(Stop::LockLost),
@@ -258,25 +269,19 @@ async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<
 }
 
 /// Deletes one object, unless objects of other owners would be deleted with it.
-async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> Removed {
+async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> DeletionAnswer {
     let key = &change.ident.key;
     let deleted = || work.plan.deletions().collect::<Vec<_>>();
-    match contents.get(key).and_then(|content| content.told(key, &deleted())) {
-        Some(told) => Removed::Failed(format!("it stays, because by now {told}")),
-        None => remove(work, change).await,
+    match contents.get(key).and_then(|content| content.outside(&deleted())) {
+        Some(outside) => DeletionAnswer::Holds(outside),
+        None => DeletionAnswer::Tried(remove(work, change).await),
     }
 }
 
 /// The outcomes of the deletions that are blocked in the plan. The run does not try them, and does not succeed.
 fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
-    let blocked = plan.cleanup.iter().filter(|change| change.action == Action::Blocked);
-    let outcome = |change: &Change| ObjectOutcome {
-        key: change.ident.key.clone(),
-        project: change.project.clone(),
-        verdict: Verdict::Failed,
-        message: Some(change.reason.to_string()),
-    };
-    blocked.map(outcome).collect()
+    let blocked = plan.cleanup.iter().filter(|change| change.action() == Action::Blocked);
+    blocked.map(|change| planned(change, Verdict::Failed)).collect()
 }
 
 /// An object that could not be deleted and that `key`, a namespace or CRD, contains. If the run deleted `key`, the
@@ -297,7 +302,7 @@ mod tests {
     fn s5_a_failed_deletion_leaves_the_ledger_stale() {
         let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
         let outcome =
-            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
+            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, detail: None };
         let ledger = |verdicts: &[Verdict]| {
             let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
             Cleaned { outcomes, ..Cleaned::default() }.ledger(Some("c0".to_owned()))

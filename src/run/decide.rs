@@ -10,7 +10,8 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
-use crate::plan::guard::{Guard, TreeDoubt};
+use crate::plan::guard::TreeDoubt;
+use crate::plan::notice::Notice;
 use crate::plan::observed::Observed;
 use crate::plan::offline::{self, OfflineRequest};
 use crate::plan::policy::{Policy, SourceCoverage};
@@ -74,7 +75,7 @@ pub struct RunRequest {
     /// The repository and directory that the tree is read from.
     pub claim: Claim,
     /// Notices about the request for readers of the plan.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
 }
 
 /// The tree before the changes that a run is about. It shows which parts of the desired objects come from these
@@ -164,7 +165,7 @@ pub(crate) async fn decide_from(
     let silent = served
         .unavailable()
         .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
-    notices.extend(silent.map(|group| format!("The server of {group} does not answer: its objects are not known.")));
+    notices.extend(silent.map(|group| Notice::GroupUnavailable(group.to_owned())));
     let done = store.done.of(&desired.manifests);
     let mut observed = Observed { kinds, looks, done, ..Observed::default() };
     let recorded = prior.entries.keys();
@@ -177,10 +178,7 @@ pub(crate) async fn decide_from(
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     observe::look(cluster, &mut observed, recorded_and_desired).await;
-    let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
-        "The last run did not finish, or another tool wrote the state since: this run checks everything again."
-            .to_owned()
-    });
+    let unfinished = (prior.exists && prior.start == Start::Unsettled).then_some(Notice::Unsettled);
     let before = request.before.desired(&observed.kinds);
     let plan_request = PlanRequest {
         root,
@@ -197,7 +195,7 @@ pub(crate) async fn decide_from(
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
     plan.notices.extend(desired.notices);
-    plan.notices.extend(unready::told(&plan, &observed));
+    plan.notices.extend(unready::notice(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
@@ -226,13 +224,12 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     let mut notices = Vec::new();
     let (policy, broken) = checked(&request.policy, head, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
-        notices.push("Some files of the base tree cannot be read: their objects are not compared.".to_owned());
+        notices.push(Notice::BaseFilesUnreadable);
     }
     let unknown = desired.manifests.keys().filter(|key| kinds.get(&key.group_kind()).is_none());
-    let unknown: BTreeSet<String> = unknown.map(|key| key.group_kind().to_string()).collect();
+    let unknown: BTreeSet<GroupKind> = unknown.map(ObjectKey::group_kind).collect();
     if !unknown.is_empty() {
-        let unknown: Vec<String> = unknown.into_iter().collect();
-        notices.push(format!("Without a cluster these kinds are taken as written: {}.", unknown.join(", ")));
+        notices.push(Notice::KindsAsWritten(unknown));
     }
     let trees = OfflineRequest {
         root: &request.root,
@@ -254,9 +251,9 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
 /// Puts the notices about changed root settings first, because these settings affect the whole plan. Adds the refusal
 /// of such a change, if there is one.
 fn tell_of_root(plan: &mut Plan, change: &RootChange) {
-    plan.notices.splice(0..0, change.notices.iter().cloned());
-    let refused = change.refusal.iter().cloned();
-    plan.refusals.extend(refused.map(|message| TreeDoubt { guard: Guard::StateNamespace, message }));
+    plan.notices.splice(0..0, change.settings.iter().cloned().map(Notice::SettingChanged));
+    let refused = change.moved_state.iter().cloned();
+    plan.refusals.extend(refused.map(|(from, to)| TreeDoubt::StateMoved { from, to }));
 }
 
 /// Refuses a tree that comes from another place than the recorded one, unless the caller says that the tree moved.
@@ -265,16 +262,16 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     match claim.judged(prior.source.as_ref()) {
         ProvenanceMatch::Same(known) => prior.source = known,
         ProvenanceMatch::Moved { from, to } => {
-            plan.notices.insert(0, format!("The tree moved: the state now names {to} instead of {from}."));
-            prior.source = Some(to);
+            prior.source = Some(to.clone());
+            plan.notices.insert(0, Notice::TreeMoved { from, to });
         }
-        ProvenanceMatch::Elsewhere(message) => plan.refusals.push(TreeDoubt { guard: Guard::Relocation, message }),
+        ProvenanceMatch::Elsewhere { recorded, here } => plan.refusals.push(TreeDoubt::Elsewhere { recorded, here }),
     }
 }
 
 /// The request with the scope that follows from the ledger. Fails if the commits in the state have changed since the
 /// request was made.
-fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
+fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<Notice>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
     let (commits, touched) = match &request.since {
         ScopeBasis::Ledger { commits, touched } => (commits, touched),
@@ -286,8 +283,7 @@ fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Re
     }
     request.scope.touched = touched.clone().filter(|_| found.ledger.current().is_some());
     if found.ledger.current().is_none() {
-        let why = "the state does not say at which commit it was last finalized";
-        notices.push(format!("The whole root is in scope, because {why}."));
+        notices.push(Notice::WholeRoot);
     }
     Ok(request)
 }
@@ -321,7 +317,7 @@ fn checked(
     sources: &Sources,
     failures: &[SourceError],
     scope: &Scope,
-    notices: &mut Vec<String>,
+    notices: &mut Vec<Notice>,
 ) -> (Policy, Vec<SourceError>) {
     let (ours, others): (Vec<_>, Vec<_>) =
         failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
@@ -329,9 +325,9 @@ fn checked(
     if !failures.is_empty() {
         policy.sources = SourceCoverage::Failed;
     }
-    notices.extend(ours.iter().map(|error| format!("A file cannot be rendered, so its project fails: {error}")));
+    notices.extend(ours.iter().cloned().map(Notice::SourceFailed));
     if let Some(first) = others.first() {
-        notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {first}"));
+        notices.push(Notice::OtherSourceFailed(first.clone()));
     }
     (policy, ours)
 }

@@ -56,15 +56,15 @@ pub enum RunError {
     #[error(transparent)]
     Lock(LockError),
     /// A guard or ownership refuses the plan, or the plan is not the approved one. Nothing was changed.
-    #[error("the plan is refused: {0}")]
-    Refused(String, Box<Plan>),
+    #[error("the plan is refused")]
+    Refused(Refused, Box<Plan>),
     /// The state could not be written. The state that was recorded before remains valid, and the next run continues
     /// from there.
     #[error("failed to {0}")]
     WriteState(StateWriteError, Progress),
     /// Some objects failed, and the run did the rest: the next run continues from there. Or the run did everything, but
     /// an object that it left as it was had not been ready before and is still not ready.
-    #[error("{}", incomplete(.0, .1))]
+    #[error("some objects failed or are not ready")]
     Incomplete(Box<Plan>, Outcome),
     /// A signal stopped the run. The next run continues from there.
     #[error("the run was interrupted; the next run continues it")]
@@ -75,6 +75,15 @@ pub enum RunError {
     /// The lock was lost. The next run continues from there.
     #[error("the lock was lost; the run that holds it now, or the next run, continues")]
     LockLost(Progress),
+}
+
+/// The reason why a plan is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The plan names doubts about the tree.
+    Doubts,
+    /// The plan is not the approved one.
+    NotApproved,
 }
 
 /// The plan and its outcome, if the run got that far.
@@ -116,22 +125,5 @@ fn first_of(errors: &[SourceError]) -> String {
         [] => "the sources cannot be read".to_owned(),
         [only] => only.to_string(),
         [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
-    }
-}
-
-fn incomplete(plan: &Plan, outcome: &Outcome) -> String {
-    if !plan.broken.is_empty() {
-        return first_of(&plan.broken);
-    }
-    match outcome.first_failure() {
-        Some(failure) => {
-            format!("{} failed: {}", failure.key, failure.message.as_deref().unwrap_or("no reason was given"))
-        }
-        None => match outcome.first_unready() {
-            Some(object) if outcome.is_carried_through() => {
-                format!("{} is not ready: {}", object.key, object.message.as_deref().unwrap_or("no reason was given"))
-            }
-            _ => "some objects were skipped".to_owned(),
-        },
     }
 }

@@ -16,11 +16,12 @@ use crate::object::mark::{Ownership, Root, managed_fields, ownership};
 use crate::object::order::Wave;
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::plan::build::PlanRequest;
-use crate::plan::change::Action;
 use crate::plan::cleanup::{CleanupRequest, candidates, decide, is_holder};
 use crate::plan::cohabiting::CohabitingKeys;
+use crate::plan::decision::Action;
 use crate::plan::field_rules::relinquished;
 use crate::plan::migration::{Extent, FieldTransfer};
+use crate::plan::notice::Notice;
 use crate::plan::observed::{DryRun, Lookup, Observed};
 use crate::plan::obstacle::lifted;
 use crate::plan::unchanged::is_proved_for;
@@ -54,7 +55,7 @@ pub(crate) async fn list_owned(
     known: &BTreeSet<GroupKind>,
     namespaces: &BTreeSet<String>,
     sweep: Sweep,
-) -> (BTreeMap<ObjectKey, Lookup>, Vec<String>) {
+) -> (BTreeMap<ObjectKey, Lookup>, Vec<Notice>) {
     let listed: Vec<&Kind> = kinds
         .iter()
         .filter(|kind| kind.manageable && (sweep == Sweep::Everything || known.contains(&kind.group_kind)))
@@ -74,16 +75,16 @@ pub(crate) async fn list_owned(
             // The kind is not served: this run creates its CRD, or the kind was removed.
             Err(ReadError::Gone) => {}
             Err(error) if known.contains(&kind.group_kind) => {
-                notices.push(format!("{} could not be listed: {error}", kind.group_kind));
+                notices.push(Notice::NotListed { kind: kind.group_kind.clone(), why: error.to_string() });
             }
             // The kind is neither desired nor recorded, and it cannot be listed. Objects that an unsettled run left
             // there are not found.
             Err(error) => {
-                notices.push(format!("{} could not be searched for marked objects: {error}", kind.group_kind));
+                notices.push(Notice::NotSearched { kind: kind.group_kind.clone(), why: error.to_string() });
             }
         }
     }
-    notices.sort();
+    notices.sort_by(|a: &Notice, b| format!("{a:?}").cmp(&format!("{b:?}")));
     let (found, notice) = list_in_namespaces(cluster, root, &forbidden, namespaces).await;
     looks.extend(found);
     notices.extend(notice);
@@ -424,10 +425,10 @@ impl Leaving {
     }
 
     /// The object's namespace or the CRD of its kind, if it is being deleted and will be created anew.
-    fn needed_by(&self, key: &ObjectKey) -> Option<String> {
+    fn needed_by(&self, key: &ObjectKey) -> Option<ObjectKey> {
         let namespace = key.namespace.as_ref().filter(|namespace| self.namespaces.contains(*namespace));
-        let definition = || self.kinds.get(&key.group_kind()).map(ToString::to_string);
-        namespace.map(|namespace| format!("Namespace {namespace}")).or_else(definition)
+        let definition = || self.kinds.get(&key.group_kind()).cloned();
+        namespace.and_then(|_| key.namespace_key()).or_else(definition)
     }
 }
 
@@ -467,7 +468,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
     let unseen: Vec<ObjectKey> = recorded.iter().cloned().chain(namesakes).collect();
     look(cluster, observed, unseen).await;
     let view = &*observed;
-    let deletions = decide(cleanup, view).into_iter().filter(|change| change.action == Action::Delete);
+    let deletions = decide(cleanup, view).into_iter().filter(|change| change.action() == Action::Delete);
     let refused: Vec<_> = stream::iter(deletions)
         .map(|change| async move {
             let kind = view.kinds.get(&change.ident.key.group_kind())?;
@@ -479,7 +480,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
         .filter_map(std::future::ready)
         .collect()
         .await;
-    let deleted = decide(cleanup, view).into_iter().filter(|change| change.action == Action::Delete);
+    let deleted = decide(cleanup, view).into_iter().filter(|change| change.action() == Action::Delete);
     let deleted: Vec<ObjectKey> = deleted.map(|change| change.ident.key).collect();
     let bodies = deleted.iter().filter_map(|key| Some((key, &view.live(key)?.body)));
     let bodies: Vec<(&ObjectKey, &serde_json::Value)> = bodies.collect();
@@ -504,7 +505,7 @@ async fn try_deletions(cluster: &Cluster, request: PlanRequest<'_>, observed: &m
 
 /// Lists the contents of the namespaces and CRDs that would be deleted.
 async fn look_into_holders(cluster: &Cluster, cleanup: CleanupRequest<'_>, observed: &mut Observed) {
-    let deletions = decide(cleanup, observed).into_iter().filter(|change| change.action == Action::Delete);
+    let deletions = decide(cleanup, observed).into_iter().filter(|change| change.action() == Action::Delete);
     let holders: Vec<ObjectKey> = deletions.map(|change| change.ident.key).filter(is_holder).collect();
     let view = &*observed;
     let living = holders.iter().filter_map(|key| Some((key, view.live(key).filter(|live| !live.is_terminating())?)));

@@ -7,6 +7,7 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::{Ownership, Root, ownership};
+use crate::plan::notice::Notice;
 use crate::plan::observed::{Lookup, Observed};
 use crate::project::path::ProjectPath;
 use crate::run::error::RunError;
@@ -33,7 +34,7 @@ pub(crate) struct Rebuilt {
     /// The objects that carry the root's label and are not ours, each with the reason.
     pub skipped: Vec<(ObjectKey, String)>,
     /// Notices about kinds that could not be listed. The rebuild adds no objects of these kinds.
-    pub unlisted: Vec<String>,
+    pub unlisted: Vec<Notice>,
 }
 
 /// Adds every live object that is ours to the state of a root. Creates the state if it is missing.
@@ -54,7 +55,7 @@ pub(crate) async fn rebuild(
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
     let (looks, mut unlisted) =
         list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
-    unlisted.extend(kinds.unavailable().map(|group| format!("the server of {group} does not answer")));
+    unlisted.extend(kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())));
     let skipped = foreign(&looks, root);
     let observed = Observed { kinds, looks, ..Observed::default() };
     let recorded = prior.entries.keys();

@@ -12,7 +12,7 @@ use crate::plan::outcome::{ObjectOutcome, Outcome};
 use crate::plan::unready;
 use crate::run::acquire::{GRACE, acquire_lock, overdue};
 use crate::run::decide::{Decided, RunRequest, decide_from};
-use crate::run::error::RunError;
+use crate::run::error::{Refused, RunError};
 use crate::run::interrupt::Interrupt;
 use crate::run::record::Store;
 use crate::run::sources::Sources;
@@ -131,16 +131,10 @@ fn check(request: &RunRequest, plan: &Plan) -> Result<(), RunError> {
     if !plan.broken.is_empty() && !plan.writes() {
         return Err(RunError::Sources(plan.broken.clone()));
     }
-    let refused = |why: String| Err(RunError::Refused(why, Box::new(plan.clone())));
-    if let Some(first) = plan.refusals.first() {
-        let more = plan.refusals.len() - 1;
-        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-        return refused(format!("{}{more}", first.message));
-    }
+    let refused = |why| Err(RunError::Refused(why, Box::new(plan.clone())));
     match &request.approved {
-        Some(approved) if *approved != plan.digest => {
-            refused("the cluster or the tree changed since the plan was approved: plan again".to_owned())
-        }
+        _ if !plan.refusals.is_empty() => refused(Refused::Doubts),
+        Some(approved) if *approved != plan.digest => refused(Refused::NotApproved),
         _ => Ok(()),
     }
 }

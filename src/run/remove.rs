@@ -7,6 +7,7 @@ use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::cleanup::kept;
+use crate::plan::decision::Protection;
 use crate::run::reconcile::RunContext;
 
 /// The number of attempts to delete an object. Each attempt after the first follows a change of the object.
@@ -28,6 +29,8 @@ pub(crate) enum Removed {
     Released,
     /// The server refused the deletion.
     Refused(Refusal),
+    /// By now, the object is protected.
+    Protected(Protection),
     /// The object still exists, for this reason.
     Failed(String),
     /// A signal came before the deletion was sent.
@@ -63,8 +66,8 @@ pub(crate) async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
                     Ok(Some(live)) if live.uid() != uid => return Removed::Released,
                     Ok(Some(live)) => match ownership(&live, &work.request.root) {
                         Ownership::Ours(project) if project == *marked => {
-                            if let Some(why) = kept(&work.request.policy, key, &live) {
-                                return Removed::Failed(format!("it stays, because by now {why}"));
+                            if let Some(protection) = kept(&work.request.policy, key, &live) {
+                                return Removed::Protected(protection);
                             }
                             live.resource_version().clone_into(&mut version);
                         }

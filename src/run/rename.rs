@@ -12,6 +12,7 @@ use crate::cluster::lock::HeldLock;
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
 use crate::object::mark_patch;
+use crate::plan::notice::Notice;
 use crate::plan::observed::{Lookup, Observed};
 use crate::run::editor::{self, Editor};
 use crate::run::error::RunError;
@@ -30,7 +31,7 @@ pub(crate) struct Renamed {
     /// The objects that still carry the old mark, each with the reason. They stay recorded under the old name.
     pub failed: BTreeMap<ObjectKey, String>,
     /// Notices about kinds that could not be listed. Unrecorded objects of these kinds keep the old mark.
-    pub unlisted: Vec<String>,
+    pub unlisted: Vec<Notice>,
 }
 
 /// The parameters of a rename.
@@ -130,11 +131,11 @@ pub(crate) async fn rename_root(
 
 /// Looks up every object that is recorded in `prior` or carries the mark of one of the roots. `prior` is the state of
 /// the first root.
-async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<String>), RunError> {
+async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<Notice>), RunError> {
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
     let mut observed = Observed { kinds: kinds.clone(), ..Observed::default() };
-    let mut unlisted: Vec<String> =
-        kinds.unavailable().map(|group| format!("the server of {group} does not answer")).collect();
+    let mut unlisted: Vec<Notice> =
+        kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())).collect();
     for root in roots {
         let (looks, notices) =
             list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;

@@ -8,7 +8,8 @@ use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::{Action, Protection};
 use crate::plan::outcome::Verdict;
 use crate::plan::policy::Adoption;
 use crate::run::decide::RunRequest;
@@ -65,6 +66,8 @@ pub(crate) enum WriteError {
     Refused(Refusal),
     /// The live object is not the one that the plan saw.
     MovedOn,
+    /// The object that has to be deleted first is protected by now.
+    Protected(Protection),
     /// Another failure, as a message of the server or of ours.
     Failed(String),
 }
@@ -83,7 +86,7 @@ pub(crate) async fn write(work: RunContext<'_>, change: &Change, place: Slot) ->
     let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
     let body = work.request.policy.sent(manifest, &work.request.root);
     if place == Slot::AsPlanned {
-        if change.action == Action::Replace
+        if change.action() == Action::Replace
             && let Some(uid) = removed(work, change).await?
         {
             return Ok(occupied(&uid, Slot::Vacated(0)));
@@ -93,7 +96,7 @@ pub(crate) async fn write(work: RunContext<'_>, change: &Change, place: Slot) ->
         }
     }
     let written = kind.at_version(&manifest.ident.version);
-    let is_empty = place != Slot::AsPlanned || matches!(change.action, Action::Create | Action::Replace);
+    let is_empty = place != Slot::AsPlanned || matches!(change.action(), Action::Create | Action::Replace);
     let Put { live, verdict, message } = if is_empty {
         create(work, change, &written, body).await?
     } else {
@@ -133,7 +136,7 @@ async fn configure(
     written: &Kind,
     mut body: Value,
 ) -> Result<Put, WriteError> {
-    let is_planned = matches!(change.action, Action::Update | Action::Move | Action::Adopt);
+    let is_planned = matches!(change.action(), Action::Update | Action::Move | Action::Adopt);
     if is_planned {
         migrate(work, change, kind).await?;
     }
@@ -147,7 +150,11 @@ async fn configure(
         }
         applied => applied?,
     };
-    Ok(Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None })
+    Ok(Put {
+        live,
+        verdict: if created { Verdict::Created } else { Verdict::of_change(change.action()) },
+        message: None,
+    })
 }
 
 /// Returns `true` if the object that the plan saw is gone.
@@ -162,7 +169,7 @@ async fn is_gone(work: RunContext<'_>, kind: &Kind, key: &ObjectKey) -> bool {
 async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
     let key = &change.ident.key;
     let RunRequest { root, policy, .. } = work.request;
-    let verdict = if change.action == Action::Replace { Verdict::Replaced } else { Verdict::Created };
+    let verdict = if change.action() == Action::Replace { Verdict::Replaced } else { Verdict::Created };
     let conflict = match work.cluster.create(work.lock, kind, &body, root).await {
         Ok(live) => return Ok(Put { live, verdict, message: None }),
         Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
@@ -187,7 +194,7 @@ async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Va
         }
         _ => {
             let message = "it appeared after the plan was made, and was adopted".to_owned();
-            (Verdict::Configured, Some(message))
+            (Verdict::Adopted, Some(message))
         }
     };
     body["metadata"]["uid"] = found.uid().into();
@@ -227,6 +234,7 @@ async fn removed(work: RunContext<'_>, change: &Change) -> Result<Option<String>
         Removed::Leaving { uid, .. } => Ok(Some(uid)),
         Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
         Removed::Refused(refusal) => Err(WriteError::Failed(format!("it cannot be replaced: {refusal}"))),
+        Removed::Protected(protection) => Err(WriteError::Protected(protection)),
         Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
         Removed::NotStarted => Err(WriteError::Stopped),
         Removed::LockLost => Err(WriteError::LockLost),

@@ -52,7 +52,7 @@ fn a4_crd_custom_resource_namespace_and_content_work_in_one_first_run() {
     let (bench, ns, group) = whole("whole");
     let plan = bench.ktor(&["plan", "-o", "json", "--detailed-exitcode"]).exits(2).json();
     assert_eq!(plan["summary"]["create"], 6, "{plan:#}");
-    assert_eq!(change(&plan, "changes", "front")["reason"]["kind"], "unverified", "{plan:#}");
+    assert_eq!(change(&plan, "changes", "front")["reason"]["kind"], "unchecked", "{plan:#}");
     let outcome = bench.apply();
     assert_eq!(outcome["summary"]["created"], 6, "{outcome:#}");
     let front = bench.get(&format!("tills.{group}/front"), Some(&ns)).unwrap();
@@ -120,7 +120,7 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     let outcome = ran.json();
     let verdict = |name: &str| {
         let objects = outcome["applied"].as_array().unwrap();
-        objects.iter().find(|object| object["key"]["name"] == name).unwrap()["verdict"].clone()
+        objects.iter().find(|object| object["key"]["name"] == name).unwrap()["outcome"].clone()
     };
     assert_eq!(verdict(&format!("tills.{group}")), "failed");
     assert_eq!(verdict("front"), "skipped");

@@ -186,8 +186,8 @@ fn a1_a_later_client_side_apply_is_migrated_again_and_a_hand_edit_conflicts() {
     bench.kubectl(&["patch", "configmap", "config", "-n", &ns, "-p", r#"{"data":{"phase":"by hand"}}"#], "");
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let blocked = change(&plan, "changes", "config");
-    let words = blocked["reason"]["subject"].as_str().unwrap();
-    assert!(words.starts_with(".data.phase is held by kubectl-patch: "), "{plan:#}");
+    let words = blocked["reason"]["message"].as_str().unwrap();
+    assert!(words.starts_with("conflict: .data.phase is held by kubectl-patch: "), "{plan:#}");
 }
 
 #[test]

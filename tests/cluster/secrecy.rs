@@ -151,8 +151,8 @@ fn r5_twenty_plans_of_one_mistake_are_one_plan_and_a_replacement_has_few_words()
     for _ in 1..20 {
         assert_eq!(plan(), first);
     }
-    let reason = |name: &str| change(&first, "changes", name)["reason"]["subject"].as_str().unwrap().to_owned();
+    let reason = |name: &str| change(&first, "changes", name)["reason"]["message"].as_str().unwrap().to_owned();
     assert!(reason("web").contains("spec.ports[0].port") && !reason("web").contains("ktor-probe"), "{}", reason("web"));
-    assert_eq!(reason("once"), "spec.template: field is immutable");
+    assert_eq!(reason("once"), "cannot be changed in place: spec.template: field is immutable");
     println!("{}", bench.ktor(&["plan"]).stdout);
 }

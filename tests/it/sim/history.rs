@@ -114,8 +114,8 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
             let changes: Vec<String> = decided
                 .plan
                 .all()
-                .filter(|change| change.action != ktor_action::plan::change::Action::Unchanged)
-                .map(|change| format!("{:?} {} ({})", change.action, change.ident.key, change.reason))
+                .filter(|change| change.action() != ktor_action::plan::decision::Action::Unchanged)
+                .map(|change| format!("{} {:?}", change.ident.key, change.decision))
                 .collect();
             violations.push(format!("planning again changes nothing: it would {}", changes.join(", ")));
         }

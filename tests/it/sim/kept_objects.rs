@@ -3,7 +3,7 @@
 //! is open without a reason.
 
 use http::Method;
-use ktor_action::plan::change::Disposition;
+use ktor_action::plan::decision::Disposition;
 use serde_json::{Value, json};
 
 use super::choice::{Choice, Forest, Tree};

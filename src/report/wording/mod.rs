@@ -1,11 +1,18 @@
 //! The words of all reports, for objects, counts and reasons. The text is plain and not yet escaped.
 
+mod decision;
+mod notice;
+mod remedy;
+
+pub(crate) use self::decision::{contents, decision, protected};
+pub(crate) use self::notice::{doubt, notice};
 use super::shell::quoted;
 use crate::object::ident::ObjectKey;
 use crate::plan::build::{Plan, PlanMode};
-use crate::plan::change::{Action, Change, Reason};
+use crate::plan::change::Change;
+use crate::plan::decision::{Action, Blocked, Decision, Keep, Move, Update};
 use crate::plan::guard::Guard;
-use crate::plan::outcome::{Outcome, Verdict};
+use crate::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
 
 /// The order in which a sentence counts the actions. Unchanged objects are counted separately at the end.
 const TOLD: [Action; 9] = [
@@ -90,6 +97,8 @@ pub(crate) fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String
     let verdicts = [
         Verdict::Created,
         Verdict::Configured,
+        Verdict::Moved,
+        Verdict::Adopted,
         Verdict::Replaced,
         Verdict::Deleted,
         Verdict::Failed,
@@ -129,21 +138,55 @@ pub(crate) fn option(guard: Guard) -> Option<String> {
 
 /// Returns a hint about an object that stays as it is, if an option helps.
 fn hint(change: &Change) -> Option<String> {
-    match (change.action, &change.reason) {
-        (Action::Keep, Reason::Guarded(guard, _)) => option(*guard).map(|option| format!("{option} allows it")),
-        (Action::Blocked, Reason::Foreign(_)) => {
+    match &change.decision {
+        Decision::Keep(Keep::Guarded(guard, _)) => option(*guard).map(|option| format!("{option} allows it")),
+        Decision::Blocked(Blocked::Foreign(_)) => {
             Some(format!("--take-over {} takes it over", quoted(&change.ident.key.to_string())))
         }
-        (Action::Blocked, Reason::Unmarked) => Some("leave out --no-adopt to adopt it".to_owned()),
+        Decision::Blocked(Blocked::Unmarked) => Some("leave out --no-adopt to adopt it".to_owned()),
         _ => None,
+    }
+}
+
+/// Returns the reason for the decision about an object.
+pub(crate) fn why(change: &Change) -> String {
+    match (&change.decision, &change.from) {
+        (Decision::Move(Move::Checked), Some(from)) => format!("moved from {from}"),
+        _ => decision(&change.ident.key, &change.decision),
     }
 }
 
 /// Returns the reason why an object stays as it is, with a hint if an option helps.
 pub(crate) fn reason(change: &Change) -> String {
     match hint(change) {
-        Some(hint) => format!("{} ({hint})", change.reason),
-        None => change.reason.to_string(),
+        Some(hint) => format!("{} ({hint})", why(change)),
+        None => why(change),
+    }
+}
+
+/// Returns the message about the outcome of an object, or `None` if the verdict says everything.
+pub(crate) fn detail(object: &ObjectOutcome) -> Option<String> {
+    Some(match object.detail.as_ref()? {
+        Detail::Message(message) => message.clone(),
+        Detail::Planned(planned) => {
+            let why = decision(&object.key, planned);
+            why.strip_prefix("kept: ").map_or(why.clone(), str::to_owned)
+        }
+        Detail::NowHolds(outside) => format!("it stays, because by now {}", contents(&object.key, outside)),
+        Detail::NowProtected(protection) => format!("it stays, because by now {}", protected(protection)),
+    })
+}
+
+/// Returns the message about a run that did not do everything: the first object that failed, else the first unready
+/// object.
+pub(crate) fn incomplete(outcome: &Outcome) -> String {
+    let told = |object: &ObjectOutcome| detail(object).unwrap_or_else(|| "no reason was given".to_owned());
+    match (outcome.first_failure(), outcome.first_unready()) {
+        (Some(failed), _) => format!("{} failed: {}", failed.key, told(failed)),
+        (None, Some(unready)) if outcome.is_carried_through() => {
+            format!("{} is not ready: {}", unready.key, told(unready))
+        }
+        _ => "some objects were skipped".to_owned(),
     }
 }
 
@@ -156,7 +199,7 @@ pub(crate) fn stopped(change: &Change) -> String {
 /// other`.
 pub(crate) fn staying(change: &Change) -> String {
     let reason = reason(change);
-    match change.action {
+    match change.action() {
         Action::Keep if reason.starts_with("kept: ") => reason,
         Action::Keep => format!("kept: {reason}"),
         Action::Release => format!("released: {reason}"),
@@ -166,11 +209,11 @@ pub(crate) fn staying(change: &Change) -> String {
 
 /// Returns a remark about a change, or `None` if the action says everything.
 pub(crate) fn remark(change: &Change) -> Option<String> {
-    match (&change.reason, &change.from) {
-        (Reason::New | Reason::Differs | Reason::AsDesired | Reason::Undesired, _) => None,
-        (Reason::Immutable(_), _) => Some(format!("deleted and recreated: it {}", change.reason)),
+    match (&change.decision, &change.from) {
+        (Decision::Replace(_), _) => Some(format!("deleted and recreated: it {}", why(change))),
+        (Decision::Update(Update::Differs), _) => None,
+        _ if matches!(change.decision.kind(), "new" | "as-desired" | "undesired") => None,
         (_, Some(from)) => Some(format!("from {from}")),
-        (Reason::Unverified(by), None) => Some(format!("not yet checked by the server: {by} comes first in this run")),
         (_, None) => Some(reason(change)),
     }
 }

@@ -39,7 +39,7 @@ fn remedy(contested: &FieldConflict) -> &'static str {
 fn is_known_tool(manager: &str) -> bool {
     ["argocd", "flux", "helm", "kapp", "kubectl"]
         .iter()
-        .any(|tool| super::field_rules::managers_of(tool).iter().any(|known| known == manager))
+        .any(|tool| crate::plan::field_rules::managers_of(tool).iter().any(|known| known == manager))
 }
 
 #[cfg(test)]
