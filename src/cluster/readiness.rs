@@ -5,37 +5,37 @@ use serde_json::Value;
 use crate::object::ident::{GroupKind, is_custom, split_api_version};
 use crate::object::live::Live;
 
-/// Annotation by which an object asks not to be waited for.
+/// The annotation with which an object asks that no run waits for it.
 const WAIT: &str = "kubernator.io/wait";
 
 /// The readiness of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// It works, or there is nothing to wait for.
+    /// The object works, or there is nothing to wait for.
     Ready,
-    /// It needs time, and what for.
+    /// The object needs time, for this reason.
     Waiting(String),
-    /// Time does not heal it, and why.
+    /// Waiting does not help, for this reason.
     Failed(String),
 }
 
-/// Returns `true` if objects of this kind can be anything but ready at once.
+/// Returns `true` if objects of this kind may need time to become ready.
 pub(crate) fn is_waited_for(kind: &GroupKind) -> bool {
     matches!(
         (kind.group.as_str(), kind.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch", "Job")
     ) || kind.group == "apiextensions.k8s.io"
-        // Its objects may carry a `Ready` condition.
+        // The objects of a custom kind may have a `Ready` condition.
         || is_custom(&kind.group)
 }
 
-/// Returns `true` if an object is deleted by a controller as soon as it is done.
+/// Returns `true` if a controller deletes the object as soon as it is done.
 pub(crate) fn removes_itself(live: &Live) -> bool {
     let object = Object(&live.body);
     object.text("/kind") == "Job" && object.number("/spec/ttlSecondsAfterFinished").is_some()
 }
 
-/// Judges a live object.
+/// Judges if a live object is ready.
 pub(crate) fn readiness(live: &Live) -> Readiness {
     if live.annotation(WAIT) == Some("false") || is_held_back(live) {
         return Readiness::Ready;
@@ -54,7 +54,9 @@ pub(crate) fn readiness(live: &Live) -> Readiness {
     }
 }
 
-/// Returns `true` if somebody told the object's controller to leave it alone: it is not ready, and on purpose.
+/// Returns `true` if the object is paused or suspended on purpose, by a field or an annotation. Its controller then
+/// leaves
+/// it alone, and it does not become ready.
 fn is_held_back(live: &Live) -> bool {
     let object = Object(&live.body);
     let fields = ["/spec/suspend", "/spec/suspended", "/spec/paused", "/spec/pause"];
@@ -72,7 +74,7 @@ fn is_held_back(live: &Live) -> bool {
     !is_failed_job && (fields.iter().any(|field| object.flag(field)) || annotations.into_iter().any(is_told))
 }
 
-/// A workload's controller has to have seen the last change before its numbers mean anything.
+/// Judges a Deployment. The numbers in the status mean nothing until the controller has seen the last change.
 fn deployment(object: &Object<'_>) -> Readiness {
     if let Some(waiting) = object.unobserved() {
         return waiting;
@@ -99,7 +101,9 @@ fn deployment(object: &Object<'_>) -> Readiness {
     }
 }
 
-/// Returns `true` if a pod is refused for what its template says: no time heals that. A full quota may empty.
+/// Returns `true` if the template of a pod is the reason why the pod is refused. Waiting does not help then. A full
+/// quota
+/// is not such a reason, because it may become free.
 pub(crate) fn is_refused_for_good(message: &str) -> bool {
     let is_limit =
         ["minimum ", "maximum "].iter().any(|bound| message.contains(bound)) && message.contains(" usage per ");
@@ -166,8 +170,9 @@ fn definition(object: &Object<'_>) -> Readiness {
     }
 }
 
-/// The conventions that most controllers follow: `observedGeneration` and a `Ready` condition. Who has neither is
-/// ready.
+/// Judges a custom resource by the conventions that most controllers follow: `observedGeneration` and a `Ready`
+/// condition.
+/// An object that has neither is ready.
 fn custom(object: &Object<'_>) -> Readiness {
     if object.number("/status/observedGeneration").is_some()
         && let Some(waiting) = object.unobserved()
@@ -202,7 +207,7 @@ impl<'a> Object<'a> {
         self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Status, reason and message of a condition.
+    /// The status, reason and message of a condition.
     fn condition(&self, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
         let conditions = self.0.pointer("/status/conditions")?.as_array()?;
         let text = |condition: &'a Value, field| condition.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -239,7 +244,7 @@ mod tests {
         let check =
             |status: &Value, expected| check(&workload("Deployment", &json!({"replicas": 3}), status), expected);
         check(&json!({}), "waiting: its controller has not seen the change");
-        // Yesterday's numbers are complete, and say nothing about today's change.
+        // The numbers of an earlier generation are complete, but they say nothing about the new one.
         check(
             &json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
             "waiting: its controller has not seen the change",

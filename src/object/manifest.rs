@@ -1,4 +1,4 @@
-//! A desired object, where it stands in the tree and whose it is.
+//! A desired object, its place in the tree, and the project that it belongs to.
 
 use serde_json::Value;
 
@@ -6,27 +6,29 @@ use super::ident::Ident;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
 
-/// One desired object.
+/// A desired object.
 ///
-/// **Invariant:** `body` is a JSON object whose `apiVersion`, `kind`, `metadata.name` and `metadata.namespace` agree
-/// with `ident`; it carries no mark (marks are stamped when it is applied).
+/// **Invariant:** `body` is a JSON object. Its `apiVersion`, `kind`, `metadata.name` and `metadata.namespace` agree
+/// with
+/// `ident`. It carries no mark, because the mark is added when the object is applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The identity of the object.
     pub ident: Ident,
-    /// The project that wants it.
+    /// The project that the object belongs to.
     pub project: ProjectPath,
     /// The place in the source file.
     pub place: SourcePlace,
-    /// The object as it is to be applied, before stamping.
+    /// The desired object, without the mark.
     pub body: Value,
 }
 
-/// One object as a renderer found it: not yet known to be namespaced, to be complete, or to be wanted once only.
+/// One document from a renderer. Nothing about its content is checked yet: it may be incomplete or a duplicate, and its
+/// scope is not known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// The place where the document begins.
     pub place: SourcePlace,
-    /// Its content, any JSON value.
+    /// The content, which may be any JSON value.
     pub body: Value,
 }

@@ -1,4 +1,4 @@
-//! Kubernetes objects as values: identity, marks, order, secrecy.
+//! Kubernetes objects as values: their identity, marks, order and secrets.
 
 pub(crate) mod exported;
 pub(crate) mod field_path;

@@ -1,4 +1,5 @@
-//! From rendered documents to manifests: namespaces are filled in, duplicates and homeless objects refused.
+//! Turns rendered documents into manifests. It fills in namespaces, and refuses duplicates and objects without a
+//! namespace.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,11 @@ use super::{exported, name, reserved};
 use crate::project::snapshot::{SourceError, SourcePlace};
 use crate::project::tree::Tree;
 
-/// Resolves every document of a tree against the known kinds: the manifests, and every document that is none because
-/// it lacks what it needs or names an object a second time.
+/// Resolves every document of a tree against the known kinds. Returns the manifests, and an error for each document
+/// that is
+/// not valid or names an object that the tree already contains.
 ///
-/// A kind that is not known is kept as written: whether that is an error depends on what the caller knows.
+/// The object of an unknown kind is kept as written. The caller decides if this is an error.
 pub(crate) fn manifests<'a>(
     documents: impl IntoIterator<Item = &'a Document>,
     tree: &Tree,
@@ -34,14 +36,14 @@ pub(crate) fn manifests<'a>(
     (manifests, errors)
 }
 
-/// Returns the error for an object that the tree contains already, even in another group that serves the same object.
+/// The error for an object that the tree already contains, under the same key or a cohabiting one.
 fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<String> {
     if let Some(first) = manifests.get(key) {
-        return Some(format!("{key} stands at {} already: remove one of them", first.place));
+        return Some(format!("{key} is already defined at {}: remove one of them", first.place));
     }
     let first = manifests.get(&key.cohabiting()?)?;
     Some(format!(
-        "{key} is the same object as {}, which stands at {}: remove one of them",
+        "{key} is the same object as {}, which is defined at {}: remove one of them",
         first.ident.key, first.place
     ))
 }
@@ -77,7 +79,7 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
             };
             key.namespace = Some(namespace.to_owned());
         }
-        // An unknown kind without a namespace takes the directory's, as most kinds have one.
+        // An object of an unknown kind gets the namespace of the directory, because most kinds are namespaced.
         None if key.namespace.is_none() => key.namespace = tree.namespace_of(&place.path).map(str::to_owned),
         _ => {}
     }
@@ -94,7 +96,9 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
     Ok(Manifest { ident, project, place, body })
 }
 
-/// Says why no manifest may name this: no server accepts it, or it belongs to the books of a root.
+/// Checks that a manifest may name this object. The error is the reason: no API server accepts a name, or a root keeps
+/// its
+/// data in the object.
 fn check(ident: &Ident, body: &Value) -> Result<(), String> {
     name::check(ident).map_err(|error| error.to_string())?;
     let key = &ident.key;
@@ -102,7 +106,7 @@ fn check(ident: &Ident, body: &Value) -> Result<(), String> {
         name::check_definition(body).map_err(|error| error.to_string())?;
     }
     match reserved::described(&key.group, &key.kind, &key.name, body) {
-        Some(what) => Err(format!("{key} is {what}, and no manifest may hold it: remove it from the tree")),
+        Some(what) => Err(format!("{key} is {what}, and no manifest may contain it: remove it from the tree")),
         None => Ok(()),
     }
 }
@@ -111,7 +115,8 @@ fn missing(place: &SourcePlace, field: &str) -> SourceError {
     SourceError::new(place.clone(), format!("the object has no `{field}`: add it"))
 }
 
-/// Turns a Secret's `stringData` into `data`: server-side apply never prunes a key taken out of `stringData`.
+/// Moves `stringData` of a Secret to `data`, because server-side apply does not remove keys that are no longer in
+/// `stringData`.
 fn encode_string_data(key: &ObjectKey, place: &SourcePlace, body: &mut Value) -> Result<(), SourceError> {
     use base64::Engine;
     if !(key.group.is_empty() && key.kind == "Secret") {
@@ -193,7 +198,7 @@ mod tests {
             let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "type": secret_type});
             let errors = resolve(&[("a/x.yaml", 3, object)]).err().unwrap_or_default();
             assert!(errors.iter().all(|error| error.starts_with("a/x.yaml:3:1: ")), "{errors:?}");
-            errors.iter().any(|error| error.contains("no manifest may hold it: remove it from the tree"))
+            errors.iter().any(|error| error.contains("no manifest may contain it: remove it from the tree"))
         };
         let state = "kubernator-project-89e495e7941c";
         assert!(refused("v1", "Secret", state, Value::Null));
@@ -207,7 +212,7 @@ mod tests {
     fn b2_the_same_object_twice_names_both_places() {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
         let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();
-        assert_eq!(errors, ["b.yaml:7:1: Namespace x stands at a/x.yaml:3:1 already: remove one of them"]);
+        assert_eq!(errors, ["b.yaml:7:1: Namespace x is already defined at a/x.yaml:3:1: remove one of them"]);
     }
 
     #[test]
@@ -215,8 +220,8 @@ mod tests {
         let event = |version: &str, name: &str| json!({"apiVersion": version, "kind": "Event", "metadata": {"name": name, "namespace": "x"}});
         let tree = |name| [("a/x.yaml", 3, event("v1", "x")), ("b.yaml", 7, event("events.k8s.io/v1", name))];
         let errors = resolve(&tree("x")).unwrap_err();
-        let expected = "b.yaml:7:1: Event.events.k8s.io x/x is the same object as Event x/x, which stands at a/x.yaml:3:1: \
-                        remove one of them";
+        let expected = "b.yaml:7:1: Event.events.k8s.io x/x is the same object as Event x/x, which is defined at \
+                        a/x.yaml:3:1: remove one of them";
         assert_eq!(errors, [expected]);
         assert_eq!(resolve(&tree("another")).unwrap().len(), 2);
     }

@@ -293,7 +293,7 @@ fn x9_what_roots_keep_their_books_in_is_no_desired_object() {
         for arguments in [["plan"].as_slice(), &["apply", "--yes", "--take-over", &other.root]] {
             let ran = bench.ktor(arguments).exits(1);
             assert!(
-                ran.stderr.contains("hostile.yaml:1:1: ") && ran.stderr.contains("no manifest may hold it"),
+                ran.stderr.contains("hostile.yaml:1:1: ") && ran.stderr.contains("no manifest may contain it"),
                 "{ran:#?}"
             );
         }
