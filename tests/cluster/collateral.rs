@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
 use super::deletion::{DROP, definition, outcomes, till};
-use crate::support::controlplane::{Fault, Recorder, User};
 
 /// The arguments of the plan for the apply [`DROP`].
 const PLAN: [&str; 6] = ["plan", "-o", "json", "--allow-empty", "--allow-namespace-deletion", "--allow-crd-deletion"];

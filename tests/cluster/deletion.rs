@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Recorder, User};
 
 use super::admission_policy::Denied;
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Entry, Recorder, User};
 
 /// The arguments that open every guard against dropping everything.
 pub const DROP: [&str; 7] =

@@ -11,9 +11,9 @@ use ktor_action::project::path::Segment;
 use ktor_action::state::payload::{Entries, Payload};
 use ktor_action::state::shard::{shard_name, split};
 use serde_json::{Value, json};
+use support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 
 /// Sends a dry-run create to the server. Returns the status and the message.
 async fn created(client: &kube::Client, path: &str, object: &Value) -> (u16, String) {

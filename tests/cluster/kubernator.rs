@@ -7,10 +7,10 @@ use std::process::Child;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Fault, Gate, Recorder, User, sentence};
+use support::kubernator::Kubernator;
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User, sentence};
-use crate::support::kubernator::Kubernator;
 
 #[test]
 fn kubernator_that_cannot_be_set_up_says_what_it_needs() {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, namespace};
 use super::deployer::{Extent, deployer};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 /// Creates a project with its namespace.
 fn project(begins: &str) -> (Bench, String) {

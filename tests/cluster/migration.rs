@@ -2,9 +2,9 @@
 //! lacks.
 
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, Ran, change, config_map};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 

@@ -6,9 +6,9 @@ use std::io::Write;
 use base64::Engine;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);

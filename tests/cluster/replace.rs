@@ -6,10 +6,10 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
 use super::deletion::outcomes;
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const ALLOWED: [&str; 5] = ["apply", "--yes", "-o", "json", "--allow-replacement"];
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use http::{Method, header};
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Fault, Recorder, User};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
 use super::deletion::{definition, hold, outcomes, till};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 /// Starts an apply while an object is being deleted, and removes its finalizer after two seconds.
 fn applied_while(bench: &Bench, lift: impl FnOnce()) -> Ran {

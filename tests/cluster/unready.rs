@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::bench::{Bench, Ran, change, config_map, namespace};
-use super::waiting::{until, workload};
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, Story};
 use ktor_action::git::commit::Commit;
 use ktor_action::object::mark::Root;
 use ktor_action::project::path::Segment;
+use serde_json::{Value, json};
+use support::repository::TestRepository;
+use support::workflow_run::Event;
+
+use super::bench::{Bench, Ran, change, config_map, namespace};
+use super::waiting::{until, workload};
+use crate::story::Story;
 
 const NOWHERE: &str = "no.example.com/node";
 

@@ -25,9 +25,8 @@ use ktor_action::state::transition::{Prior, RunCommits};
 use kube::client::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use support::profile;
 use tower::{BoxError, service_fn};
-
-use crate::support::profile;
 
 fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())

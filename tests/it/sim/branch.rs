@@ -22,11 +22,11 @@ use ktor_action::run::record::Store;
 use ktor_action::state::commits::Commits;
 use ktor_action::state::lateness::{self, Acceptance, Caller, CommitOrder, Facts, Recording, Tip};
 use ktor_action::state::transition::Prior;
+use support::model::World;
 
 use super::choice::{Choice, Forest, Tree};
 use super::history::{PATIENCE, Run, request, root};
 use super::invariant::{MARK, commits_recorded, is_others, is_ours};
-use super::model::World;
 use super::simulation::{Fates, Simulation};
 
 /// The tree of each commit on the branch, the oldest first. One commit does not change the tree.

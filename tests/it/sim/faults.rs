@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ktor_action::run::error::RunError;
+use support::announce;
+use support::model::World;
 use tokio::sync::Notify;
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
-use super::model::World;
 use super::simulation::{Fate, Fates, LEASE, Simulation, When};
-use crate::support::announce;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

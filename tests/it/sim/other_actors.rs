@@ -11,15 +11,15 @@ use http::Method;
 use jiff::Timestamp;
 use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
+use support::announce;
+use support::model::{Answer, Request, World};
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{Past, beginning, crash, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::{foreigners, recorded, state};
-use super::model::{Answer, Request, World};
 use super::script::Script;
 use super::simulation::{Fates, Hand, LEASE, STATE, Simulation, When};
-use crate::support::announce;
 
 pub const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 

@@ -12,12 +12,12 @@ use http::Method;
 use ktor_action::plan::outcome::Verdict;
 use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
+use support::model::{Request, World};
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::history::{Run, run};
 use super::invariant::{recorded, settled, state};
-use super::model::{Request, World};
 use super::simulation::{Fate, Fates, STATE, Simulation};
 
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";

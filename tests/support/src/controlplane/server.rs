@@ -78,6 +78,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The reason why a control plane did not start.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says it")]
 pub enum StartError {
     #[error("find what a control plane is made of")]
     Programs(#[source] super::binaries::BinariesError),

@@ -1,6 +1,11 @@
-//! Tests of the built binary on a real API server. Each test uses its own root and its own namespaces.
+//! The tests that need real programs: an API server with etcd and its companions, Kubernator, and a workflow runner.
+//!
+//! The first run builds these programs. Each test uses its own root and its own namespaces.
+#![cfg(test)]
 
+mod action;
 mod admission_policy;
+mod agreement;
 mod apply;
 mod bench;
 mod chaos;
@@ -8,6 +13,7 @@ mod cleanup;
 mod cohabiting;
 mod collateral;
 mod consent;
+mod controlplane;
 mod crash;
 mod deletion;
 mod deployer;
@@ -40,6 +46,8 @@ mod served_versions;
 mod shards;
 mod shop;
 mod skip;
+mod story;
 mod terminating;
 mod unready;
 mod waiting;
+mod workflow;

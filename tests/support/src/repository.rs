@@ -16,6 +16,12 @@ pub struct TestRepository {
     directory: TempDir,
 }
 
+impl Default for TestRepository {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TestRepository {
     /// Creates a repository without a commit, on the branch `main`.
     pub fn new() -> Self {

@@ -22,8 +22,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
 };
-
-use crate::support::controlplane::{
+use support::controlplane::{
     Binaries, ControlPlane, Entry, Fault, Gate, Module, Recorder, User, Watchdog, act, sentence,
 };
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ktor_action::git::commit::Commit;
+use support::github::{ACTIONS_BOT, Fault};
+use support::repository::TestRepository;
+use support::workflow_run::{Event, PULL, Ran, dispatched, pushed};
 
-use crate::support::github::{ACTIONS_BOT, Fault};
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, PULL, Ran, Story, dispatched, pushed};
+use crate::story::Story;
 
 /// Creates a story whose `main` has three ConfigMaps, `web` among them, and applies it.
 fn applied(root: &str) -> (Story, Commit) {
@@ -620,7 +621,7 @@ fn p5_a_secrets_value_stands_nowhere() {
 /// Runs `ktor apply` as a person does. Returns its exit code and its output.
 fn by_hand(story: &Story, checkout: &TestRepository, arguments: &[&str]) -> (i32, String) {
     let mut ktor = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"));
-    ktor.args(["apply", "-p", "k8s", "--yes"]).args(arguments).env_clear().envs(crate::support::profile());
+    ktor.args(["apply", "-p", "k8s", "--yes"]).args(arguments).env_clear().envs(support::profile());
     ktor.current_dir(checkout.top()).env("KUBECONFIG", story.kubeconfig()).env("HOME", checkout.home());
     let ended = ktor.env("PATH", checkout.environment().get("PATH").unwrap()).output().unwrap();
     let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();

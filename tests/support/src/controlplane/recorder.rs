@@ -33,9 +33,11 @@ pub struct Entry {
     pub sequence: usize,
     /// The time at which the request came, counted from the recorder's start.
     pub at: Duration,
+    /// The verb.
     pub method: Method,
     /// The path and the query.
     pub target: String,
+    /// The body, or nothing.
     pub body: Bytes,
     /// The status that the API server answered, even if a fault kept the answer from the client.
     pub status: Option<StatusCode>,

@@ -54,6 +54,7 @@ pub fn act() -> Result<PathBuf, BinariesError> {
 
 /// The reason why there are no programs to run.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says it")]
 pub enum BinariesError {
     #[error("find {programs}: install Go (the version that {module}/go.mod names, or newer){or}")]
     NoGo { programs: String, module: PathBuf, or: &'static str },
@@ -88,7 +89,7 @@ pub struct Module {
 }
 
 const CONTROL_PLANE: Module = Module {
-    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane"),
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane"),
     // Without this stamp, the server reports the version v0.0.0-master and misleads clients that check it.
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
               -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
@@ -99,7 +100,7 @@ const CONTROL_PLANE: Module = Module {
 };
 
 const WORKFLOW: Module = Module {
-    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workflow"),
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../workflow"),
     ldflags: "-s -w",
     programs: &["act"],
     renamed: &[],

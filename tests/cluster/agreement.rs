@@ -10,10 +10,9 @@ use http::{Method, Request as Wired};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
-
-use super::model::{Request, World};
-use crate::support::announce;
-use crate::support::controlplane::ControlPlane;
+use support::announce;
+use support::controlplane::ControlPlane;
+use support::model::{Request, World};
 
 const CONFIGS: &str = "/api/v1/namespaces/$ns/configmaps";
 const SECRETS: &str = "/api/v1/namespaces/$ns/secrets";

@@ -1,4 +1,6 @@
-//! The support of the tests: stateful fake servers, a real control plane, git repositories, and Kubernator.
+//! The support of the tests: stateful fake servers, a real control plane, git repositories, Kubernator, and the runs of
+//! a workflow.
+#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic here is how the caller's test fails")]
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -6,8 +8,9 @@ use std::io::Write;
 pub mod controlplane;
 pub mod github;
 pub mod kubernator;
+pub mod model;
 pub mod repository;
-pub mod story;
+pub mod workflow_run;
 
 /// Returns the variable that tells an instrumented program where to write its coverage profile, or `None` if it is not
 /// set. Without the variable, an instrumented program writes into its working directory.

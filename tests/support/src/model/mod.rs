@@ -18,15 +18,19 @@ use serde_json::{Value, json};
 
 /// A request as a client sends it.
 pub struct Request {
+    /// The verb.
     pub method: Method,
     /// The path and the query.
     pub target: String,
+    /// The body, or nothing.
     pub body: Vec<u8>,
 }
 
 /// An answer. A body that is a JSON string stands for plain text.
 pub struct Answer {
+    /// The status of HTTP.
     pub status: u16,
+    /// The object, the list or the error.
     pub body: Value,
 }
 
@@ -105,6 +109,7 @@ fn query<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
+/// Returns the refusal of a request.
 pub fn status(code: u16, reason: &str, message: &str) -> Answer {
     Answer {
         status: code,
@@ -129,6 +134,7 @@ fn sealed(target: &Target<'_>, known: &Value, next: &Value) -> Option<Answer> {
 }
 
 impl World {
+    /// Creates a server with the namespaces that every server has.
     pub fn new() -> Self {
         let mut world = Self::default();
         let now = "2031-05-06T07:08:09Z".parse().unwrap();
@@ -142,10 +148,12 @@ impl World {
         world
     }
 
+    /// Returns the object at a path.
     pub fn object(&self, path: &str) -> Option<&Value> {
         self.objects.get(path).map(Arc::as_ref)
     }
 
+    /// Returns all objects with their paths.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.objects.iter().map(|(path, object)| (path.as_str(), object.as_ref()))
     }
@@ -162,6 +170,7 @@ impl World {
         hasher.finish()
     }
 
+    /// Does what a request asks, and returns its answer.
     pub fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         let (path, text) = request.target.split_once('?').unwrap_or((&request.target, ""));
         match path {

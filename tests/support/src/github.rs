@@ -53,13 +53,21 @@ pub struct FakeGitHub {
 /// A pull request of the fake.
 #[derive(Clone, Debug)]
 pub struct FakePull {
+    /// The number in the repository.
     pub number: u64,
+    /// The last commit of the pull request.
     pub head_sha: String,
+    /// The commit of the base branch.
     pub base_sha: String,
+    /// The name of the base branch.
     pub base_ref: String,
+    /// `true` until the pull request is merged or closed.
     pub open: bool,
+    /// `true` after the merge.
     pub merged: bool,
+    /// The merge commit, or the test merge of an open pull request.
     pub merge_commit_sha: Option<String>,
+    /// The ID of the repository that the commits come from. A deleted fork has none.
     pub head_repository: Option<u64>,
     /// The changed files: each file's path and, if it was renamed, its earlier path.
     pub files: Vec<(String, Option<String>)>,
@@ -68,18 +76,24 @@ pub struct FakePull {
 /// A comment in its current form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeComment {
+    /// The ID, which is unique in the repository.
     pub id: u64,
+    /// The number of the pull request.
     pub pr: u64,
+    /// The login of the author.
     pub author: String,
+    /// The text.
     pub body: String,
 }
 
 /// A request that the fake received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The verb.
     pub method: String,
     /// The path and the query, without the base path.
     pub path: String,
+    /// The body, or nothing.
     pub body: String,
 }
 

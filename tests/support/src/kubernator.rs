@@ -19,7 +19,7 @@ use super::controlplane::{BinariesError, cache, once, sentence, short};
 const CLIENT: &str = "35";
 
 /// The folder with the lists of the packages to install.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernator");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kubernator");
 
 /// A Python environment that has Kubernator.
 #[derive(Debug)]

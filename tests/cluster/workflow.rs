@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::controlplane::act;
-use crate::support::github::{REPOSITORY, TOKEN};
-use crate::support::profile;
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, Story};
+use support::controlplane::act;
+use support::github::{REPOSITORY, TOKEN};
+use support::profile;
+use support::repository::TestRepository;
+use support::workflow_run::Event;
+
+use crate::story::Story;
 
 /// A workflow as in the README, except for the parts that a runner without containers needs.
 const WORKFLOW: &str = r#"

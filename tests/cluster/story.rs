@@ -1,30 +1,20 @@
 //! The surroundings of one workflow: a repository with a project, its forge, its cluster, and the runs that the forge
 //! starts.
 //!
-//! A run sees nothing of the tests' own environment. Everything that a run prints or reports is searched for its
-//! secrets.
+//! Everything that a run prints or reports is searched for its secrets.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use ktor_action::forge::read_hidden_block;
 use ktor_action::git::commit::Commit;
 use serde_json::{Value, json};
+use support::controlplane::{ControlPlane, User};
+use support::github::{FakeComment, FakeGitHub, FakePull, TOKEN};
+use support::repository::TestRepository;
+use support::workflow_run::{Event, PULL, Ran, WorkflowRun, pushed};
 use tempfile::TempDir;
-
-use super::controlplane::{ControlPlane, User};
-use super::github::{FakeComment, FakeGitHub, FakePull, REPOSITORY, TOKEN};
-use super::profile;
-use super::repository::TestRepository;
-
-/// The number of the pull request in the payloads.
-pub const PULL: u64 = 7;
-
-/// The ID of the repository in the payloads.
-const REPOSITORY_ID: u64 = 512_840_213;
 
 /// The surroundings that the runs of one workflow share.
 pub struct Story {
@@ -35,25 +25,6 @@ pub struct Story {
     pub root: String,
     files: TempDir,
     runs: Cell<u64>,
-}
-
-/// An event: its name, its payload, and the commit and the ref that the forge names with it.
-#[derive(Clone)]
-pub struct Event {
-    name: &'static str,
-    payload: Value,
-    sha: String,
-    r#ref: &'static str,
-}
-
-/// A run that has ended.
-#[derive(Debug)]
-pub struct Ran {
-    pub exit: i32,
-    /// Everything that the run printed.
-    pub log: String,
-    pub outputs: BTreeMap<String, String>,
-    pub summary: String,
 }
 
 impl Story {
@@ -115,10 +86,9 @@ impl Story {
         let pull = FakePull::new(PULL);
         self.forge.add_pull(FakePull { head_sha: head.to_string(), base_sha: base.clone(), ..pull });
         let file = if new { "pull_request-opened" } else { "pull_request-synchronize" };
-        let mut payload = payload(file);
-        place_pull(&mut payload, head.as_str(), &base);
-        payload["after"] = json!(head.as_str());
-        (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/pull/7/merge" }, merge)
+        let mut event = Event::of_pull(file, head.as_str(), &base, merge.as_str(), "refs/pull/7/merge");
+        event.payload()["after"] = json!(head.as_str());
+        (event, merge)
     }
 
     /// Merges `feature` as a forge does. Returns the event of the closed pull request and the merge commit.
@@ -129,20 +99,19 @@ impl Story {
         let merge = self.origin.head();
         let pull = FakePull { head_sha: head.clone(), base_sha: base.to_string(), ..FakePull::new(PULL) };
         self.forge.add_pull(pull.merged_as(merge.as_str()));
-        let mut payload = payload("pull_request-closed-merged");
-        place_pull(&mut payload, &head, base.as_str());
-        payload["pull_request"]["merge_commit_sha"] = json!(merge.as_str());
-        (Event { name: "pull_request", payload, sha: merge.to_string(), r#ref: "refs/heads/main" }, merge)
+        let file = "pull_request-closed-merged";
+        let mut event = Event::of_pull(file, &head, base.as_str(), merge.as_str(), "refs/heads/main");
+        event.payload()["pull_request"]["merge_commit_sha"] = json!(merge.as_str());
+        (event, merge)
     }
 
     /// Returns the event of a pull request that was closed without a merge.
     pub fn close(&self) -> Event {
         let (base, head) = (self.origin.git(["rev-parse", "main"]), self.origin.git(["rev-parse", "feature"]));
         let merge = self.origin.git(["rev-parse", "pull"]);
-        let mut payload = payload("pull_request-closed-unmerged");
-        place_pull(&mut payload, &head, &base);
-        payload["pull_request"]["merge_commit_sha"] = json!(merge);
-        Event { name: "pull_request", payload, sha: merge, r#ref: "refs/pull/7/merge" }
+        let mut event = Event::of_pull("pull_request-closed-unmerged", &head, &base, &merge, "refs/pull/7/merge");
+        event.payload()["pull_request"]["merge_commit_sha"] = json!(merge);
+        event
     }
 
     /// Commits `change` on `main`. Returns the event of the push and the commit.
@@ -172,8 +141,10 @@ impl Story {
         kubeconfig: Option<&Path>,
         inputs: &[(&str, &str)],
     ) -> Ran {
-        let folder = self.files.path().join(self.next_run().to_string());
-        let ran = act(&self.forge, &folder, self.runs.get(), checkout, event, kubeconfig, inputs);
+        let number = self.next_run();
+        let folder = self.files.path().join(number.to_string());
+        let run = WorkflowRun { ktor: env!("CARGO_BIN_EXE_ktor"), forge: &self.forge, folder, number };
+        let ran = run.act(checkout, event, kubeconfig, inputs);
         self.check_secrecy(&ran);
         ran
     }
@@ -243,128 +214,4 @@ impl Story {
             }
         }
     }
-}
-
-impl Event {
-    /// Returns the payload, which the caller may change.
-    pub fn payload(&mut self) -> &mut Value {
-        &mut self.payload
-    }
-
-    /// Writes the payload to a file.
-    pub fn write(&self, file: &Path) {
-        fs::write(file, self.payload.to_string()).unwrap();
-    }
-
-    /// Returns the event as if the pull request came from a fork.
-    #[must_use]
-    pub fn forked(mut self) -> Self {
-        self.payload["pull_request"]["head"]["repo"]["id"] = json!(77);
-        self.payload["pull_request"]["head"]["repo"]["fork"] = json!(true);
-        self
-    }
-}
-
-impl Ran {
-    /// Returns the value of an output, or an empty text if the output is not set.
-    pub fn output(&self, name: &str) -> &str {
-        self.outputs.get(name).map_or("", String::as_str)
-    }
-}
-
-/// Runs `ktor action` in a checkout, with or without a kubeconfig. `folder` gets the files of the run.
-pub fn act(
-    forge: &FakeGitHub,
-    folder: &Path,
-    run: u64,
-    checkout: &TestRepository,
-    event: &Event,
-    kubeconfig: Option<&Path>,
-    inputs: &[(&str, &str)],
-) -> Ran {
-    fs::create_dir(folder).unwrap();
-    let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| folder.join(name));
-    fs::write(&payload, event.payload.to_string()).unwrap();
-    let mut ktor = Command::new(env!("CARGO_BIN_EXE_ktor"));
-    ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
-    ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
-    for (name, value) in [
-        ("GITHUB_ACTIONS", "true"),
-        ("GITHUB_EVENT_NAME", event.name),
-        ("GITHUB_REPOSITORY", REPOSITORY),
-        ("GITHUB_API_URL", &forge.url()),
-        ("GITHUB_SERVER_URL", &forge.server_url()),
-        ("GITHUB_RUN_ID", &run.to_string()),
-        ("GITHUB_RUN_ATTEMPT", "1"),
-        ("GITHUB_SHA", &event.sha),
-        ("GITHUB_REF", event.r#ref),
-        ("GITHUB_ACTOR", "maria-dev"),
-        ("KTOR_INPUT_TOKEN", TOKEN),
-        ("KTOR_INPUT_PATH", "k8s"),
-        ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
-    ] {
-        ktor.env(name, value);
-    }
-    ktor.envs(inputs.iter().copied());
-    ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
-    ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
-    ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
-    let ended = ktor.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-    let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
-    Ran {
-        exit: ended.status.code().unwrap_or(-1),
-        log: text(&ended.stdout) + &text(&ended.stderr),
-        outputs: outputs(&read(&output)),
-        summary: read(&summary),
-    }
-}
-
-/// Returns the event of a pull request that was opened, on a forge that has no merge commit for it.
-pub fn opened(head: &Commit, base: &Commit) -> Event {
-    let mut payload = payload("pull_request-opened");
-    place_pull(&mut payload, head.as_str(), base.as_str());
-    Event { name: "pull_request", payload, sha: head.to_string(), r#ref: "refs/pull/7/head" }
-}
-
-/// Returns the event of a workflow that a person started by hand on a ref.
-pub fn dispatched(commit: &Commit, r#ref: &'static str) -> Event {
-    let mut payload = payload("push");
-    payload["ref"] = json!(r#ref);
-    payload["inputs"] = json!({});
-    Event { name: "workflow_dispatch", payload, sha: commit.to_string(), r#ref }
-}
-
-/// Returns the event of a push to `main`.
-pub fn pushed(before: &Commit, after: &Commit) -> Event {
-    let mut payload = payload("push");
-    payload["before"] = json!(before.as_str());
-    payload["after"] = json!(after.as_str());
-    payload["head_commit"]["id"] = json!(after.as_str());
-    payload["commits"][0]["id"] = json!(after.as_str());
-    Event { name: "push", payload, sha: after.to_string(), r#ref: "refs/heads/main" }
-}
-
-fn payload(name: &str) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/events").join(name).with_extension("json");
-    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
-}
-
-fn place_pull(payload: &mut Value, head: &str, base: &str) {
-    let pull = &mut payload["pull_request"];
-    assert_eq!((&pull["number"], &pull["base"]["repo"]["id"]), (&json!(PULL), &json!(REPOSITORY_ID)));
-    pull["head"]["sha"] = json!(head);
-    pull["base"]["sha"] = json!(base);
-}
-
-/// Parses the outputs of a step, whose values are between delimiters in its file.
-fn outputs(text: &str) -> BTreeMap<String, String> {
-    let mut lines = text.lines();
-    let mut outputs = BTreeMap::new();
-    while let Some(line) = lines.next() {
-        let (name, delimiter) = line.split_once("<<").expect("a delimiter");
-        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
-        outputs.insert(name.to_owned(), value.join("\n"));
-    }
-    outputs
 }
