@@ -19,9 +19,10 @@
 //! 1. Steps 1 to 3 are the same. [`state::lateness`] compares the commit with the commits in the state.
 //! 2. [`run::reconcile`] acquires the lock and is the two-phase reconcile, from top to bottom. It reads the state and
 //!    decides as above.
-//! 3. [`run::record`] writes the intent. [`run::apply`] applies the waves and waits. [`run::cleanup`] deletes. Then the
+//! 3. [`run::events`] tell the progress while it happens. [`run::record`] writes the intent. [`run::apply`] applies the waves and waits. [`run::cleanup`] deletes. Then the
 //!    state is finalized.
-//! 4. Every write passes [`cluster::connect::Cluster`], whose gate sends it only while the lock is held.
+//! 4. The run returns a [`run::ended::RunReport`]. [`cli`] derives the messages and the exit code from it.
+//! 5. Every write passes [`cluster::connect::Cluster`], whose gate sends it only while the lock is held.
 //!
 //! # Layers
 //!

@@ -7,15 +7,16 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::args::{ActionArgs, ClusterArgs};
-use super::command::{concluded, judged, waiting_for};
-use super::diagnostic::{CliError, Console};
+use super::conclusion::{concluded, early_end, ended, judged};
+use super::console::Console;
+use super::diagnostic::CliError;
 use super::env::{self, Variables};
 use super::exit::Exit;
+use super::progress::Progress;
 use super::reporter::{Report, Reporter, reviewed_in};
 use super::request::{Base, Project, RunPermission, connect, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::{Cluster, ConnectOptions};
-use crate::cluster::lock::Holder;
 use crate::forge::{Context, Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
@@ -25,8 +26,10 @@ use crate::plan::policy::{Reviewed, SourceCoverage};
 use crate::project::snapshot::printable;
 use crate::report::Heading;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis, decide, decide_offline};
+use crate::run::ended::RunReport;
 use crate::run::error::RunError;
-use crate::run::reconcile::{Reconciled, reconcile};
+use crate::run::events::Event as RunEvent;
+use crate::run::reconcile::reconcile;
 use crate::state::commits::Commits;
 use crate::state::lateness::Caller;
 use crate::state::provenance::{Provenance, RepositoryName};
@@ -386,6 +389,7 @@ impl Action<'_> {
             Ok((project, head, target, cluster, request, pulls, comments))
         });
         let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
+        let progress = Progress::grouped(self.console, &format!("progress of {target}"));
         let mut result = Err(RunError::StateChanged);
         for _ in 0..ATTEMPTS {
             let since = self.since_ledger(&project, &cluster, &head, &request);
@@ -407,12 +411,14 @@ impl Action<'_> {
             }
             request.commits = judged.commits();
             let lock = project.lock(&self.args.wait, &request.run, Some(self.context.run_url()));
-            let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
-            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &mut waiting).await;
+            let tell = |event: RunEvent<'_>| progress.tell(event);
+            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &tell).await;
             if !matches!(result, Err(RunError::StateChanged)) {
                 break;
             }
         }
+        drop(progress);
+        let report = result?;
         let run = self.context.run_url();
         let heading = Heading {
             target: &target,
@@ -422,41 +428,23 @@ impl Action<'_> {
             run: Some(&run),
             directory: Some(&project.prefix),
         };
-        self.conclude(result, &pulls, &comments, heading).await
+        self.conclude(&report, &pulls, &comments, heading).await
     }
 
     async fn conclude(
         &self,
-        result: Result<Reconciled, RunError>,
+        report: &RunReport,
         pulls: &[(u64, String)],
         comments: &BTreeMap<u64, Value>,
         heading: Heading<'_>,
     ) -> Result<Exit, CliError> {
-        let early = result.as_ref().is_err_and(RunError::ended_early);
-        let (progress, error) = match result {
-            Ok(Reconciled { plan, outcome }) => (Some((plan, outcome)), None),
-            Err(error) => {
-                let progress =
-                    error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned().unwrap_or_default()));
-                (progress, Some(CliError::from(error)))
-            }
-        };
-        let url = match &progress {
-            Some((plan, outcome)) => {
-                let error = error.as_ref().filter(|_| early).map(CliError::first);
-                let report = Report { plan, outcome: Some(outcome), heading, error };
-                self.reporter.outcome(pulls, comments, &report).await
-            }
-            None => None,
-        };
-        match (progress, error) {
-            (Some((plan, _)), None) => {
-                self.outputs(&plan, "applied", url.as_deref());
-                Ok(self.told(concluded(&plan)))
-            }
-            (_, Some(error)) => Err(error),
-            (None, None) => Ok(Exit::Success),
-        }
+        let end = ended(report);
+        let RunReport { plan, outcome, .. } = report;
+        let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
+        let url = self.reporter.outcome(pulls, comments, &shown).await;
+        end?;
+        self.outputs(plan, "applied", url.as_deref());
+        Ok(self.told(concluded(plan)))
     }
 
     fn target(&self, project: &Project) -> String {

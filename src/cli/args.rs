@@ -30,7 +30,7 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Print more details to standard error.
+    /// Print each request to the API server, its status and its time to standard error.
     #[arg(short, long, global = true, display_order = 1000)]
     pub verbose: bool,
 }

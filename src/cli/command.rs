@@ -4,18 +4,18 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::args::{ApplyArgs, Format, PlanArgs, ReportArgs, ScopeArgs, ScopeFormat};
+use super::conclusion::{concluded, early_end, ended, judged};
 use super::consent;
-use super::diagnostic::{CliError, Console, held_lock};
+use super::console::Console;
+use super::diagnostic::CliError;
 use super::env::{self, Variables};
 use super::exit::Exit;
+use super::progress::Progress;
 use super::request::{Base, Project, RunPermission, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
-use crate::cluster::lock::Holder;
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
-use crate::plan::change::Change;
-use crate::plan::decision::Disposition;
 use crate::plan::outcome::Outcome;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::printable;
@@ -24,7 +24,7 @@ use crate::report::terminal::Style;
 use crate::report::{Budget, Heading, json, markdown, terminal, wording};
 use crate::run::decide::{RunRequest, ScopeBasis, decide, decide_offline};
 use crate::run::error::RunError;
-use crate::run::reconcile::{Reconciled, reconcile};
+use crate::run::reconcile::reconcile;
 use crate::state::lateness::Caller;
 
 /// The maximum number of attempts of an apply. An attempt starts over if another run wrote the state meanwhile
@@ -60,44 +60,6 @@ pub async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> 
     write_report(&args.report, &text, console)?;
     judged(&plan)?;
     Ok(if args.detailed_exitcode && plan.has_changes() { Exit::ChangesPending } else { Exit::Success })
-}
-
-/// Derives the program's result from a plan.
-///
-/// The exit code is 1 if a file cannot be rendered, or if one of the run's own changes ([`Plan::own`]) failed in its
-/// dry run. It is 3 if an apply would refuse the whole plan, or would keep or block one of the run's own changes.
-///
-/// # Errors
-///
-/// The first of these cases that applies, with its reasons. A refused plan gives only its first refusal.
-pub fn judged(plan: &Plan) -> Result<(), CliError> {
-    if !plan.broken.is_empty() {
-        return Err(CliError::sources(&plan.broken));
-    }
-    stopped(plan, Exit::Failure, &[Disposition::Failed])?;
-    match plan.refusals.first() {
-        Some(_) => Err(CliError::refused(plan)),
-        None => concluded(plan),
-    }
-}
-
-/// Derives the program's result from the plan of a completed run: exit code 3 if the run kept or blocked one of its own
-/// changes ([`Plan::own`]).
-///
-/// # Errors
-///
-/// That case, with the reason for each such change.
-pub fn concluded(plan: &Plan) -> Result<(), CliError> {
-    stopped(plan, Exit::Refused, &[Disposition::Blocked, Disposition::Kept])
-}
-
-fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), CliError> {
-    let is_meant = |change: &&Change| {
-        change.disposition().is_some_and(|standing| standings.contains(&standing))
-            && plan.own.contains(&change.ident.key)
-    };
-    let messages: Vec<String> = plan.all().filter(is_meant).map(wording::stopped).collect();
-    if messages.is_empty() { Ok(()) } else { Err(CliError { exit, messages, place: None }) }
 }
 
 /// Makes the cluster match the tree.
@@ -144,6 +106,7 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
     let target = project.root.to_string();
     let heading = heads.heading(&target, Some(&cluster));
     let lock = project.lock(&args.wait, &request.run, None);
+    let progress = Progress::new(console);
     let mut result = Err(RunError::StateChanged);
     for _ in 0..ATTEMPTS {
         let judged = match preparing(&interrupt, Box::pin(judge(&project, &cluster, args, &request))).await? {
@@ -153,31 +116,19 @@ pub async fn apply(args: &ApplyArgs, variables: &Variables, console: &Console) -
         for notice in judged.notices.iter().skip(request.notices.len()) {
             console.notice(&wording::notice(notice));
         }
-        let mut waiting = |holder: &Holder| console.notice(&waiting_for(holder));
-        result = reconcile(&cluster, &lock, &judged, &project.sources, &interrupt, &mut waiting).await;
+        result = reconcile(&cluster, &lock, &judged, &project.sources, &interrupt, &|event| progress.tell(event)).await;
         if !matches!(result, Err(RunError::StateChanged)) {
             break;
         }
     }
-    match result {
-        Ok(Reconciled { plan, outcome }) => {
-            write_report(&args.report, &outcome_text(&args.report, &plan, &outcome, &heading, None)?, console)?;
-            concluded(&plan)?;
-            Ok(Exit::Success)
-        }
-        Err(error) => {
-            let progress = error.progress().map(|(plan, outcome)| (plan.clone(), outcome.cloned()));
-            let early = error.ended_early();
-            let error = CliError::from(error);
-            if let Some((plan, outcome)) = progress {
-                let outcome = outcome.unwrap_or_default();
-                let why = early.then_some(error.first());
-                let text = outcome_text(&args.report, &plan, &outcome, &heading, why)?;
-                write_report(&args.report, &text, console)?;
-            }
-            Err(error)
-        }
-    }
+    drop(progress);
+    let report = result?;
+    let end = ended(&report);
+    let why = early_end(&report, &end);
+    write_report(&args.report, &outcome_text(&args.report, &report.plan, &report.outcome, &heading, why)?, console)?;
+    end?;
+    concluded(&report.plan)?;
+    Ok(Exit::Success)
 }
 
 /// Judges the commit that is checked out, and completes the request with the result. The inner `Err` is the reason if
@@ -243,11 +194,6 @@ async fn base_of(project: &Project, revision: Option<&str>, console: &Console) -
         console.notice(&notice);
     }
     Ok(Some(base))
-}
-
-/// Returns the message for a run that waits while another run holds the lock.
-pub(crate) fn waiting_for(holder: &Holder) -> String {
-    format!("waiting for {}", held_lock(holder))
 }
 
 fn outcome_text(

@@ -1,18 +1,16 @@
-//! Errors and notices for people. An error is one sentence that says what to do, and has an exit code.
+//! Errors for people. An error is one sentence that says what to do, and has an exit code.
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use super::exit::Exit;
 use super::hint::{self, hinted};
 use super::unlock;
 use crate::cluster::lock::{Holder, LockError};
-use crate::forge::workflow::Annotation;
 use crate::git::error::GitError;
 use crate::plan::build::Plan;
 use crate::plan::guard::Guard;
-use crate::project::snapshot::{SourceError, printable};
+use crate::project::snapshot::SourceError;
 use crate::report::shell::quoted_path;
 use crate::report::{escape, wording};
 use crate::run::error::RunError;
@@ -80,9 +78,15 @@ impl CliError {
 
 impl From<RunError> for CliError {
     fn from(error: RunError) -> Self {
-        let exit = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&RunError> for CliError {
+    fn from(error: &RunError) -> Self {
+        let exit = match error {
             RunError::Sources(errors) => return Self::sources(errors),
-            RunError::Scope(_) => Exit::Usage,
+            RunError::Scope(_) | RunError::Unknown(_) => Exit::Usage,
             RunError::Lock(LockError::Held(holder)) => {
                 let message = format!(
                     "failed to acquire {}; if that run is dead, `{}` releases the lock",
@@ -91,21 +95,11 @@ impl From<RunError> for CliError {
                 );
                 return Self::new(Exit::Locked, message);
             }
-            RunError::Unknown(_) => Exit::Usage,
-            RunError::Refused(_, plan) => return Self::refused(plan),
             RunError::Declined(_) => Exit::Refused,
-            RunError::Incomplete(plan, _) if !plan.broken.is_empty() => return Self::sources(&plan.broken),
-            RunError::Incomplete(_, outcome) => {
-                return Self::new(Exit::Failure, hinted(wording::incomplete(outcome), hint::after_run(&error)));
-            }
-            RunError::Interrupted(..)
-            | RunError::Stopped
-            | RunError::NotBegun
-            | RunError::CutShort
-            | RunError::LockLost(_) => Exit::Interrupted,
+            RunError::Stopped | RunError::NotBegun | RunError::CutShort | RunError::LockLost => Exit::Interrupted,
             _ => Exit::Failure,
         };
-        Self::new(exit, hinted(chain(&error), hint::after_run(&error)))
+        Self::new(exit, hinted(chain(error), hint::after_run(error)))
     }
 }
 
@@ -143,6 +137,11 @@ pub(crate) fn held_lock(holder: &Holder) -> String {
     format!("the lock, which {} holds{since}{url}", escape::visible(identity))
 }
 
+/// Returns the message for a run that waits while another run holds the lock.
+pub(crate) fn waiting_for(holder: &Holder) -> String {
+    format!("waiting for {}", held_lock(holder))
+}
+
 /// Formats an error and its causes as one line: `failed to a: b: c`.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -152,65 +151,4 @@ pub fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Writes messages to standard error, and reports and workflow commands to standard output. Each message line is
-/// escaped, so that it cannot act as a command.
-pub struct Console {
-    workflow: bool,
-}
-
-impl Console {
-    /// Creates a console. If `workflow` is true, errors are also written as annotations.
-    pub(crate) fn new(workflow: bool) -> Self {
-        Self { workflow }
-    }
-
-    /// Prints the error that ends the program.
-    pub(crate) fn error(&self, error: &CliError) {
-        for message in &error.messages {
-            self.line("error", message);
-        }
-        if self.workflow {
-            let place = error.place.as_ref().map(|error| &error.place);
-            let file = place.map(|place| printable(&place.path));
-            let number = |of: usize| u32::try_from(of).ok().filter(|of| *of > 0);
-            let annotation = Annotation {
-                message: error.first(),
-                title: Some("ktor"),
-                file: file.as_deref(),
-                line: place.and_then(|place| number(place.line)),
-                column: place.and_then(|place| number(place.column)),
-            };
-            self.command(&annotation.command());
-        }
-    }
-
-    /// Prints a notice.
-    pub(crate) fn notice(&self, message: &str) {
-        self.line("note", message);
-    }
-
-    /// Prints a workflow command that `forge::workflow` built. Does nothing outside a workflow.
-    pub(crate) fn command(&self, command: &str) {
-        if self.workflow {
-            drop(writeln!(std::io::stdout(), "{command}"));
-        }
-    }
-
-    /// Writes a finished report to standard output.
-    #[expect(clippy::unused_self, reason = "whoever reports has a console")]
-    pub(crate) fn report(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        // A reader that closed its end does not want more output, so the error is ignored.
-        drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-    }
-
-    #[expect(clippy::unused_self, reason = "whoever reports has a console")]
-    fn line(&self, word: &str, message: &str) {
-        for (index, line) in message.lines().enumerate() {
-            let word = if index == 0 { word } else { "    " };
-            drop(writeln!(std::io::stderr(), "{word}: {}", escape::logged(line)));
-        }
-    }
 }

@@ -51,6 +51,11 @@ pub(crate) fn is_workflow(variables: &Variables) -> bool {
     variables.text("GITHUB_ACTIONS").as_deref() == Some("true")
 }
 
+/// Returns `true` if a person started the workflow with debug logging.
+pub(crate) fn is_debugged(variables: &Variables) -> bool {
+    is_workflow(variables) && variables.text("RUNNER_DEBUG").as_deref() == Some("1")
+}
+
 /// Selects the cluster: the given file, else `KUBECONFIG`, else `~/.kube/config` if it exists, else the pod's own
 /// cluster.
 pub(crate) fn connect_options(

@@ -5,11 +5,14 @@ pub(crate) mod action;
 pub mod ancestry;
 pub mod args;
 pub mod command;
+pub mod conclusion;
 pub(crate) mod consent;
+pub(crate) mod console;
 pub mod diagnostic;
 pub(crate) mod env;
 pub mod exit;
 pub(crate) mod hint;
+pub(crate) mod progress;
 pub(crate) mod reporter;
 pub mod request;
 pub(crate) mod signal;
@@ -20,10 +23,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Cli, Command};
-use self::diagnostic::Console;
+use self::console::Console;
 use self::env::Variables;
 use self::exit::Exit;
 use crate::cluster::connect::ClusterSettings;
+use crate::cluster::observer::{Exchange, RequestObserver};
+use crate::report::progress::request;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
@@ -42,8 +47,11 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
+    let console = Console::new(env::is_workflow(&variables));
+    let is_verbose = cli.verbose || env::is_debugged(&variables);
     if let Some(cluster) = cli.command.cluster_mut() {
         cluster.settings = settings;
+        cluster.settings.observer = is_verbose.then(|| observer(&console));
     }
     // This fails only if a provider is already installed. That provider is the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -55,7 +63,6 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return Exit::Failure.into();
         }
     };
-    let console = Console::new(env::is_workflow(&variables));
     let ended = runtime.block_on(async {
         match &cli.command {
             Command::Plan(args) => command::plan(args, &variables, &console).await,
@@ -74,4 +81,13 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             error.exit.into()
         }
     }
+}
+
+/// Returns an observer that prints each request to the API server.
+fn observer(console: &Console) -> RequestObserver {
+    let console = console.clone();
+    RequestObserver::new(move |exchange| {
+        let Exchange { method, path, is_dry_run, status, duration } = exchange;
+        console.line(&request(method, path, is_dry_run, status, duration));
+    })
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::action::append;
 use super::args::ActionArgs;
-use super::diagnostic::{CliError, Console, chain};
+use super::console::Console;
+use super::diagnostic::{CliError, chain};
 use super::env;
 use crate::forge::{
     Context, Forge, ForgeSettings, Freshness, Marker, Patience, Relation, Sticky, Token, Upserted, hidden_block,

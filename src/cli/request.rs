@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::ancestry;
 use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
-use super::diagnostic::{CliError, Console, chain};
+use super::console::Console;
+use super::diagnostic::{CliError, chain};
 use super::env::{self, Variables};
 use super::exit::Exit;
 use super::hint::{self, hinted};

@@ -2,7 +2,8 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::diagnostic::{CliError, Console};
+use super::console::Console;
+use super::diagnostic::CliError;
 use crate::run::error::RunError;
 use crate::run::interrupt::{self, Interrupt};
 

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::state::{
     ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, StateCommand, StateFormat, StateShowArgs,
 };
-use super::command::{document, waiting_for};
+use super::command::document;
 use super::consent;
-use super::diagnostic::{CliError, Console};
+use super::console::Console;
+use super::diagnostic::CliError;
 use super::env::{self, Variables};
 use super::exit::Exit;
+use super::progress::Progress;
 use super::request::{Project, run_name};
 use super::signal::{on_signals, preparing};
 use crate::cluster::connect::Cluster;
-use crate::cluster::lock::{HeldLock, Holder, LockRequest};
+use crate::cluster::lock::{HeldLock, LockRequest};
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
 use crate::project::scope::{Scope, ScopeRequest};
@@ -275,8 +277,8 @@ impl<'a> StateContext<'a> {
             timeout: self.change.lock_timeout,
             run_url: None,
         };
-        let mut waiting = |holder: &Holder| self.console.notice(&waiting_for(holder));
-        Ok(acquire_lock(&self.cluster, &request, &self.interrupt, &mut waiting).await?)
+        let progress = Progress::new(self.console);
+        Ok(acquire_lock(&self.cluster, &request, &self.interrupt, &|event| progress.tell(event)).await?)
     }
 
     /// Acquires both locks, always in the same order, so that two renames never wait for each other.

@@ -1,7 +1,8 @@
 //! `ktor unlock`: frees a lock, if the caller names its holder.
 
 use super::args::state::UnlockArgs;
-use super::diagnostic::{CliError, Console, chain, held_lock};
+use super::console::Console;
+use super::diagnostic::{CliError, chain, held_lock};
 use super::env::Variables;
 use super::exit::Exit;
 use super::request::Project;

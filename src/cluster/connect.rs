@@ -15,6 +15,7 @@ use tower::{BoxError, Layer as _, Service};
 
 use super::error::ClusterError;
 use super::gate::GateLayer;
+use super::observer::RequestObserver;
 use super::path::Target;
 use super::request::Call;
 use super::transport::{Transport, credentials};
@@ -46,6 +47,8 @@ pub struct ClusterSettings {
     pub request_timeout: Duration,
     /// The time in which a deleted object must disappear.
     pub vanishing_timeout: Duration,
+    /// The observer of every request, if there is one.
+    pub observer: Option<RequestObserver>,
 }
 
 impl Default for ClusterSettings {
@@ -57,6 +60,7 @@ impl Default for ClusterSettings {
             readiness_timeout: Duration::from_mins(5),
             request_timeout: Duration::from_secs(30),
             vanishing_timeout: Duration::from_mins(2),
+            observer: None,
         }
     }
 }
@@ -131,7 +135,8 @@ impl Cluster {
     }
 
     fn new(client: kube::Client, server: &str, context: String, settings: ClusterSettings) -> Self {
-        let wire = Transport::new(client, server, settings.concurrency, settings.request_timeout);
+        let limits = (settings.concurrency, settings.request_timeout);
+        let wire = Transport::new(client, server, limits, settings.observer.clone());
         Self { wire, settings, context }
     }
 

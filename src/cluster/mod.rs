@@ -14,6 +14,7 @@ pub(crate) mod discovery;
 pub(crate) mod error;
 pub mod lock;
 pub(crate) mod observe;
+pub(crate) mod observer;
 pub(crate) mod pods;
 pub(crate) mod shards;
 pub(crate) mod store;

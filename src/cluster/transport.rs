@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::{AuthError, Body};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ClusterError;
 use super::gate::{GateError, InFlight, Permit};
+use super::observer::{Exchange, RequestObserver};
 use super::request::Call;
 
 /// The pauses between attempts, unless the server asks for a longer pause.
@@ -91,17 +92,24 @@ pub(super) struct Transport {
     time_out: Duration,
     slots: Arc<Semaphore>,
     clock: Arc<ServerClock>,
+    observer: Option<RequestObserver>,
 }
 
 impl Transport {
     /// Makes the transport. The innermost layer of `client` must be the gate.
-    pub(super) fn new(client: kube::Client, server: &str, concurrency: usize, time_out: Duration) -> Self {
+    pub(super) fn new(
+        client: kube::Client,
+        server: &str,
+        (concurrency, time_out): (usize, Duration),
+        observer: Option<RequestObserver>,
+    ) -> Self {
         Self {
             client,
             server: server.into(),
             time_out,
             slots: Arc::new(Semaphore::new(concurrency.max(1))),
             clock: Arc::default(),
+            observer,
         }
     }
 
@@ -147,8 +155,23 @@ impl Transport {
         }
     }
 
-    /// Sends a request once. The limit on simultaneous requests does not apply.
+    /// Sends a request once, and tells the observer. The limit on simultaneous requests does not apply.
     pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<ApiAnswer, SendError> {
+        let Some(observer) = &self.observer else { return self.attempt_once(call, limit).await };
+        let began = Instant::now();
+        let answer = self.attempt_once(call, limit).await;
+        observer.tell(Exchange {
+            method: call.method.as_str(),
+            path: call.target.text().unwrap_or_default().split('?').next().unwrap_or_default(),
+            // The gate lets only dry runs through without a permit.
+            is_dry_run: call.method != Method::GET && call.permit.is_none(),
+            status: answer.as_ref().ok().map(|answer| answer.status.as_u16()),
+            duration: began.elapsed(),
+        });
+        answer
+    }
+
+    async fn attempt_once(&self, call: &Call, limit: Duration) -> Result<ApiAnswer, SendError> {
         let target = call.target.text().map_err(|why| SendError::NotPermitted(why.to_owned()))?;
         let mut request = Request::builder()
             .method(call.method.clone())
@@ -290,10 +313,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 #[cfg(test)]
 mod tests {
+    use super::super::connect::ClusterSettings;
     use super::super::fake::{Fake, Fault, message};
     use super::super::path::Target;
     use super::*;
-    use http::Method;
     use serde_json::json;
 
     const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
@@ -302,6 +325,24 @@ mod tests {
         let fake = Fake::new();
         fake.set(PATH, Some(json!({"metadata": {"name": "x"}})));
         fake
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_each_attempt_is_observed_without_its_query() {
+        let fake = fake();
+        fake.fail(Method::GET, PATH, Fault::RetryAfter(503, 0));
+        fake.fail(Method::GET, PATH, Fault::Reset);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&seen);
+        let observer = RequestObserver::new(move |exchange: Exchange<'_>| {
+            let Exchange { method, path, is_dry_run, status, .. } = exchange;
+            told.lock().unwrap().push(format!("{method} {path} {is_dry_run} {status:?}"));
+        });
+        let cluster = fake.cluster_with(ClusterSettings { observer: Some(observer), ..ClusterSettings::default() });
+        let call = Call::get(Target::raw(&format!("{PATH}?continue=token")));
+        assert_eq!(cluster.wire.send(&call).await.unwrap().status, StatusCode::OK);
+        let line = |status: &str| format!("GET {PATH} false {status}");
+        assert_eq!(*seen.lock().unwrap(), [line("Some(503)"), line("None"), line("Some(200)")]);
     }
 
     #[tokio::test(start_paused = true)]

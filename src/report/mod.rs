@@ -12,6 +12,7 @@ pub mod html;
 pub mod json;
 pub(crate) mod listing;
 pub mod markdown;
+pub mod progress;
 pub mod shell;
 pub(crate) mod state;
 pub mod summary;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cluster::readiness::{Readiness, is_waited_for, readiness, removes_itself};
@@ -16,11 +15,11 @@ use crate::object::order::Wave;
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::decision::{Action, Disposition};
-use crate::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
+use crate::plan::outcome::{Detail, ObjectOutcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
 use crate::plan::unready;
-use crate::run::error::RunError;
-use crate::run::reconcile::RunContext;
+use crate::run::context::{RunContext, Stop};
+use crate::run::events::Event;
 use crate::run::waits::{End, Waits};
 use crate::run::write::{Slot, WriteError, Written, Wrote, write};
 
@@ -35,33 +34,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// An object failed or was skipped, or a file in scope cannot be rendered ([`RunError::Incomplete`]). Or the run is
-/// interrupted or loses the lock. The caller must not start the cleanup then.
-pub(crate) async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
-    let mut outcomes: Vec<ObjectOutcome> = Vec::new();
+/// The run is interrupted or loses the lock. The outcomes so far are in `outcomes`.
+pub(crate) async fn all(work: RunContext<'_>, outcomes: &mut Vec<ObjectOutcome>) -> Result<(), Stop> {
     let early = awaited_webhooks(work);
     let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
     for wave in Wave::ALL {
         let changes = work.plan.changes.iter().filter(|change| wave_of(&change.ident.key) == wave).collect();
-        let failed = Failed::of(&outcomes, work);
+        let failed = Failed::of(outcomes, work);
         let (found, stop) = carry_out(work, &failed, changes).await;
         outcomes.extend(found);
-        if stop == Some(Stop::LockLost) {
-            let progress = (work.plan.clone(), Outcome { applied: outcomes, cleaned: Vec::new() });
-            return Err(RunError::LockLost(Some(Box::new(progress))));
-        }
-        if stop.is_some() || work.interrupt.is_requested() {
-            let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-            return Err(RunError::Interrupted(Box::new(work.plan.clone()), outcome));
+        match stop {
+            Some(stop) => return Err(stop),
+            None if work.interrupt.is_requested() => return Err(Stop::Interrupted),
+            None => {}
         }
     }
     outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
-    let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-    if outcome.is_carried_through() && work.plan.broken.is_empty() {
-        Ok(outcome.applied)
-    } else {
-        Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
-    }
+    Ok(())
 }
 
 /// The webhooks and policies that have to change before the server accepts other objects of the same run.
@@ -70,15 +59,6 @@ fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
         work.plan.changes.iter().filter_map(|change| change.decision.waits_for()).collect();
     let late = work.plan.changes.iter().map(|change| &change.ident.key).filter(|key| Wave::of(key) == Wave::Webhooks);
     late.filter(|key| awaited.contains(key)).cloned().collect()
-}
-
-/// The reason why the run may start no further object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// A signal came.
-    Interrupted,
-    /// The lock is lost.
-    LockLost,
 }
 
 /// The next attempt to write one object.
@@ -94,6 +74,21 @@ enum Sent<'a> {
     Done(ObjectOutcome),
     Waits(Box<(Awaited, Then<'a>)>),
     Stopped(Stop),
+}
+
+impl Sent<'_> {
+    /// Tells the outcome of the attempt, if there is one already.
+    fn tell(&self, work: RunContext<'_>) {
+        let outcome = match self {
+            Self::Done(outcome) => outcome,
+            Self::Waits(waiting) => match &waiting.1 {
+                Then::Done(outcome) => outcome,
+                Then::Send(_) => return,
+            },
+            Self::Stopped(_) => return,
+        };
+        (work.events)(Event::Applied(outcome));
+    }
 }
 
 /// The next step after a wait that succeeds.
@@ -115,7 +110,11 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
     let mut stop = None;
     loop {
         let sent: Vec<Sent<'_>> = stream::iter(sending)
-            .map(|sending| send(work, failed, brought, sending))
+            .map(|sending| async move {
+                let sent = send(work, failed, brought, sending).await;
+                sent.tell(work);
+                sent
+            })
             .buffer_unordered(work.cluster.settings().concurrency)
             .collect()
             .await;
@@ -136,10 +135,17 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
         sending = Vec::new();
         for (then, end) in ended {
             match (then, end) {
-                (Then::Done(outcome), End::Over) => outcomes.push(outcome),
-                (Then::Done(outcome), end) => outcomes.push(not_ready(work, outcome, end)),
+                (Then::Done(outcome), end) => {
+                    let outcome = after_wait(work, outcome, end);
+                    (work.events)(Event::Waited(&outcome));
+                    outcomes.push(outcome);
+                }
                 (Then::Send(again), End::Over) => sending.push(again),
-                (Then::Send(again), end) => outcomes.push(held(work, again.change, end)),
+                (Then::Send(again), end) => {
+                    let outcome = held(work, again.change, end);
+                    (work.events)(Event::Applied(&outcome));
+                    outcomes.push(outcome);
+                }
             }
         }
     }
@@ -150,8 +156,8 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
     (outcomes, stop)
 }
 
-/// The outcome of an object that was sent or left as it is, and whose wait ended without success.
-fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
+/// The outcome of an object that was sent or left as it is, after the wait for it.
+fn after_wait(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => return outcome,
         End::Failed(reason) => reason,
@@ -160,7 +166,7 @@ fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOu
         }
     };
     let (verdict, message) = unready::judged(work.plan, &outcome, &why);
-    let message = redacted(work, &outcome.key, &message);
+    let message = work.redacted(&outcome.key, &message);
     ObjectOutcome { verdict, detail: Some(Detail::Message(message)), ..outcome }
 }
 
@@ -180,7 +186,7 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
 /// The outcome of one object. The message contains none of the object's secrets.
 pub(crate) fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
-    let detail = message.map(|message| Detail::Message(redacted(work, &key, message)));
+    let detail = message.map(|message| Detail::Message(work.redacted(&key, message)));
     ObjectOutcome { key, project: change.project.clone(), verdict, detail }
 }
 
@@ -311,11 +317,4 @@ fn until_ready<'a>(work: RunContext<'_>, live: Option<&Live>, outcome: ObjectOut
 /// before the controller has seen the change.
 fn is_known_ready(outcome: &ObjectOutcome, live: &Live) -> bool {
     outcome.verdict == Verdict::Unchanged && readiness(live) == Readiness::Ready
-}
-
-/// Removes the secrets of an object from a message about it.
-fn redacted(work: RunContext<'_>, key: &ObjectKey, message: &str) -> String {
-    let live = work.observed.live(key).map(|live| &live.body);
-    let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();
-    work.request.redactor.message(&bodies, message)
 }

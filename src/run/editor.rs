@@ -63,7 +63,7 @@ pub(crate) async fn all(
         .collect()
         .await;
     if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::LockLost)) {
-        return Err(RunError::LockLost(None));
+        return Err(RunError::LockLost);
     }
     if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::NotStarted)) {
         return Err(RunError::Stopped);

@@ -102,7 +102,7 @@ impl Store {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict, None))
+        Err(RunError::WriteState(StateWriteError::Conflict))
     }
 
     /// Phase one: records the objects that the run intends to own, before it changes anything. Marks the ledger as

@@ -8,7 +8,7 @@ use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::cleanup::kept;
 use crate::plan::decision::Protection;
-use crate::run::reconcile::RunContext;
+use crate::run::context::RunContext;
 
 /// The number of attempts to delete an object. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;

@@ -92,7 +92,7 @@ impl ShardSite<'_> {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict, None))
+        Err(RunError::WriteState(StateWriteError::Conflict))
     }
 
     /// Deletes this root's shards to which the head does not refer, provided that the stored head is still this
@@ -138,7 +138,7 @@ impl ShardSite<'_> {
 /// Converts a failed write into the error of the run.
 pub(super) fn unwritten(error: StateWriteError) -> RunError {
     match error {
-        StateWriteError::LockLost => RunError::LockLost(None),
-        error => RunError::WriteState(error, None),
+        StateWriteError::LockLost => RunError::LockLost,
+        error => RunError::WriteState(error),
     }
 }

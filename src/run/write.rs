@@ -12,9 +12,9 @@ use crate::plan::change::Change;
 use crate::plan::decision::{Action, Protection};
 use crate::plan::outcome::Verdict;
 use crate::plan::policy::Adoption;
+use crate::run::context::RunContext;
 use crate::run::decide::RunRequest;
 use crate::run::migrate::{migrate, unify};
-use crate::run::reconcile::RunContext;
 use crate::run::remove::{Removed, remove};
 
 /// The largest number of objects that are being deleted and that a write waits for, one after another, before it can

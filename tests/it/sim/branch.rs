@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ktor_action::cli::command::concluded;
+use ktor_action::cli::conclusion::{concluded, ended};
 use ktor_action::cli::diagnostic::CliError;
 use ktor_action::cli::exit::Exit;
 use ktor_action::cli::request::{Judged, RunPermission};
@@ -212,10 +212,13 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
             return Exit::Success;
         }
         request.commits = judged.commits();
-        match reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await {
+        match reconcile(&cluster, &lock, &request, sources, &interrupt, &|_| {}).await {
             Err(RunError::StateChanged) => {}
             Err(error) => return exit(error),
-            Ok(reconciled) => return concluded(&reconciled.plan).map_or_else(|error| error.exit, |()| Exit::Success),
+            Ok(report) => {
+                let result = ended(&report).and_then(|()| concluded(&report.plan));
+                return result.map_or_else(|error| error.exit, |()| Exit::Success);
+            }
         }
     }
     Exit::Failure
