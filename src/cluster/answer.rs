@@ -48,8 +48,7 @@ impl ApiAnswer {
     }
 
     /// The server's message on one line of at most 2,000 characters. Without a `Status`, this is the body. Without any
-    /// text, it
-    /// names the HTTP status.
+    /// text, it names the HTTP status.
     pub(super) fn words(&self) -> String {
         let text = match self.status_body() {
             Some(status) if !status.message().is_empty() => status.message().to_owned(),
@@ -77,8 +76,7 @@ impl ApiAnswer {
     }
 
     /// Returns `true` if the answer shows the effect of the request. Other server errors may hide a write that took
-    /// effect or
-    /// will take effect.
+    /// effect or will take effect.
     pub(super) fn is_definite(&self) -> bool {
         !self.status.is_server_error() || self.finality().is_some() || self.is_webhooks_failure()
     }
@@ -96,8 +94,7 @@ impl ApiAnswer {
     }
 
     /// Returns `true` if the answer is a 404 about an object or its namespace. A 404 in plain text, or with a `Status`
-    /// that
-    /// names nothing, is about a path. It only means that the kind is not served there.
+    /// that names nothing, is about a path. It only means that the kind is not served there.
     pub(super) fn is_missing_object(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && self
@@ -240,8 +237,7 @@ impl Final {
 }
 
 /// Returns `true` if each line of a message is a field and an error about it, for example `.spec.x: field not declared
-/// in
-/// schema`.
+/// in schema`.
 fn is_about_fields(message: &str) -> bool {
     let is_about_field = |line: &str| {
         line.starts_with('.') && line.split_once(": ").is_some_and(|(field, _)| !field.contains(char::is_whitespace))
@@ -254,8 +250,7 @@ fn is_about_fields(message: &str) -> bool {
 const CRD_TERMINATING: &str = "custom resource definition is terminating";
 
 /// Returns `true` if a webhook or a policy refused the request. The frame of the message is fixed, but the webhook
-/// chooses
-/// the status.
+/// chooses the status.
 fn is_denial(words: &str) -> bool {
     let webhook = words.contains("admission webhook \"") && words.contains("denied the request");
     let policy = words.contains("AdmissionPolicy '") && words.contains("denied request");

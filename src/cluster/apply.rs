@@ -46,12 +46,10 @@ impl From<Refusal> for ObjectError {
 
 impl Cluster {
     /// Applies an object. If the body has a `metadata.uid`, only the object with this uid can be updated, and nothing
-    /// can be
-    /// created.
+    /// can be created.
     ///
     /// The caller must check the result. An object that is being deleted can be applied and disappears anyway. If a
-    /// planned
-    /// create created nothing, another client created the object first.
+    /// planned create created nothing, another client created the object first.
     ///
     /// # Errors
     ///
@@ -70,8 +68,7 @@ impl Cluster {
     /// Creates an object. If the object exists, it does not change, and the result is a conflict.
     ///
     /// The body has a resourceVersion that no object has. The server ignores it if the object does not exist, and
-    /// refuses the
-    /// apply if it does.
+    /// refuses the apply if it does.
     ///
     /// # Errors
     ///
@@ -122,8 +119,7 @@ impl Cluster {
     /// Creates a namespace without any mark if it does not exist.
     ///
     /// This is the only call that changes a cluster without a lock, because the Lease of the lock needs its namespace
-    /// first. If
-    /// the namespace exists, the call changes nothing.
+    /// first. If the namespace exists, the call changes nothing.
     pub(crate) async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let operation = format!("create the namespace {name}");
         let path = ResourcePath::namespaces().named(name);

@@ -1,6 +1,5 @@
 //! Moments on two clocks of this machine. The runtime's clock drives the timers and is controlled by tests. The
-//! system's
-//! clock also counts the time in which the machine sleeps.
+//! system's clock also counts the time in which the machine sleeps.
 
 use std::time::Duration;
 

@@ -23,8 +23,7 @@ impl Cluster {
     /// Asks the server for all kinds that it serves.
     ///
     /// A group whose server does not answer is recorded as unavailable. If a kind of such a group is missing, this
-    /// proves
-    /// nothing.
+    /// proves nothing.
     ///
     /// # Errors
     ///
@@ -125,8 +124,7 @@ impl Found {
     /// Records one resource. Versions are in the order in which the server prefers them.
     fn add(&mut self, group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, resource: &Value) {
         // The output of an aggregated server is untrusted. A resource that is not valid in a path is ignored, and its
-        // group counts
-        // as unavailable, because the rest of the group is not reliable either.
+        // group counts as unavailable, because the rest of the group is not reliable either.
         if !is_named(group, version) || !is_plain(plural) || !Rule::Kind.allows(kind) {
             self.unavailable.insert(group.to_owned());
             return;

@@ -1,8 +1,7 @@
 //! The gate: the innermost layer of the client. Every request passes it last.
 //!
 //! The gate reads the request itself to find out if it would persist anything. It sends such a request only with a
-//! valid
-//! permit. It does not retry and does not read answers.
+//! valid permit. It does not retry and does not read answers.
 
 use std::future::{Future as _, poll_fn, ready};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,8 +79,7 @@ impl Fence {
     }
 
     /// Returns `true` if the lock is lost. If the fence passes while no request is sent, the lock is not lost yet,
-    /// because a
-    /// renewal may still succeed before the lease ends. It is lost when the lease ends.
+    /// because a renewal may still succeed before the lease ends. It is lost when the lease ends.
     pub(super) fn is_lost(&self) -> bool {
         if self.last_renewed().elapsed() >= self.lease {
             self.lose();
@@ -172,8 +170,7 @@ pub(super) struct GateLayer {
 
 impl GateLayer {
     /// Makes the layer. `time_out` is the longest time for which the server may work on a request that is not a read.
-    /// `base` is
-    /// the path below which the server's API begins.
+    /// `base` is the path below which the server's API begins.
     pub(super) fn new(time_out: Duration, base: &str) -> Self {
         Self { time_out, base: base.trim_end_matches('/').into() }
     }
@@ -243,8 +240,7 @@ where
 }
 
 /// Decides if a request may be sent. For a request that a lock permits, returns the fence of the lock and the moment
-/// until
-/// which the answer is awaited.
+/// until which the answer is awaited.
 fn admit(
     request: &Request<Body>,
     base: &str,
@@ -273,8 +269,7 @@ fn admit(
 }
 
 /// Finds the route of a request. Every request must be for discovery, a collection or one object, and its query may
-/// contain
-/// only known keys. All other requests are refused.
+/// contain only known keys. All other requests are refused.
 fn route_of<'a>(request: &'a Request<Body>, base: &str) -> Result<Route<'a>, GateError> {
     let path = request.uri().path();
     let elsewhere = || GateError::Elsewhere(format!("{} {path}", request.method()));
@@ -298,8 +293,7 @@ fn is_read(method: &Method) -> bool {
 }
 
 /// Returns `true` if the server would persist nothing. For a DELETE, only the body counts, because the server ignores
-/// the
-/// query if there is a body.
+/// the query if there is a body.
 fn is_dry_run(request: &Request<Body>) -> bool {
     if request.method() == Method::DELETE {
         let Some(Ok(bytes)) = request.body().try_clone().and_then(|body| body.collect_bytes().now_or_never()) else {

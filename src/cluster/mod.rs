@@ -3,9 +3,8 @@
 //! It translates the server's answers and decides nothing. `kube::Error` never leaves it.
 //!
 //! **Invariant:** every request that would persist anything passes the gate, which is below authentication and below
-//! every
-//! retry. The gate sends it only with a permit. The only permit for objects and state is a [`HeldLock`](lock::HeldLock)
-//! whose fence has not passed.
+//! every retry. The gate sends it only with a permit. The only permit for objects and state is a
+//! [`HeldLock`](lock::HeldLock) whose fence has not passed.
 
 pub(crate) mod apply;
 pub mod connect;

@@ -111,8 +111,7 @@ impl Cluster {
     }
 
     /// Reads one object in the first version of its kind. Returns `None` if the server answers that the object or its
-    /// namespace
-    /// does not exist.
+    /// namespace does not exist.
     ///
     /// # Errors
     ///
@@ -130,8 +129,7 @@ impl Cluster {
     }
 
     /// Asks the server for a dry run of an apply. If the body has a `metadata.uid`, only the object with this uid can
-    /// be
-    /// updated, and nothing can be created.
+    /// be updated, and nothing can be created.
     ///
     /// # Errors
     ///
@@ -156,8 +154,7 @@ impl Cluster {
     }
 
     /// Asks the server for a dry run that changes the object with this uid from `from` to `to`. `from` is about the
-    /// live
-    /// object. The status and the metadata that only the server writes are left out.
+    /// live object. The status and the metadata that only the server writes are left out.
     ///
     /// The answer contains the defaults that the server sets for fields which `to` lacks.
     ///
@@ -186,8 +183,7 @@ impl Cluster {
     }
 
     /// Asks the server for a dry run that replaces the object by exactly this body. The body must have the
-    /// resourceVersion that
-    /// was read.
+    /// resourceVersion that was read.
     pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
         let path = request::described(kind, body)?;
         let manager = root.field_manager();
@@ -251,8 +247,7 @@ fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value>
 }
 
 /// Adds the objects of a page, each with its apiVersion and kind. Returns the token of the next page, which is empty
-/// after
-/// the last page.
+/// after the last page.
 fn take_page(answer: &ApiAnswer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
     if !answer.status.is_success() {
         return Err(answer.read_error());

@@ -2,8 +2,7 @@
 //! shape.
 //!
 //! **Invariant:** a path that is made here is the path of one collection or one object. It never leads to a subresource
-//! or
-//! a proxy, and never carries another query. This holds for any content of manifests, CRDs, the state and discovery.
+//! or a proxy, and never carries another query. This holds for any content of manifests, CRDs, the state and discovery.
 
 use std::fmt::Write as _;
 

@@ -25,8 +25,7 @@ const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 impl Cluster {
     /// Finds the reason why a workload is not ready. Reads the newest pod that has a problem, or the newest warning
-    /// about the
-    /// workload if there are no pods.
+    /// about the workload if there are no pods.
     ///
     /// Returns `None` if no reason is known, for example because the user may not read pods.
     pub(crate) async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<NotReadyReason> {

@@ -55,8 +55,7 @@ pub(crate) fn readiness(live: &Live) -> Readiness {
 }
 
 /// Returns `true` if the object is paused or suspended on purpose, by a field or an annotation. Its controller then
-/// leaves
-/// it alone, and it does not become ready.
+/// leaves it alone, and it does not become ready.
 fn is_held_back(live: &Live) -> bool {
     let object = Object(&live.body);
     let fields = ["/spec/suspend", "/spec/suspended", "/spec/paused", "/spec/pause"];
@@ -102,8 +101,7 @@ fn deployment(object: &Object<'_>) -> Readiness {
 }
 
 /// Returns `true` if the template of a pod is the reason why the pod is refused. Waiting does not help then. A full
-/// quota
-/// is not such a reason, because it may become free.
+/// quota is not such a reason, because it may become free.
 pub(crate) fn is_refused_for_good(message: &str) -> bool {
     let is_limit =
         ["minimum ", "maximum "].iter().any(|bound| message.contains(bound)) && message.contains(" usage per ");
@@ -171,8 +169,7 @@ fn definition(object: &Object<'_>) -> Readiness {
 }
 
 /// Judges a custom resource by the conventions that most controllers follow: `observedGeneration` and a `Ready`
-/// condition.
-/// An object that has neither is ready.
+/// condition. An object that has neither is ready.
 fn custom(object: &Object<'_>) -> Readiness {
     if object.number("/status/observedGeneration").is_some()
         && let Some(waiting) = object.unobserved()

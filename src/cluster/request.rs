@@ -158,12 +158,10 @@ fn path_of(
 }
 
 /// Escapes characters so that JSON has the same meaning when it is read as YAML. The server reads the body of an apply
-/// as
-/// YAML.
+/// as YAML.
 ///
 /// YAML turns some raw characters into a space (U+0085, U+2028, U+2029) and refuses others. In JSON, these characters
-/// can
-/// only be inside strings, so it is correct to escape every one of them.
+/// can only be inside strings, so it is correct to escape every one of them.
 fn yaml_safe(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
         match c {

@@ -1,6 +1,5 @@
 //! The shards of a state as raw Secrets: they are created once, kept, listed and deleted, and their data never changes.
-//! The
-//! domain interprets the data.
+//! The domain interprets the data.
 
 use std::collections::BTreeMap;
 
@@ -110,8 +109,7 @@ impl Cluster {
     }
 
     /// Changes the resourceVersion of a stored shard. A deletion that another run requested earlier can then no longer
-    /// delete
-    /// it.
+    /// delete it.
     ///
     /// A conflict means that the shard is gone or that another client changed it. The caller must read it again.
     pub(crate) async fn keep_shard(

@@ -122,8 +122,7 @@ impl Cluster {
     }
 
     /// Writes the state of a root if it has not changed since `previous` was read. If `previous` is `None`, the Secret
-    /// must not
-    /// exist.
+    /// must not exist.
     pub(crate) async fn write_state(
         &self,
         lock: &HeldLock,
@@ -138,8 +137,7 @@ impl Cluster {
     }
 
     /// Writes the review key of a root if it has not changed since `previous` was read. If `previous` is `None`, the
-    /// Secret
-    /// must not exist.
+    /// Secret must not exist.
     pub(crate) async fn write_review_key(
         &self,
         lock: &HeldLock,

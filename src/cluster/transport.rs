@@ -272,8 +272,7 @@ fn translate(error: kube::Error) -> SendError {
 }
 
 /// Describes a problem with credentials. The text does not contain the output of a plugin or the content of a file,
-/// because
-/// these may contain credentials.
+/// because these may contain credentials.
 pub(super) fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecRun { out, .. } => format!("the credential plugin failed ({})", out.status),

@@ -90,8 +90,7 @@ impl Cluster {
     }
 
     /// Reads objects of one kind. An object that is missing from a list is read on its own, because only this proves
-    /// that it is
-    /// gone.
+    /// that it is gone.
     async fn read_all(&self, awaited: &[&Awaited], root: &Root, total: usize) -> Vec<Read> {
         let mut listed: BTreeMap<ObjectKey, Live> = BTreeMap::new();
         if awaited.len() > FEW && awaited.len() * SHARE >= total {
@@ -116,8 +115,7 @@ impl Cluster {
     }
 
     /// The kinds that are not served at their path and that a complete discovery does not know. A path that is not
-    /// served
-    /// proves nothing by itself.
+    /// served proves nothing by itself.
     async fn gone_kinds(&self, awaited: &[&Awaited], looks: &[(usize, Read)]) -> BTreeSet<GroupKind> {
         let is_unserved = |(index, read): &&(usize, Read)| {
             matches!((&awaited[*index].until, read), (Until::Gone { .. }, Err(ReadError::Gone)))

@@ -1,8 +1,7 @@
 //! Cleans manifests that were saved from a cluster. It removes the fields that only a server or a controller writes.
 //!
 //! Such fields are never desired. If they were applied, ktor would own them forever, they would differ in every plan,
-//! or
-//! the garbage collector would delete the object because its owner does not exist.
+//! or the garbage collector would delete the object because its owner does not exist.
 
 use serde_json::{Map, Value};
 
@@ -57,8 +56,7 @@ const JOB_LABELS: [&str; 4] =
 /// Removes the fields that only a server writes. Returns `true` if the object was saved from a server.
 ///
 /// The status of a built-in kind is always removed. The status of any other kind is removed if the object was saved
-/// from a
-/// server.
+/// from a server.
 pub(crate) fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> bool {
     let Some(object) = body.as_object_mut() else { return false };
     let is_exported = object.get("metadata").and_then(Value::as_object).is_some_and(is_exported);
@@ -139,8 +137,7 @@ fn remove_from(metadata: &mut Map<String, Value>, field: &str, names: &[&str]) {
 }
 
 /// Removes the `creationTimestamp: null` that Go writes into the metadata of every template. The recursion is as deep
-/// as
-/// the body. The reader of the body limits that depth.
+/// as the body. The reader of the body limits that depth.
 fn drop_empty_times(object: &mut Map<String, Value>) {
     for (name, value) in object.iter_mut() {
         match value {

@@ -38,8 +38,7 @@ impl ObjectKey {
     }
 
     /// The key of the same object in another group, if every API server serves the kind in two groups. `Event` is the
-    /// only
-    /// such kind.
+    /// only such kind.
     #[must_use]
     pub fn cohabiting(&self) -> Option<Self> {
         let group = match (self.group.as_str(), self.kind.as_str()) {
@@ -170,8 +169,7 @@ pub fn is_custom(group: &str) -> bool {
 }
 
 /// The groups that the API server itself serves, in this or an older release. Some custom groups end in `k8s.io` too,
-/// so
-/// the suffix is not enough to recognize them.
+/// so the suffix is not enough to recognize them.
 const BUILTIN_GROUPS: [&str; 24] = [
     "",
     "admissionregistration.k8s.io",
@@ -200,8 +198,7 @@ const BUILTIN_GROUPS: [&str; 24] = [
 ];
 
 /// Splits an `apiVersion` into group and version. If there is nothing before the slash, the slash stays in the version.
-/// No
-/// API server accepts such a version.
+/// No API server accepts such a version.
 pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').filter(|(group, _)| !group.is_empty()).unwrap_or(("", api_version))
 }

@@ -1,8 +1,7 @@
 //! Lists of objects whose items have keys. The keys identify the same item in two versions of a list.
 //!
 //! No schema is used. A field counts as the key if every item of both versions has it, and no two items of one version
-//! have
-//! the same value.
+//! have the same value.
 
 use std::collections::HashSet;
 
@@ -37,8 +36,7 @@ pub(crate) struct Keyed {
 }
 
 /// Finds the keys of the items of a list. Returns `None` if the items have no keys. A field for which `is_hidden`
-/// returns
-/// `true` is never used.
+/// returns `true` is never used.
 pub(crate) fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) -> bool) -> Option<Keyed> {
     if before.is_empty() && after.is_empty() {
         return None;

@@ -1,6 +1,5 @@
 //! The known kinds, with their plural, scope and served versions. They come from discovery, a built-in table and
-//! desired
-//! CRDs.
+//! desired CRDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +21,7 @@ pub struct Kind {
     /// The served versions, with the preferred version first. The list is never empty.
     pub versions: Vec<String>,
     /// `true` if objects of the kind can be listed, read, created, changed and deleted. `false` for kinds such as
-    /// reviews and
-    /// bindings.
+    /// reviews and bindings.
     pub manageable: bool,
 }
 
@@ -105,8 +103,7 @@ impl Kinds {
     }
 
     /// Adds every built-in kind that is missing. The scope of a built-in kind, and so the form of its keys, then does
-    /// not
-    /// depend on which server answers discovery.
+    /// not depend on which server answers discovery.
     #[must_use]
     pub(crate) fn or_builtin(mut self) -> Self {
         for (group_kind, kind) in Self::builtin().by_group_kind {
@@ -129,8 +126,7 @@ impl Kinds {
 }
 
 /// The kind that a CRD defines. Returns `None` if the CRD is incomplete, serves no version, or contains a name that is
-/// not
-/// valid in a URL path.
+/// not valid in a URL path.
 pub fn defined_kind(definition: &Value) -> Option<Kind> {
     name::check_definition(definition).ok()?;
     let spec = definition.get("spec")?;
@@ -166,8 +162,7 @@ fn plural_of(kind: &str) -> String {
 }
 
 /// The built-in kinds: group, version, scope (`true` for namespaced), and kinds. A kind with an irregular plural has
-/// the
-/// form `Kind:plural`.
+/// the form `Kind:plural`.
 const BUILTIN: &[(&str, &str, bool, &str)] = &[
     ("", "v1", false, "Namespace Node PersistentVolume"),
     (

@@ -36,8 +36,7 @@ impl Live {
     }
 
     /// Lists the reasons why an object that is being deleted still exists: its finalizers, and the messages in the
-    /// conditions
-    /// of a namespace or CRD.
+    /// conditions of a namespace or CRD.
     pub(crate) fn holders(&self) -> Vec<&str> {
         let text = |condition: &'_ Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
         let is_told = |condition: &&Value| {

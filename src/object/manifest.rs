@@ -9,8 +9,7 @@ use crate::project::snapshot::SourcePlace;
 /// A desired object.
 ///
 /// **Invariant:** `body` is a JSON object. Its `apiVersion`, `kind`, `metadata.name` and `metadata.namespace` agree
-/// with
-/// `ident`. It carries no mark, because the mark is added when the object is applied.
+/// with `ident`. It carries no mark, because the mark is added when the object is applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The identity of the object.

@@ -44,15 +44,13 @@ impl Root {
     }
 
     /// The first 12 hexadecimal digits of the SHA-1 of the root's name. This is the value of the label and a part of
-    /// the name
-    /// of the state.
+    /// the name of the state.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
     /// The field manager for server-side apply. It differs for each root, so two roots conflict instead of overwriting
-    /// each
-    /// other.
+    /// each other.
     pub fn field_manager(&self) -> String {
         format!("ktor-{}", self.segment)
     }
@@ -91,8 +89,7 @@ pub enum Ownership {
     /// root.
     Ours(ProjectPath),
     /// The object carries our whole mark for the given project, but its managed fields were lost or rewritten by a
-    /// backup tool.
-    /// They no longer show who wrote the mark.
+    /// backup tool. They no longer show who wrote the mark.
     Lost(ProjectPath),
     /// The object has no mark.
     Unmarked,
@@ -115,8 +112,7 @@ pub fn stamp(body: &mut Value, project: &ProjectPath, root: &Root) {
 }
 
 /// Decides who owns a live object. The decision depends only on the live mark and on the manager that wrote it. The
-/// state
-/// has no influence.
+/// state has no influence.
 ///
 /// An object in which a root keeps its own data always belongs to another owner, even if it carries our mark.
 pub fn ownership(live: &Live, root: &Root) -> Ownership {
@@ -162,8 +158,7 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
 pub(crate) const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
 
 /// Returns `true` if the managed fields do not show who wrote the mark, because they were lost or the object was
-/// restored
-/// from a backup.
+/// restored from a backup.
 fn has_lost_fields(live: &Live) -> bool {
     let mut writers = writers_of_mark(live).peekable();
     match writers.peek() {

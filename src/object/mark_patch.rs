@@ -2,8 +2,7 @@
 //! sends them.
 //!
 //! A patch records our manager as the owner of the mark with operation `Update`. A later apply would treat this entry
-//! of
-//! the managed fields as another manager. A second patch therefore merges it into our entry with operation `Apply`.
+//! of the managed fields as another manager. A second patch therefore merges it into our entry with operation `Apply`.
 
 use serde_json::{Map, Value, json};
 

@@ -40,8 +40,7 @@ pub(crate) fn keys_of(name: &str) -> Option<Map<String, Value>> {
 }
 
 /// Finds the item with the same keys as `wanted`. A key that either of the two leaves to its default is not compared.
-/// At
-/// least one key must be present in both.
+/// At least one key must be present in both.
 #[must_use]
 pub(crate) fn find(items: &[Value], keys: &[String], wanted: &Value) -> Option<usize> {
     let is_it = |item: &Value| {
@@ -106,8 +105,7 @@ fn is_dropped(item: &Value, own: &Fields, others: &[&Fields]) -> bool {
 }
 
 /// Merges a list whose items have keys. Items that are not in the manifest keep their positions. The other items fill
-/// the
-/// remaining positions in the order of the manifest. New items come last.
+/// the remaining positions in the order of the manifest. New items come last.
 fn items(live: &mut Vec<Value>, desired: &[Value], keys: &[String], own: &Fields, others: &[&Fields]) {
     let name = |item: &Value, sets: &[&Fields]| -> Option<String> {
         let is_it = |name: &&String| {

@@ -1,10 +1,8 @@
 //! The rules of Kubernetes for names of objects, namespaces, groups, versions, kinds and plurals.
 //!
 //! A text that passes a rule is a valid segment of a URL path, and can be recorded in the state and read back. The
-//! rules
-//! for built-in kinds are those of the API server, so no valid name is refused. For all other kinds, the name only has
-//! to
-//! be one path segment.
+//! rules for built-in kinds are those of the API server, so no valid name is refused. For all other kinds, the name
+//! only has to be one path segment.
 
 use std::fmt;
 
@@ -32,8 +30,7 @@ pub enum Rule {
     /// A DNS label that begins with a letter.
     LetteredLabel,
     /// A DNS label that begins with a letter and has no other meaning for the API server at the position of a plural in
-    /// a
-    /// path.
+    /// a path.
     Plural,
     /// A kind: a letter, followed by letters, digits, `-` and `_`.
     Kind,
@@ -157,8 +154,7 @@ pub fn check(ident: &Ident) -> Result<(), InvalidText> {
 /// # Errors
 ///
 /// The first name that no API server accepts. A name that is missing or is not a string is not an error here, because
-/// the
-/// API server refuses it.
+/// the API server refuses it.
 pub(crate) fn check_definition(definition: &Value) -> Result<(), InvalidText> {
     for (pointer, field, rule) in [
         ("/spec/group", "spec.group", Rule::Subdomain),

@@ -59,8 +59,7 @@ impl Wave {
 }
 
 /// A step of a cleanup. The steps are the waves in reverse order. Custom resources are deleted before workloads,
-/// because a
-/// workload may be their operator.
+/// because a workload may be their operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum CleanupStep {
     /// Webhooks, admission policies and aggregated APIs.

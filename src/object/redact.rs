@@ -1,9 +1,8 @@
 //! The only place that decides which parts of an object may be shown. It keeps secret values out of every output.
 //!
 //! **Invariant:** if two live objects differ only in their secrets, their output for the same desired object is the
-//! same.
-//! The output shows that some secret differs from the desired one. It does not show which: no name, length, order or
-//! message depends on it.
+//! same. The output shows that some secret differs from the desired one. It does not show which: no name, length, order
+//! or message depends on it.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +16,7 @@ use crate::project::pointer::{Pointer, Step};
 /// The text that replaces a secret in a message.
 const REDACTED: &str = "(redacted)";
 /// The length of the shortest secret that is searched for in messages, in bytes. Shorter values match ordinary words,
-/// and
-/// replacing them would hide nothing.
+/// and replacing them would hide nothing.
 const SHORTEST: usize = 4;
 /// The annotations in which tools keep a copy of the whole object, including its secrets.
 const COPIES: [&str; 4] = [
@@ -32,8 +30,7 @@ const COPIES: [&str; 4] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adopted {
     /// Only the values of the manifest are shown. Otherwise everyone who can propose a change could read the cluster
-    /// through a
-    /// plan.
+    /// through a plan.
     #[default]
     Hidden,
     /// The live values are shown too.
@@ -166,8 +163,7 @@ fn collect(value: &Value, mask: &Mask, secrets: &mut BTreeSet<String>) {
 }
 
 /// Collects every text below a secret value: as written, decoded from base64, encoded in base64, and with the escapes
-/// of
-/// JSON and Go.
+/// of JSON and Go.
 fn collect_texts(value: &Value, secrets: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => map.values().for_each(|child| collect_texts(child, secrets)),

@@ -2,8 +2,7 @@
 //!
 //! The fields are recognized by name at any depth. Custom resources that embed the fields of a pod or an Ingress are
 //! therefore read too. A field that only looks like a reference does no harm, because references are compared with
-//! objects
-//! that exist.
+//! objects that exist.
 
 use serde_json::{Map, Value};
 

@@ -1,14 +1,12 @@
 //! The objects in which roots keep their own data: states, shards, review keys and locks. Such an object is never
-//! desired,
-//! adopted or cleaned up, even if it belongs to another root.
+//! desired, adopted or cleaned up, even if it belongs to another root.
 
 use serde_json::Value;
 
 /// The prefix of the type of every Secret in which a root keeps its data.
 const TYPES: &str = "kubernator.io/";
 /// The prefix of the name of every such object. It is followed by 12 hexadecimal digits of the root's hash, and then by
-/// any
-/// text.
+/// any text.
 const NAMES: &str = "kubernator-project-";
 const HASH: usize = 12;
 

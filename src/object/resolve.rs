@@ -13,8 +13,7 @@ use crate::project::snapshot::{SourceError, SourcePlace};
 use crate::project::tree::Tree;
 
 /// Resolves every document of a tree against the known kinds. Returns the manifests, and an error for each document
-/// that is
-/// not valid or names an object that the tree already contains.
+/// that is not valid or names an object that the tree already contains.
 ///
 /// The object of an unknown kind is kept as written. The caller decides if this is an error.
 pub(crate) fn manifests<'a>(
@@ -97,8 +96,7 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
 }
 
 /// Checks that a manifest may name this object. The error is the reason: no API server accepts a name, or a root keeps
-/// its
-/// data in the object.
+/// its data in the object.
 fn check(ident: &Ident, body: &Value) -> Result<(), String> {
     name::check(ident).map_err(|error| error.to_string())?;
     let key = &ident.key;

@@ -35,8 +35,7 @@ const MOST_COMPLAINTS: usize = 5;
 const LONGEST_VALUE: usize = 60;
 
 /// Formats the causes of a refusal as one sentence. A cause is a field and a message about it. Returns `None` if no
-/// cause
-/// names a field.
+/// cause names a field.
 pub(crate) fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
     let mut told: Vec<String> = Vec::new();
     for (field, message) in causes.filter(|(field, _)| !field.is_empty()) {
@@ -54,8 +53,7 @@ pub(crate) fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -
 }
 
 /// Removes Go and JSON dumps of objects from a message. Also removes what differs between two identical requests:
-/// generated
-/// names, addresses, and numbers that depend on other objects.
+/// generated names, addresses, and numbers that depend on other objects.
 pub(crate) fn readable(text: &str, name: &str) -> String {
     let text = without_dumps(&with_own_name(text, name));
     let text = without(&text, ", used: ", quota_end);
@@ -66,10 +64,8 @@ pub(crate) fn readable(text: &str, name: &str) -> String {
 }
 
 /// Reduces a message to the rejected fields and the name of the component that refuses. The result contains no values.
-/// It
-/// is for objects that have secrets or are not ours. Replacing only the secret values would not be enough, because a
-/// gap in
-/// a message can confirm a guess.
+/// It is for objects that have secrets or are not ours. Replacing only the secret values would not be enough, because a
+/// gap in a message can confirm a guess.
 pub(crate) fn bare(text: &str) -> String {
     if let Some(denied) = denied(text).or_else(|| forbidden(text)) {
         return denied;
@@ -109,8 +105,7 @@ fn found(text: &str) -> Vec<(usize, &'static str)> {
 }
 
 /// The refusal by a webhook, policy or quota, for example `admission webhook "x" denied the request`. It does not
-/// contain
-/// the message of the webhook itself.
+/// contain the message of the webhook itself.
 fn denied(text: &str) -> Option<String> {
     let framed = |begin: &str, quote: char, end: &str| {
         let (_, rest) = text.split_once(begin)?;
@@ -129,8 +124,7 @@ fn denied(text: &str) -> Option<String> {
 }
 
 /// The refusal for missing rights, for example `User "x" cannot patch resource "secrets" in API group "" in the
-/// namespace
-/// "y"`, or the message that an object is not found.
+/// namespace "y"`, or the message that an object is not found.
 fn forbidden(text: &str) -> Option<String> {
     if let Some((_, rest)) = text.split_once(": User \"") {
         let end = ["at the cluster scope", "in the namespace \""].into_iter().find_map(|end| {
@@ -266,8 +260,7 @@ fn with_own_name(text: &str, name: &str) -> String {
 }
 
 /// Removes each part that starts with `begin`, together with the text after it whose length `length` returns. If
-/// `length`
-/// returns `None`, the part stays.
+/// `length` returns `None`, the part stays.
 fn without(text: &str, begin: &str, length: impl Fn(&str) -> Option<usize>) -> String {
     let mut kept = String::new();
     let mut rest = text;

@@ -97,8 +97,7 @@ pub fn encode(payload: &Payload) -> Vec<u8> {
 /// # Errors
 ///
 /// A payload that no reader would accept: it has projects of another root, objects that no API server can have, or too
-/// many
-/// objects.
+/// many objects.
 pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
     for entries in [&payload.resources, &payload.pending] {
         check_entries(entries, root).map_err(|error| match error {
@@ -155,8 +154,7 @@ impl Recorded {
 /// # Errors
 ///
 /// The data is damaged, too large or of an unknown version. An entry is in a project of another root, or names an
-/// object
-/// that no API server can have. The head has a form that no run writes.
+/// object that no API server can have. The head has a form that no run writes.
 pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
     #[derive(Deserialize)]
     struct Versioned {
