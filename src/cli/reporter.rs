@@ -15,18 +15,15 @@ use crate::forge::{
     Context, Forge, ForgeSettings, Freshness, Marker, Patience, Relation, Sticky, Token, Upserted, hidden_block,
     workflow,
 };
-use crate::object::ident::{Ident, ObjectKey};
 use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
 use crate::plan::policy::Shown;
+use crate::plan::review::{self, Review};
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
-/// The hidden block of a comment that lists the deletions shown to the reviewer. `DELETED` lists objects that are
-/// deleted for good, and `REPLACED` lists objects that are deleted and created anew.
+/// The hidden block of a comment that lists the deletions shown to the reviewer.
 const CLEANUP: &str = "cleanup";
-const DELETED: &str = "deleted";
-const REPLACED: &str = "replaced";
 /// The hidden block of a comment that contains the plan's digest.
 const DIGEST: &str = "digest";
 
@@ -186,7 +183,13 @@ impl<'a> Reporter<'a> {
         let Some(forge) = &self.forge else { return sets };
         for (number, _) in pulls {
             match forge.find_sticky(*number, &Marker::new(target)).await {
-                Ok(Some(comment)) => drop(comment.hidden(CLEANUP).map(|set| sets.insert(*number, set))),
+                Ok(Some(comment)) => {
+                    let Some(block) = comment.hidden(CLEANUP) else { continue };
+                    if let Err(error) = review::decode(&block) {
+                        self.console.notice(&format!("the plan of #{number} shows no deletion: {}", chain(&error)));
+                    }
+                    sets.insert(*number, block);
+                }
                 Ok(None) => {}
                 Err(error) => self.console.notice(&format!("the plan of #{number} cannot be read: {}", chain(&error))),
             }
@@ -243,26 +246,21 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Returns the union of the reviewed deletions in the comments, each with its pull request.
-pub(crate) fn reviewed_in<'a>(sets: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
+/// Returns the union of the reviewed deletions in the comments, each with its pull request. A block that cannot be read
+/// shows nothing.
+pub(crate) fn reviewed_in<'a>(blocks: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
     let mut shown = Shown::default();
-    for (pull, set) in sets {
-        shown.deleted.extend(keys_in(&set[DELETED]).map(|key| (key, *pull)));
-        shown.replaced.extend(keys_in(&set[REPLACED]).map(|key| (key, *pull)));
+    for (pull, block) in blocks {
+        let review = review::decode(block).unwrap_or_default();
+        shown.deleted.extend(review.deleted_keys().map(|key| (key, *pull)));
+        shown.replaced.extend(review.replaced_keys().map(|key| (key, *pull)));
     }
     shown
 }
 
-fn keys_in(set: &Value) -> impl Iterator<Item = ObjectKey> {
-    let idents: Vec<Ident> = serde_json::from_value(set.clone()).unwrap_or_default();
-    idents.into_iter().map(|ident| ident.key)
-}
-
 fn hidden_of(plan: &Plan) -> Vec<String> {
-    let deleted: Vec<&Ident> = plan.deletions().map(|change| &change.ident).collect();
-    let replaced: Vec<&Ident> = plan.replacements().map(|change| &change.ident).collect();
-    let set = json!({DELETED: deleted, REPLACED: replaced});
-    vec![hidden_block(CLEANUP, &set), hidden_block(DIGEST, &json!(plan.digest))]
+    let review = review::encode(&Review::of(plan));
+    vec![hidden_block(CLEANUP, &review), hidden_block(DIGEST, &json!(plan.digest))]
 }
 
 /// Returns the bytes that the hidden lines of a comment take. The forge's size limit counts them like the visible text.

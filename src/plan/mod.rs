@@ -22,7 +22,7 @@ pub(crate) mod obstacle;
 pub(crate) mod offline;
 pub mod outcome;
 pub mod policy;
-pub mod review;
+pub(crate) mod review;
 pub(crate) mod schema;
 pub mod unchanged;
 pub(crate) mod unchecked;

@@ -13,7 +13,7 @@ const VERSION: u64 = 1;
 
 /// The deletions and replacements that a plan shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Review {
+pub(crate) struct Review {
     /// The objects to delete for good.
     pub deleted: Vec<Ident>,
     /// The objects to delete and create anew.
@@ -22,7 +22,7 @@ pub struct Review {
 
 /// The reason why a review block cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
+pub(crate) enum ReviewError {
     /// Another version of the program wrote the block.
     #[error("the review block has version {0}, but this program reads version {VERSION}")]
     Version(u64),
@@ -48,7 +48,7 @@ struct Versioned {
 
 impl Review {
     /// The review that a plan offers.
-    pub fn of(plan: &Plan) -> Self {
+    pub(crate) fn of(plan: &Plan) -> Self {
         Self {
             deleted: plan.deletions().map(|change| change.ident.clone()).collect(),
             replaced: plan.replacements().map(|change| change.ident.clone()).collect(),
@@ -56,18 +56,18 @@ impl Review {
     }
 
     /// Lists the keys of the objects to delete for good.
-    pub fn deleted_keys(&self) -> impl Iterator<Item = ObjectKey> {
+    pub(crate) fn deleted_keys(&self) -> impl Iterator<Item = ObjectKey> {
         self.deleted.iter().map(|ident| ident.key.clone())
     }
 
     /// Lists the keys of the objects to delete and create anew.
-    pub fn replaced_keys(&self) -> impl Iterator<Item = ObjectKey> {
+    pub(crate) fn replaced_keys(&self) -> impl Iterator<Item = ObjectKey> {
         self.replaced.iter().map(|ident| ident.key.clone())
     }
 }
 
 /// Writes a review as a block.
-pub fn encode(review: &Review) -> Value {
+pub(crate) fn encode(review: &Review) -> Value {
     let Review { deleted, replaced } = review.clone();
     serde_json::to_value(Block { version: VERSION, deleted, replaced }).unwrap_or_default()
 }
@@ -77,7 +77,7 @@ pub fn encode(review: &Review) -> Value {
 /// # Errors
 ///
 /// The block has another version or another form. Nothing in it then counts as reviewed.
-pub fn decode(block: &Value) -> Result<Review, ReviewError> {
+pub(crate) fn decode(block: &Value) -> Result<Review, ReviewError> {
     let Versioned { version } = Versioned::deserialize(block).map_err(ReviewError::Malformed)?;
     if version != VERSION {
         return Err(ReviewError::Version(version));
