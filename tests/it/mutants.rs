@@ -30,7 +30,10 @@ fn own_tests() -> BTreeSet<String> {
 /// Returns `true` if the library has this test, according to the file of the test's module.
 fn is_in_library(test: &str) -> bool {
     let Some((module, name)) = test.split_once("::tests::") else { return false };
-    read(&format!("src/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))
+    let module = module.replace("::", "/");
+    let folder = format!("src/{module}/mod.rs");
+    let is_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder).is_file();
+    read(&if is_folder { folder } else { format!("src/{module}.rs") }).contains(&format!("fn {name}("))
 }
 
 #[test]
