@@ -31,6 +31,12 @@ impl Moment {
         self.at.elapsed().max(uptime().saturating_sub(self.uptime))
     }
 
+    /// The moment that the runtime's clock shows as `at`.
+    #[cfg(test)]
+    pub(super) fn at(at: Instant) -> Self {
+        Self { at, uptime: Duration::ZERO }
+    }
+
     /// The same moment, as if the machine had slept for the given time since.
     #[cfg(test)]
     pub(super) fn before_a_sleep_of(self, time: Duration) -> Self {

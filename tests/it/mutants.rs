@@ -29,7 +29,10 @@ fn own_tests() -> BTreeSet<String> {
 
 /// Returns `true` if the file of a module below `folder` has a test with this name.
 fn is_in_file(folder: &str, (module, name): (&str, &str)) -> bool {
-    read(&format!("{folder}/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))
+    let module = module.replace("::", "/");
+    let whole = format!("{folder}/{module}/mod.rs");
+    let is_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&whole).is_file();
+    read(&if is_folder { whole } else { format!("{folder}/{module}.rs") }).contains(&format!("fn {name}("))
 }
 
 #[test]
