@@ -192,7 +192,8 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     names.map(|(name, _)| name.replace('-', "_")).collect()
 }
 
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+/// Adds the Rust files in a directory and below it to `found`.
+pub(crate) fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
