@@ -139,12 +139,12 @@ impl Decision {
             Self::Create(Create::Unchecked(_))
             | Self::Update(Update::Unchecked(_))
             | Self::Move(Move::Unchecked(_))
-            | Self::Adopt(Adopt::Unchecked(_)) => "unchecked",
+            | Self::Adopt(Adopt::Unchecked(_))
+            | Self::Delete(Delete::AfterDeletionOf(_)) => "unchecked",
             Self::Update(Update::Differs) => "differs",
             Self::Update(Update::TakeOver) => "take-over",
             Self::Replace(_) => "immutable",
             Self::Delete(Delete::Undesired) => "undesired",
-            Self::Delete(Delete::AfterDeletionOf(_)) => "undesired-after",
             Self::Move(Move::Checked) => "moved",
             Self::Adopt(Adopt::Unmarked) => "unmarked",
             Self::Adopt(Adopt::Copied) => "copied-mark",
@@ -247,7 +247,8 @@ pub enum Update {
 pub enum Delete {
     /// No manifest contains the object any more.
     Undesired,
-    /// As above. The server refuses the deletion until the same run has deleted the named webhook or policy.
+    /// As above. The server could not check the deletion, because the same run first deletes the named webhook or policy,
+    /// which refuses it.
     AfterDeletionOf(ObjectKey),
 }
 

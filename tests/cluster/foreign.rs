@@ -59,7 +59,7 @@ fn a3_a_scaled_deployment_shows_both_values_and_the_remedy_and_is_left_or_taken_
     assert_eq!(blocked["action"], "blocked", "{blocked:#}");
     let words = blocked["reason"]["message"].as_str().unwrap();
     assert!(words.starts_with("conflict: .spec.replicas is held by kubectl: someone scaled it"), "{words}");
-    let line = json!([{"path": "spec.replicas", "before": "4", "after": "2"}]);
+    let line = json!([{"path": "spec.replicas", "before": 4, "after": 2, "sensitive": false}]);
     assert_eq!(blocked["diff"], line, "{blocked:#}");
     let digest = plan["digest"].clone();
 

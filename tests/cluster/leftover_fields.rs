@@ -336,7 +336,7 @@ fn r1_what_another_manager_set_is_named_with_the_remedy_and_nothing_is_replaced(
         let blocked = change(&plan, "changes", name);
         let words = blocked["reason"]["message"].as_str().unwrap_or_default();
         assert_eq!(blocked["action"], "blocked", "{blocked:#}");
-        assert!(words.starts_with(&format!("{field}, which {manager} set, ")), "{words}");
+        assert!(words.starts_with(&format!("conflict: {field}, which {manager} set, ")), "{words}");
         assert!(words.contains("remove it from the live object"), "{words}");
     }
     bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(3);

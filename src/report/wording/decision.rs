@@ -27,7 +27,7 @@ pub(crate) fn decision(key: &ObjectKey, decision: &Decision) -> String {
         Decision::Replace(refusal) => format!("cannot be changed in place: {refusal}"),
         Decision::Delete(Delete::Undesired) => "no longer desired".to_owned(),
         Decision::Delete(Delete::AfterDeletionOf(by)) => {
-            format!("no longer desired; {by}, which refuses the deletion, is deleted first")
+            format!("not yet checked by the server: {by}, which refuses the deletion, is deleted first")
         }
         Decision::Move(Move::Checked) => "moved".to_owned(),
         Decision::Adopt(Adopt::Unmarked) => "exists without a mark".to_owned(),
@@ -170,6 +170,7 @@ pub(crate) fn contents(holder: &ObjectKey, contents: &Contents) -> String {
 mod tests {
     use super::*;
     use crate::object::refusal::FieldConflict;
+    use crate::plan::decision::Subject;
     use crate::plan::guard::Guard;
 
     fn key(name: &str) -> ObjectKey {
@@ -220,6 +221,91 @@ mod tests {
         let contested = FieldConflict { field: ".spec.replicas".into(), manager: "kubectl".into() };
         let conflict = decision(&web, &Refusal::Conflict(vec![contested]).into());
         assert!(conflict.starts_with("conflict: .spec.replicas is held by kubectl: someone scaled it"), "{conflict}");
+    }
+
+    /// Returns one decision of each kind.
+    fn every_decision() -> Vec<Decision> {
+        let (other, owner) = (|| key("other"), || "root other".to_owned());
+        let invalid = || Refusal::Invalid("no".to_owned());
+        let kept = [
+            Keep::Protected(Protection::CleanupOff),
+            Keep::Protected(Protection::SystemNamespace),
+            Keep::Protected(Protection::Annotation("a")),
+            Keep::Protected(Protection::LostFields),
+            Keep::Protected(Protection::OutOfScope("demo".parse().unwrap())),
+            Keep::Protected(Protection::SameObject(other())),
+            Keep::Protected(Protection::Contains(other())),
+            Keep::Withheld(Withheld::SourceFailed),
+            Keep::Withheld(Withheld::ContainsDesired(other())),
+            Keep::Withheld(Withheld::Contains(other())),
+            Keep::Withheld(Withheld::RefusedBy(other())),
+            Keep::LaterCommits,
+            Keep::Unreviewed,
+            Keep::Guarded(Guard::Volume, Finding::Object),
+            Keep::OpenProject(other()),
+            Keep::NotReady(other()),
+            Keep::NeededBy(other()),
+            Keep::Irreplaceable(invalid(), Protection::Volume),
+            Keep::ReplacementWithheld(invalid(), Withheld::BaseUnreadable),
+            Keep::Unknown(Unknown::NotRead),
+            Keep::Unknown(Unknown::MayBeSame(other())),
+        ];
+        let blocked = [
+            Blocked::Foreign(owner()),
+            Blocked::Unmarked,
+            Blocked::SameObject { other: other(), place: None },
+            Blocked::Needs(other()),
+            Blocked::Unrendered("no mapping".to_owned()),
+            Blocked::Unknown(Unknown::NotTried),
+            Blocked::Unknown(Unknown::Vanished),
+            Blocked::Unknown(Unknown::Message("no answer".to_owned())),
+        ];
+        let refusals = [
+            Refusal::Beside(vec![]),
+            Refusal::NoNamespace("no".to_owned()),
+            Refusal::Absent("no".to_owned()),
+            Refusal::NoKind("no".to_owned()),
+            Refusal::NoVersion("no version".to_owned()),
+            Refusal::Terminating("no".to_owned()),
+            Refusal::Unavailable("no".to_owned()),
+            Refusal::Denied("no".to_owned()),
+        ];
+        let others = [
+            Decision::Create(Create::New),
+            Decision::Create(Create::Unchecked(other())),
+            Decision::Update(Update::Differs),
+            Decision::Update(Update::TakeOver),
+            Decision::Update(Update::Unchecked(other())),
+            Decision::Replace(invalid()),
+            Decision::Delete(Delete::Undesired),
+            Decision::Delete(Delete::AfterDeletionOf(other())),
+            Decision::Move(Move::Checked),
+            Decision::Move(Move::Unchecked(other())),
+            Decision::Adopt(Adopt::Unmarked),
+            Decision::Adopt(Adopt::Copied),
+            Decision::Adopt(Adopt::From(owner())),
+            Decision::Adopt(Adopt::Unchecked(other())),
+            Decision::Release(Release::Foreign(owner())),
+            Decision::Release(Release::Unmarked),
+            Decision::Release(Release::SameObject(other())),
+            Decision::Unchanged(Unchanged::AsDesired),
+            Decision::Unchanged(Unchanged::Done),
+        ];
+        let kept = kept.into_iter().map(Decision::Keep);
+        let blocked = blocked.into_iter().map(Decision::Blocked).chain(refusals.into_iter().map(Decision::from));
+        others.into_iter().chain(kept).chain(blocked).collect()
+    }
+
+    #[test]
+    fn a_reason_names_the_object_and_the_guard_that_it_is_about() {
+        for given in every_decision() {
+            let words = decision(&key("web"), &given);
+            assert!(!words.is_empty() && !words.contains("  "), "{given:?}: {words}");
+            assert!(given.kind().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{given:?}");
+            let named = matches!(given.subject(), Some(Subject::Object(_)));
+            assert_eq!(named, words.contains("ConfigMap x/other"), "{given:?}: {words}");
+            assert_eq!(given.disposition().is_some(), matches!(given, Decision::Keep(_) | Decision::Blocked(_)));
+        }
     }
 
     #[test]

@@ -162,9 +162,85 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 mod tests {
     use super::*;
     use crate::object::ident::{GroupKind, ObjectKey};
+    use crate::plan::decision::{Contents, Decision, Keep};
+    use crate::project::snapshot::{SourceError, SourcePlace};
+    use crate::state::provenance::{Provenance, RepositoryName};
+    use std::path::Path;
 
     fn object(name: &str) -> ObjectKey {
         ObjectKey { group: "apps".into(), kind: "Deployment".into(), namespace: Some("x".into()), name: name.into() }
+    }
+
+    /// Returns one notice of each kind.
+    fn every_kind() -> Vec<Notice> {
+        let texts = || vec!["a".to_owned(), "b".to_owned()];
+        let place = || SourcePlace::new("a.yaml", 1, 1);
+        let kinds = || BTreeSet::from([GroupKind::new("shop.dev", "Till")]);
+        let text = || "no answer".to_owned();
+        let source = || Provenance::new(RepositoryName::of_address("https://forge/a/b").unwrap(), Path::new("k8s"));
+        let setting = |key| ChangedSetting { key, before: "false".into(), after: "true".into() };
+        let rule = |policy| FieldRule { kinds: vec![], pointers: vec![], policy };
+        vec![
+            Notice::SettingChanged(setting("cleanup")),
+            Notice::TreeMoved { from: source().unwrap(), to: source().unwrap() },
+            Notice::FieldRule(rule(FieldPolicy::Leave)),
+            Notice::AdoptedManagers(texts()),
+            Notice::OtherTool { object: object("a"), tool: "Helm".into() },
+            Notice::FieldsHeld(object("a")),
+            Notice::AlsoDeleted { holder: object("a"), contents: Contents::NotListed },
+            Notice::Unchecked(2),
+            Notice::LeftEarlier { count: 1, first: object("a"), decision: Decision::Keep(Keep::Unreviewed) },
+            Notice::SourceFailed(SourceError::new(place(), "no mapping")),
+            Notice::OtherSourceFailed(SourceError::new(place(), "no mapping")),
+            Notice::BaseUnreadable { commit: "c0".into(), why: text() },
+            Notice::LaterCommits,
+            Notice::OffTheBranch { head: "c1".into(), recorded: "c0".into() },
+            Notice::WholeRoot,
+            Notice::Unsettled,
+            Notice::NotListed { kind: GroupKind::new("", "Pod"), why: text() },
+            Notice::NotSearched { kind: GroupKind::new("", "Pod"), why: text() },
+            Notice::ListedInNamespaces { listed: 1, namespaces: texts().into_iter().collect(), unlisted: kinds() },
+            Notice::GroupUnavailable("shop.dev".into()),
+            Notice::SavedFromCluster { first: place(), others: 1 },
+            Notice::NotReady { objects: vec![object("a")], kept: vec![] },
+            Notice::Offline,
+            Notice::BaseFilesUnreadable,
+            Notice::KindsAsWritten(kinds()),
+        ]
+    }
+
+    #[test]
+    fn every_notice_has_a_kind_of_its_own_and_begins_as_a_sentence() {
+        let notices = every_kind();
+        let kinds: BTreeSet<&str> = notices.iter().map(Notice::kind).collect();
+        assert_eq!(kinds.len(), notices.len(), "{kinds:?}");
+        for told in &notices {
+            let words = notice(told);
+            assert!(words.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit()), "{words}");
+        }
+        assert!(
+            notice(&Notice::FieldRule(FieldRule { kinds: vec![], pointers: vec![], policy: FieldPolicy::Force }))
+                .ends_with("is taken from other managers.")
+        );
+        let earlier =
+            Notice::LeftEarlier { count: 2, first: object("a"), decision: Decision::Keep(Keep::LaterCommits) };
+        assert!(notice(&earlier).starts_with("Earlier changes left 2 objects as they are"));
+    }
+
+    #[test]
+    fn a_doubt_names_what_it_found() {
+        let place = |name| Provenance::new(RepositoryName::of_address(name).unwrap(), Path::new("k8s")).unwrap();
+        for (found, expected) in [
+            (TreeDoubt::Empty { deleted: 3 }, "contains no manifests, and 3 would be deleted"),
+            (TreeDoubt::MoreThanHalf { deleted: 3, live: 5 }, "3 of 5 live objects"),
+            (TreeDoubt::StateMoved { from: "a".into(), to: "b".into() }, "stateNamespace changes from a to b"),
+            (
+                TreeDoubt::Elsewhere { recorded: place("https://forge/a/b"), here: place("https://forge/c/d") },
+                "this root is k8s of forge/a/b, but this tree is k8s of forge/c/d",
+            ),
+        ] {
+            assert!(doubt(&found).contains(expected), "{}", doubt(&found));
+        }
     }
 
     #[test]
