@@ -437,7 +437,7 @@ mod tests {
             policy: &policy,
         };
         let decided = decide(request, &observed);
-        assert_eq!(decided.iter().map(|change| change.action()).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
+        assert_eq!(decided.iter().map(Change::action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
     }
 
     #[test]

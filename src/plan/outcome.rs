@@ -98,7 +98,7 @@ pub enum Detail {
     /// A message, redacted.
     Message(String),
     /// The plan's decision, which the run did not have to carry out.
-    Planned(Decision),
+    Planned(Box<Decision>),
     /// By now, the namespace or CRD holds objects that are outside the plan.
     NowHolds(Contents),
     /// By now, the object is protected.

@@ -70,6 +70,7 @@ struct Sending<'a> {
 }
 
 /// The result of one attempt.
+#[expect(clippy::large_enum_variant, reason = "nearly every attempt is done, and none is kept")]
 enum Sent<'a> {
     Done(ObjectOutcome),
     Waits(Box<(Awaited, Then<'a>)>),
@@ -192,7 +193,7 @@ pub(crate) fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, m
 
 /// The outcome of an object that the plan leaves as it is.
 pub(crate) fn planned(change: &Change, verdict: Verdict) -> ObjectOutcome {
-    let detail = Some(Detail::Planned(change.decision.clone()));
+    let detail = Some(Detail::Planned(Box::new(change.decision.clone())));
     ObjectOutcome { key: change.ident.key.clone(), project: change.project.clone(), verdict, detail }
 }
 

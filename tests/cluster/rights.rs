@@ -41,7 +41,7 @@ fn r12_a_deployer_of_two_namespaces_gets_a_correct_plan_and_one_notice() {
     expected.sort();
     assert_eq!(found, expected, "{plan:#}");
     let notices = plan["notices"].as_array().unwrap();
-    let about_rights = notices.iter().filter(|notice| notice.as_str().unwrap().contains("list"));
+    let about_rights = notices.iter().filter(|notice| notice["message"].as_str().unwrap().contains("list"));
     assert_eq!(about_rights.count(), 1, "{notices:#?}");
     assert!(notices.len() < 4, "{notices:#?}");
     bench.ktor(&["apply", "--yes"]).exits(0);

@@ -1,16 +1,21 @@
 //! The live values that a plan reveals. Of a Secret, it reveals only whether it changed. Of an object that is not ours,
 //! it reveals nothing.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::bench::{Bench, change, config_map, namespace};
 
-/// Returns the output of a plan in every format.
+/// Returns the output of a plan in every format, and the requests that it sent. Their times and their order differ from
+/// run to run, so each is listed once, without its time.
 fn plans(bench: &Bench, more: &[&str], code: i32) -> Vec<String> {
     let one = |format: &str| {
         let arguments: Vec<&str> = ["-v", "plan", "-o", format].into_iter().chain(more.iter().copied()).collect();
         let ran = bench.ktor(&arguments).exits(code);
-        format!("{}{}", ran.stdout, ran.stderr)
+        let (requests, told): (Vec<&str>, Vec<&str>) = ran.stderr.lines().partition(|line| line.ends_with(" ms"));
+        let requests: BTreeSet<&str> =
+            requests.into_iter().filter_map(|line| Some(line.rsplit_once(", ")?.0)).collect();
+        format!("{}{}{requests:#?}", ran.stdout, told.join("\n"))
     };
     ["terminal", "markdown", "json"].map(one).to_vec()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::decision::{contents, decision};
+use crate::object::ident::GroupKind;
 use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
@@ -15,14 +16,7 @@ const NAMED: usize = 5;
 /// Returns a notice as one or two sentences.
 pub(crate) fn notice(notice: &Notice) -> String {
     match notice {
-        Notice::SettingChanged(ChangedSetting { key, before, after }) => {
-            let meaning = match *key {
-                "project" => ": what was applied under the old name stays, and belongs to it",
-                "redact" => ": what the base hides is hidden in this plan all the same",
-                _ => "",
-            };
-            format!("The root's `{key}` changes from {before} to {after}{meaning}.")
-        }
+        Notice::SettingChanged(setting) => changed(setting),
         Notice::TreeMoved { from, to } => format!("The tree moved: the state now names {to} instead of {from}."),
         Notice::FieldRule(FieldRule { kinds, pointers, policy }) => {
             let treatment = match policy {
@@ -78,16 +72,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
             .to_owned(),
         Notice::NotListed { kind, why } => format!("{kind} could not be listed: {why}"),
         Notice::NotSearched { kind, why } => format!("{kind} could not be searched for marked objects: {why}"),
-        Notice::ListedInNamespaces { listed, namespaces, unlisted } => {
-            let mut text = "These credentials cannot list the whole cluster".to_owned();
-            if *listed > 0 {
-                text += &format!(": objects of {listed} kinds were listed only in {}", first_of(namespaces));
-            }
-            if !unlisted.is_empty() {
-                text += &format!("; of {}, only recorded and desired objects were read", first_of(unlisted));
-            }
-            text + "."
-        }
+        Notice::ListedInNamespaces { listed, namespaces, unlisted } => listed_in(*listed, namespaces, unlisted),
         Notice::GroupUnavailable(group) => {
             format!("The server of {group} does not answer: its objects are not known.")
         }
@@ -140,6 +125,26 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
     }
 }
 
+fn changed(ChangedSetting { key, before, after }: &ChangedSetting) -> String {
+    let meaning = match *key {
+        "project" => ": what was applied under the old name stays, and belongs to it",
+        "redact" => ": what the base hides is hidden in this plan all the same",
+        _ => "",
+    };
+    format!("The root's `{key}` changes from {before} to {after}{meaning}.")
+}
+
+fn listed_in(listed: usize, namespaces: &BTreeSet<String>, unlisted: &BTreeSet<GroupKind>) -> String {
+    let mut text = "These credentials cannot list the whole cluster".to_owned();
+    if listed > 0 {
+        text += &format!(": objects of {listed} kinds were listed only in {}", first_of(namespaces));
+    }
+    if !unlisted.is_empty() {
+        text += &format!("; of {}, only recorded and desired objects were read", first_of(unlisted));
+    }
+    text + "."
+}
+
 fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -161,7 +166,7 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ident::{GroupKind, ObjectKey};
+    use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
     use crate::project::snapshot::{SourceError, SourcePlace};
     use crate::state::provenance::{Provenance, RepositoryName};
