@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::change::Change;
-use super::decision::{Blocked, Decision, Keep, Unknown};
+use super::decision::{Blocked, Create, Decision, Keep, Unknown};
 use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
@@ -43,6 +43,9 @@ pub(crate) fn put(change: &mut Change, observed: &Observed, desired: Option<&Val
                     | Refusal::Unavailable(_)
             );
             put(&mut refused.refusal, is_about_its_fields);
+        }
+        Decision::Create(Create::AfterItsEnd(holders)) => {
+            holders.iter_mut().for_each(|holder| *holder = readable(holder, &key.name));
         }
         Decision::Blocked(Blocked::Unknown(Unknown::Message(text)))
         | Decision::Keep(Keep::Unknown(Unknown::Message(text))) => *text = readable(text, &key.name),

@@ -182,7 +182,8 @@ mod tests {
         let place = || SourcePlace::new("a.yaml", 1, 1);
         let kinds = || BTreeSet::from([GroupKind::new("shop.dev", "Till")]);
         let text = || "no answer".to_owned();
-        let source = || Provenance::new(RepositoryName::of_address("https://forge/a/b").unwrap(), Path::new("k8s"));
+        let source =
+            || Provenance::new(RepositoryName::of_address("https://github.com/a/b").unwrap(), Path::new("k8s"));
         let setting = |key| ChangedSetting { key, before: "false".into(), after: "true".into() };
         let rule = |policy| FieldRule { kinds: vec![], pointers: vec![], policy };
         vec![
@@ -240,8 +241,11 @@ mod tests {
             (TreeDoubt::MoreThanHalf { deleted: 3, live: 5 }, "3 of 5 live objects"),
             (TreeDoubt::StateMoved { from: "a".into(), to: "b".into() }, "stateNamespace changes from a to b"),
             (
-                TreeDoubt::Elsewhere { recorded: place("https://forge/a/b"), here: place("https://forge/c/d") },
-                "this root is k8s of forge/a/b, but this tree is k8s of forge/c/d",
+                TreeDoubt::Elsewhere {
+                    recorded: place("https://github.com/a/b"),
+                    here: place("https://github.com/c/d"),
+                },
+                "this root is k8s of github.com/a/b, but this tree is k8s of github.com/c/d",
             ),
         ] {
             assert!(doubt(&found).contains(expected), "{}", doubt(&found));
