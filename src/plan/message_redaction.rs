@@ -45,7 +45,9 @@ pub(crate) fn put(change: &mut Change, observed: &Observed, desired: Option<&Val
             put(&mut refused.refusal, is_about_its_fields);
         }
         Decision::Create(Create::AfterItsEnd(holders)) => {
-            holders.iter_mut().for_each(|holder| *holder = readable(holder, &key.name));
+            for holder in holders {
+                *holder = readable(holder, &key.name);
+            }
         }
         Decision::Blocked(Blocked::Unknown(Unknown::Message(text)))
         | Decision::Keep(Keep::Unknown(Unknown::Message(text))) => *text = readable(text, &key.name),

@@ -62,7 +62,8 @@ pub(crate) fn notice(notice: &Notice) -> String {
             "Nothing is deleted, because this is not known to be the branch's last commit.".to_owned()
         }
         Notice::OffTheBranch { head, recorded } => format!(
-            "{head} is not on the branch that is applied: {recorded}, the last commit that they share, is recorded."
+            "The commit {head} is not on the branch that is applied: {recorded}, the last commit that they share, is \
+             recorded."
         ),
         Notice::WholeRoot => "The whole root is in scope, because the state does not say at which commit it was last \
                               finalized."
