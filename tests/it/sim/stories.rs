@@ -254,23 +254,3 @@ async fn r16_a_run_tells_each_object_once_and_its_phases_in_order() {
         assert_eq!(report.outcome.all().count() + 5, ended.events.len());
     }
 }
-
-/// A run that waits for the lock tells its holder at once and every ten seconds, and nothing else before it has the
-/// lock.
-#[tokio::test(start_paused = true)]
-async fn l5_a_run_that_waits_tells_the_holder_at_intervals() {
-    let forest = Forest::grow().await;
-    let site = Simulation::new(after(&forest, Tree::Whole).await);
-    let slow = Fates { pace: Duration::from_secs(5), ..Fates::default() };
-    let first = Run { fates: slow, ..Run::of("first", Choice::of(Tree::Dropped)) };
-    let second = Run::of("second", Choice::of(Tree::Dropped));
-    let late = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let began = tokio::time::Instant::now();
-        (run(&site, &forest, &second).await, began.elapsed())
-    };
-    let (_, (ended, took)) = tokio::join!(run(&site, &forest, &first), late);
-    let held = ended.events.iter().take_while(|event| *event == "held by first").count();
-    assert!(held as u64 >= took.as_secs() / 10 && held > 2, "{took:?}: {:#?}", ended.events);
-    assert_eq!(ended.events.get(held).map(String::as_str), Some("Plan"), "{:#?}", ended.events);
-}
