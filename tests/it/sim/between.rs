@@ -7,7 +7,7 @@
 
 use http::Method;
 use jiff::Timestamp;
-use ktor_action::cli::exit::Exit;
+use ktor_action::conclusion::exit::Exit;
 use serde_json::json;
 
 use super::branch::{Apply, BRANCH, By, Due, LAST, apply, due, is_own, outdated, standing};

@@ -1,7 +1,12 @@
-//! The result of the program: the exit code and the messages that follow from a plan or from the report of a run.
+//! The result of the program: the exit code and the messages that follow from a plan, from the report of a run, or from
+//! an error. Commands and workflows share it.
 
-use super::diagnostic::CliError;
-use super::exit::Exit;
+pub mod exit;
+pub mod failure;
+pub(crate) mod hint;
+
+use self::exit::Exit;
+use self::failure::Failure;
 use crate::plan::build::Plan;
 use crate::plan::change::{Change, Disposition};
 use crate::plan::outcome::ObjectOutcome;
@@ -17,13 +22,13 @@ use crate::run::error::RunError;
 /// # Errors
 ///
 /// The first of these cases that applies, with its reasons. A refused plan gives only its first refusal.
-pub fn judged(plan: &Plan) -> Result<(), CliError> {
+pub fn judged(plan: &Plan) -> Result<(), Failure> {
     if !plan.broken.is_empty() {
-        return Err(CliError::sources(&plan.broken));
+        return Err(Failure::sources(&plan.broken));
     }
     stopped(plan, Exit::Failure, &[Disposition::Failed])?;
     match plan.refusals.first() {
-        Some(refusal) => Err(CliError::refused(&refusal.message, plan)),
+        Some(refusal) => Err(Failure::refused(&refusal.message, plan)),
         None => concluded(plan),
     }
 }
@@ -34,17 +39,17 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
 /// # Errors
 ///
 /// That case, with the reason for each such change.
-pub fn concluded(plan: &Plan) -> Result<(), CliError> {
+pub fn concluded(plan: &Plan) -> Result<(), Failure> {
     stopped(plan, Exit::Refused, &[Disposition::Blocked, Disposition::Kept])
 }
 
-fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), CliError> {
+fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Failure> {
     let is_meant = |change: &&Change| {
         change.disposition().is_some_and(|standing| standings.contains(&standing))
             && plan.own.contains(&change.ident.key)
     };
     let messages: Vec<String> = plan.all().filter(is_meant).map(wording::stopped).collect();
-    if messages.is_empty() { Ok(()) } else { Err(CliError { exit, messages, place: None }) }
+    if messages.is_empty() { Ok(()) } else { Err(Failure { exit, messages, place: None }) }
 }
 
 /// Derives the program's result from the end of a run: exit code 5 after an interrupt or a lost lock, 1 if something
@@ -53,20 +58,20 @@ fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Cli
 /// # Errors
 ///
 /// The run did not do everything, or an object is unready. The message gives the first reason.
-pub fn ended(report: &RunReport) -> Result<(), CliError> {
+pub fn ended(report: &RunReport) -> Result<(), Failure> {
     let RunReport { plan, outcome, end } = report;
     Err(match end {
         End::Finalized => match outcome.first_unready() {
             None => return Ok(()),
-            Some(object) => CliError::new(Exit::Failure, told(object, "is not ready")),
+            Some(object) => Failure::new(Exit::Failure, told(object, "is not ready")),
         },
-        End::Incomplete if !plan.broken.is_empty() => CliError::sources(&plan.broken),
+        End::Incomplete if !plan.broken.is_empty() => Failure::sources(&plan.broken),
         End::Incomplete => {
             let failure = outcome.first_failure().map(|object| told(object, "failed"));
-            CliError::new(Exit::Failure, failure.unwrap_or_else(|| "some objects were skipped".to_owned()))
+            Failure::new(Exit::Failure, failure.unwrap_or_else(|| "some objects were skipped".to_owned()))
         }
         End::Interrupted => {
-            CliError::new(Exit::Interrupted, "the run was interrupted; the next run continues it".to_owned())
+            Failure::new(Exit::Interrupted, "the run was interrupted; the next run continues it".to_owned())
         }
         End::LockLost => RunError::LockLost.into(),
         End::Refused(PlanRefusal::Guarded) => {
@@ -75,18 +80,18 @@ pub fn ended(report: &RunReport) -> Result<(), CliError> {
                 0 | 1 => String::new(),
                 count => format!(" (and {} more)", count - 1),
             };
-            CliError::refused(&format!("{first}{more}"), plan)
+            Failure::refused(&format!("{first}{more}"), plan)
         }
         End::Refused(PlanRefusal::NotApproved) => {
-            CliError::guarded("the cluster or the tree changed since the plan was approved: plan again", None)
+            Failure::guarded("the cluster or the tree changed since the plan was approved: plan again", None)
         }
         End::Failed(error) => error.into(),
     })
 }
 
 /// Returns the message that a report shows above its objects, if the run ended before it did everything.
-pub(crate) fn early_end<'a>(report: &RunReport, end: &'a Result<(), CliError>) -> Option<&'a str> {
-    end.as_ref().err().filter(|_| !matches!(report.end, End::Finalized)).map(CliError::first)
+pub(crate) fn early_end<'a>(report: &RunReport, end: &'a Result<(), Failure>) -> Option<&'a str> {
+    end.as_ref().err().filter(|_| !matches!(report.end, End::Finalized)).map(Failure::first)
 }
 
 fn told(object: &ObjectOutcome, is: &str) -> String {
