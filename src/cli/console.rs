@@ -6,7 +6,7 @@
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::diagnostic::CliError;
+use crate::conclusion::failure::Failure;
 use crate::forge::workflow::Annotation;
 use crate::project::snapshot::printable;
 use crate::report::{escape, progress};
@@ -16,7 +16,7 @@ const ERASE: &str = "\r\u{1b}[K";
 
 /// The output of the program. Clones share it.
 #[derive(Clone)]
-pub struct Console {
+pub(crate) struct Console {
     workflow: bool,
     /// `true` while the last row of the terminal is a status line.
     status: Arc<Mutex<bool>>,
@@ -34,7 +34,7 @@ impl Console {
     }
 
     /// Prints the error that ends the program.
-    pub(crate) fn error(&self, error: &CliError) {
+    pub(crate) fn error(&self, error: &Failure) {
         for message in &error.messages {
             self.message("error", message);
         }

@@ -9,7 +9,7 @@ use crate::cluster::connect::ConnectOptions;
 use crate::process::Environment;
 
 /// The variables that the process was started with. They are never displayed.
-pub struct Variables(BTreeMap<OsString, OsString>);
+pub(crate) struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
     /// Reads the variables of the process, once.

@@ -1,23 +1,16 @@
-//! The command line: parses the arguments, reads the environment, runs a command, and turns the results into text. It
-//! is the only layer that knows all others, and the only place where a plan becomes a comment.
+//! The command line: parses the arguments, reads the environment, runs a command, and prints the results. It is the only
+//! layer that knows all others.
 
-pub(crate) mod action;
-pub mod ancestry;
 pub mod args;
-pub mod command;
-pub mod conclusion;
+pub(crate) mod commands;
+pub(crate) mod connection;
 pub(crate) mod consent;
 pub(crate) mod console;
-pub mod diagnostic;
 pub(crate) mod env;
-pub mod exit;
-pub(crate) mod hint;
+pub(crate) mod heads;
+pub(crate) mod output;
 pub(crate) mod progress;
-pub(crate) mod reporter;
-pub mod request;
 pub(crate) mod signal;
-pub(crate) mod state;
-pub(crate) mod unlock;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,9 +18,9 @@ use std::process::ExitCode;
 use self::args::{Cli, Command};
 use self::console::Console;
 use self::env::Variables;
-use self::exit::Exit;
 use crate::cluster::connect::ClusterSettings;
 use crate::cluster::observer::{Exchange, RequestObserver};
+use crate::conclusion::exit::Exit;
 use crate::report::progress::request;
 
 /// Runs the program.
@@ -65,12 +58,12 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match &cli.command {
-            Command::Plan(args) => command::plan(args, &variables, &console).await,
-            Command::Apply(args) => command::apply(args, &variables, &console).await,
-            Command::Scope(args) => command::scope(args, &variables, &console).await,
-            Command::State(args) => state::run(&args.command, &variables, &console).await,
-            Command::Unlock(args) => unlock::run(args, &variables, &console).await,
-            Command::Action(args) => action::run(args, &variables, &console).await,
+            Command::Plan(args) => commands::plan::plan(args, &variables, &console).await,
+            Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
+            Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
+            Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
+            Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,
+            Command::Action(args) => commands::action::run(args, &variables, &console).await,
         }
     });
     runtime.shutdown_background();

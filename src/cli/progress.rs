@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::console::Console;
-use super::diagnostic::waiting_for;
+use crate::conclusion::failure::waiting_for;
 use crate::forge::workflow;
 use crate::report::progress;
 use crate::run::events::Event;

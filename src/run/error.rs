@@ -1,5 +1,8 @@
 //! The error type of runs and of the commands that change a state.
 
+use std::error::Error;
+use std::fmt::Write as _;
+
 use crate::cluster::error::ClusterError;
 use crate::cluster::lock::LockError;
 use crate::cluster::observe::ReadError;
@@ -71,4 +74,15 @@ fn first_of(errors: &[SourceError]) -> String {
         [only] => only.to_string(),
         [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
     }
+}
+
+/// Formats an error and its causes as one line: `failed to a: b: c`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -3,6 +3,7 @@
 //! This module makes no decisions (the `plan` module does), calls no forge, and produces no text for people.
 
 pub(crate) mod acquire;
+pub mod ancestry;
 pub(crate) mod apply;
 pub(crate) mod cleanup;
 pub(crate) mod collateral;
@@ -18,6 +19,7 @@ pub mod interrupt;
 pub(crate) mod listing;
 pub(crate) mod migrate;
 pub(crate) mod observe;
+pub(crate) mod options;
 pub(crate) mod rebuild;
 pub mod reconcile;
 pub mod record;
@@ -26,6 +28,7 @@ pub(crate) mod rename;
 pub mod sources;
 pub(crate) mod unmanage;
 pub(crate) mod waits;
+pub mod workspace;
 pub(crate) mod write;
 
 mod shards;

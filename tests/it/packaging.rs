@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use clap::{ArgAction, CommandFactory};
 use ktor_action::cli::args::Cli;
-use ktor_action::cli::exit::Exit;
+use ktor_action::conclusion::exit::Exit;
 use ktor_action::plan::guard::Guard;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

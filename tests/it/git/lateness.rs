@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ktor_action::cli::ancestry::{standing, tip};
 use ktor_action::git::commit::Commit;
 use ktor_action::git::history::Branch;
+use ktor_action::run::ancestry::{standing, tip};
 use ktor_action::state::lateness::{CommitOrder, Tip};
 use support::repository::TestRepository;
 

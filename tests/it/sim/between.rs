@@ -7,7 +7,7 @@
 
 use http::Method;
 use jiff::Timestamp;
-use ktor_action::cli::exit::Exit;
+use ktor_action::conclusion::exit::Exit;
 use serde_json::json;
 use support::announce;
 use support::model::World;

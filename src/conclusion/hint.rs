@@ -2,6 +2,7 @@
 
 use crate::cluster::error::ClusterError;
 use crate::render::source::SourceReadError;
+use crate::report::shell::quoted;
 use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
 use crate::state::codec::StateError;
@@ -49,6 +50,11 @@ pub(crate) fn after_reading(error: &SourcesError) -> Option<&'static str> {
         SourcesError::WorkTree(SourceReadError::Root { .. }) => Some("pass a directory that exists with --path"),
         _ => None,
     }
+}
+
+/// Returns the command that frees a holder's lock, quoted for a shell.
+pub(crate) fn unlock(identity: &str) -> String {
+    format!("ktor unlock --holder={}", quoted(identity))
 }
 
 /// Puts a hint after a message.

@@ -1,24 +1,26 @@
 //! Errors for people. An error is one sentence that says what to do, and has an exit code.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
 use super::exit::Exit;
 use super::hint::{self, hinted};
-use super::unlock;
+use crate::cluster::error::ClusterError;
 use crate::cluster::lock::{Holder, LockError};
 use crate::git::error::GitError;
 use crate::plan::build::Plan;
 use crate::plan::guard::Guard;
-use crate::project::snapshot::SourceError;
+use crate::project::snapshot::{SourceError, printable};
 use crate::report::shell::quoted_path;
 use crate::report::{escape, wording};
 use crate::run::error::RunError;
+pub(crate) use crate::run::error::chain;
+use crate::run::interrupt::Interrupt;
 use crate::run::sources::SourcesError;
+use crate::run::workspace::WorkspaceError;
 
 /// The error that ends the program.
 #[derive(Debug)]
-pub struct CliError {
+pub struct Failure {
     /// The exit code.
     pub exit: Exit,
     /// The messages, one sentence each.
@@ -27,7 +29,7 @@ pub struct CliError {
     pub place: Option<SourceError>,
 }
 
-impl CliError {
+impl Failure {
     /// Creates an error with one message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, messages: vec![message.into()], place: None }
@@ -76,13 +78,13 @@ impl CliError {
     }
 }
 
-impl From<RunError> for CliError {
+impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&RunError> for CliError {
+impl From<&RunError> for Failure {
     fn from(error: &RunError) -> Self {
         let exit = match error {
             RunError::Sources(errors) => return Self::sources(errors),
@@ -91,7 +93,7 @@ impl From<&RunError> for CliError {
                 let message = format!(
                     "failed to acquire {}; if that run is dead, `{}` releases the lock",
                     held_lock(holder),
-                    unlock::command(&holder.identity)
+                    hint::unlock(&holder.identity)
                 );
                 return Self::new(Exit::Locked, message);
             }
@@ -103,7 +105,14 @@ impl From<&RunError> for CliError {
     }
 }
 
-impl From<SourcesError> for CliError {
+impl From<&ClusterError> for Failure {
+    fn from(error: &ClusterError) -> Self {
+        let message = format!("failed to {}", chain(error));
+        Self::new(Exit::Failure, hinted(message, hint::after_connecting(error)))
+    }
+}
+
+impl From<SourcesError> for Failure {
     fn from(error: SourcesError) -> Self {
         match error {
             SourcesError::Settings(errors) => Self::sources(&errors),
@@ -112,7 +121,46 @@ impl From<SourcesError> for CliError {
     }
 }
 
-impl From<GitError> for CliError {
+impl From<WorkspaceError> for Failure {
+    fn from(error: WorkspaceError) -> Self {
+        match error {
+            WorkspaceError::Unreadable { directory, source } => Self::usage(format!(
+                "-p {} cannot be read ({source}): name the project's root directory",
+                printable(&directory)
+            )),
+            WorkspaceError::NotADirectory(directory) => Self::usage(format!(
+                "-p {} is not a directory: name the project's root directory",
+                printable(&directory)
+            )),
+            WorkspaceError::SubProject { directory, root, project } => {
+                let include = project.map_or_else(|| "-I".to_owned(), |project| format!("-I {project}"));
+                Self::usage(format!(
+                    "{} lies in the project at {}: run with -p {} {include}",
+                    printable(&directory),
+                    printable(&root),
+                    quoted_path(&root)
+                ))
+            }
+            WorkspaceError::NoRepository { needed_by, directory } => Self::usage(format!(
+                "{needed_by} needs a git repository, and {} is in none: clone it with git",
+                printable(&directory)
+            )),
+            WorkspaceError::Elsewhere(doubt) => Self::guarded(&wording::doubt(&doubt), Some(doubt.guard())),
+            WorkspaceError::CommitRefused { head, refusal } => {
+                let way_out = if refusal.is_acceptable() {
+                    format!("if {head} is to be applied all the same, run again with accept-history set to it")
+                } else {
+                    "merge it, or name its branch as apply-ref".to_owned()
+                };
+                Self::new(Exit::Refused, format!("{head} is not applied: {refusal}; {way_out}"))
+            }
+            WorkspaceError::Git(error) => error.into(),
+            WorkspaceError::Sources(error) => error.into(),
+        }
+    }
+}
+
+impl From<GitError> for Failure {
     fn from(error: GitError) -> Self {
         match &error {
             GitError::DubiousOwnership { repository, .. } => {
@@ -142,13 +190,18 @@ pub(crate) fn waiting_for(holder: &Holder) -> String {
     format!("waiting for {}", held_lock(holder))
 }
 
-/// Formats an error and its causes as one line: `failed to a: b: c`.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
+/// Does work that comes before a run and changes nothing. A signal ends this work at once.
+///
+/// # Errors
+///
+/// The errors of the work, and [`RunError::NotBegun`] after a signal.
+pub(crate) async fn preparing<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut interrupt = interrupt.clone();
+    tokio::select! {
+        prepared = work => prepared,
+        () = interrupt.requested() => Err(RunError::NotBegun.into()),
     }
-    text
 }

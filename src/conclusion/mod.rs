@@ -1,7 +1,12 @@
-//! The result of the program: the exit code and the messages that follow from a plan or from the report of a run.
+//! The result of the program: the exit code and the messages that follow from a plan, from the report of a run, or from
+//! an error. Commands and workflows share it.
 
-use super::diagnostic::CliError;
-use super::exit::Exit;
+pub mod exit;
+pub mod failure;
+pub(crate) mod hint;
+
+use self::exit::Exit;
+use self::failure::Failure;
 use crate::plan::build::Plan;
 use crate::plan::change::Change;
 use crate::plan::decision::Disposition;
@@ -18,13 +23,13 @@ use crate::run::error::RunError;
 /// # Errors
 ///
 /// The first of these cases that applies, with its reasons. A refused plan gives only its first refusal.
-pub fn judged(plan: &Plan) -> Result<(), CliError> {
+pub fn judged(plan: &Plan) -> Result<(), Failure> {
     if !plan.broken.is_empty() {
-        return Err(CliError::sources(&plan.broken));
+        return Err(Failure::sources(&plan.broken));
     }
     stopped(plan, Exit::Failure, &[Disposition::Failed])?;
     match plan.refusals.first() {
-        Some(_) => Err(CliError::refused(plan)),
+        Some(_) => Err(Failure::refused(plan)),
         None => concluded(plan),
     }
 }
@@ -35,17 +40,17 @@ pub fn judged(plan: &Plan) -> Result<(), CliError> {
 /// # Errors
 ///
 /// That case, with the reason for each such change.
-pub fn concluded(plan: &Plan) -> Result<(), CliError> {
+pub fn concluded(plan: &Plan) -> Result<(), Failure> {
     stopped(plan, Exit::Refused, &[Disposition::Blocked, Disposition::Kept])
 }
 
-fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), CliError> {
+fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Failure> {
     let is_meant = |change: &&Change| {
         change.disposition().is_some_and(|standing| standings.contains(&standing))
             && plan.own.contains(&change.ident.key)
     };
     let messages: Vec<String> = plan.all().filter(is_meant).map(wording::stopped).collect();
-    if messages.is_empty() { Ok(()) } else { Err(CliError { exit, messages, place: None }) }
+    if messages.is_empty() { Ok(()) } else { Err(Failure { exit, messages, place: None }) }
 }
 
 /// Derives the program's result from the end of a run: exit code 5 after an interrupt or a lost lock, 1 if something
@@ -54,30 +59,30 @@ fn stopped(plan: &Plan, exit: Exit, standings: &[Disposition]) -> Result<(), Cli
 /// # Errors
 ///
 /// The run did not do everything, or an object is unready. The message gives the first reason.
-pub fn ended(report: &RunReport) -> Result<(), CliError> {
+pub fn ended(report: &RunReport) -> Result<(), Failure> {
     let RunReport { plan, outcome, end } = report;
     Err(match end {
         End::Finalized => match outcome.first_unready() {
             None => return Ok(()),
-            Some(object) => CliError::new(Exit::Failure, told(object, "is not ready")),
+            Some(object) => Failure::new(Exit::Failure, told(object, "is not ready")),
         },
-        End::Incomplete if !plan.broken.is_empty() => CliError::sources(&plan.broken),
-        End::Incomplete => CliError::new(Exit::Failure, wording::incomplete(outcome)),
+        End::Incomplete if !plan.broken.is_empty() => Failure::sources(&plan.broken),
+        End::Incomplete => Failure::new(Exit::Failure, wording::incomplete(outcome)),
         End::Interrupted => {
-            CliError::new(Exit::Interrupted, "the run was interrupted; the next run continues it".to_owned())
+            Failure::new(Exit::Interrupted, "the run was interrupted; the next run continues it".to_owned())
         }
         End::LockLost => RunError::LockLost.into(),
-        End::Refused(PlanRefusal::Guarded) => CliError::refused(plan),
+        End::Refused(PlanRefusal::Guarded) => Failure::refused(plan),
         End::Refused(PlanRefusal::NotApproved) => {
-            CliError::guarded("the cluster or the tree changed since the plan was approved: plan again", None)
+            Failure::guarded("the cluster or the tree changed since the plan was approved: plan again", None)
         }
         End::Failed(error) => error.into(),
     })
 }
 
 /// Returns the message that a report shows above its objects, if the run ended before it did everything.
-pub(crate) fn early_end<'a>(report: &RunReport, end: &'a Result<(), CliError>) -> Option<&'a str> {
-    end.as_ref().err().filter(|_| !matches!(report.end, End::Finalized)).map(CliError::first)
+pub(crate) fn early_end<'a>(report: &RunReport, end: &'a Result<(), Failure>) -> Option<&'a str> {
+    end.as_ref().err().filter(|_| !matches!(report.end, End::Finalized)).map(Failure::first)
 }
 
 fn told(object: &ObjectOutcome, is: &str) -> String {

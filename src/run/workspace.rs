@@ -1,16 +1,10 @@
-//! Turns arguments into requests: finds the project, reads its sources, and builds the request of the run.
+//! A project on disk: finds it, reads its sources, compares it with other commits, and builds the request of a run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::ancestry;
-use super::args::{ClusterArgs, HistoryArgs, PolicyArgs, ProjectArgs, ShowArgs, WaitArgs};
-use super::console::Console;
-use super::diagnostic::{CliError, chain};
-use super::env::{self, Variables};
-use super::exit::Exit;
-use super::hint::{self, hinted};
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
@@ -20,28 +14,94 @@ use crate::object::kinds::Kinds;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::field_rules::managers_of;
-use crate::plan::guard::{Guard, TreeDoubt};
+use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
+use crate::process::Environment;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
-use crate::project::snapshot::printable;
 use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
 use crate::render::source::read_worktree;
-use crate::report::shell::quoted_path;
-use crate::report::wording;
+use crate::run::ancestry;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
-use crate::run::error::RunError;
+use crate::run::error::{RunError, chain};
+use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::run::record::Store;
-use crate::run::sources::{Origin, Sources};
+use crate::run::sources::{Origin, Sources, SourcesError};
 use crate::state::commits::Commits;
-use crate::state::lateness::{self, Acceptance, Caller, CommitOrder, CommitVerdict, Facts, Recording, Tip};
+use crate::state::lateness::{
+    self, Acceptance, Caller, CommitOrder, CommitRefusal, CommitVerdict, Facts, Recording, Tip,
+};
 use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
 use crate::state::transition::{Prior, RunCommits};
 
+/// The reason why a project cannot be loaded, or cannot be used as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// The directory cannot be read.
+    #[error("{} cannot be read", .directory.display())]
+    Unreadable {
+        /// The directory, as it was named.
+        directory: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The path does not name a directory.
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory is a sub-project of another project.
+    #[error("{} lies in the project at {}", .directory.display(), .root.display())]
+    SubProject {
+        /// The directory, as it was named.
+        directory: PathBuf,
+        /// The directory of the root project.
+        root: PathBuf,
+        /// The name of the sub-project, if the root project can be loaded.
+        project: Option<ProjectPath>,
+    },
+    /// The directory is in no repository, and the caller needs one.
+    #[error("{needed_by} needs a git repository, and {} is in none", .directory.display())]
+    NoRepository {
+        /// The operation that needs the repository.
+        needed_by: &'static str,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The tree comes from another repository or directory than the state records.
+    #[error("the tree comes from another place than the state records")]
+    Elsewhere(TreeDoubt),
+    /// The commit that is checked out is not applied, and a person has to decide.
+    #[error("{head} is not applied: {refusal}")]
+    CommitRefused {
+        /// The commit.
+        head: String,
+        /// The reason.
+        refusal: CommitRefusal,
+    },
+    /// Git fails.
+    #[error(transparent)]
+    Git(GitError),
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Sources(SourcesError),
+}
+
+impl From<GitError> for WorkspaceError {
+    fn from(error: GitError) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<SourcesError> for WorkspaceError {
+    fn from(error: SourcesError) -> Self {
+        Self::Sources(error)
+    }
+}
+
 /// A loaded project.
-pub struct Project {
+pub struct Workspace {
     /// The root directory.
     pub directory: PathBuf,
     /// The git repository that contains the root directory, if there is one.
@@ -103,8 +163,8 @@ impl Judged {
     ///
     /// # Errors
     ///
-    /// The commit is refused, and a person has to decide. The message says what to do.
-    pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, CliError> {
+    /// The commit is refused, and a person has to decide.
+    pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, WorkspaceError> {
         let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
         match self.verdict {
             CommitVerdict::Apply => {}
@@ -116,12 +176,7 @@ impl Judged {
                 return Ok(RunPermission::Superseded(format!("superseded: the branch has a later commit than {head}")));
             }
             CommitVerdict::Refused(refusal) => {
-                let way_out = if refusal.is_acceptable() {
-                    format!("if {head} is to be applied all the same, run again with accept-history set to it")
-                } else {
-                    "merge it, or name its branch as apply-ref".to_owned()
-                };
-                return Err(CliError::new(Exit::Refused, format!("{head} is not applied: {refusal}; {way_out}")));
+                return Err(WorkspaceError::CommitRefused { head: head.to_owned(), refusal });
             }
         }
         if self.begun != self.head
@@ -153,14 +208,14 @@ impl Base {
     }
 }
 
-impl Project {
+impl Workspace {
     /// Loads the project at a directory.
     ///
     /// # Errors
     ///
     /// There is no project, the directory is a sub-project of another project, or the settings are wrong.
-    pub async fn open(path: &Path, variables: &Variables) -> Result<Self, CliError> {
-        Self::open_within(path, None, variables).await
+    pub(crate) async fn open(path: &Path, environment: &Environment) -> Result<Self, WorkspaceError> {
+        Self::open_within(path, None, environment).await
     }
 
     /// Loads the project at a directory. If `boundary` contains the directory, only a repository within `boundary`
@@ -168,25 +223,19 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// The errors of [`Project::open`].
+    /// The errors of [`Workspace::open`].
     pub(crate) async fn open_within(
         path: &Path,
         boundary: Option<&Path>,
-        variables: &Variables,
-    ) -> Result<Self, CliError> {
-        let directory = path.canonicalize().map_err(|error| {
-            CliError::usage(format!(
-                "-p {} cannot be read ({error}): name the project's root directory",
-                printable(path)
-            ))
-        })?;
+        environment: &Environment,
+    ) -> Result<Self, WorkspaceError> {
+        let named = || path.to_owned();
+        let directory = path.canonicalize();
+        let directory = directory.map_err(|source| WorkspaceError::Unreadable { directory: named(), source })?;
         if !directory.is_dir() {
-            return Err(CliError::usage(format!(
-                "-p {} is not a directory: name the project's root directory",
-                printable(path)
-            )));
+            return Err(WorkspaceError::NotADirectory(named()));
         }
-        let repository = Repository::discover(&directory, boundary, &variables.for_programs()).await?;
+        let repository = Repository::discover(&directory, boundary, environment).await?;
         let prefix = match &repository {
             Some(repository) => {
                 refuse_sub_project(&directory, repository.top())?;
@@ -209,7 +258,7 @@ impl Project {
 
     /// Returns the place that the tree comes from, and the caller's permission for a place that differs from the
     /// recorded one.
-    fn claim(&self, policy: &PolicyArgs) -> Claim {
+    fn claim(&self, policy: &PolicyOptions) -> Claim {
         Claim { here: self.place.clone(), relocation: policy.relocation }
     }
 
@@ -219,11 +268,10 @@ impl Project {
     /// # Errors
     ///
     /// The tree comes from another place, and the caller does not allow the move.
-    pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), CliError> {
+    pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), WorkspaceError> {
         match request.claim.judged(prior.source.as_ref()) {
             ProvenanceMatch::Elsewhere { recorded, here } => {
-                let doubt = TreeDoubt::Elsewhere { recorded, here };
-                Err(CliError::guarded(&wording::doubt(&doubt), Some(Guard::Relocation)))
+                Err(WorkspaceError::Elsewhere(TreeDoubt::Elsewhere { recorded, here }))
             }
             ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
         }
@@ -234,22 +282,18 @@ impl Project {
     /// # Errors
     ///
     /// There is no repository.
-    pub fn repository(&self, needed_by: &str) -> Result<&Repository, CliError> {
-        self.repository.as_ref().ok_or_else(|| {
-            let directory = printable(&self.directory);
-            CliError::usage(format!(
-                "{needed_by} needs a git repository, and {directory} is in none: clone it with git"
-            ))
-        })
+    pub(crate) fn repository(&self, needed_by: &'static str) -> Result<&Repository, WorkspaceError> {
+        let absent = || WorkspaceError::NoRepository { needed_by, directory: self.directory.clone() };
+        self.repository.as_ref().ok_or_else(absent)
     }
 
-    /// Returns the base that `--base REV` names, with the projects that the work tree changes since then.
+    /// Returns the base for a revision, with the projects that the work tree changes since then.
     ///
     /// # Errors
     ///
     /// There is no repository, or the revision is unknown.
-    pub async fn base(&self, revision: &str) -> Result<Base, CliError> {
-        let base = self.repository("--base")?.base_for(revision).await?;
+    pub async fn base(&self, revision: &str) -> Result<Base, WorkspaceError> {
+        let base = self.repository("a base revision")?.base_for(revision).await?;
         let notice = base.notice.map(|notice| notice.to_string());
         Ok(Base { notice, ..self.compared(base.commit, BTreeSet::new()).await? })
     }
@@ -260,8 +304,8 @@ impl Project {
     /// # Errors
     ///
     /// There is no repository, or git fails.
-    pub(crate) async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
-        let repository = self.repository("comparing commits")?;
+    pub(crate) async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, WorkspaceError> {
+        let repository = self.repository("a comparison of commits")?;
         match repository.changed_between(base, head).await {
             Ok(changed) => self.compared(base.clone(), changed).await,
             Err(error @ GitError::MissingCommit { .. }) => Ok(self.unreadable(base.clone(), &error)),
@@ -269,14 +313,14 @@ impl Project {
         }
     }
 
-    /// Fetches a commit and returns it as the base, like [`Project::base_at`]. A commit that cannot be fetched gives a
+    /// Fetches a commit and returns it as the base, like [`Workspace::base_at`]. A commit that cannot be fetched gives a
     /// base that cannot be read.
     ///
     /// # Errors
     ///
-    /// The errors of [`Project::base_at`].
-    pub(crate) async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, CliError> {
-        match self.repository("comparing commits")?.fetch_commit("origin", base).await {
+    /// The errors of [`Workspace::base_at`].
+    pub(crate) async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, WorkspaceError> {
+        match self.repository("a comparison of commits")?.fetch_commit("origin", base).await {
             Ok(()) => self.base_at(base, head).await,
             Err(error) => Ok(self.unreadable(base.clone(), &error)),
         }
@@ -289,8 +333,8 @@ impl Project {
         Base { commit, sources: None, touched, notice: None, unreadable: Some(unreadable) }
     }
 
-    async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, CliError> {
-        let repository = self.repository("comparing with a commit")?;
+    async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, WorkspaceError> {
+        let repository = self.repository("a comparison of commits")?;
         let sources = match Sources::load_if_project(Origin::Commit(repository, &commit, &self.prefix)).await {
             Ok(sources) => sources,
             Err(error) => return Ok(self.unreadable(commit, &error)),
@@ -307,7 +351,7 @@ impl Project {
     /// # Errors
     ///
     /// Git fails.
-    pub(crate) async fn clean_commit(&self) -> Result<Option<Commit>, CliError> {
+    pub(crate) async fn clean_commit(&self) -> Result<Option<Commit>, WorkspaceError> {
         let Some(repository) = &self.repository else { return Ok(None) };
         let Ok(head) = repository.head().await else { return Ok(None) };
         let read = self.sources.read_files(&self.prefix);
@@ -337,14 +381,14 @@ impl Project {
     /// # Errors
     ///
     /// Git fails at an operation that needs no remote.
-    pub async fn judged(
+    pub(crate) async fn judged(
         &self,
         caller: Caller,
-        history: &HistoryArgs,
+        history: &HistoryOptions,
         branch: Option<&str>,
         record: &Commits,
         ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
-    ) -> Result<Judged, CliError> {
+    ) -> Result<Judged, WorkspaceError> {
         // Without a commit, there is no order.
         let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
         let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
@@ -353,7 +397,7 @@ impl Project {
         for commit in &measures(record) {
             standings.push(ancestry::standing(repository, &head, commit, ask).await?);
         }
-        let acceptance = match &history.accept_history {
+        let acceptance = match &history.accepted {
             Some(accepted) if *accepted == head => Acceptance::Given,
             _ => Acceptance::None,
         };
@@ -380,7 +424,13 @@ impl Project {
     }
 
     /// Builds the request of a run of this project.
-    pub fn request(&self, args: &ProjectArgs, policy: &PolicyArgs, base: Option<&Base>, run: String) -> RunRequest {
+    pub(crate) fn request(
+        &self,
+        scope: &ScopeOptions,
+        policy: &PolicyOptions,
+        base: Option<&Base>,
+        run: String,
+    ) -> RunRequest {
         let tree = &self.sources.tree;
         let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
         let root_change = earlier.map(|earlier| RootChange::between(earlier, tree)).unwrap_or_default();
@@ -393,12 +443,12 @@ impl Project {
         RunRequest {
             root: self.root.clone(),
             scope: ScopeRequest {
-                include: args.include_project.clone(),
-                exclude: args.exclude_project.clone(),
+                include: scope.include.clone(),
+                exclude: scope.exclude.clone(),
                 touched: base.filter(|base| base.unreadable.is_none()).map(|base| base.touched.clone()),
             },
             policy: lowered,
-            redactor: self.redactor(&policy.show, base),
+            redactor: self.redactor(policy, base),
             run,
             commits: RunCommits::default(),
             known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
@@ -412,50 +462,23 @@ impl Project {
     }
 
     /// Returns the redactor. A field that the base hides stays hidden, even if the work tree shows it.
-    fn redactor(&self, show: &ShowArgs, base: Option<&Base>) -> Redactor {
+    fn redactor(&self, options: &PolicyOptions, base: Option<&Base>) -> Redactor {
         // If the base cannot be read, the fields that it hides are unknown.
         if base.is_some_and(|base| base.unreadable.is_some()) {
             return Redactor::hiding_all();
         }
         let base = base.and_then(|base| base.sources.as_ref());
         let hidden = [&self.sources].into_iter().chain(base).flat_map(|sources| &sources.tree.settings().redact);
-        Redactor::new(hidden.chain(&show.redact).cloned(), show.show_adopted)
-    }
-
-    /// Connects to the cluster. Prints a notice if the kubeconfig is in the repository, or in the project directory
-    /// without a repository.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`connect`].
-    pub async fn connect(
-        &self,
-        args: &ClusterArgs,
-        wait: Option<&WaitArgs>,
-        variables: &Variables,
-        console: &Console,
-    ) -> Result<Cluster, CliError> {
-        let options = env::connect_options(args.kubeconfig.as_deref(), args.context.as_deref(), variables);
-        let around = self.repository.as_ref().map_or(self.directory.as_path(), Repository::top);
-        if let Some(file) = env::lying_in(&options.kubeconfig, around) {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-            console.notice(&format!(
-                "the kubeconfig {} lies in {}: whoever changes a file there chooses the cluster, and the programs that fetch \
-                 its credentials",
-                printable(&file),
-                printable(around)
-            ));
-        }
-        connect(args, wait, variables).await
+        Redactor::new(hidden.chain(&options.redact).cloned(), options.adopted)
     }
 
     /// Builds the request for the lock.
-    pub fn lock(&self, wait: &WaitArgs, holder: &str, url: Option<String>) -> LockRequest {
+    pub(crate) fn lock(&self, timeout: Duration, holder: &str, url: Option<String>) -> LockRequest {
         LockRequest {
             namespace: self.sources.tree.settings().state_namespace.clone(),
             root: self.root.clone(),
             holder: holder.to_owned(),
-            timeout: wait.lock_timeout,
+            timeout,
             run_url: url,
         }
     }
@@ -470,48 +493,31 @@ fn measures(record: &Commits) -> BTreeSet<Commit> {
     measures.iter().filter_map(|commit| commit.parse().ok()).collect()
 }
 
-/// Returns the name of a run: the given name, and a random number that makes it unique.
-pub(crate) fn run_name(who: &str) -> String {
-    let seed = env::seed();
+/// Returns the name of a run: the given name, and a number from `seed` that makes it unique.
+pub(crate) fn run_name(who: &str, seed: [u8; 16]) -> String {
     let number: String = seed.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!("{who}#{number}")
 }
 
-/// Connects to the cluster.
-///
-/// # Errors
-///
-/// The connection fails. The message is one sentence that says what to do.
-pub async fn connect(args: &ClusterArgs, wait: Option<&WaitArgs>, variables: &Variables) -> Result<Cluster, CliError> {
-    let options = env::connect_options(args.kubeconfig.as_deref(), args.context.as_deref(), variables);
-    let mut settings = args.settings.clone();
-    if let Some(wait) = wait {
-        settings.readiness_timeout = wait.readiness_timeout;
-    }
-    Cluster::connect_with(&options, settings).await.map_err(|error| {
-        let message = format!("failed to {}", chain(&error));
-        CliError::new(Exit::Failure, hinted(message, hint::after_connecting(&error)))
-    })
-}
-
-fn lowered(args: &PolicyArgs, base: Option<&Base>, tree: &Tree) -> Policy {
+/// Lowers the options to the policy of the plan.
+fn lowered(options: &PolicyOptions, base: Option<&Base>, tree: &Tree) -> Policy {
     let settings = tree.settings();
     let unreadable = base.is_some_and(|base| base.unreadable.is_some());
     Policy {
         sources: if unreadable { SourceCoverage::BaseUnknown } else { SourceCoverage::Complete },
-        adoption: args.no_adopt,
-        take_over: args.take_over.clone(),
+        adoption: options.adoption,
+        take_over: options.take_over.clone(),
         reviewed: Reviewed::NotRequired,
-        allowed: args.guards.allowed.clone(),
+        allowed: options.allowed.clone(),
         fields: settings.fields.clone(),
         adopt_managers: settings.adopt_managers.iter().flat_map(|name| managers_of(name)).collect(),
-        ..Policy::new(args.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
+        ..Policy::new(options.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
     }
 }
 
 /// Refuses a directory that is a sub-project of a project above it. Otherwise, it would become a second root by
 /// accident.
-fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), CliError> {
+fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), WorkspaceError> {
     let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
     let above = directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(&top));
     let Some(root) = above.filter(|ancestor| ancestor.join(SETTINGS_FILE).is_file()).last() else { return Ok(()) };
@@ -519,11 +525,5 @@ fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), CliError> {
         let below = directory.strip_prefix(root).ok()?;
         Some(tree.project_of(&below.join("any.yaml")).clone())
     });
-    let include = project.map_or_else(|| "-I".to_owned(), |project| format!("-I {project}"));
-    Err(CliError::usage(format!(
-        "{} lies in the project at {}: run with -p {} {include}",
-        printable(directory),
-        printable(root),
-        quoted_path(root)
-    )))
+    Err(WorkspaceError::SubProject { directory: directory.to_owned(), root: root.to_owned(), project })
 }

@@ -6,11 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::action::append;
-use super::args::ActionArgs;
-use super::console::Console;
-use super::diagnostic::{CliError, chain};
-use super::env;
+use super::options::{ActionOptions, Surroundings, Told};
+use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
     Context, Forge, ForgeSettings, Freshness, Marker, Patience, Relation, Sticky, Token, Upserted, hidden_block,
     workflow,
@@ -44,7 +41,7 @@ pub(crate) struct Report<'a> {
 pub(crate) struct Reporter<'a> {
     forge: Option<Forge>,
     context: &'a Context,
-    console: &'a Console,
+    around: &'a Surroundings<'a>,
     reported: AtomicBool,
 }
 
@@ -54,27 +51,28 @@ impl<'a> Reporter<'a> {
     /// # Errors
     ///
     /// The token or the forge's address is not valid.
-    pub(crate) fn new(args: &ActionArgs, context: &'a Context, console: &'a Console) -> Result<Self, CliError> {
-        let forge = match &args.token {
+    pub(crate) fn new(options: &ActionOptions, around: &'a Surroundings<'a>) -> Result<Self, Failure> {
+        let context = around.context;
+        let forge = match &options.token {
             Some(token) => {
                 if let Some(mask) = workflow::add_mask(token) {
-                    console.command(&mask);
+                    (around.tell)(Told::Command(&mask));
                 }
                 let settings = ForgeSettings {
                     api_url: context.api_url.clone(),
                     repository: context.repository.clone(),
-                    token: Token::new(token).map_err(|error| CliError::failure(&error))?,
-                    author: Some(args.comment_author.clone()),
+                    token: Token::new(token).map_err(|error| Failure::failure(&error))?,
+                    author: Some(options.comment_author.clone()),
                     patience: Patience::default(),
                 };
-                Some(Forge::new(settings).map_err(|error| CliError::failure(&error))?)
+                Some(Forge::new(settings).map_err(|error| Failure::failure(&error))?)
             }
             None => {
-                console.notice("there is no token: the plan is only in the step summary");
+                (around.tell)(Told::Notice("there is no token: the plan is only in the step summary"));
                 None
             }
         };
-        Ok(Self { forge, context, console, reported: AtomicBool::new(false) })
+        Ok(Self { forge, context, around, reported: AtomicBool::new(false) })
     }
 
     /// Returns `true` if the run has already written its report to the step summary.
@@ -137,7 +135,7 @@ impl<'a> Reporter<'a> {
         match forge.find_sticky(number, &Marker::new(target)).await {
             Ok(Some(_)) => drop(self.say(number, head, target, Vec::new(), text).await),
             Ok(None) => {}
-            Err(error) => self.console.notice(&format!("the comment was not found: {}", chain(&error))),
+            Err(error) => self.notice(&format!("the comment was not found: {}", chain(&error))),
         }
     }
 
@@ -150,7 +148,7 @@ impl<'a> Reporter<'a> {
                 pulls.into_iter().filter(|pull| pull.merged).map(|pull| (pull.number, pull.head_sha)).collect()
             }
             Err(error) => {
-                self.console.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
+                self.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
                 Vec::new()
             }
         }
@@ -162,7 +160,7 @@ impl<'a> Reporter<'a> {
         let compared = match self.forge.as_ref()?.compare_files(other, head).await {
             Ok(compared) => compared,
             Err(error) => {
-                self.console.notice(&format!("which commit is the later one is not known: {}", chain(&error)));
+                self.notice(&format!("which commit is the later one is not known: {}", chain(&error)));
                 return None;
             }
         };
@@ -186,12 +184,12 @@ impl<'a> Reporter<'a> {
                 Ok(Some(comment)) => {
                     let Some(block) = comment.hidden(CLEANUP) else { continue };
                     if let Err(error) = review::decode(&block) {
-                        self.console.notice(&format!("the plan of #{number} shows no deletion: {}", chain(&error)));
+                        self.notice(&format!("the plan of #{number} shows no deletion: {}", chain(&error)));
                     }
                     sets.insert(*number, block);
                 }
                 Ok(None) => {}
-                Err(error) => self.console.notice(&format!("the plan of #{number} cannot be read: {}", chain(&error))),
+                Err(error) => self.notice(&format!("the plan of #{number} cannot be read: {}", chain(&error))),
             }
         }
         sets
@@ -200,10 +198,10 @@ impl<'a> Reporter<'a> {
     /// Writes the step's outputs.
     pub(crate) fn outputs(&self, outputs: &[(&'static str, &str)]) {
         let Some(file) = &self.context.output else { return };
-        let seed = u64::from_ne_bytes(env::seed()[..8].try_into().unwrap_or_default());
+        let seed = u64::from_ne_bytes((self.around.seed)()[..8].try_into().unwrap_or_default());
         let text: String = outputs.iter().map(|(name, value)| workflow::set_output(name, value, seed)).collect();
         if let Err(error) = append(file, &text) {
-            self.console.notice(&format!("the outputs were not written: {error}"));
+            self.notice(&format!("the outputs were not written: {error}"));
         }
     }
 
@@ -217,11 +215,15 @@ impl<'a> Reporter<'a> {
         self.write_summary(&text);
     }
 
+    fn notice(&self, message: &str) {
+        (self.around.tell)(Told::Notice(message));
+    }
+
     fn write_summary(&self, text: &str) {
         self.reported.store(true, Ordering::Relaxed);
         let Some(file) = &self.context.step_summary else { return };
         if let Err(error) = append(file, &workflow::step_summary(text)) {
-            self.console.notice(&format!("the step summary was not written: {error}"));
+            self.notice(&format!("the step summary was not written: {error}"));
         }
     }
 
@@ -233,13 +235,12 @@ impl<'a> Reporter<'a> {
         match forge.upsert_sticky(number, &sticky).await {
             Ok(upserted) => {
                 if let Upserted::Superseded { .. } = &upserted {
-                    self.console
-                        .notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
+                    self.notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
                 }
                 Some(upserted.url().to_owned())
             }
             Err(error) => {
-                self.console.notice(&format!("the comment of #{number} was not written: {}", chain(&error)));
+                self.notice(&format!("the comment of #{number} was not written: {}", chain(&error)));
                 None
             }
         }
@@ -267,4 +268,10 @@ fn hidden_of(plan: &Plan) -> Vec<String> {
 fn reserved(hidden: &[String]) -> usize {
     const MARKER_AND_FRESHNESS: usize = 1_024;
     hidden.iter().map(String::len).sum::<usize>() + MARKER_AND_FRESHNESS
+}
+
+/// Appends text to a file that the runner named, and creates the file if it is missing.
+fn append(file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    std::fs::OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
 }

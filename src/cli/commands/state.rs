@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::args::state::{
+use crate::cli::args::state::{
     ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, StateCommand, StateFormat, StateShowArgs,
 };
-use super::command::document;
-use super::consent;
-use super::console::Console;
-use super::diagnostic::CliError;
-use super::env::{self, Variables};
-use super::exit::Exit;
-use super::progress::Progress;
-use super::request::{Project, run_name};
-use super::signal::{on_signals, preparing};
+use crate::cli::connection::{connect_for, own_run_name};
+use crate::cli::consent;
+use crate::cli::console::Console;
+use crate::cli::env::Variables;
+use crate::cli::output::document;
+use crate::cli::progress::Progress;
+use crate::cli::signal::on_signals;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{HeldLock, LockRequest};
+use crate::conclusion::exit::Exit;
+use crate::conclusion::failure::{Failure, preparing};
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
 use crate::project::scope::{Scope, ScopeRequest};
@@ -30,6 +30,7 @@ use crate::run::interrupt::Interrupt;
 use crate::run::rebuild::{Damaged, rebuild};
 use crate::run::rename::{RenameRequest, rename_project, rename_root};
 use crate::run::unmanage::unmanage;
+use crate::run::workspace::Workspace;
 use crate::state::rename::Renaming;
 use crate::state::transition::Start;
 
@@ -38,7 +39,7 @@ use crate::state::transition::Start;
 /// # Errors
 ///
 /// Anything that stops the command before its end.
-pub(crate) async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn run(command: &StateCommand, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     match command {
         StateCommand::Show(args) => show(args, variables, console).await,
         StateCommand::List(args) => list(args, variables, console).await,
@@ -49,9 +50,9 @@ pub(crate) async fn run(command: &StateCommand, variables: &Variables, console: 
     }
 }
 
-async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let project = Project::open(&args.root.path, variables).await?;
-    let cluster = project.connect(&args.root.cluster, None, variables, console).await?;
+async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
+    let project = Workspace::open(&args.root.path, &variables.for_programs()).await?;
+    let cluster = connect_for(&project, &args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let Inspected { prior, finalized, run, integrity, holder } = inspect(&cluster, namespace, &project.root).await?;
     let mut projects = BTreeMap::new();
@@ -82,9 +83,9 @@ async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) ->
     Ok(Exit::Success)
 }
 
-async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project.path, variables).await?;
-    let cluster = project.connect(&args.cluster, None, variables, console).await?;
+async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
+    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let entries = inspect(&cluster, namespace, &project.root).await?.prior.entries;
     let request = ScopeRequest {
@@ -95,15 +96,15 @@ async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Resu
     let mut known = project.sources.tree.projects();
     known.extend(entries.projects().cloned());
     let scope = Scope::resolve(&request, &known, &BTreeSet::new());
-    let scope = scope.map_err(|error| CliError::usage(error.to_string()))?;
+    let scope = scope.map_err(|error| Failure::usage(error.to_string()))?;
     let listed: Vec<_> = report::entries(&entries).into_iter().filter(|entry| scope.contains(entry.project)).collect();
     print(args.output, &project.root, &listed, &[], console)
 }
 
-async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
-    let project = Project::open(&args.project.path, variables).await?;
-    let cluster = project.connect(&args.cluster, None, variables, console).await?;
-    let request = project.request(&args.project, &args.policy, None, run_name(&env::whoami(variables)));
+async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
+    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
+    let request = project.request(&args.project.scope(), &args.policy.options(), None, own_run_name(variables));
     let decided = decide(&cluster, &request, &project.sources).await?;
     let plan = &decided.plan;
     let mut listed: Vec<EntryDocument<'_>> = plan
@@ -128,7 +129,7 @@ fn print(
     listed: &[EntryDocument<'_>],
     notices: &[String],
     console: &Console,
-) -> Result<Exit, CliError> {
+) -> Result<Exit, Failure> {
     match format {
         StateFormat::Terminal => {
             for notice in notices {
@@ -141,7 +142,7 @@ fn print(
     Ok(Exit::Success)
 }
 
-async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     site.consent(&format!("Record every live object that carries the mark of root {}?", site.root)).await?;
     let damaged = if args.replace_damaged { Damaged::Replaced } else { Damaged::Refused };
@@ -163,12 +164,12 @@ async fn rebuilt(args: &RebuildArgs, variables: &Variables, console: &Console) -
     if rebuilt.unlisted.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut error = CliError::new(Exit::Failure, "the rebuild is partial: run it again when every kind can be listed");
+    let mut error = Failure::new(Exit::Failure, "the rebuild is partial: run it again when every kind can be listed");
     error.messages.extend(rebuilt.unlisted.iter().map(wording::notice));
     Err(error)
 }
 
-async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     let keys: BTreeSet<ObjectKey> = args.objects.iter().cloned().collect();
     site.consent(&format!("Stop managing {} of root {}?", counted(keys.len(), "object"), site.root)).await?;
@@ -182,19 +183,19 @@ async fn removed(args: &RmArgs, variables: &Variables, console: &Console) -> Res
     left("could not be released and stays in the state", &released.failed)
 }
 
-async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Result<Exit, CliError> {
+async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let site = StateContext::open(&args.root, &args.change, variables, console).await?;
     let renaming = Renaming { from: args.from.clone(), to: args.to.clone() };
     let (old, new) = (Root::new(args.from.root()), Root::new(args.to.root()));
     let whole = args.from.parent().is_none() && args.to.parent().is_none();
     if old != new && !whole {
-        return Err(CliError::usage("a project keeps its root: rename it within the root, or the root as a whole"));
+        return Err(Failure::usage("a project keeps its root: rename it within the root, or the root as a whole"));
     }
     if site.root != old && site.root != new {
-        return Err(CliError::usage(format!("the tree is root {}'s: run in that of {old} with -p DIR", site.root)));
+        return Err(Failure::usage(format!("the tree is root {}'s: run in that of {old} with -p DIR", site.root)));
     }
     if renaming.of(&args.to).is_some() {
-        return Err(CliError::usage(format!("{} is inside {}: choose another name", args.to, args.from)));
+        return Err(Failure::usage(format!("{} is inside {}: choose another name", args.to, args.from)));
     }
     site.consent(&format!("Rename {} to {}?", args.from, args.to)).await?;
     let request = RenameRequest { namespace: &site.namespace, renaming: &renaming, run: &site.run };
@@ -216,18 +217,18 @@ async fn moved(args: &MvArgs, variables: &Variables, console: &Console) -> Resul
     if renamed.unlisted.is_empty() {
         return Ok(Exit::Success);
     }
-    let mut error = CliError::new(Exit::Failure, "some kinds could not be listed: run the command again");
+    let mut error = Failure::new(Exit::Failure, "some kinds could not be listed: run the command again");
     error.messages.extend(renamed.unlisted.iter().map(wording::notice));
     Err(error)
 }
 
 /// Returns an error with one message for each object that was left unchanged, or success if there is none.
-fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, CliError> {
+fn left(how: &str, failed: &BTreeMap<ObjectKey, String>) -> Result<Exit, Failure> {
     if failed.is_empty() {
         return Ok(Exit::Success);
     }
     let messages = failed.iter().map(|(key, why)| format!("{key} {how}: {why}")).collect();
-    Err(CliError { exit: Exit::Failure, messages, place: None })
+    Err(Failure { exit: Exit::Failure, messages, place: None })
 }
 
 /// The values that every command that changes a state needs.
@@ -247,29 +248,29 @@ impl<'a> StateContext<'a> {
         change: &'a ChangeArgs,
         variables: &Variables,
         console: &'a Console,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Failure> {
         if !change.yes && !consent::is_interactive() {
-            return Err(CliError::usage("not a terminal: pass --yes to change the state without confirmation"));
+            return Err(Failure::usage("not a terminal: pass --yes to change the state without confirmation"));
         }
         let interrupt = on_signals(console);
         let prepared = preparing(&interrupt, async {
-            let project = Project::open(&root.path, variables).await?;
+            let project = Workspace::open(&root.path, &variables.for_programs()).await?;
             let namespace = project.sources.tree.settings().state_namespace.clone();
-            Ok((project.connect(&root.cluster, None, variables, console).await?, project.root, namespace))
+            Ok((connect_for(&project, &root.cluster, None, variables, console).await?, project.root, namespace))
         });
         let (cluster, root, namespace) = prepared.await?;
-        let run = run_name(&env::whoami(variables));
+        let run = own_run_name(variables);
         Ok(Self { cluster, root, namespace, run, change, interrupt, console })
     }
 
-    async fn consent(&self, question: &str) -> Result<(), CliError> {
+    async fn consent(&self, question: &str) -> Result<(), Failure> {
         if self.change.yes || preparing(&self.interrupt, async { Ok(consent::ask(question).await) }).await? {
             return Ok(());
         }
-        Err(CliError::new(Exit::Refused, "the change was not approved; nothing was changed"))
+        Err(Failure::new(Exit::Refused, "the change was not approved; nothing was changed"))
     }
 
-    async fn hold(&self, root: &Root) -> Result<HeldLock, CliError> {
+    async fn hold(&self, root: &Root) -> Result<HeldLock, Failure> {
         let request = LockRequest {
             namespace: self.namespace.clone(),
             root: root.clone(),
@@ -282,7 +283,7 @@ impl<'a> StateContext<'a> {
     }
 
     /// Acquires both locks, always in the same order, so that two renames never wait for each other.
-    async fn hold_both(&self, old: &Root, new: &Root) -> Result<(HeldLock, HeldLock), CliError> {
+    async fn hold_both(&self, old: &Root, new: &Root) -> Result<(HeldLock, HeldLock), Failure> {
         let old_first = old.lock_name() < new.lock_name();
         let (first, second) = if old_first { (old, new) } else { (new, old) };
         let held = self.hold(first).await?;
