@@ -75,7 +75,7 @@ impl Job<'_> {
         let project = self.open().await?;
         let repository = project.repository("a merge group's plan")?;
         let head = at_commit(repository, head_sha).await?;
-        let base: Commit = base_sha.parse().map_err(|error| Failure::failure(&error))?;
+        let base: Commit = base_sha.parse().map_err(|error| Failure::other(&error))?;
         let base = project.base_fetched(&base, &head).await?;
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         let (plan, cluster) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
@@ -114,7 +114,7 @@ async fn pull_request_base(
     event_sha: &str,
 ) -> Result<Base, Failure> {
     let repository = project.repository("a pull request's plan")?;
-    let parse = |text: &str| text.parse::<Commit>().map_err(|error| Failure::failure(&error));
+    let parse = |text: &str| text.parse::<Commit>().map_err(|error| Failure::other(&error));
     if head.as_str() != event_sha && head.as_str() != pull.head_sha {
         at_commit(repository, event_sha).await?;
     }

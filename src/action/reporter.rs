@@ -61,11 +61,11 @@ impl<'a> Reporter<'a> {
                 let settings = ForgeSettings {
                     api_url: context.api_url.clone(),
                     repository: context.repository.clone(),
-                    token: Token::new(token).map_err(|error| Failure::failure(&error))?,
+                    token: Token::new(token).map_err(|error| Failure::other(&error))?,
                     author: Some(options.comment_author.clone()),
                     patience: Patience::default(),
                 };
-                Some(Forge::new(settings).map_err(|error| Failure::failure(&error))?)
+                Some(Forge::new(settings).map_err(|error| Failure::other(&error))?)
             }
             None => {
                 (around.tell)(Told::Notice("there is no token: the plan is only in the step summary"));

@@ -30,7 +30,7 @@ pub(crate) fn outcome_text(
 
 /// Formats a value as a JSON report.
 pub(crate) fn document(value: &impl serde::Serialize) -> Result<String, Failure> {
-    json::text(value).map_err(|error| Failure::failure(&error))
+    json::text(value).map_err(|error| Failure::other(&error))
 }
 
 /// Returns the style of a report: color only on a terminal.

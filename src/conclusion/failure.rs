@@ -41,7 +41,7 @@ impl Failure {
     }
 
     /// Creates an error from any failure, with its causes.
-    pub fn failure(error: &dyn Error) -> Self {
+    pub fn other(error: &dyn Error) -> Self {
         Self::new(Exit::Failure, chain(error))
     }
 
@@ -171,7 +171,7 @@ impl From<GitError> for Failure {
                 );
                 Self::new(Exit::Failure, format!("{}; {hint}", chain(&error)))
             }
-            _ => Self::failure(&error),
+            _ => Self::other(&error),
         }
     }
 }

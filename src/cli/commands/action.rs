@@ -72,5 +72,5 @@ fn context(variables: &Variables) -> Result<Context, Failure> {
     let payload = std::fs::read(&file).map_err(|error| {
         Failure::new(Exit::Failure, format!("failed to read the event's payload {}: {error}", file.to_string_lossy()))
     })?;
-    Context::from_parts(&variables.with_prefix("GITHUB_"), &payload).map_err(|error| Failure::failure(&error))
+    Context::from_parts(&variables.with_prefix("GITHUB_"), &payload).map_err(|error| Failure::other(&error))
 }
