@@ -3,10 +3,10 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::observe::ReadError;
 use super::path::Target;
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::complaints;
 

@@ -26,7 +26,6 @@ mod fake;
 mod gate;
 mod lease;
 mod path;
-pub(crate) mod readiness;
 mod request;
 mod transport;
 

@@ -12,7 +12,9 @@ use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::Refusal;
+use crate::plan::question::DryRunAnswer;
 
 /// The number of objects in one page of a list.
 const PAGE: usize = 500;
@@ -23,48 +25,21 @@ pub(super) const WHOLE: &str = "application/json";
 /// The media type for metadata only. A server that does not know this form returns whole objects.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-/// The reason why a read failed. The failure does not show that an object is absent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum ReadError {
-    /// The user has no permission to read. The text is the server's message.
-    #[error("no permission to read: {0}")]
-    Forbidden(String),
-    /// The server does not serve the kind at the path of the request.
-    #[error("the server does not serve this kind")]
-    Gone,
-    /// The server did not answer, even after retries.
-    #[error("no answer: {0}")]
-    Unavailable(String),
-}
-
-/// The answer to the dry run of an apply.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DryRunAnswer {
-    /// `true` if the apply would create the object.
-    pub created: bool,
-    /// The object after the apply.
-    pub live: Live,
-}
-
 impl Cluster {
-    /// Lists the objects of one kind with the root's label, in all namespaces. The list comes from the server's latest
-    /// data.
+    /// Lists the objects of one kind with the root's label, in one namespace or in all namespaces. The list comes from
+    /// the server's latest data. Of each object, only the result of `keep` is kept.
     ///
     /// # Errors
     ///
     /// Any failure of the list. A partial list is never returned.
-    pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
-        self.list_owned_in(kind, None, root).await
-    }
-
-    /// Lists the objects of one kind with the root's label, in one namespace or in all namespaces.
-    pub(crate) async fn list_owned_in(
+    pub async fn list_owned<T>(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         root: &Root,
-    ) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace, Some(&root.selector()), WHOLE).await
+        keep: impl Fn(Live) -> T,
+    ) -> Result<Vec<T>, ReadError> {
+        self.list(kind, namespace, Some(&root.selector()), WHOLE, keep).await
     }
 
     /// Lists the metadata of all objects of one kind, in one namespace or in all namespaces.
@@ -73,16 +48,17 @@ impl Cluster {
     ///
     /// Any failure of the list. A partial list is never returned.
     pub async fn list_metadata(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace, None, METADATA).await
+        self.list(kind, namespace, None, METADATA, std::convert::identity).await
     }
 
-    pub(super) async fn list(
+    pub(super) async fn list<T>(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         selector: Option<&str>,
         accept: &'static str,
-    ) -> Result<Vec<Live>, ReadError> {
+        keep: impl Fn(Live) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         let version = kind.versions.first().map_or("v1", String::as_str);
         let path = ResourcePath::collection(kind, version, namespace);
         let limit = PAGE.to_string();
@@ -103,7 +79,7 @@ impl Cluster {
                 (restarted, found, next) = (true, Vec::new(), String::new());
                 continue;
             }
-            next = take_page(&answer, kind, version, &mut found)?;
+            next = take_page(answer, kind, version, &keep, &mut found)?;
             if next.is_empty() {
                 return Ok(found);
             }
@@ -136,8 +112,7 @@ impl Cluster {
     /// The server refuses the apply.
     pub async fn try_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
-        let answer = self.ask(&Call::apply(&path, body, root, Effect::DryRun)).await?;
-        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        self.ask(&Call::apply(&path, body, root, Effect::DryRun)).await?.written()
     }
 
     /// Asks the server for a dry run of an apply that takes over every contested field.
@@ -149,8 +124,7 @@ impl Cluster {
     /// The server refuses the apply.
     pub async fn try_forced_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
-        let answer = self.ask(&Call::try_forced_apply(&path, body, root)).await?;
-        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        self.ask(&Call::try_forced_apply(&path, body, root)).await?.written()
     }
 
     /// Asks the server for a dry run that changes the object with this uid from `from` to `to`. `from` is about the
@@ -168,7 +142,7 @@ impl Cluster {
         from: &Value,
         to: &Value,
         root: &Root,
-    ) -> Result<Live, Refusal> {
+    ) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, to)?;
         let mut operations = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
         let nothing = Value::Null;
@@ -179,16 +153,16 @@ impl Cluster {
         let content: BTreeSet<&String> =
             content.filter(|name| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str())).collect();
         operations.extend(content.into_iter().filter_map(|name| replacing("/", name, from, to)));
-        self.ask(&Call::json_patch(&path, &json!(operations), root, Effect::DryRun)).await?.object()
+        self.ask(&Call::json_patch(&path, &json!(operations), root, Effect::DryRun)).await?.written()
     }
 
     /// Asks the server for a dry run that replaces the object by exactly this body. The body must have the
     /// resourceVersion that was read.
-    pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
+    pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
         let manager = root.field_manager();
         let target = path.with(&[("fieldManager", manager.as_str()), ("dryRun", "All")]);
-        self.ask(&Call::put(target, body)).await?.object()
+        self.ask(&Call::put(target, body)).await?.written()
     }
 
     /// Asks the server for a dry run that creates the object under a generated name.
@@ -235,6 +209,13 @@ impl Cluster {
     }
 }
 
+impl ApiAnswer {
+    /// The object after the dry run of a write.
+    fn written(self) -> Result<DryRunAnswer, Refusal> {
+        Ok(DryRunAnswer { created: self.status == http::StatusCode::CREATED, live: self.object()? })
+    }
+}
+
 /// The operation of a JSON patch that gives a field the value it has in `to`. Returns `None` if neither side has the
 /// field.
 fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value> {
@@ -246,15 +227,21 @@ fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value>
     }
 }
 
-/// Adds the objects of a page, each with its apiVersion and kind. Returns the token of the next page, which is empty
-/// after the last page.
-fn take_page(answer: &ApiAnswer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
+/// Adds what `keep` keeps of the objects of a page, each with its apiVersion and kind. Returns the token of the next
+/// page, which is empty after the last page.
+fn take_page<T>(
+    answer: ApiAnswer,
+    kind: &Kind,
+    version: &str,
+    keep: impl Fn(Live) -> T,
+    found: &mut Vec<T>,
+) -> Result<String, ReadError> {
     if !answer.status.is_success() {
         return Err(answer.read_error());
     }
     let mut page = answer
         .json()
-        .filter(|page| page.get("metadata").is_some())
+        .filter(|page: &Value| page.get("metadata").is_some())
         .ok_or_else(|| ReadError::Unavailable("the server's answer is not a list".to_owned()))?;
     let group = &kind.group_kind.group;
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
@@ -266,7 +253,7 @@ fn take_page(answer: &ApiAnswer, kind: &Kind, version: &str, found: &mut Vec<Liv
     found.extend(items.into_iter().map(|mut body| {
         body["apiVersion"] = json!(api_version);
         body["kind"] = json!(kind.group_kind.kind);
-        Live { body }
+        keep(Live { body })
     }));
     Ok(next)
 }
@@ -291,7 +278,7 @@ mod tests {
     }
 
     async fn names(fake: &Fake) -> Result<Vec<String>, ReadError> {
-        let found = fake.cluster().list_owned(&kind(), &root()).await?;
+        let found = fake.cluster().list_owned(&kind(), None, &root(), std::convert::identity).await?;
         assert!(found.iter().all(|live| live.body["apiVersion"] == "apps/v1" && live.body["kind"] == "Deployment"));
         Ok(found.iter().map(|live| live.body["metadata"]["name"].as_str().unwrap().to_owned()).collect())
     }

@@ -1,5 +1,7 @@
 //! The reason why a workload is not ready, taken from its newest pod.
 
+use std::convert::identity;
+
 use serde_json::Value;
 
 use super::connect::Cluster;
@@ -34,9 +36,9 @@ impl Cluster {
         let namespace = key.namespace.as_deref();
         let kinds = Kinds::builtin();
         let (pod, event) = (kinds.get(&GroupKind::new("", "Pod"))?, kinds.get(&GroupKind::new("", "Event"))?);
-        let pods = self.list(pod, namespace, Some(&selector), WHOLE).await.ok()?;
+        let pods = self.list(pod, namespace, Some(&selector), WHOLE, identity).await.ok()?;
         if pods.is_empty() {
-            let events = self.list(event, namespace, None, WHOLE).await.ok()?;
+            let events = self.list(event, namespace, None, WHOLE, identity).await.ok()?;
             return told(&events, workload.uid());
         }
         newest(&pods)

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
-use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::{Call, Effect};
 use super::store::{StateWriteError, texts};
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
+use crate::object::read_error::ReadError;
 
 /// The key in the Secret's data.
 const KEY: &str = "shard";

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
-use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::Call;
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::Refusal;
 use crate::state::codec::SECRET_TYPE;
 

@@ -4,17 +4,18 @@
 //! One call covers all these objects with few requests. The run decides about pauses and deadlines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::identity;
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 
 use super::connect::Cluster;
-use super::observe::ReadError;
-use super::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
+use crate::object::readiness::{Readiness, readiness};
 
 /// The highest number of objects of one kind that are read one by one. More objects are listed.
 const FEW: usize = 4;
@@ -97,7 +98,7 @@ impl Cluster {
             let kind = &awaited[0].kind;
             let mut namespaces = awaited.iter().map(|one| one.key.namespace.as_deref()).collect::<BTreeSet<_>>();
             let namespace = namespaces.pop_first().flatten().filter(|_| namespaces.is_empty());
-            if let Ok(found) = self.list_owned_in(kind, namespace, root).await {
+            if let Ok(found) = self.list_owned(kind, namespace, root, identity).await {
                 listed.extend(found.into_iter().map(|live| (kind.key_of(&live), live)));
             }
         }

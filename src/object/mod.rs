@@ -14,6 +14,8 @@ pub(crate) mod mask;
 pub(crate) mod merge;
 pub mod name;
 pub(crate) mod order;
+pub mod read_error;
+pub(crate) mod readiness;
 pub mod redact;
 pub(crate) mod references;
 pub mod refusal;

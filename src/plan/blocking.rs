@@ -156,7 +156,7 @@ struct Need {
 
 impl Need {
     fn of(key: ObjectKey, project: ProjectPath, observed: &Observed, builtin: &Kinds) -> Self {
-        let names = observed.live(&key).map(|live| references(&live.body)).unwrap_or_default();
+        let names = observed.references(&key).into_owned();
         let is_custom = builtin.get(&key.group_kind()).is_none();
         let is_served = is_custom || ADMISSION.contains(&key.group.as_str());
         Self { key, project, names, is_served }
@@ -168,7 +168,7 @@ impl Need {
         // The roles and bindings that name a kept service account are kept with it.
         let binds = self.key.kind == "ServiceAccount"
             && key.group == "rbac.authorization.k8s.io"
-            && observed.live(key).is_some_and(|live| references(&live.body).iter().any(|name| name.means(&self.key)));
+            && observed.references(key).iter().any(|name| name.means(&self.key));
         serves || binds || self.names.iter().any(|reference| reference.means(key))
     }
 }

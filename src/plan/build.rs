@@ -244,7 +244,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
-    observed.live(key).is_some_and(|live| matches!(ownership(live, root), Ownership::Ours(_)))
+    matches!(observed.owner(key, root), Some(Ownership::Ours(_)))
 }
 
 /// Counts the objects that earlier changes left blocked, kept or failed, and names the first.
@@ -273,11 +273,11 @@ fn change(
         project: manifest.project.clone(),
         from: None,
         place: Some(manifest.place.clone()),
-        uid: live.map(|live| live.uid().to_owned()),
-        resource_version: live.map(|live| live.resource_version().to_owned()),
+        uid: observed.uid(key).map(str::to_owned),
+        resource_version: observed.resource_version(key).map(str::to_owned),
         diff: Vec::new(),
     };
-    let owner = live.map(|live| owner_of(request, key, live));
+    let owner = owner_of(request, key, observed);
     let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
     if let Some(why) = request.broken.get(&manifest.project) {
         change.decision = Decision::Blocked(Blocked::Unrendered(why.clone()));
@@ -287,7 +287,7 @@ fn change(
         change.decision = Decision::Blocked(Blocked::Foreign(owner.clone()));
         return change;
     }
-    if let Some(cohabiting) = live.and_then(|live| cohabiting.others(key, live).next()) {
+    if let Some(cohabiting) = observed.uid(key).and_then(|uid| cohabiting.others(key, uid).next()) {
         let place = request.desired.get(cohabiting).map(|other| other.place.to_string());
         change.decision = Decision::Blocked(Blocked::SameObject { other: cohabiting.clone(), place });
     } else if let Some(Lookup::Unknown(why)) = observed.looks.get(key) {
@@ -296,7 +296,7 @@ fn change(
         change.decision = Decision::Create(Create::AfterItsEnd(holders));
     } else {
         match observed.trials.get(key) {
-            Some(DryRun::Proved) if live.is_none() => change.decision = Decision::Unchanged(Unchanged::Done),
+            Some(DryRun::Proved) if !observed.exists(key) => change.decision = Decision::Unchanged(Unchanged::Done),
             Some(DryRun::Proved) => {}
             Some(DryRun::Created) => change.decision = Decision::Create(Create::New),
             Some(DryRun::Unverified(by)) => {
@@ -335,11 +335,12 @@ fn change(
 
 /// The owner of a live object. If the managed fields of its mark were lost, the mark counts only for a recorded object:
 /// anyone could have restored an object with a copied mark.
-fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, live: &Live) -> Ownership {
-    match ownership(live, request.root) {
+fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, observed: &Observed) -> Option<Ownership> {
+    let owner = observed.owner(key, request.root)?;
+    Some(match owner {
         Ownership::Lost(project) if !request.entries.keys().contains(key) => Ownership::Copied(project.to_string()),
         owner => owner,
-    }
+    })
 }
 
 /// The decision about an object that the server cannot check yet, because the same run first applies the object `by`.

@@ -148,11 +148,14 @@ impl Judge<'_> {
             Some(Lookup::Unknown(why)) => {
                 return change(Decision::Keep(Keep::Unknown(Unknown::Message(why.clone()))), None, recorded);
             }
-            None => return change(Decision::Keep(Keep::Unknown(Unknown::NotRead)), None, recorded),
+            // Only a desired object is proved to be as desired.
+            Some(Lookup::Proved(_)) | None => {
+                return change(Decision::Keep(Keep::Unknown(Unknown::NotRead)), None, recorded);
+            }
         };
         // The entry may be removed only if the object is also recorded under its desired key, by an earlier run or by
         // this one.
-        let cohabiting = self.cohabiting.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        let cohabiting = self.cohabiting.others(&ident.key, live.uid()).max_by_key(|key| self.recorded.contains(key));
         if let Some(cohabiting) = cohabiting.filter(|key| self.recorded.contains(key)) {
             return change(Decision::Release(Release::SameObject(cohabiting.clone())), Some(live), recorded);
         }

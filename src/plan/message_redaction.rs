@@ -11,7 +11,7 @@ use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
-use crate::object::mark::{Ownership, Root, managed_fields, ownership};
+use crate::object::mark::{Ownership, Root, managed_fields};
 use crate::object::redact::{Adopted, Redactor};
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::{bare, readable};
@@ -65,9 +65,9 @@ fn told(
     redactor: &Redactor,
 ) -> String {
     let live = observed.live(key);
-    let is_ours = match (observed.looks.get(key), live) {
-        (_, Some(live)) => matches!(ownership(live, root), Ownership::Ours(_)),
-        (Some(Lookup::Unknown(_)), _) => false,
+    let is_ours = match (observed.looks.get(key), observed.owner(key, root)) {
+        (_, Some(owner)) => matches!(owner, Ownership::Ours(_)),
+        (Some(Lookup::Unknown(_)), None) => false,
         _ => true,
     };
     let bodies: Vec<&Value> = live.map(|live| &live.body).into_iter().chain(desired).collect();

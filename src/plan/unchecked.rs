@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::observed::{DryRun, Observed};
+use super::observed::{DryRun, Lookup, Observed};
 use super::schema;
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::defined_kind;
@@ -53,7 +53,10 @@ impl<'a> Brought<'a> {
                 return None;
             }
             // The run waits until an object that is being deleted is gone, and then creates it.
-            let before = live.filter(|live| !live.is_terminating()).map(|live| &live.body);
+            let before = match observed.looks.get(key) {
+                Some(Lookup::Proved(_)) => Some(&manifest.body),
+                _ => live.filter(|live| !live.is_terminating()).map(|live| &live.body),
+            };
             let write = match (trial, before) {
                 (DryRun::Applied(after), Some(before)) if differs(before, &after.body) => {
                     Write { before: Some(before), after: &after.body }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use crate::cluster::readiness::{Readiness, is_waited_for, readiness, removes_itself};
 use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
+use crate::object::readiness::{Readiness, is_waited_for, readiness, removes_itself};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
 use crate::plan::decision::{Action, Disposition};

@@ -22,9 +22,9 @@ use crate::plan::obstacle::lifted;
 use crate::plan::outcome::{Detail, ObjectOutcome, Verdict};
 use crate::project::path::ProjectPath;
 use crate::run::apply::{PATIENCE, outcome, planned};
-use crate::run::collateral::look_into_all;
 use crate::run::context::{RunContext, Stop};
 use crate::run::events::Event;
+use crate::run::observe::contents;
 use crate::run::remove::{Removed, remove};
 use crate::run::waits::{End, Waits};
 use crate::state::transition::Settlement;
@@ -262,10 +262,10 @@ async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<
     }
     let holders = deletions.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
     let live = |key| work.observed.live(key).filter(|live| !live.is_terminating());
-    let holders: Vec<(&ObjectKey, &Live)> = holders.filter_map(|key| Some((key, live(key)?))).collect();
+    let holders: Vec<(ObjectKey, &Live)> = holders.filter_map(|key| Some((key.clone(), live(key)?))).collect();
     let mut interrupt = work.interrupt.clone();
     tokio::select! {
-        contents = look_into_all(work.cluster, &work.observed.kinds, &holders) => Some(contents),
+        contents = contents(work.cluster, &work.request.root, &work.observed.kinds, holders) => Some(contents),
         () = interrupt.requested() => None,
     }
 }

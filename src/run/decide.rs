@@ -15,13 +15,15 @@ use crate::plan::notice::Notice;
 use crate::plan::observed::Observed;
 use crate::plan::offline::{self, OfflineRequest};
 use crate::plan::policy::{Policy, SourceCoverage};
+use crate::plan::unchanged::reduced;
 use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::SourceError;
 use crate::run::error::RunError;
-use crate::run::observe::{self, Sweep};
+use crate::run::listing::{Listing, Sweep};
+use crate::run::observe::{look, observe};
 use crate::run::record::Store;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
@@ -161,7 +163,9 @@ pub(crate) async fn decide_from(
     let known = kinds_of(&desired.manifests, &prior.entries);
     let keys = desired.manifests.keys().cloned().chain(prior.entries.keys().into_iter().cloned());
     let namespaces = keys.filter_map(|key| key.namespace).collect();
-    let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, &namespaces, sweep).await;
+    let keep = &|key: &ObjectKey, live| reduced(key, live, desired.manifests.get(key), policy, root);
+    let listing = Listing { cluster, root, kinds: &served, known: &known, namespaces: &namespaces, sweep, keep };
+    let (looks, mut notices) = listing.all().await;
     let silent = served
         .unavailable()
         .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
@@ -177,7 +181,7 @@ pub(crate) async fn decide_from(
     let (policy, broken) = checked(policy, sources, &desired.failures, &scope, &mut notices);
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
-    observe::look(cluster, &mut observed, recorded_and_desired).await;
+    look(cluster, root, &mut observed, recorded_and_desired).await;
     let unfinished = (prior.exists && prior.start == Start::Unsettled).then_some(Notice::Unsettled);
     let before = request.before.desired(&observed.kinds);
     let plan_request = PlanRequest {
@@ -190,7 +194,7 @@ pub(crate) async fn decide_from(
         broken: &projects_of(&broken, sources),
         before: request.before.told(before.as_ref()),
     };
-    observe::try_changes(cluster, &served, plan_request, &mut observed).await;
+    observe(cluster, &served, plan_request, &mut observed).await;
 
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));

@@ -85,6 +85,7 @@ async fn one(
         Lookup::Absent => return PatchEnd::Done,
         Lookup::Unknown(why) => return PatchEnd::Failed(why),
         Lookup::Live(live) => live,
+        Lookup::Proved(_) => return PatchEnd::Failed("its content was not read".to_owned()),
     };
     let Some(kind) = editor.kinds.get(&key.group_kind()) else {
         return PatchEnd::Failed("its kind is not known".to_owned());

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::lock::LockError;
-use crate::cluster::observe::ReadError;
 use crate::cluster::store::StateWriteError;
+use crate::object::read_error::ReadError;
 use crate::project::scope::UnknownProject;
 use crate::project::snapshot::SourceError;
 use crate::state::codec::StateError;

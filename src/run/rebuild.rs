@@ -1,7 +1,7 @@
 //! Rebuilds the state of a root from the live marks. The state keeps its entries and gains every live object that is
 //! ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
@@ -11,7 +11,7 @@ use crate::plan::notice::Notice;
 use crate::plan::observed::{Lookup, Observed};
 use crate::project::path::ProjectPath;
 use crate::run::error::RunError;
-use crate::run::observe::{Sweep, list_owned};
+use crate::run::listing::list_everything;
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 
@@ -53,8 +53,7 @@ pub(crate) async fn rebuild(
         return Err(RunError::State(damage));
     }
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
-    let (looks, mut unlisted) =
-        list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
+    let (looks, mut unlisted) = list_everything(cluster, root, &kinds).await;
     unlisted.extend(kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())));
     let skipped = foreign(&looks, root);
     let observed = Observed { kinds, looks, ..Observed::default() };
@@ -92,7 +91,7 @@ fn foreign(looks: &BTreeMap<ObjectKey, Lookup>, root: &Root) -> Vec<(ObjectKey, 
             Ownership::Other(owner) => Some(format!("it belongs to {owner}")),
             Ownership::Copied(owner) => Some(format!("it carries {owner}")),
         },
-        Lookup::Absent | Lookup::Unknown(_) => None,
+        Lookup::Proved(_) | Lookup::Absent | Lookup::Unknown(_) => None,
     };
     looks.iter().filter_map(|(key, look)| Some((key.clone(), why(look)?))).collect()
 }

@@ -17,7 +17,8 @@ use crate::plan::observed::{Lookup, Observed};
 use crate::run::editor::{self, Editor};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
-use crate::run::observe::{self, Sweep, list_owned};
+use crate::run::listing::list_everything;
+use crate::run::observe::look;
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 use crate::state::rename::Renaming;
@@ -137,17 +138,16 @@ async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<
     let mut unlisted: Vec<Notice> =
         kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())).collect();
     for root in roots {
-        let (looks, notices) =
-            list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
+        let (looks, notices) = list_everything(cluster, root, &kinds).await;
         observed.looks.extend(looks);
         unlisted.extend(notices);
     }
     if let Some(root) = roots.first() {
         let owned = observed.owned(root, |key| prior.entries.keys().contains(key));
         prior.sweep(&owned, root).map_err(RunError::State)?;
+        let recorded: Vec<ObjectKey> = prior.entries.keys().into_iter().cloned().collect();
+        look(cluster, root, &mut observed, recorded).await;
     }
-    let recorded: Vec<ObjectKey> = prior.entries.keys().into_iter().cloned().collect();
-    observe::look(cluster, &mut observed, recorded).await;
     Ok((observed, unlisted))
 }
 

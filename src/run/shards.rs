@@ -15,10 +15,10 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
-use crate::cluster::observe::ReadError;
 use crate::cluster::shards::{Created, NewShard, StoredShard};
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::run::error::RunError;
 use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
 use crate::state::payload::Payload;

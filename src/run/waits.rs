@@ -72,8 +72,8 @@ impl<'a, T> Waits<'a, T> {
     pub(crate) fn new(work: RunContext<'a>) -> Self {
         let mut owned = BTreeMap::new();
         let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
-        let unseen = unseen.filter(|key| work.observed.live(key).is_none());
-        let seen = work.observed.looks.keys().filter(|key| work.observed.live(key).is_some());
+        let unseen = unseen.filter(|key| !work.observed.exists(key));
+        let seen = work.observed.looks.keys().filter(|key| work.observed.exists(key));
         for key in unseen.chain(seen) {
             *owned.entry(key.group_kind()).or_default() += 1;
         }

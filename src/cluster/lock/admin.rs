@@ -6,11 +6,11 @@ use super::super::connect::Cluster;
 use super::super::error::ClusterError;
 use super::super::gate::Permit;
 use super::super::lease::Lease;
-use super::super::observe::ReadError;
 use super::super::request::{Call, Effect};
 use super::super::transport::SendError;
 use super::{Holder, lock_target, read_lease};
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 
 const BREAK: &str = "break the lock";
 

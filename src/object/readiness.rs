@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::object::ident::{GroupKind, is_custom, split_api_version};
-use crate::object::live::Live;
+use super::ident::{GroupKind, is_custom, split_api_version};
+use super::live::Live;
 
 /// The annotation with which an object asks that no run waits for it.
 const WAIT: &str = "kubernator.io/wait";
