@@ -18,7 +18,7 @@ use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::read_error::ReadError;
 use crate::object::refusal::Refusal;
-use crate::state::codec::SECRET_TYPE;
+use crate::state::annotation::SECRET_TYPE;
 
 /// The type of the state's Secret.
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::render::source::SourceReadError;
 use crate::report::shell::quoted;
 use crate::run::error::RunError;
 use crate::run::sources::SourcesError;
-use crate::state::codec::StateError;
+use crate::state::error::StateError;
 
 const REBUILD: &str = "or rebuild the state from the live marks with `ktor state rebuild`";
 const REPLACE: &str = "rebuild the state from the live marks with `ktor state rebuild --replace-damaged`";

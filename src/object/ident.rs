@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::name::Rule;
-
 /// The identity of an object: its group, kind, namespace and name. The version is not part of it.
 ///
 /// Keys are ordered by group, kind, namespace (cluster-scoped first) and name, so that output is stable.
@@ -151,15 +149,6 @@ impl Ident {
     /// The value of `apiVersion`, for example `v1` for the core group and `apps/v1` for another group.
     pub fn api_version(&self) -> String {
         if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
-    }
-
-    /// Returns `true` if an API server can have such an object, because each part is a valid segment of a URL path.
-    pub(crate) fn is_possible(&self) -> bool {
-        let is_segment = |text: &str| Rule::Segment.allows(text);
-        let ObjectKey { group, kind, namespace, name } = &self.key;
-        (group.is_empty() || is_segment(group))
-            && namespace.as_deref().is_none_or(is_segment)
-            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
     }
 }
 

@@ -173,6 +173,17 @@ pub(crate) fn check_definition(definition: &Value) -> Result<(), InvalidText> {
     Ok(())
 }
 
+impl Ident {
+    /// Returns `true` if an API server can have such an object, because each part is a valid segment of a URL path.
+    pub(crate) fn is_possible(&self) -> bool {
+        let is_segment = |text: &str| Rule::Segment.allows(text);
+        let ObjectKey { group, kind, namespace, name } = &self.key;
+        (group.is_empty() || is_segment(group))
+            && namespace.as_deref().is_none_or(is_segment)
+            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

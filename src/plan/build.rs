@@ -11,11 +11,12 @@ use super::decision::{
     Action, Adopt, Blocked, Create, Decision, Disposition, Keep, Move, Protection, Unchanged, Unknown, Update,
 };
 use super::field_rules::other_tool;
+use super::guard::TreeDoubt;
 use super::migration::{FieldTransfer, is_bookkeeping};
 use super::notice::Notice;
 use super::observed::{DryRun, Lookup, Observed};
 use super::policy::{Adoption, Policy};
-use super::{blocking, diff, digest, guard, leftover_fields, message_redaction, obstacle, unready};
+use super::{blocking, diff, digest, enforce, leftover_fields, message_redaction, obstacle};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -52,7 +53,7 @@ pub struct Plan {
     /// released, with the reason.
     pub cleanup: Vec<Change>,
     /// The reasons to refuse the run as a whole.
-    pub refusals: Vec<guard::TreeDoubt>,
+    pub refusals: Vec<TreeDoubt>,
     /// The files of projects in scope that cannot be rendered. Those projects fail, and nothing is deleted.
     pub broken: Vec<SourceError>,
     /// The blocked, kept or failed objects that the source changes since the baseline concern. Objects that only
@@ -69,6 +70,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Lists the changes for the plan's unready objects.
+    pub(super) fn unready_changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| self.unready.contains(&change.ident.key))
+    }
+
     /// Lists the changes and the cleanup together.
     pub fn all(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().chain(&self.cleanup)
@@ -106,7 +112,7 @@ impl Plan {
 
     /// The projects in which an object is blocked, kept, failed or left unready.
     pub(crate) fn open_projects(&self) -> BTreeSet<ProjectPath> {
-        let unready = unready::of(self).map(|change| change.project.clone());
+        let unready = self.unready_changes().map(|change| change.project.clone());
         blocking::open_projects(self.all()).into_iter().chain(unready).collect()
     }
 
@@ -198,7 +204,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let mut changes: Vec<Change> =
         request.in_scope().map(|manifest| change(request, observed, &cohabiting, manifest)).collect();
     let live_body = |key: &ObjectKey| observed.live(key).map(|live| &live.body);
-    guard::keep_guarded(&mut changes, live_body, policy);
+    enforce::keep_guarded(&mut changes, live_body, policy);
     blocking::block_dependents(&mut changes, desired);
 
     let keys: BTreeSet<&ObjectKey> = desired.keys().collect();
@@ -207,14 +213,14 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
         let intended = &written.map(|change| &change.ident.key).collect();
         cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, intended, policy }, observed)
     };
-    guard::keep_guarded(&mut cleanup, live_body, policy);
+    enforce::keep_guarded(&mut cleanup, live_body, policy);
     name_obstacles(&mut changes, &cleanup, desired, observed);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
-    let told = guard::keep_holders_of_others(&mut cleanup, observed, policy);
+    let told = enforce::keep_holders_of_others(&mut cleanup, observed, policy);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
     let live = entries.keys().into_iter().filter(|key| is_live_and_ours(observed, key, root)).count();
-    let refusals = guard::doubts(&cleanup, desired.len(), live, policy);
-    guard::keep_shares(&mut changes, &mut cleanup, live, policy);
+    let refusals = enforce::doubts(&cleanup, desired.len(), live, policy);
+    enforce::keep_shares(&mut changes, &mut cleanup, live, policy);
     blocking::block_dependents(&mut changes, desired);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
 
@@ -239,12 +245,18 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
     let notices = policy.notices().into_iter().chain(told).collect();
     let (scope, broken) = (scope.projects().clone(), Vec::new());
-    let (root, mode, unready) = (root.project(), PlanMode::Server, unready::left(&changes, observed));
+    let (root, mode, unready) = (root.project(), PlanMode::Server, left_unready(&changes, observed));
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
     matches!(observed.owner(key, root), Some(Ownership::Ours(_)))
+}
+
+/// The objects that the run leaves as they are although they are not ready.
+fn left_unready(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> {
+    let unchanged = changes.iter().filter(|change| change.action() == Action::Unchanged);
+    unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
 }
 
 /// Counts the objects that earlier changes left blocked, kept or failed, and names the first.
@@ -424,7 +436,7 @@ fn immutable(
         return;
     };
     change.from = (from != *project).then_some(from);
-    let protection = guard::is_volume(key).then_some(Protection::Volume);
+    let protection = enforce::is_volume(key).then_some(Protection::Volume);
     change.decision =
         match (protection.or_else(|| cleanup::kept(policy, key, live)), policy.sources.prevents_deletion()) {
             (Some(protection), _) => Decision::Keep(Keep::Irreplaceable(refusal, protection)),

@@ -133,3 +133,132 @@ fn within(namespace: &ObjectKey, kind: &Kind) -> Question {
     let request = Request::List(kind.clone(), Some(namespace.name.clone()));
     Question { about: namespace.clone(), request }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn namespace(name: &str) -> ObjectKey {
+        ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: None, name: name.into() }
+    }
+
+    fn kind(name: &str) -> Kind {
+        let group_kind = GroupKind::new("", name);
+        Kinds::builtin().get(&group_kind).unwrap().clone()
+    }
+
+    fn config(namespace: &str, name: &str) -> Live {
+        Live {
+            body: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}}),
+        }
+    }
+
+    /// Carries out the inquiry. Returns the questions, a line each, and the contents.
+    fn asked(
+        kinds: &Kinds,
+        holders: Vec<(ObjectKey, &Live)>,
+        answer: impl Fn(&str) -> Result<Vec<Live>, ReadError>,
+    ) -> (Vec<String>, BTreeMap<ObjectKey, Collateral>) {
+        let mut inquiry = ContentsInquiry::new(kinds, holders);
+        let mut lines = Vec::new();
+        loop {
+            let questions = inquiry.next();
+            if questions.is_empty() {
+                return (lines, inquiry.end(kinds));
+            }
+            for question in questions {
+                let Request::List(kind, namespace) = &question.request else { panic!("{question:?}") };
+                let line = format!("{} in {}", kind.group_kind, namespace.as_deref().unwrap_or("all"));
+                let answer = answer(&line);
+                lines.push(line);
+                inquiry.learn(question, Answer::Listed(answer));
+            }
+        }
+    }
+
+    #[test]
+    fn few_namespaces_are_listed_one_by_one_and_many_together() {
+        let live = Live { body: json!({"kind": "Namespace"}) };
+        let kinds = Kinds::new([kind("ConfigMap"), kind("Secret")], BTreeSet::new());
+        for count in [1, FEW, FEW + 1] {
+            let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+            let holders = names.iter().map(|name| (namespace(name), &live)).collect();
+            let (lines, contents) = asked(&kinds, holders, |line| {
+                Ok(match line.split_once(" in ").unwrap() {
+                    ("ConfigMap", "all") => names.iter().map(|name| config(name, "web")).collect(),
+                    ("ConfigMap", name) => vec![config(name, "web")],
+                    _ => Vec::new(),
+                })
+            });
+            assert_eq!(lines.len(), if count > FEW { 2 } else { 2 * count });
+            assert_eq!(contents.len(), count);
+            for (key, content) in contents {
+                let found: Vec<_> = content.found.keys().map(|key| key.namespace.clone()).collect();
+                assert_eq!((found, content.listed.len()), (vec![Some(key.name)], 2));
+                assert!(content.unseen.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_listed_in_the_whole_cluster_is_listed_in_each_namespace() {
+        let live = Live { body: json!({"kind": "Namespace"}) };
+        let kinds = Kinds::new([kind("ConfigMap"), kind("Secret")], ["shop.dev".to_owned()].into());
+        let names: Vec<String> = (0..=FEW).map(|number| format!("n{number}")).collect();
+        let holders = names.iter().map(|name| (namespace(name), &live)).collect();
+        let (lines, contents) = asked(&kinds, holders, |line| match line.split_once(" in ").unwrap() {
+            ("Secret", "all") => Ok(Vec::new()),
+            ("ConfigMap", "n0") => Ok(vec![config("n0", "web")]),
+            ("ConfigMap", "n1") => Err(ReadError::Gone),
+            _ => Err(ReadError::Forbidden("no".to_owned())),
+        });
+        assert_eq!(lines.len(), 2 + names.len());
+        let silent = "the server of shop.dev does not answer".to_owned();
+        assert_eq!(contents[&namespace("n0")].found.len(), 1);
+        assert_eq!(contents[&namespace("n0")].unseen, std::slice::from_ref(&silent));
+        assert_eq!(contents[&namespace("n1")].unseen, std::slice::from_ref(&silent));
+        let refused = "ConfigMap could not be listed: no permission to read: no".to_owned();
+        assert_eq!(contents[&namespace("n2")].unseen, [refused, silent]);
+    }
+
+    #[test]
+    fn the_objects_of_an_established_crd_that_is_not_served_are_not_known() {
+        let key = ObjectKey {
+            group: "apiextensions.k8s.io".into(),
+            kind: "CustomResourceDefinition".into(),
+            namespace: None,
+            name: "tills.shop.dev".into(),
+        };
+        let definition = |is_established: bool| {
+            let status = if is_established { "True" } else { "False" };
+            Live {
+                body: json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "spec": {"group": "shop.dev", "scope": "Namespaced", "names": {"kind": "Till", "plural": "tills"},
+                    "versions": [{"name": "v1", "served": true, "storage": true}]},
+                "status": {"conditions": [{"type": "Established", "status": status},
+                    {"type": "NamesAccepted", "status": "True"}]}}),
+            }
+        };
+        let kinds = Kinds::default();
+        for (is_established, answer, unseen) in [
+            (true, Ok(Vec::new()), vec![]),
+            (true, Err(ReadError::Gone), vec!["Till.shop.dev is not served"]),
+            (false, Err(ReadError::Gone), vec![]),
+            (
+                true,
+                Err(ReadError::Unavailable("no".to_owned())),
+                vec!["Till.shop.dev could not be listed: no answer: no"],
+            ),
+        ] {
+            let live = definition(is_established);
+            let (lines, contents) = asked(&kinds, vec![(key.clone(), &live)], |_| answer.clone());
+            assert_eq!(lines, ["Till.shop.dev in all"]);
+            assert_eq!(contents[&key].unseen, unseen);
+        }
+        let nothing = Live { body: json!({"spec": {"versions": []}}) };
+        let (lines, contents) = asked(&kinds, vec![(key.clone(), &nothing)], |_| Ok(Vec::new()));
+        assert!(lines.is_empty());
+        assert_eq!(contents[&key].unseen, ["it serves no version"]);
+    }
+}

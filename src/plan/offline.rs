@@ -6,9 +6,10 @@ use super::build::{Plan, PlanMode};
 use super::change::Change;
 use super::cleanup::protection;
 use super::decision::{Blocked, Create, Decision, Delete, Keep, Move, Release, Unchanged, Update};
+use super::enforce;
 use super::notice::Notice;
 use super::policy::Policy;
-use super::{diff, digest, guard};
+use super::{diff, digest};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -58,9 +59,9 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
             None => dropped(manifest, policy),
         })
         .collect();
-    guard::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &manifest.body), policy);
-    let refusals = guard::doubts(&cleanup, head.len(), base.len(), policy);
-    guard::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
+    enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &manifest.body), policy);
+    let refusals = enforce::doubts(&cleanup, head.len(), base.len(), policy);
+    enforce::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
     let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
     let standing = all.iter().filter(|change| change.disposition().is_some());

@@ -147,6 +147,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Returns `true` if the caller opened the guard. A guard without a name cannot be opened.
+    pub(super) fn opens(&self, guard: Guard) -> bool {
+        self.allowed.contains(&guard)
+    }
+
     /// The default policy for a root with the given cleanup setting.
     pub fn new(cleanup: Cleanup, state_namespace: &str) -> Self {
         Self {

@@ -4,29 +4,18 @@
 //! A run waits for them as for all other objects, because they may become ready meanwhile. If one does not, the run
 //! does not fail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::blocking;
 use super::build::Plan;
 use super::change::Change;
-use super::decision::{Action, Keep};
+use super::decision::Keep;
 use super::notice::Notice;
 use super::observed::Observed;
 use super::outcome::{ObjectOutcome, Verdict};
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 use crate::project::path::ProjectPath;
-
-/// The objects that the run leaves as they are although they are not ready.
-pub(super) fn left(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> {
-    let unchanged = changes.iter().filter(|change| change.action() == Action::Unchanged);
-    unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
-}
-
-/// Lists the changes for a plan's unready objects.
-pub(super) fn of(plan: &Plan) -> impl Iterator<Item = &Change> {
-    plan.changes.iter().filter(|change| plan.unready.contains(&change.ident.key))
-}
 
 /// The verdict and the message for an object that did not become ready. An object that the run changed has failed.
 pub(crate) fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
@@ -55,7 +44,7 @@ pub(crate) fn kept_for(
     let still = applied.iter().filter(|outcome| outcome.verdict == Verdict::Unready);
     plan.unready = still.map(|outcome| outcome.key.clone()).collect();
     let mut cleanup = std::mem::take(&mut plan.cleanup);
-    let unready: Vec<&Change> = of(&plan).collect();
+    let unready: Vec<&Change> = plan.unready_changes().collect();
     if !unready.is_empty() {
         blocking::keep_beside(&unready, Keep::NotReady, &mut cleanup, &desired.keys().collect(), observed);
     }
@@ -72,7 +61,7 @@ pub(crate) fn notice(plan: &Plan, observed: &Observed) -> Option<Notice> {
         return None;
     }
     let mut first: BTreeMap<&ProjectPath, &ObjectKey> = BTreeMap::new();
-    for change in of(plan) {
+    for change in plan.unready_changes() {
         first.entry(&change.project).or_insert(&change.ident.key);
     }
     first.retain(|project, _| plan.deletions().any(|change| change.project == **project));
@@ -90,7 +79,7 @@ mod tests {
     use crate::object::redact::Redactor;
     use crate::object::refusal::Refusal;
     use crate::plan::build::{Baseline, PlanRequest, build};
-    use crate::plan::decision::{Decision, Delete, Withheld};
+    use crate::plan::decision::{Action, Decision, Delete, Withheld};
     use crate::plan::observed::{DryRun, Lookup};
     use crate::plan::policy::{Policy, Reviewed, Shown};
     use crate::project::path::Segment;
@@ -100,6 +89,7 @@ mod tests {
     use crate::state::payload::Entries;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
 
     fn root() -> Root {
         Root::new(Segment::new("demo").unwrap())

@@ -21,7 +21,8 @@ use crate::plan::unready;
 use crate::run::context::{RunContext, Stop};
 use crate::run::events::Event;
 use crate::run::waits::{End, Waits};
-use crate::run::write::{Slot, WriteError, Written, Wrote, write};
+use crate::run::write::{Slot, Written, Wrote, write};
+use crate::run::write_error::WriteError;
 
 /// The longest time that the run waits until the server notices an earlier write of this run. During this time, the run
 /// resends objects that the server still refuses.

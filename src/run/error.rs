@@ -9,7 +9,7 @@ use crate::cluster::store::StateWriteError;
 use crate::object::read_error::ReadError;
 use crate::project::scope::UnknownProject;
 use crate::project::snapshot::SourceError;
-use crate::state::codec::StateError;
+use crate::state::error::StateError;
 
 /// The reason why a run made no plan, could not write its state, or did not change the state as it was asked to.
 #[derive(Debug, thiserror::Error)]

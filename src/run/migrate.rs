@@ -15,7 +15,7 @@ use crate::plan::migration::FieldTransfer;
 use crate::plan::unreadable_fields::{restated, unified};
 use crate::run::context::RunContext;
 use crate::run::decide::RunRequest;
-use crate::run::write::WriteError;
+use crate::run::write_error::WriteError;
 
 /// The number of attempts to change the managed fields. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;

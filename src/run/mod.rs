@@ -28,5 +28,6 @@ pub(crate) mod unmanage;
 pub(crate) mod waits;
 pub mod workspace;
 pub(crate) mod write;
+pub(crate) mod write_error;
 
 mod shards;

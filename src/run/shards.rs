@@ -20,7 +20,9 @@ use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::object::read_error::ReadError;
 use crate::run::error::RunError;
-use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use crate::state::annotation::{ROOT_ANNOTATION, RUN_ANNOTATION};
+use crate::state::codec;
+use crate::state::error::StateError;
 use crate::state::payload::Payload;
 use crate::state::shard::{Candidate, Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, is_own, shard_name};
 

@@ -6,16 +6,16 @@ use crate::cluster::apply::{Applied, ObjectError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
-use crate::plan::decision::{Action, Protection};
+use crate::plan::decision::Action;
+use crate::plan::meanwhile::{Creation, Judge};
 use crate::plan::outcome::Verdict;
-use crate::plan::policy::Adoption;
 use crate::run::context::RunContext;
 use crate::run::decide::RunRequest;
 use crate::run::migrate::{migrate, unify};
 use crate::run::remove::{Removed, remove};
+use crate::run::write_error::WriteError;
 
 /// The largest number of objects that are being deleted and that a write waits for, one after another, before it can
 /// write its own object.
@@ -54,22 +54,6 @@ pub(crate) struct Written {
     pub message: Option<String>,
     /// The object after the write.
     pub live: Live,
-}
-
-/// The reason why an object was not written.
-pub(crate) enum WriteError {
-    /// The lock is lost.
-    LockLost,
-    /// A signal stopped the run before the write.
-    Stopped,
-    /// The server refused the create or apply request itself.
-    Refused(Refusal),
-    /// The live object is not the one that the plan saw.
-    MovedOn,
-    /// The object that has to be deleted first is protected by now.
-    Protected(Protection),
-    /// Another failure, as a message of the server or of ours.
-    Failed(String),
 }
 
 /// Writes one object, or returns the object that has to be gone first.
@@ -178,23 +162,16 @@ async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Va
     };
     let found = work.cluster.get(kind, key).await.map_err(|error| WriteError::Failed(error.to_string()))?;
     let Some(found) = found else { return Err(WriteError::Failed(conflict.to_string())) };
-    if found.is_terminating() {
-        return Ok(Put { live: found, verdict, message: None });
-    }
-    let (verdict, message) = match ownership(&found, root) {
-        // Our own request created the object and its answer was lost, or an earlier run created it.
-        Ownership::Ours(_) => (verdict, None),
-        Ownership::Other(owner) if !policy.takes_over(key, &found) => {
-            let why = format!("it appeared after the plan was made, and belongs to {owner}: it stays as it is");
-            return Err(WriteError::Failed(why));
+    let appeared = |then: &str| format!("it appeared after the plan was made, and {then}");
+    let (verdict, message) = match (Judge { root, policy }).creation(key, &found) {
+        Creation::Waits => return Ok(Put { live: found, verdict, message: None }),
+        Creation::Ours => (verdict, None),
+        Creation::Adopts => (Verdict::Adopted, Some(appeared("was adopted"))),
+        Creation::Foreign(owner) => {
+            return Err(WriteError::Failed(appeared(&format!("belongs to {owner}: it stays as it is"))));
         }
-        Ownership::Unmarked | Ownership::Copied(_) | Ownership::Lost(_) if policy.adoption == Adoption::Refused => {
-            let why = "it appeared after the plan was made, and adoption is off: it stays as it is";
-            return Err(WriteError::Failed(why.to_owned()));
-        }
-        _ => {
-            let message = "it appeared after the plan was made, and was adopted".to_owned();
-            (Verdict::Adopted, Some(message))
+        Creation::Unadopted => {
+            return Err(WriteError::Failed(appeared("adoption is off: it stays as it is")));
         }
     };
     body["metadata"]["uid"] = found.uid().into();

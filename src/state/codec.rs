@@ -1,89 +1,18 @@
 //! The wire format of the state: gzip of compact JSON with sorted keys, and annotations.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 
-use flate2::Compression;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::payload::{Entries, Payload};
+use super::annotation::ROOT_ANNOTATION;
+use super::error::{LARGEST, StateError};
+use super::gzip::{gunzip, gzip};
+use super::payload::Payload;
 use super::shard::{self, Head, Shard};
-use crate::object::ident::Ident;
 use crate::object::mark::Root;
 
-/// The type of the Secret.
-pub(crate) const SECRET_TYPE: &str = "kubernator.io/project-state";
-/// The annotation that names the root. Kubernator writes only this annotation.
-pub(crate) const ROOT_ANNOTATION: &str = "kubernator.io/project-root";
-/// The annotation with the digest of the data that we wrote. It is missing if another tool wrote last.
-pub(crate) const DIGEST_ANNOTATION: &str = "kubernator.io/ktor-digest";
-/// The annotation that names the run which wrote last.
-pub(crate) const RUN_ANNOTATION: &str = "kubernator.io/ktor-run";
-/// The annotation with the open projects.
-pub(crate) const OPEN_ANNOTATION: &str = "kubernator.io/ktor-open";
-
-/// The largest size of a decompressed state, in bytes. A Secret holds 1 MiB, and entries do not compress by a larger
-/// factor.
-const LARGEST: u64 = 64 * 1024 * 1024;
 /// The largest size of a state in one Secret, in bytes. A larger state is written in shards. A Secret holds 1 MiB.
 const LARGEST_WHOLE: usize = 900 * 1024;
-
-/// A state that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The Secret belongs to another root. The hashes of two names may begin with the same digits.
-    #[error("the state is annotated for root {found:?}, not {expected:?}: rename one of the two roots")]
-    OtherRoot {
-        /// The root in the annotation.
-        found: String,
-        /// The root that was expected.
-        expected: String,
-    },
-    /// The payload is not valid gzip.
-    #[error("the state is damaged")]
-    Damaged(#[source] std::io::Error),
-    /// The decompressed payload is too large.
-    #[error("the state is larger than {} MiB", LARGEST >> 20)]
-    TooLarge,
-    /// The format version is unknown.
-    #[error("the state has format version {0:?}, which this ktor cannot read")]
-    UnknownVersion(String),
-    /// The payload is not a state.
-    #[error("the state cannot be understood")]
-    Malformed(#[source] serde_json::Error),
-    /// The head contains a list of shards that no run writes.
-    #[error("the state's list of shards cannot be understood")]
-    WrongHead,
-    /// A shard does not exist, although the head that refers to it has not changed.
-    #[error("the state's shard {0} is missing")]
-    MissingShard(String),
-    /// A shard does not match its digest, or does not belong to this state.
-    #[error("the state's shard {0} is damaged")]
-    OtherContent(String),
-    /// The state would have more objects than its format allows.
-    #[error("the state has more objects than one root can record: split the root")]
-    TooManyObjects,
-    /// An entry is in a project of another root.
-    #[error("the state records project {0:?}, which is not of its root")]
-    ForeignProject(String),
-    /// An entry names an object that no API server can have.
-    #[error("the state records {0:?}, which no server can have")]
-    ImpossibleEntry(String),
-    /// An entry that would be written could not be read back.
-    #[error("{0:?} cannot be recorded, because no server can have it: nothing was written")]
-    Unrecordable(String),
-    /// Marked objects are live, but there is no state.
-    #[error("there is no state for root {root}, but {count} live objects carry its mark: restore the state")]
-    Missing {
-        /// The root.
-        root: String,
-        /// The number of marked objects.
-        count: usize,
-    },
-}
 
 /// Encodes a payload as a whole.
 pub fn encode(payload: &Payload) -> Vec<u8> {
@@ -100,7 +29,7 @@ pub fn encode(payload: &Payload) -> Vec<u8> {
 /// many objects.
 pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
     for entries in [&payload.resources, &payload.pending] {
-        check_entries(entries, root).map_err(|error| match error {
+        entries.check(root).map_err(|error| match error {
             StateError::ImpossibleEntry(shown) => StateError::Unrecordable(shown),
             other => other,
         })?;
@@ -115,19 +44,6 @@ pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>
     drop(json);
     let (head, shards) = shard::split(payload)?;
     Ok((gzip(&serde_json::to_vec(&head).unwrap_or_default()), shards))
-}
-
-pub(super) fn gzip(json: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory cannot fail.
-    encoder.write_all(json).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-/// Decompresses data of at most `largest` bytes.
-pub(super) fn gunzip(data: &[u8], largest: u64) -> Result<Vec<u8>, StateError> {
-    let mut json = Vec::new();
-    MultiGzDecoder::new(data).take(largest + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
-    if json.len() as u64 > largest { Err(StateError::TooLarge) } else { Ok(json) }
 }
 
 /// The decoded data of the state's Secret.
@@ -171,28 +87,9 @@ pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
 
 fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
     let payload: Payload = serde_json::from_slice(json).map_err(StateError::Malformed)?;
-    check_entries(&payload.resources, root)?;
-    check_entries(&payload.pending, root)?;
+    payload.resources.check(root)?;
+    payload.pending.check(root)?;
     Ok(payload)
-}
-
-/// Refuses projects of another root, and objects that no API server can have.
-pub(super) fn check_entries(entries: &Entries, root: &Root) -> Result<(), StateError> {
-    if let Some(foreign) = entries.projects().find(|project| project.root() != *root.segment()) {
-        return Err(StateError::ForeignProject(foreign.to_string()));
-    }
-    match entries.iter().find(|(_, ident)| !ident.is_possible()) {
-        Some((_, Ident { key, .. })) => {
-            let shown: String = key.to_string().chars().take(200).collect();
-            Err(StateError::ImpossibleEntry(shown))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The digest of an encoded state, as in its annotation: the SHA-256 in hexadecimal digits.
-pub fn digest(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Refuses a Secret whose annotation names another root.
@@ -214,6 +111,10 @@ mod tests {
     use super::*;
     use crate::project::path::Segment;
     use base64::Engine;
+    use flate2::Compression;
+    use flate2::read::MultiGzDecoder;
+    use flate2::write::GzEncoder;
+    use std::io::{Read, Write};
 
     fn root() -> Root {
         Root::new(Segment::new("demo").unwrap())

@@ -7,47 +7,17 @@
 mod acquire;
 mod admin;
 mod hold;
-
-use std::time::Duration;
-
-use jiff::Timestamp;
+pub(super) mod holder;
 
 pub use self::admin::Broken;
 pub use self::hold::{HeldLock, LockRelease};
+pub use self::holder::{Holder, LockRequest};
 use super::error::ClusterError;
 use super::lease::Lease;
 use super::path::ResourcePath;
 use super::request::Call;
 use super::transport::Transport;
 use crate::object::mark::Root;
-
-/// A request for a lock: the lock, the holder, and the time to wait for it.
-#[derive(Clone, Debug)]
-pub struct LockRequest {
-    /// The state's namespace. It exists already.
-    pub namespace: String,
-    /// The root.
-    pub root: Root,
-    /// The identity of the run that wants the lock. It is unique and readable.
-    pub holder: String,
-    /// The time to wait for another holder. Zero does not wait.
-    pub timeout: Duration,
-    /// The URL of the run, for others that wait for the lock.
-    pub run_url: Option<String>,
-}
-
-/// The holder of a lock. The texts come from the Lease and are untrusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The holder's identity.
-    pub identity: String,
-    /// The time since when it holds the lock, by its own account.
-    pub since: Option<Timestamp>,
-    /// The time of its last renewal, by its own account.
-    pub renewed: Option<Timestamp>,
-    /// The URL of the holder's run.
-    pub run_url: Option<String>,
-}
 
 /// The reason why a lock was not acquired.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +56,7 @@ mod tests {
     use http::Method;
     use serde_json::{Value, json};
     use std::sync::Arc;
+    use std::time::Duration;
     use tokio::time::{Instant, sleep, sleep_until};
 
     const SECOND: Duration = Duration::from_secs(1);
