@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::body::Body;
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
@@ -19,7 +20,7 @@ pub struct Manifest {
     /// The place in the source file.
     pub place: SourcePlace,
     /// The desired object, without the mark.
-    pub body: Value,
+    pub body: Body,
 }
 
 /// One document from a renderer. Nothing about its content is checked yet: it may be incomplete or a duplicate, and its

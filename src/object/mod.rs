@@ -1,5 +1,6 @@
 //! Kubernetes objects as values: their identity, marks, order and secrets.
 
+pub mod body;
 pub(crate) mod exported;
 pub(crate) mod field_path;
 pub(crate) mod fields;

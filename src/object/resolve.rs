@@ -92,7 +92,7 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
     exported::clean(&ident.key.group_kind(), is_builtin, &mut body);
     encode_string_data(&ident.key, &place, &mut body)?;
     let project = tree.project_of(&place.path).clone();
-    Ok(Manifest { ident, project, place, body })
+    Ok(Manifest { ident, project, place, body: body.into() })
 }
 
 /// Checks that a manifest may name this object. The error is the reason: no API server accepts a name, or a root keeps

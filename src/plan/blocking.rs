@@ -218,7 +218,7 @@ mod tests {
             ident: Ident { key: object.1.clone(), version: "v1".into() },
             project: object.0.parse().unwrap(),
             place: SourcePlace::new("a.yaml", 1, 1),
-            body: body(object),
+            body: body(object).into(),
         };
         objects.iter().map(|object| (object.1.clone(), manifest(object))).collect()
     }

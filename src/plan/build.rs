@@ -227,9 +227,10 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     for change in &mut cleanup {
         message_redaction::put(change, observed, None, root, redactor);
     }
-    let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
         .iter()
+        .copied()
         .filter(|change| change.disposition().is_some() && !change.decision.is_no_refusal())
         .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
     let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
@@ -266,7 +267,7 @@ fn left_over(earlier: &[&Change]) -> Option<Notice> {
 }
 
 /// Counts the objects that the server could not check.
-fn unchecked(changes: &[Change]) -> Option<Notice> {
+fn unchecked(changes: &[&Change]) -> Option<Notice> {
     let count = changes.iter().filter(|change| change.decision.kind() == "unchecked").count();
     (count > 0).then_some(Notice::Unchecked(count))
 }
@@ -341,7 +342,10 @@ fn change(
     {
         refused.null = null_in(&manifest.body, String::new());
     }
-    message_redaction::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
+    // Nothing is told about an unchanged object, and reading its content takes memory.
+    if change.action() != Action::Unchanged {
+        message_redaction::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
+    }
     change
 }
 
@@ -556,13 +560,13 @@ mod tests {
         let ident = Ident { key: key.clone(), version: "v1".into() };
         let body = json!({"apiVersion": "v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"},
             "data": {"word": SECRET}});
-        Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body }
+        Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body: body.into() }
     }
 
     /// A live object with a mark for the given project. The given manager and operation wrote the mark. `label` is the
     /// hash in the root label, if any.
     fn marked(project: &str, manager: &str, operation: &str, label: Option<&str>) -> Live {
-        let mut body = manifest(&web(), "demo").body;
+        let mut body = manifest(&web(), "demo").body.parse();
         body["metadata"]["annotations"][PROJECT] = json!(project);
         body["metadata"]["labels"] = label.map_or(json!({}), |hash| json!({ROOT: hash}));
         body["metadata"]["uid"] = json!("u");
@@ -580,7 +584,7 @@ mod tests {
     }
 
     fn unmarked() -> Live {
-        Live { body: manifest(&web(), "demo").body }
+        Live { body: manifest(&web(), "demo").body.parse() }
     }
 
     fn with(mut live: Live, field: &str, value: Value) -> Live {

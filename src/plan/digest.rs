@@ -1,6 +1,6 @@
 //! The plan's digest. It changes if, and only if, the planned changes change.
 
-use serde_json::Value;
+use crate::object::body::Body;
 use sha2::{Digest, Sha256};
 
 use super::change::Change;
@@ -11,7 +11,7 @@ use crate::object::ident::ObjectKey;
 /// A SHA-256 hash over the sorted changes, without unchanged objects. Each change contributes its action, the kind and
 /// the subject of its reason, its object and its projects, the uid if the object is deleted or replaced, and the hash
 /// of the manifest as it is in git. The digest contains no other live value and nothing that is specific to one run.
-pub(crate) fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Option<&'a Value>) -> String {
+pub(crate) fn digest<'a>(changes: &[&Change], desired: impl Fn(&ObjectKey) -> Option<&'a Body>) -> String {
     let mut lines: Vec<String> = changes
         .iter()
         .filter(|change| change.action() != Action::Unchanged)
@@ -20,8 +20,7 @@ pub(crate) fn digest<'a>(changes: &[Change], desired: impl Fn(&ObjectKey) -> Opt
                 Action::Delete | Action::Replace => change.uid.as_deref().unwrap_or_default(),
                 _ => "",
             };
-            let body =
-                desired(&change.ident.key).map(|body| hex(&Sha256::digest(body.to_string()))).unwrap_or_default();
+            let body = desired(&change.ident.key).map(|body| hex(&Sha256::digest(body.json()))).unwrap_or_default();
             let from = change.from.as_ref().map(ToString::to_string).unwrap_or_default();
             let Change { decision, ident, project, .. } = change;
             let subject = decision.subject().map(|subject| match subject {
@@ -62,7 +61,7 @@ mod tests {
     }
 
     fn digest_of(decision: Decision, uid: &str) -> String {
-        digest(&[Change { decision, ..Change::deletion(key("x"), uid) }], |_| None)
+        digest(&[&Change { decision, ..Change::deletion(key("x"), uid) }], |_| None)
     }
 
     #[test]

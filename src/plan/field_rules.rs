@@ -22,7 +22,7 @@ impl Policy {
     /// to others.
     #[must_use]
     pub fn sent(&self, manifest: &Manifest, root: &Root) -> Value {
-        let mut body = manifest.body.clone();
+        let mut body = manifest.body.parse();
         for pointer in self.pointers(&manifest.ident.key, FieldPolicy::Leave) {
             strip(&mut body, pointer.tokens());
         }
@@ -314,7 +314,7 @@ mod tests {
             ident: crate::object::ident::Ident { key: key(), version: "v1".into() },
             project: "demo".parse().unwrap(),
             place: crate::project::snapshot::SourcePlace::whole("web.yaml"),
-            body: json!({}),
+            body: json!({}).into(),
         };
         let left = relinquished(&[ours, theirs.clone()], &policy, &BTreeMap::new(), &manifest, &root).unwrap();
         assert_eq!(left[0]["fieldsV1"], json!({"f:spec": {"f:containers": {item: {".": {}, "f:name": {}}}}}));

@@ -59,10 +59,10 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
             None => dropped(manifest, policy),
         })
         .collect();
-    enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &manifest.body), policy);
+    enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &*manifest.body), policy);
     let refusals = enforce::doubts(&cleanup, head.len(), base.len(), policy);
     enforce::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
-    let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
     let standing = all.iter().filter(|change| change.disposition().is_some());
     let own = standing.filter(|change| !change.decision.is_no_refusal());
@@ -76,7 +76,9 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
 fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {
     let mut change = blank(manifest, Decision::Create(Create::New));
     if let Some(before) = before {
-        change.diff = diff::fields(&before.body, &manifest.body, redactor);
+        if before.body != manifest.body {
+            change.diff = diff::fields(&before.body, &manifest.body, redactor);
+        }
         change.decision = if before.project != manifest.project {
             change.from = Some(before.project.clone());
             Decision::Move(Move::Checked)
@@ -91,7 +93,7 @@ fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor)
 
 fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
     // The live object has the annotations of the base's manifest.
-    let as_applied = Live { body: manifest.body.clone() };
+    let as_applied = Live { body: manifest.body.parse() };
     let protection = protection(policy, &manifest.ident.key, &as_applied).map(Keep::Protected);
     match protection.or_else(|| policy.sources.prevents_deletion()) {
         Some(keep) => blank(manifest, Decision::Keep(keep)),
@@ -133,7 +135,7 @@ mod tests {
             ident: Ident { key, version: "v1".into() },
             project: project.parse().unwrap(),
             place: SourcePlace::new("a.yaml", 1, 1),
-            body: json!({"data": {"value": value}}),
+            body: json!({"data": {"value": value}}).into(),
         }
     }
 
@@ -207,7 +209,9 @@ mod tests {
             ("kubernator.io/cleanup", "other", Action::Delete),
         ] {
             let mut dropped = manifest("demo", ("ConfigMap", "c"), "1");
-            dropped.body["metadata"]["annotations"] = json!({ annotation: value });
+            let mut body = dropped.body.parse();
+            body["metadata"]["annotations"] = json!({ annotation: value });
+            dropped.body = body.into();
             assert_eq!(planned(&on, &[dropped], &[])["c"].0, action, "{annotation}: {value}");
         }
     }

@@ -170,7 +170,7 @@ mod tests {
             let (ident, place) = (Ident { key: key.clone(), version: "v1".into() }, SourcePlace::whole("d.yaml"));
             let body =
                 json!({"apiVersion": "apps/v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"}});
-            self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body });
+            self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body: body.into() });
             self.states.insert(key.clone(), state);
             if state != State::New {
                 self.see(key, project, &json!({"spec": {}}));

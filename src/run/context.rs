@@ -39,7 +39,7 @@ impl RunContext<'_> {
     /// Removes the secrets of an object from a message about it.
     pub(crate) fn redacted(self, key: &ObjectKey, message: &str) -> String {
         let live = self.observed.live(key).map(|live| &live.body);
-        let desired = self.desired.get(key).map(|manifest| &manifest.body);
+        let desired = self.desired.get(key).map(|manifest| &*manifest.body);
         let bodies: Vec<&Value> = live.into_iter().chain(desired).collect();
         self.request.redactor.message(&bodies, message)
     }

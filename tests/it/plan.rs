@@ -72,7 +72,7 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
             ident: ident(*number),
             project: project(*owner),
             place: place.clone(),
-            body: body(*number, value),
+            body: body(*number, value).into(),
         };
         (manifest.ident.key.clone(), manifest)
     };

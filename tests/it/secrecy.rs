@@ -190,7 +190,7 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: DryRun, redactor: &Re
         ident: Ident { key: key.clone(), version: "v1".to_owned() },
         project: root().project(),
         place: SourcePlace::new("o.yaml", 1, 1),
-        body: desired.clone(),
+        body: desired.clone().into(),
     };
     let observed = Observed {
         kinds: Kinds::builtin(),
