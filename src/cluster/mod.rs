@@ -25,6 +25,7 @@ mod clocks;
 mod fake;
 mod gate;
 mod lease;
+mod page;
 mod path;
 mod request;
 mod transport;
