@@ -25,7 +25,8 @@ use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
 use crate::project::snapshot::printable;
-use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
+use crate::project::settings::{SETTINGS_FILE, is_settings};
+use crate::project::tree::Tree;
 use crate::render::source::read_worktree;
 use crate::report::shell::quoted_path;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
@@ -298,8 +299,8 @@ impl Project {
         };
         let reads = |path: &Path| self.sources.reads(path) || sources.iter().any(|base| base.reads(path));
         changed.extend(repository.differing(&commit, &self.sources.read_files(&self.prefix), &reads).await?);
-        let checkouts: Vec<_> = sources.iter().chain([&self.sources]).map(Sources::checkout).collect();
-        let touched = touched(&checkouts, &self.prefix, &changed);
+        let base = sources.as_ref().map(Sources::inputs);
+        let touched = touched(&changed, &self.prefix, base, self.sources.inputs());
         Ok(Base { commit, sources, touched, notice: None, unreadable: None })
     }
 

@@ -193,6 +193,9 @@ pub enum LinkProblem {
     /// Links lead to more than a thousand directories.
     #[error("links to directories lead to more than a thousand directories")]
     TooMany,
+    /// Links lead to more than a hundred thousand files.
+    #[error("links lead to more than a hundred thousand files")]
+    Repeats,
     /// The link points into a submodule.
     #[error("it points into a submodule")]
     Submodule,

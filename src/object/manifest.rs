@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
+use crate::project::tree::Owner;
 
 /// One desired object.
 ///
@@ -22,11 +23,13 @@ pub struct Manifest {
     pub body: Value,
 }
 
-/// One object as a renderer found it: not yet known to be namespaced, to be complete, or to be wanted once only.
+/// An object as a renderer returns it. It may be incomplete, or be in the tree a second time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// The place where the document begins.
-    pub place: SourcePlace,
-    /// Its content, any JSON value.
-    pub body: Value,
+pub(crate) struct Document {
+    /// The owner. The place does not decide it, because a renderer can take an object from a file of another project.
+    pub(crate) owner: Owner,
+    /// The place where the object begins.
+    pub(crate) place: SourcePlace,
+    /// The content, any JSON value.
+    pub(crate) body: Value,
 }

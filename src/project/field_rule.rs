@@ -6,10 +6,11 @@ use std::fmt;
 /// The treatment of a field that another manager sets too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum FieldPolicy {
-    /// It is left to the others: neither sent nor compared.
+    /// The field is left to the other managers. It is neither sent nor compared.
     Leave,
-    /// It is taken from the others.
+    /// The field is taken from the other managers.
     Force,
 }
 

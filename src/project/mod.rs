@@ -5,8 +5,11 @@
 pub mod changed;
 pub(crate) mod dns;
 pub(crate) mod field_rule;
+pub mod files;
+pub mod inputs;
 pub mod path;
 pub(crate) mod pointer;
 pub mod scope;
+pub(crate) mod settings;
 pub mod snapshot;
 pub mod tree;

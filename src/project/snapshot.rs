@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::path::ProjectPath;
+
 /// Path, relative to the project's root directory, to content. The only input of loading a tree and of rendering.
 pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -102,6 +104,15 @@ pub struct SourceError {
     pub place: SourcePlace,
     /// The cause and what to do, as one sentence without a full stop.
     pub message: String,
+}
+
+/// An error in a source file, with the project that it fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The project whose objects are not known completely.
+    pub project: ProjectPath,
+    /// The error.
+    pub error: SourceError,
 }
 
 impl SourceError {

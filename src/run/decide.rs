@@ -18,7 +18,7 @@ use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
-use crate::project::snapshot::SourceError;
+use crate::project::snapshot::Failure;
 use crate::run::error::RunError;
 use crate::run::observe::{self, Sweep};
 use crate::run::record::Store;
@@ -173,7 +173,7 @@ pub(crate) async fn decide_from(
 
     let request = &since(request, &prior.commits, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior, &desired)?;
-    let (policy, broken) = checked(policy, sources, &desired.failures, &scope, &mut notices);
+    let (policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     observe::look(cluster, &mut observed, recorded_and_desired).await;
@@ -189,7 +189,7 @@ pub(crate) async fn decide_from(
         entries: &prior.entries,
         policy: &policy,
         redactor,
-        broken: &projects_of(&broken, sources),
+        broken: &projects_of(&broken),
         before: request.before.told(before.as_ref()),
     };
     observe::try_changes(cluster, &served, plan_request, &mut observed).await;
@@ -201,7 +201,7 @@ pub(crate) async fn decide_from(
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
-    plan.broken = broken;
+    plan.broken = broken.into_iter().map(|failure| failure.error).collect();
     let pending = prior.begin(plan.intent(), &request.commits);
     let ledger = ledger(request, prior.start, &scope, pending.entries(), sources);
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
@@ -224,7 +224,7 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
-    let (policy, broken) = checked(&request.policy, head, &desired.failures, &scope, &mut notices);
+    let (policy, broken) = checked(&request.policy, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
         notices.push("Some files of the base tree cannot be read: their objects are not compared.".to_owned());
     }
@@ -241,11 +241,11 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
         head: &desired.manifests,
         policy: &policy,
         redactor: &request.redactor,
-        broken: &projects_of(&broken, head),
+        broken: &projects_of(&broken),
     };
     let mut plan = offline::build(trees);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
-    plan.broken = broken;
+    plan.broken = broken.into_iter().map(|failure| failure.error).collect();
     tell_of_root(&mut plan, &request.root_change);
     plan.notices.extend(desired.notices);
     Ok(plan)
@@ -308,7 +308,7 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
     known.extend(request.known.iter().cloned());
     known.extend(entries.projects().cloned());
     known.extend(open.iter().cloned());
-    let broken = projects_of(&desired.failures, sources);
+    let broken = projects_of(&desired.failures);
     let undesired = entries.iter().filter(|(_, ident)| !desired.manifests.contains_key(&ident.key));
     let undesired = undesired.map(|(project, _)| project).filter(|project| !broken.contains_key(*project));
     let due = undesired.chain(open).cloned().collect();
@@ -318,30 +318,28 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
 /// The policy and the failures that fail projects in scope. If any source failed, this policy forbids deletions.
 fn checked(
     policy: &Policy,
-    sources: &Sources,
-    failures: &[SourceError],
+    failures: &[Failure],
     scope: &Scope,
     notices: &mut Vec<String>,
-) -> (Policy, Vec<SourceError>) {
+) -> (Policy, Vec<Failure>) {
     let (ours, others): (Vec<_>, Vec<_>) =
-        failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
+        failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
     let mut policy = policy.clone();
     if !failures.is_empty() {
         policy.sources = SourceCoverage::Failed;
     }
-    notices.extend(ours.iter().map(|error| format!("A file cannot be rendered, so its project fails: {error}")));
-    if let Some(first) = others.first() {
-        notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {first}"));
+    notices.extend(ours.iter().map(|ours| format!("A file cannot be rendered, so its project fails: {}", ours.error)));
+    if let Some(Failure { error, .. }) = others.first() {
+        notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {error}"));
     }
     (policy, ours)
 }
 
 /// The projects with files that cannot be rendered, each with its first failure.
-fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPath, String> {
+fn projects_of(broken: &[Failure]) -> BTreeMap<ProjectPath, String> {
     let mut projects = BTreeMap::new();
-    for error in broken {
-        let project = sources.tree.project_of(&error.place.path).clone();
-        projects.entry(project).or_insert_with(|| error.to_string());
+    for Failure { project, error } in broken {
+        projects.entry(project.clone()).or_insert_with(|| error.to_string());
     }
     projects
 }

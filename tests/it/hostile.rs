@@ -147,10 +147,10 @@ proptest! {
         let sources = load(&documents);
         let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin()));
         for failure in &desired.failures {
-            let text = failure.to_string();
+            let text = failure.error.to_string();
             let line: usize = text.strip_prefix("x.yaml:").unwrap_or_default().split(':').next().unwrap().parse().unwrap();
             prop_assert!(line % 2 == 1 && line < 2 * documents.len(), "{}", text);
-            prop_assert!(failure.message.len() < 400, "{} bytes", failure.message.len());
+            prop_assert!(failure.error.message.len() < 400, "{} bytes", failure.error.message.len());
         }
         let mut intent = Entries::default();
         for manifest in desired.manifests.values() {
