@@ -5,7 +5,7 @@
 //!
 //! # The path of a pull request
 //!
-//! 1. [`cli`] parses the command line and dispatches on the event, which [`forge::context`] reads.
+//! 1. [`cli`] parses the command line. [`action`] dispatches on the event, which [`forge::context`] reads.
 //! 2. [`git`] reads the trees of the head and of the base. It never runs anything that a tree names.
 //! 3. [`project`] loads the settings and assigns each directory to a project. [`render`] reads the manifests.
 //!    [`object::resolve`] turns them into desired objects.
@@ -20,8 +20,9 @@
 //! 2. [`run::reconcile`] acquires the lock and is the two-phase reconcile, from top to bottom. It reads the state and
 //!    decides as above.
 //! 3. [`run::record`] writes the intent. [`run::apply`] applies the waves and waits. [`run::cleanup`] deletes. Then the
-//!    state is finalized.
-//! 4. Every write passes [`cluster::connect::Cluster`], whose gate sends it only while the lock is held.
+//!    state is finalized. [`run::events`] tell the progress while it happens.
+//! 4. The run returns a [`run::ended::RunReport`]. [`conclusion`] derives the messages and the exit code from it.
+//! 5. Every write passes [`cluster::connect::Cluster`], whose gate sends it only while the lock is held.
 //!
 //! # Layers
 //!
@@ -30,7 +31,11 @@
 //! The **adapters** talk to one external system each, translate its errors, and decide nothing: [`cluster`] (the API
 //! server), [`forge`] (GitHub and compatible servers), [`git`], [`render`] (files to manifests), [`process`].
 //!
-//! [`run`] asks the cluster, does what a plan says, and records it. [`report`] is pure text. [`cli`] connects them.
+//! [`run`] asks the cluster, does what a plan says, and records it. [`report`] is pure text. Neither knows the other.
+//!
+//! [`conclusion`] derives exit codes and messages from plans, reports of runs and errors. [`action`] is the workflow: it
+//! dispatches on the event and writes the comments, and knows no command line. [`cli`] parses, reads the environment,
+//! and prints.
 //!
 //! # Invariants
 //!
@@ -87,8 +92,10 @@
 
 #![warn(unreachable_pub)]
 
+pub(crate) mod action;
 pub mod cli;
 pub mod cluster;
+pub mod conclusion;
 pub mod forge;
 pub mod git;
 pub mod object;

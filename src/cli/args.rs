@@ -1,4 +1,4 @@
-//! The command line as clap parses it. [`super::request`] gives it a meaning.
+//! The command line as clap parses it. [`crate::run::options`] are its values without clap.
 //!
 //! The help of an option is also the description of the input in action.yml and in the README.
 
@@ -21,6 +21,7 @@ use crate::plan::policy::{Adoption, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
+use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::state::provenance::Relocation;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
@@ -30,7 +31,7 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Print more details to standard error.
+    /// Print each request to the API server, its status and its time to standard error.
     #[arg(short, long, global = true, display_order = 1000)]
     pub verbose: bool,
 }
@@ -337,6 +338,35 @@ pub enum ScopeFormat {
     Text,
     /// One JSON document with a version.
     Json,
+}
+
+impl ProjectArgs {
+    /// Returns the projects that a run covers.
+    pub(crate) fn scope(&self) -> ScopeOptions {
+        ScopeOptions { include: self.include_project.clone(), exclude: self.exclude_project.clone() }
+    }
+}
+
+impl PolicyArgs {
+    /// Returns the parts of a plan that a run allows, refuses, hides or shows.
+    pub(crate) fn options(&self) -> PolicyOptions {
+        PolicyOptions {
+            adoption: self.no_adopt,
+            take_over: self.take_over.clone(),
+            cleanup: self.cleanup,
+            allowed: self.guards.allowed.clone(),
+            relocation: self.relocation,
+            redact: self.show.redact.clone(),
+            adopted: self.show.show_adopted,
+        }
+    }
+}
+
+impl HistoryArgs {
+    /// Returns the commits that a run may apply.
+    pub(crate) fn options(&self) -> HistoryOptions {
+        HistoryOptions { apply_ref: self.apply_ref.clone(), accepted: self.accept_history.clone() }
+    }
 }
 
 impl Cli {

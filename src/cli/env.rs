@@ -9,7 +9,7 @@ use crate::cluster::connect::ConnectOptions;
 use crate::process::Environment;
 
 /// The variables that the process was started with. They are never displayed.
-pub struct Variables(BTreeMap<OsString, OsString>);
+pub(crate) struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
     /// Reads the variables of the process, once.
@@ -49,6 +49,11 @@ pub(crate) fn arguments() -> impl Iterator<Item = OsString> {
 /// Returns `true` if this is a step of a workflow. The log of a workflow executes commands that are printed to it.
 pub(crate) fn is_workflow(variables: &Variables) -> bool {
     variables.text("GITHUB_ACTIONS").as_deref() == Some("true")
+}
+
+/// Returns `true` if a person started the workflow with debug logging.
+pub(crate) fn is_debugged(variables: &Variables) -> bool {
+    is_workflow(variables) && variables.text("RUNNER_DEBUG").as_deref() == Some("1")
 }
 
 /// Selects the cluster: the given file, else `KUBECONFIG`, else `~/.kube/config` if it exists, else the pod's own

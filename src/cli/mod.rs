@@ -1,29 +1,27 @@
-//! The command line: parses the arguments, reads the environment, runs a command, and turns the results into text. It
-//! is the only layer that knows all others, and the only place where a plan becomes a comment.
+//! The command line: parses the arguments, reads the environment, runs a command, and prints the results. It is the only
+//! layer that knows all others.
 
-pub(crate) mod action;
-pub mod ancestry;
 pub mod args;
-pub mod command;
+pub(crate) mod commands;
+pub(crate) mod connection;
 pub(crate) mod consent;
-pub mod diagnostic;
+pub(crate) mod console;
 pub(crate) mod env;
-pub mod exit;
-pub(crate) mod hint;
-pub(crate) mod reporter;
-pub mod request;
+pub(crate) mod heads;
+pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod signal;
-pub(crate) mod state;
-pub(crate) mod unlock;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use self::args::{Cli, Command};
-use self::diagnostic::Console;
+use self::console::Console;
 use self::env::Variables;
-use self::exit::Exit;
 use crate::cluster::connect::ClusterSettings;
+use crate::cluster::observer::{Exchange, RequestObserver};
+use crate::conclusion::exit::Exit;
+use crate::report::progress::request;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
@@ -42,8 +40,11 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
+    let console = Console::new(env::is_workflow(&variables));
+    let is_verbose = cli.verbose || env::is_debugged(&variables);
     if let Some(cluster) = cli.command.cluster_mut() {
         cluster.settings = settings;
+        cluster.settings.observer = is_verbose.then(|| observer(&console));
     }
     // This fails only if a provider is already installed. That provider is the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -55,15 +56,14 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return Exit::Failure.into();
         }
     };
-    let console = Console::new(env::is_workflow(&variables));
     let ended = runtime.block_on(async {
         match &cli.command {
-            Command::Plan(args) => command::plan(args, &variables, &console).await,
-            Command::Apply(args) => command::apply(args, &variables, &console).await,
-            Command::Scope(args) => command::scope(args, &variables, &console).await,
-            Command::State(args) => state::run(&args.command, &variables, &console).await,
-            Command::Unlock(args) => unlock::run(args, &variables, &console).await,
-            Command::Action(args) => action::run(args, &variables, &console).await,
+            Command::Plan(args) => commands::plan::plan(args, &variables, &console).await,
+            Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
+            Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
+            Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
+            Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,
+            Command::Action(args) => Box::pin(commands::action::run(args, &variables, &console)).await,
         }
     });
     runtime.shutdown_background();
@@ -74,4 +74,13 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             error.exit.into()
         }
     }
+}
+
+/// Returns an observer that prints each request to the API server.
+fn observer(console: &Console) -> RequestObserver {
+    let console = console.clone();
+    RequestObserver::new(move |exchange| {
+        let Exchange { method, path, is_dry_run, status, duration } = exchange;
+        console.line(&request(method, path, is_dry_run, status, duration));
+    })
 }

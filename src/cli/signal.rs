@@ -2,8 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::diagnostic::{CliError, Console};
-use crate::run::error::RunError;
+use super::console::Console;
 use crate::run::interrupt::{self, Interrupt};
 
 /// Installs handlers for SIGINT and SIGTERM. Signals no longer end the process; callers check the returned `Interrupt`.
@@ -23,20 +22,4 @@ pub(crate) fn on_signals(console: &Console) -> Interrupt {
         _ => console.notice("signals cannot be handled here: the lock of an interrupted run stays until it expires"),
     }
     interrupt
-}
-
-/// Does work that comes before a run and changes nothing. A signal ends this work at once.
-///
-/// # Errors
-///
-/// The errors of the work, and [`RunError::NotBegun`] after a signal.
-pub(crate) async fn preparing<T>(
-    interrupt: &Interrupt,
-    work: impl Future<Output = Result<T, CliError>>,
-) -> Result<T, CliError> {
-    let mut interrupt = interrupt.clone();
-    tokio::select! {
-        prepared = work => prepared,
-        () = interrupt.requested() => Err(RunError::NotBegun.into()),
-    }
 }

@@ -1,16 +1,16 @@
-//! The meaning of the server's answers: refusals of one object, and reads that could not be made.
+//! The meaning of the server's answers: refusals of a request about one object, and reads that failed.
 
 use http::StatusCode;
 use serde_json::Value;
 
-use super::observe::ReadError;
 use super::path::Target;
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::complaints;
 
-/// An answer's body, where it is a `Status`.
+/// The body of an answer that is a `Status` object.
 #[derive(Debug)]
 pub(super) struct Status {
     body: Value,
@@ -21,7 +21,7 @@ impl Status {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The server's sentence.
+    /// The server's message.
     pub(super) fn message(&self) -> &str {
         self.text("/message")
     }
@@ -35,19 +35,20 @@ impl Status {
 }
 
 impl ApiAnswer {
-    /// The body as JSON.
+    /// The body as JSON. Returns `None` if it is not JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The body as the server's `Status`; a proxy's page or plain text is none.
+    /// The body as a `Status`. Returns `None` for anything else, for example the HTML page of a proxy.
     pub(super) fn status_body(&self) -> Option<Status> {
         self.json()
             .filter(|body| body.get("kind").and_then(Value::as_str) == Some("Status"))
             .map(|body| Status { body })
     }
 
-    /// The server's words, or what else it answered, on one line and cut to a readable length.
+    /// The server's message on one line of at most 2,000 characters. Without a `Status`, this is the body. Without any
+    /// text, it names the HTTP status.
     pub(super) fn words(&self) -> String {
         let text = match self.status_body() {
             Some(status) if !status.message().is_empty() => status.message().to_owned(),
@@ -62,25 +63,25 @@ impl ApiAnswer {
         }
     }
 
-    /// Returns the final meaning of a 500 that a retry cannot change.
+    /// The reason why a retry after this 500 cannot help. Returns `None` if it may help.
     fn finality(&self) -> Option<Final> {
         let status = self.status_body().filter(|_| self.status == StatusCode::INTERNAL_SERVER_ERROR)?;
         Final::of(status.message())
     }
 
-    /// Returns `true` if a webhook was asked and could not answer, so that nothing was persisted.
+    /// Returns `true` if the server called a webhook and the webhook did not answer. Nothing was persisted then.
     fn is_webhooks_failure(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
             && self.status_body().is_some_and(|status| status.message().contains("failed calling webhook"))
     }
 
-    /// Returns `true` if the answer says what became of the request. A server error may hide a write that took, or will
-    /// take, effect.
+    /// Returns `true` if the answer shows the effect of the request. Other server errors may hide a write that took
+    /// effect or will take effect.
     pub(super) fn is_definite(&self) -> bool {
         !self.status.is_server_error() || self.finality().is_some() || self.is_webhooks_failure()
     }
 
-    /// Returns `true` if asking again may help.
+    /// Returns `true` if a retry may help.
     pub(super) fn is_transient(&self) -> bool {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS
@@ -92,8 +93,8 @@ impl ApiAnswer {
         }
     }
 
-    /// Returns `true` if it is a 404 about an object or its namespace. A 404 about a path, in plain text or from a
-    /// `Status` that names nothing, only says that the kind is not served here.
+    /// Returns `true` if the answer is a 404 about an object or its namespace. A 404 in plain text, or with a `Status`
+    /// that names nothing, is about a path. It only means that the kind is not served there.
     pub(super) fn is_missing_object(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && self
@@ -109,8 +110,8 @@ impl ApiAnswer {
         }
     }
 
-    /// Returns the reason why a request to this target was refused. A missing namespace is `Absent` itself; for an
-    /// object in it, the namespace is.
+    /// The reason why a request to this target was refused. If the target is itself a missing namespace, the reason is
+    /// `Absent`. If the target is an object in a missing namespace, the reason is `NoNamespace`.
     pub(super) fn refusal_of(&self, target: &Target) -> Refusal {
         match self.refusal() {
             Refusal::NoNamespace(words) if target.is_namespace() => Refusal::Absent(words),
@@ -118,7 +119,7 @@ impl ApiAnswer {
         }
     }
 
-    /// Returns the reason why a request about one object in a namespace was refused.
+    /// The reason why a request about an object in a namespace was refused.
     pub(super) fn refusal(&self) -> Refusal {
         let status = self.status_body();
         let causes = || status.iter().flat_map(Status::causes).map(|(_, field, message)| (field, message));
@@ -138,7 +139,7 @@ impl ApiAnswer {
             StatusCode::FORBIDDEN if cause("NamespaceTerminating") || words.contains(CRD_TERMINATING) => {
                 Refusal::Terminating(words)
             }
-            // Not every 403 is about rights: quotas and pod security answer it as well.
+            // Some 403 answers are not about rights. Quotas and pod security use this status too.
             StatusCode::FORBIDDEN if status.is_none() || words.contains(": User \"") => Refusal::Forbidden(words),
             StatusCode::FORBIDDEN => Refusal::Denied(words),
             StatusCode::METHOD_NOT_ALLOWED if words.contains(CRD_TERMINATING) => Refusal::Terminating(words),
@@ -155,7 +156,7 @@ impl ApiAnswer {
                     status.iter().flat_map(Status::causes).filter_map(contested).collect();
                 if contested.is_empty() { Refusal::Changed(words) } else { Refusal::Conflict(contested) }
             }
-            // The uid is ours to send, never the manifest's: another object stands there now.
+            // The uid comes from us and never from the manifest. Another object with this name exists now.
             StatusCode::UNPROCESSABLE_ENTITY
                 if status.is_some_and(|status| status.causes().any(|(_, field, _)| field == "metadata.uid")) =>
             {
@@ -173,7 +174,7 @@ impl ApiAnswer {
         }
     }
 
-    /// Returns the reason why a read could not be made.
+    /// The reason why a read failed.
     pub(super) fn read_error(&self) -> ReadError {
         let words = self.words();
         match self.status {
@@ -187,19 +188,19 @@ impl ApiAnswer {
     }
 }
 
-/// A 500 that is an answer: the server's own trouble is over, and the same request gets the same answer.
+/// A kind of 500 that is definite: the same request always gets the same answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Final {
-    /// The manifest's own mistake, which the server answers as its own.
+    /// The manifest is wrong, but the server answers with an error of its own.
     Mistake,
-    /// The object is larger than what the server can store or send on.
+    /// The object is larger than the server can store or forward.
     TooLarge,
-    /// The server cannot read the live object, or its managed fields, in the version that is applied.
+    /// The server cannot convert the live object or its managed fields to the version that is applied.
     Unreadable,
 }
 
 impl Final {
-    /// The server's code has these words where it merges fields and where it stores an object.
+    /// Recognizes the messages in the server's code that merges fields and stores objects.
     fn of(message: &str) -> Option<Self> {
         const TOO_LARGE: [&str; 3] = [
             "etcdserver: request is too large",
@@ -235,8 +236,8 @@ impl Final {
     }
 }
 
-/// Returns `true` if a message is nothing but fields and what is wrong with each: `.spec.x: field not declared in
-/// schema`.
+/// Returns `true` if each line of a message is a field and an error about it, for example `.spec.x: field not declared
+/// in schema`.
 fn is_about_fields(message: &str) -> bool {
     let is_about_field = |line: &str| {
         line.starts_with('.') && line.split_once(": ").is_some_and(|(field, _)| !field.contains(char::is_whitespace))
@@ -248,14 +249,15 @@ fn is_about_fields(message: &str) -> bool {
 
 const CRD_TERMINATING: &str = "custom resource definition is terminating";
 
-/// Returns `true` if a webhook or a policy said no. Their words have a fixed frame, their status is theirs to choose.
+/// Returns `true` if a webhook or a policy refused the request. The frame of the message is fixed, but the webhook
+/// chooses the status.
 fn is_denial(words: &str) -> bool {
     let webhook = words.contains("admission webhook \"") && words.contains("denied the request");
     let policy = words.contains("AdmissionPolicy '") && words.contains("denied request");
     webhook || policy
 }
 
-/// `conflict with "kubectl" using apps/v1`, about `.spec.replicas`.
+/// Parses a cause like `conflict with "kubectl" using apps/v1` about `.spec.replicas`.
 fn contested((reason, field, message): (&str, &str, &str)) -> Option<FieldConflict> {
     (reason == "FieldManagerConflict").then(|| FieldConflict {
         field: field.to_owned(),
@@ -264,17 +266,17 @@ fn contested((reason, field, message): (&str, &str, &str)) -> Option<FieldConfli
 }
 
 impl SendError {
-    /// As the refusal of a request that a lock does not matter to.
+    /// Converts the error to the refusal of a request that needs no lock.
     pub(super) fn into_refusal(self) -> Refusal {
         match self {
-            // A defect here, not the cluster's: said as what it is, and nothing was sent.
+            // This is a defect in ktor and not in the cluster. Nothing was sent, so the message is shown as it is.
             Self::NotPermitted(detail) => Refusal::Invalid(detail),
             Self::Fenced => Refusal::Unavailable("the lock is lost".to_owned()),
             Self::NoAnswer(failure) => Refusal::Unavailable(failure.to_string()),
         }
     }
 
-    /// As a read that could not be made.
+    /// Converts the error to the error of a read.
     pub(super) fn into_read_error(self) -> ReadError {
         ReadError::Unavailable(self.into_refusal().into_message())
     }
@@ -344,7 +346,7 @@ mod tests {
         );
         check(409, &json!({"reason": "Conflict", "message": "uid mismatch"}), "Changed");
         check(409, &json!({"reason": "AlreadyExists", "message": "x"}), "Changed");
-        // Another object stands there now; the manifest has nothing to do with it.
+        // Another object has this name now. The manifest is not the cause.
         check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "metadata.uid"})), "Changed");
         check(422, &cause(json!({"reason": "FieldValueInvalid", "field": "spec.selector"})), "Invalid");
         check(400, &json!({"reason": "BadRequest", "message": "x"}), "Malformed");

@@ -1,4 +1,4 @@
-//! Changing objects under a held lock: server-side apply, and what has to come before it.
+//! Changes objects under a held lock: server-side apply, and the changes that must come before it.
 
 use serde_json::{Value, json};
 
@@ -15,25 +15,25 @@ use crate::object::live::Live;
 use crate::object::mark::Root;
 use crate::object::refusal::Refusal;
 
-/// A resourceVersion that no object has: a store counts its own beginning as the first.
+/// A resourceVersion that no object has. The server's store starts at this revision, and every object has a later one.
 const NO_VERSION: &str = "1";
 
 /// The result of an apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// True if the apply created the object.
+    /// `true` if the apply created the object.
     pub created: bool,
-    /// The object as it is now.
+    /// The object after the apply.
     pub live: Live,
 }
 
 /// The reason why an object was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// The server refused, or could not answer.
+    /// The server refused the request, or did not answer.
     #[error("{0}")]
     Refused(Refusal),
-    /// The lock is lost: nothing was sent, and nothing may be sent any more.
+    /// The lock is lost. Nothing was sent, and nothing more may be sent.
     #[error("the lock is lost")]
     LockLost,
 }
@@ -45,33 +45,43 @@ impl From<Refusal> for ObjectError {
 }
 
 impl Cluster {
-    /// Applies an object. A `metadata.uid` in the body makes it an update of that object and no other.
+    /// Applies an object. If the body has a `metadata.uid`, only the object with this uid can be updated, and nothing
+    /// can be created.
     ///
-    /// Look at the answer: an object that is being deleted can be applied and vanishes all the same, and a planned
-    /// create that did not create met an object that appeared in between.
+    /// The caller must check the result. An object that is being deleted can be applied and disappears anyway. If a
+    /// planned create created nothing, another client created the object first.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the apply, or the lock is lost.
     pub async fn apply(&self, lock: &HeldLock, kind: &Kind, body: &Value, root: &Root) -> Result<Applied, ObjectError> {
         let path = request::described(kind, body)?;
         let answer = self.change(lock, Call::apply(&path, body, root, Effect::Real)).await?;
         let live = answer.object()?;
         let is_update = body.pointer("/metadata/uid").is_some_and(|uid| !uid.is_null());
-        // The attempt that created it may be the one whose answer was lost.
+        // The request that created the object may be an earlier copy whose answer was lost.
         let created = answer.status == http::StatusCode::CREATED
             || answer.after_unknown && !is_update && has_no_other_manager(&live, root);
         Ok(Applied { created, live })
     }
 
-    /// Applies an object that does not exist yet. One that does stays as it is: the answer is a conflict then.
+    /// Creates an object. If the object exists, it does not change, and the result is a conflict.
     ///
-    /// A server creates what is not there whatever resourceVersion is named, and changes nothing that has another.
+    /// The body has a resourceVersion that no object has. The server ignores it if the object does not exist, and
+    /// refuses the apply if it does.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the create, the object exists, or the lock is lost.
     pub async fn create(&self, lock: &HeldLock, kind: &Kind, body: &Value, root: &Root) -> Result<Live, ObjectError> {
         let mut body = body.clone();
         body["metadata"]["resourceVersion"] = json!(NO_VERSION);
         self.apply(lock, kind, &body, root).await.map(|applied| applied.live)
     }
 
-    /// Replaces an object's managed fields and nothing else, provided it is as it was looked at.
+    /// Replaces the managed fields of an object and nothing else, if the object has not changed since it was read.
     ///
-    /// This is how fields that an older tool holds become ours, so that an apply can remove them.
+    /// Fields that another tool owns become ours this way, so that an apply can remove them.
     pub(crate) async fn replace_managed_fields(
         &self,
         lock: &HeldLock,
@@ -84,7 +94,11 @@ impl Cluster {
         self.patch(lock, kind, observed, &[operation], root).await
     }
 
-    /// Carries out a JSON patch as the root's field manager, provided the object is as it was looked at.
+    /// Applies a JSON patch as the root's field manager, if the object has not changed since it was read.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the patch, the object has changed, or the lock is lost.
     pub async fn patch(
         &self,
         lock: &HeldLock,
@@ -102,15 +116,16 @@ impl Cluster {
         Ok(answer.object()?)
     }
 
-    /// Creates a namespace where it is missing, without any mark.
+    /// Creates a namespace without any mark if it does not exist.
     ///
-    /// The only call that changes a cluster without a lock: the lock's Lease needs its namespace first, and creating
-    /// one that exists does nothing.
+    /// This is the only call that changes a cluster without a lock, because the Lease of the lock needs its namespace
+    /// first. If the namespace exists, the call changes nothing.
     pub(crate) async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let operation = format!("create the namespace {name}");
         let path = ResourcePath::namespaces().named(name);
         let present = self.wire.send(&Call::get(path)).await.map_err(|error| self.wire.failed(&operation, error))?;
-        // Whoever may not look at namespaces will not create one either; the next request says whether it is there.
+        // A user without permission to read namespaces usually cannot create one. The next request shows if the
+        // namespace exists.
         if present.status.is_success() || present.status == http::StatusCode::FORBIDDEN {
             return Ok(());
         }
@@ -126,14 +141,14 @@ impl Cluster {
         Err(self.wire.refused(&operation, &answer))
     }
 
-    /// Sends a request that the lock permits.
+    /// Sends a request under the lock. An answer that is not a success is an error.
     pub(super) async fn change(&self, lock: &HeldLock, call: Call) -> Result<ApiAnswer, ObjectError> {
         let target = call.target.clone();
         let answer = self.exchange(lock, call).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal_of(&target).into()) }
     }
 
-    /// Sends a request that the lock permits, whatever the answer is.
+    /// Sends a request under the lock, and returns any answer.
     pub(super) async fn exchange(&self, lock: &HeldLock, call: Call) -> Result<ApiAnswer, ObjectError> {
         match lock.wire().send(&call.permitted(lock.permit())).await {
             Ok(answer) => Ok(answer),
@@ -143,7 +158,7 @@ impl Cluster {
     }
 }
 
-/// Returns `true` if every part of the object that is no subresource is ours.
+/// Returns `true` if we own all managed fields of the object, apart from those of subresources.
 fn has_no_other_manager(live: &Live, root: &Root) -> bool {
     let manager = root.field_manager();
     let text = |entry: &Value, field| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Getting to a cluster: which one, with which credentials, and whether it answers.
+//! The connection to a cluster: the choice of the cluster and the credentials, and the check that the server answers.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,36 +15,40 @@ use tower::{BoxError, Layer as _, Service};
 
 use super::error::ClusterError;
 use super::gate::GateLayer;
+use super::observer::RequestObserver;
 use super::path::Target;
 use super::request::Call;
 use super::transport::{Transport, credentials};
 
-/// The options that select a cluster. Nothing here reads the environment.
+/// The options that select a cluster. This module does not read the environment.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
-    /// The kubeconfig files, the first to say something wins; empty where none is configured.
+    /// The kubeconfig files. If two files set the same value, the first file wins. The list is empty if none is
+    /// configured.
     pub kubeconfig: Vec<PathBuf>,
-    /// The context; the current one where it is absent.
+    /// The context, or `None` for the current context.
     pub context: Option<String>,
-    /// True to use the pod's service account if no kubeconfig is configured.
+    /// `true` to use the pod's service account if no kubeconfig is configured.
     pub in_cluster: bool,
 }
 
-/// Limits and durations of the work with a cluster, and the source of the randomness that it needs.
+/// The limits and durations for the work with a cluster, and the source of random keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// The source of new review keys.
     pub keys: KeySource,
-    /// Requests under way at once.
+    /// The highest number of simultaneous requests.
     pub concurrency: usize,
-    /// The time that a lock outlives its last renewal.
+    /// The duration of the lease: the time from the last renewal until another run may take over the lock.
     pub lease_duration: Duration,
-    /// The time that an applied object may take to become ready, by default.
+    /// The default time in which an applied object must become ready.
     pub readiness_timeout: Duration,
-    /// The time to wait for an answer.
+    /// The time in which a request must be answered.
     pub request_timeout: Duration,
-    /// The time that a deleted object may take until it is gone.
+    /// The time in which a deleted object must disappear.
     pub vanishing_timeout: Duration,
+    /// The observer of every request, if there is one.
+    pub observer: Option<RequestObserver>,
 }
 
 impl Default for ClusterSettings {
@@ -56,6 +60,7 @@ impl Default for ClusterSettings {
             readiness_timeout: Duration::from_mins(5),
             request_timeout: Duration::from_secs(30),
             vanishing_timeout: Duration::from_mins(2),
+            observer: None,
         }
     }
 }
@@ -63,14 +68,14 @@ impl Default for ClusterSettings {
 /// The source of new keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// The system's randomness.
+    /// The random number generator of the system.
     System,
-    /// This key, always: a simulation has to be repeatable.
+    /// Always this key. A simulation needs it to be repeatable.
     Given([u8; 32]),
 }
 
 impl KeySource {
-    /// Makes a key; nothing where the system gives no randomness.
+    /// Makes a key. Returns `None` if the system provides no random numbers.
     pub fn key(&self) -> Option<[u8; 32]> {
         let mut key = [0; 32];
         match self {
@@ -81,7 +86,7 @@ impl KeySource {
     }
 }
 
-/// A connection to one API server. Clones share it.
+/// A connection to one API server. Clones share the connection.
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) wire: Transport,
@@ -90,26 +95,34 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Connects with the default settings, and asks the server for its version to see that it answers.
+    /// Connects with the default settings. Asks the server for its version, to check that it answers.
+    ///
+    /// # Errors
+    ///
+    /// The options select no usable cluster, or the server cannot be reached or refuses the request.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ClusterError> {
         Self::connect_with(options, ClusterSettings::default()).await
     }
 
-    /// Connects with the given settings, and asks the server for its version to see that it answers.
+    /// Connects with the given settings. Asks the server for its version, to check that it answers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cluster::connect`].
     pub async fn connect_with(options: &ConnectOptions, settings: ClusterSettings) -> Result<Self, ClusterError> {
         let (config, context) = configure(options).await?;
         let client = open(&config, &settings)?;
         let cluster = Self::new(client, &config.cluster_url.to_string(), context, settings);
         let answer = cluster.wire.probe(&Call::get(Target::version())).await;
         let answer = answer.map_err(|error| cluster.wire.failed("ask for the server's version", error))?;
-        // Whoever may not see the version may still see everything else.
+        // A user who may not read the version may still be allowed to read everything else.
         if !answer.status.is_success() && answer.status != http::StatusCode::FORBIDDEN {
             return Err(cluster.wire.refused("ask for the server's version", &answer));
         }
         Ok(cluster)
     }
 
-    /// Talks to a service in this process instead of a server. Within a Tokio runtime only.
+    /// Uses a service in this process instead of a server. It must be called within a Tokio runtime.
     pub fn over<S>(service: S, settings: ClusterSettings) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>> + Send + 'static,
@@ -122,27 +135,28 @@ impl Cluster {
     }
 
     fn new(client: kube::Client, server: &str, context: String, settings: ClusterSettings) -> Self {
-        let wire = Transport::new(client, server, settings.concurrency, settings.request_timeout);
+        let limits = (settings.concurrency, settings.request_timeout);
+        let wire = Transport::new(client, server, limits, settings.observer.clone());
         Self { wire, settings, context }
     }
 
-    /// The kubeconfig's context; `in-cluster` for a pod's service account.
+    /// The name of the context in the kubeconfig, or `in-cluster` for a pod's service account.
     pub fn context(&self) -> &str {
         &self.context
     }
 
-    /// The server's address.
+    /// The address of the server.
     pub fn server(&self) -> &str {
         self.wire.server()
     }
 
-    /// The limits that this connection works with.
+    /// The settings of this connection.
     pub fn settings(&self) -> &ClusterSettings {
         &self.settings
     }
 }
 
-/// The configuration of the cluster that is meant, and its context's name.
+/// The configuration of the selected cluster, and the name of its context.
 async fn configure(options: &ConnectOptions) -> Result<(kube::Config, String), ClusterError> {
     if options.kubeconfig.is_empty() {
         if !options.in_cluster {
@@ -192,11 +206,11 @@ fn unreadable(path: &Path, error: KubeconfigError) -> ClusterError {
     }
 }
 
-/// Describes the error in a kubeconfig without quoting the file.
+/// Describes an error in a kubeconfig without quoting the file.
 fn describe(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(error) => match error.location() {
-            Some(at) => format!("line {}, column {} is not what a kubeconfig has there", at.line(), at.column()),
+            Some(at) => format!("line {}, column {} is not valid in a kubeconfig", at.line(), at.column()),
             None => "it is not the YAML of a kubeconfig".to_owned(),
         },
         KubeconfigError::LoadClusterOfContext(_) => "the context names a cluster that it does not have".to_owned(),
@@ -206,9 +220,9 @@ fn describe(error: &KubeconfigError) -> String {
         KubeconfigError::LoadClientCertificate(_) => "the user's client-certificate cannot be read".to_owned(),
         KubeconfigError::LoadClientKey(_) => "the user's client-key cannot be read".to_owned(),
         KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
-            "the cluster's server is missing or no address".to_owned()
+            "the cluster's server is missing or is not a valid address".to_owned()
         }
-        KubeconfigError::ParseProxyUrl(_) => "the proxy is no address".to_owned(),
+        KubeconfigError::ParseProxyUrl(_) => "the proxy is not a valid address".to_owned(),
         KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
             "it is of another kind than the files before it".to_owned()
         }
@@ -216,7 +230,7 @@ fn describe(error: &KubeconfigError) -> String {
     }
 }
 
-/// The context that is asked for, or else the current one, or else the only one.
+/// The requested context, or else the current one, or else the only one.
 fn choose_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String, ClusterError> {
     let available: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let current = kubeconfig.current_context.as_deref().filter(|context| !context.is_empty());
@@ -229,7 +243,7 @@ fn choose_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<String
     }
 }
 
-/// The stack of layers down to the sockets. The gate is the last that a request passes, after authentication.
+/// Builds the layers of the client. The gate is the last layer before the socket, after authentication.
 fn open(config: &kube::Config, settings: &ClusterSettings) -> Result<kube::Client, ClusterError> {
     let server = || config.cluster_url.to_string();
     let failed = |error| match error {
@@ -253,7 +267,7 @@ fn open(config: &kube::Config, settings: &ClusterSettings) -> Result<kube::Clien
     let service = config.extra_headers_layer().map_err(failed)?.layer(service);
     let service = option_layer(config.auth_layer().map_err(failed)?).layer(service);
     let service = config.base_uri_layer().layer(service);
-    // The kubeconfig's namespace is never used: an object says where it lives, or the project does.
+    // The namespace of the kubeconfig is never used. The namespace comes from the object or from the project.
     Ok(kube::Client::new(service, ""))
 }
 
@@ -265,13 +279,13 @@ mod tests {
                        contexts: [{name: one, context: {cluster: c, user: u, namespace: never}}]}";
     const TWO: &str = "{contexts: [{name: two, context: {cluster: none, user: u}}]}";
 
-    /// Returns the context and server that these kubeconfigs select, or the error.
+    /// The context and server that these kubeconfigs select, or the error.
     async fn chosen(files: &[&str], context: Option<&str>) -> String {
         let directory = tempfile::tempdir().unwrap();
         let mut kubeconfig = Vec::new();
         for (index, content) in files.iter().enumerate() {
             let path = directory.path().join(index.to_string());
-            // An empty content stands for a missing file.
+            // Empty content stands for a missing file.
             if !content.is_empty() {
                 std::fs::write(&path, content).unwrap();
             }
@@ -294,7 +308,7 @@ mod tests {
             (vec!["{current-context: one}", ONE, TWO], None, "one at https://one/"),
             (vec![], None, "no kubeconfig is configured"),
             (vec!["", ""], None, "no kubeconfig at 0, 1"),
-            (vec![ONE, TWO], None, "none current, and has one, two"),
+            (vec![ONE, TWO], None, "sets no current context; use one of one, two"),
             (vec![ONE], Some("three"), "no such context, only one"),
             (vec!["{}"], None, "the kubeconfig has none; add a cluster to it"),
             (vec![ONE, TWO], Some("two"), "the context names a cluster that it does not have; correct it"),
@@ -309,9 +323,9 @@ mod tests {
     async fn p5_a_broken_kubeconfig_is_not_quoted() {
         let canary = ONE.replace("user: {}", "user: {token: [canary]}");
         let found = chosen(&[&canary], None).await;
-        assert_eq!(found, "use the kubeconfig: 0: line 1, column 91 is not what a kubeconfig has there; correct it");
+        assert_eq!(found, "use the kubeconfig: 0: line 1, column 91 is not valid in a kubeconfig; correct it");
         let found = chosen(&["token: \"canary\nx: ]"], None).await;
-        assert!(found.contains("is not what a kubeconfig has there") && !found.contains("canary"), "{found}");
+        assert!(found.contains("is not valid in a kubeconfig") && !found.contains("canary"), "{found}");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Deleting exactly the object that was looked at, under a held lock.
+//! Deletes exactly the object that was read, under a held lock.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -14,14 +14,18 @@ use crate::object::refusal::Refusal;
 /// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It does not exist any more.
+    /// The object no longer exists.
     Gone,
-    /// It is being deleted: finalizers or a grace period hold it.
+    /// The object is being deleted. Finalizers or a grace period delay this.
     Terminating,
 }
 
 impl Cluster {
-    /// Deletes an object, provided that it is the one of this uid and still as it was looked at.
+    /// Deletes an object, if it has this uid and this resourceVersion.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the deletion, the object has changed, or the lock is lost.
     pub async fn delete(
         &self,
         lock: &HeldLock,
@@ -38,7 +42,7 @@ impl Cluster {
         if answer.is_missing_object() {
             return Ok(Deletion::Gone);
         }
-        // Our own lost attempt may have changed it: then it is the same object, and it is being deleted.
+        // An earlier copy of this request may have changed the object. Then it has the same uid and is being deleted.
         if answer.status == StatusCode::CONFLICT
             && answer.after_unknown
             && let Ok(Some(live)) = self.get(kind, key).await
@@ -106,7 +110,7 @@ mod tests {
         fake.set(PATH, Some(stale));
         let refused = cluster.delete(&lock, &kind(), &key(), "u", "1").await;
         assert!(matches!(refused, Err(ObjectError::Refused(Refusal::Changed(_)))) && fake.object(PATH).is_some());
-        // What our own lost attempt did is not someone else's doing.
+        // A change by our own request, whose answer was lost, does not count as a change by another client.
         assert_eq!(delete(plain, "u", Some(Fault::LoseAnswer)).await, (Ok(Deletion::Gone), false));
         assert_eq!(delete(held, "u", Some(Fault::LoseAnswer)).await, (Ok(Deletion::Terminating), true));
     }

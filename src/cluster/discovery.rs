@@ -20,10 +20,14 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 const VERBS: [&str; 5] = ["get", "list", "create", "patch", "delete"];
 
 impl Cluster {
-    /// Asks the server for every kind that it serves.
+    /// Asks the server for all kinds that it serves.
     ///
-    /// A group whose own server does not answer is known to be unavailable: that none of its kinds is here proves
-    /// nothing.
+    /// A group whose server does not answer is recorded as unavailable. If a kind of such a group is missing, this
+    /// proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer, refuses `/api` or `/apis`, or does not list the kinds of the core group.
     pub async fn discover(&self) -> Result<Kinds, ClusterError> {
         let (core, groups) =
             futures::future::try_join(self.documents(Target::core()), self.documents(Target::groups())).await?;
@@ -40,7 +44,7 @@ impl Cluster {
 
     async fn documents(&self, target: Target) -> Result<Value, ClusterError> {
         let answer = self.discovery_answer(target.clone(), AGGREGATED).await?;
-        // A server that is too old for the aggregated form may refuse it instead of answering in another.
+        // An older server may refuse the aggregated format instead of answering in the legacy format.
         let answer = if answer.status == StatusCode::NOT_ACCEPTABLE {
             self.discovery_answer(target, "application/json").await?
         } else {
@@ -54,9 +58,9 @@ impl Cluster {
         self.wire.send(&call).await.map_err(|error| self.wire.failed(DISCOVER, error))
     }
 
-    /// One request for each group and version, for servers without the aggregated form.
+    /// Sends one request for each group and version, for servers without the aggregated format.
     async fn legacy(&self, document: &Value, found: &mut Found) -> Result<(), ClusterError> {
-        // `/api` lists versions of the core group, `/apis` groups with theirs.
+        // `/api` lists the versions of the core group. `/apis` lists the other groups with their versions.
         let mut versions: Vec<(String, String)> =
             strings(document, "versions").map(|version| (String::new(), version.to_owned())).collect();
         for group in array(document, "groups") {
@@ -117,10 +121,10 @@ impl Found {
         }
     }
 
-    /// Notes one resource. Versions come in the server's order of preference.
+    /// Records one resource. Versions are in the order in which the server prefers them.
     fn add(&mut self, group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, resource: &Value) {
-        // An aggregated server's words are no more than that. What no path can name is passed over, and then nothing
-        // is known about what else its group has.
+        // The output of an aggregated server is untrusted. A resource that is not valid in a path is ignored, and its
+        // group counts as unavailable, because the rest of the group is not reliable either.
         if !is_named(group, version) || !is_plain(plural) || !Rule::Kind.allows(kind) {
             self.unavailable.insert(group.to_owned());
             return;
@@ -141,7 +145,7 @@ impl Found {
                     known.versions.push(version.to_owned());
                 }
             }
-            // Two resources of one kind: the one that can be managed is meant.
+            // If two resources have the same kind, the one that can be managed is used.
             Some(known) if known.manageable || !manageable => {}
             _ => {
                 self.kinds.insert(group_kind, new);
@@ -150,7 +154,7 @@ impl Found {
     }
 }
 
-/// Returns `true` if a path can name a group and a version in it.
+/// Returns `true` if the group and the version are valid in a path.
 fn is_named(group: &str, version: &str) -> bool {
     (group.is_empty() || is_plain(group)) && is_plain(version)
 }

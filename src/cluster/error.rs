@@ -1,15 +1,16 @@
-//! The reasons why a cluster cannot be used at all. The server's words about one object are a `Refusal` or a
+//! The reasons why a cluster cannot be used. The reasons why a request about one object fails are a `Refusal` or a
 //! `ReadError` instead.
 
 use std::error::Error;
 use std::path::PathBuf;
 
-/// A cluster that cannot be reached, identified, or trusted to answer. Each says what to do about it.
+/// A cluster that cannot be reached, identified or used. Each message says what to do.
 ///
-/// Texts from outside are the server's or a plugin's words: untrusted, and free of what was sent.
+/// The details come from the server or from a credential plugin. They are untrusted, and contain nothing of what was
+/// sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Neither a kubeconfig nor a pod to run in.
+    /// No kubeconfig is configured, and the process may not use a pod's service account.
     #[error("find a cluster: no kubeconfig is configured")]
     NoKubeconfig,
     /// None of the configured files exists.
@@ -27,48 +28,48 @@ pub enum ClusterError {
         #[source]
         source: std::io::Error,
     },
-    /// A kubeconfig's content is wrong. The content itself is never shown: it holds credentials.
+    /// The content of a kubeconfig is wrong. The message never contains the content, because it may hold credentials.
     #[error("use the kubeconfig: {detail}; correct it")]
     InvalidKubeconfig {
         /// The error in the kubeconfig.
         detail: String,
     },
-    /// Several contexts and none of them current.
-    #[error("choose a context: the kubeconfig makes none current, and has {}", .available.join(", "))]
+    /// There are several contexts, and none of them is current.
+    #[error("choose a context: the kubeconfig sets no current context; use one of {}", .available.join(", "))]
     NoContext {
-        /// The contexts there are.
+        /// The contexts in the kubeconfig.
         available: Vec<String>,
     },
-    /// No context at all.
+    /// The kubeconfig has no context.
     #[error("choose a context: the kubeconfig has none; add a cluster to it")]
     EmptyKubeconfig,
-    /// A context that the kubeconfig does not have.
+    /// The requested context is not in the kubeconfig.
     #[error("use the context {context}: the kubeconfig has no such context, only {}", .available.join(", "))]
     UnknownContext {
-        /// The name that was asked for.
+        /// The requested context.
         context: String,
-        /// The contexts there are.
+        /// The contexts in the kubeconfig.
         available: Vec<String>,
     },
-    /// Not in a pod, or one without a service account's token.
+    /// The process is not in a pod, or the pod has no service account token.
     #[error("use the pod's service account")]
     InCluster {
-        /// The missing part.
+        /// The cause.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A proxy is configured for the cluster.
+    /// The kubeconfig sets a proxy for the cluster.
     #[error("use the kubeconfig: proxy-url is not supported; remove it from the cluster's entry")]
     Proxy,
-    /// The kubeconfig's credential plugin did not deliver.
+    /// The credential plugin of the kubeconfig failed.
     #[error("get credentials from {command}: {detail}; run it by hand to see why")]
     ExecPlugin {
-        /// The plugin's command, without arguments and environment.
+        /// The command of the plugin, without arguments and environment.
         command: String,
         /// The failure of the plugin.
         detail: String,
     },
-    /// 401.
+    /// The server answered with status 401.
     #[error(
         "authenticate to {server}: it does not accept the credentials; they are missing, wrong or expired: renew them"
     )]
@@ -76,23 +77,23 @@ pub enum ClusterError {
         /// The server's address.
         server: String,
     },
-    /// Credentials that cannot even be sent.
+    /// The credentials cannot be sent.
     #[error("use the credentials for {server}: {detail}; correct the user's entry in the kubeconfig")]
     Credentials {
         /// The server's address.
         server: String,
-        /// The problem of the credentials.
+        /// The problem with the credentials.
         detail: String,
     },
-    /// The server's certificate is not one that the kubeconfig trusts.
+    /// The server's certificate is not trusted by the kubeconfig.
     #[error("trust {server}: {detail}; correct certificate-authority in the kubeconfig")]
     Untrusted {
         /// The server's address.
         server: String,
-        /// The problem of the certificate.
+        /// The problem with the certificate.
         detail: String,
     },
-    /// No connection or no answer.
+    /// The server cannot be reached, or does not answer.
     #[error("reach {server}: {detail}; check the address, the network and that the server is up")]
     Unreachable {
         /// The server's address.
@@ -100,25 +101,25 @@ pub enum ClusterError {
         /// The failure of the connection.
         detail: String,
     },
-    /// No right to do something that every run needs.
+    /// The user has no permission for an operation that every run needs.
     #[error("{operation}: no permission ({detail}); grant it to the user of the kubeconfig")]
     Forbidden {
-        /// The operation that was tried.
+        /// The operation that failed.
         operation: String,
-        /// The server's words.
+        /// The server's message.
         detail: String,
     },
-    /// The server answered something else than what the operation needs.
+    /// The server's answer does not allow the operation to continue.
     #[error("{operation}: {detail}")]
     ApiAnswer {
-        /// The operation that was tried.
+        /// The operation that failed.
         operation: String,
-        /// The server's words.
+        /// The server's message.
         detail: String,
     },
-    /// No answer carried a `Date`, and another clock would not do for a Lease.
+    /// No answer had a `Date` header. The time in a Lease must be the server's time.
     #[error(
-        "write the lock: {server} sends no Date header, so its time is unknown; connect to it without the proxy between"
+        "write the lock: {server} sends no Date header, so its time is unknown; connect without a proxy in between"
     )]
     NoServerTime {
         /// The server's address.

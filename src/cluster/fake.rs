@@ -1,4 +1,4 @@
-//! A small API server in this process, for the tests of this adapter: stateful, with a clock of its own and with
+//! A small API server in this process, for the tests of this adapter. It keeps state, has its own clock and can inject
 //! faults.
 
 use std::collections::BTreeMap;
@@ -21,17 +21,17 @@ use crate::project::path::Segment;
 /// A fault of a request.
 #[derive(Clone)]
 pub(super) enum Fault {
-    /// The server answers this instead of doing it.
+    /// The server answers with this status and body and does nothing.
     ApiAnswer(u16, Value),
-    /// The server answers this status and asks to come back in so many seconds.
+    /// The server answers with this status and a `Retry-After` in seconds.
     RetryAfter(u16, u64),
-    /// It never arrives: the connection breaks.
+    /// The connection breaks before the request arrives.
     Reset,
-    /// It takes effect, and the connection breaks before the answer.
+    /// The request takes effect, and the connection breaks before the answer.
     LoseAnswer,
-    /// It never arrives, and nobody says so.
+    /// The request never arrives, and no error is reported.
     Hang,
-    /// It arrives and is answered late.
+    /// The request arrives after this delay and is answered.
     Late(Duration),
 }
 
@@ -75,12 +75,12 @@ impl Fake {
         )
     }
 
-    /// The next request of this method whose path holds `part` goes wrong. Faults are used up in order.
+    /// Adds a fault for the next request with this method whose path contains `part`. Faults are used in order.
     pub(super) fn fail(&self, method: Method, part: &str, fault: Fault) {
         self.0.lock().unwrap().faults.push((method, part.to_owned(), fault));
     }
 
-    /// Returns the number of faults that no request has met.
+    /// The number of faults that are not used yet.
     pub(super) fn faults_left(&self) -> usize {
         self.0.lock().unwrap().faults.len()
     }
@@ -89,7 +89,7 @@ impl Fake {
         self.0.lock().unwrap().objects.get(path).cloned()
     }
 
-    /// Changes an object behind everyone's back, or removes it.
+    /// Changes or removes an object without a request.
     pub(super) fn set(&self, path: &str, object: Option<Value>) {
         let mut world = self.0.lock().unwrap();
         match object {
@@ -98,7 +98,7 @@ impl Fake {
         }
     }
 
-    /// The requests that arrived so far, but for their time-outs.
+    /// The requests that arrived so far, without their time-outs.
     pub(super) fn journal(&self) -> Vec<String> {
         let world = self.0.lock().unwrap();
         let strip = |line: &String| {
@@ -107,7 +107,7 @@ impl Fake {
         world.journal.iter().map(strip).collect()
     }
 
-    /// The requests as they arrived.
+    /// The requests that arrived so far, unchanged.
     pub(super) fn raw_journal(&self) -> Vec<String> {
         self.0.lock().unwrap().journal.clone()
     }
@@ -198,7 +198,7 @@ impl World {
             ("PUT" | "PATCH", known) => {
                 let live = known.clone().unwrap_or(json!({"metadata": {}}));
                 let meta = &body["metadata"];
-                // An apply of what is not there creates it, whatever version it names.
+                // An apply to an object that does not exist creates it, even if it names a version.
                 let same = agrees(&meta["uid"], &live["metadata"]["uid"])
                     && (known.is_none() && method == Method::PATCH
                         || agrees(&meta["resourceVersion"], &live["metadata"]["resourceVersion"]));
@@ -236,7 +236,7 @@ impl World {
     }
 }
 
-/// A `Status` as the server writes it.
+/// A `Status` in the form that the server writes.
 pub(super) fn status(code: u16, reason: &str, name: &str) -> (u16, Value) {
     let code_text = StatusCode::from_u16(code).unwrap();
     let message = format!("{name}: {code_text}");
@@ -257,7 +257,7 @@ pub(super) fn lock_request(holder: &str, timeout: Duration) -> LockRequest {
     LockRequest { namespace: "kube-state".into(), root: root(), holder: holder.into(), timeout, run_url: None }
 }
 
-/// Returns the path of the lock's Lease.
+/// The path of the lock's Lease.
 pub(super) fn lease_path() -> String {
     format!("/apis/coordination.k8s.io/v1/namespaces/kube-state/leases/{}", root().lock_name())
 }

@@ -1,7 +1,7 @@
-//! The gate: the innermost layer, which every request passes last.
+//! The gate: the innermost layer of the client. Every request passes it last.
 //!
-//! It decides by what is really in the request whether the request would persist anything, and lets such a one out only
-//! with a permit that is still good. It is not a client: it neither retries nor reads answers.
+//! The gate reads the request itself to find out if it would persist anything. It sends such a request only with a
+//! valid permit. It does not retry and does not read answers.
 
 use std::future::{Future as _, poll_fn, ready};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,49 +23,49 @@ use super::path::{Resource, Route, is_query_of, route};
 /// The reason why a request was not sent, or its answer was not awaited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GateError {
-    /// It would persist something and carries no permit for it.
-    #[error("{0} would change the cluster, and nothing permits that")]
+    /// The request would persist something, but has no permit for it.
+    #[error("{0} would change the cluster, but has no permit")]
     NotPermitted(String),
-    /// It would go elsewhere than to discovery, a collection or one object, or ask for more than is known here.
-    #[error("{0} is not the path of an object, and nothing is asked there")]
+    /// The path is not discovery, a collection or one object, or the query has an unknown key.
+    #[error("{0} is not a request for an object or a collection, so it is not sent")]
     Elsewhere(String),
-    /// The lock that permits it is lost, or will be too soon.
+    /// The lock that permits the request is lost, or its fence has passed.
     #[error("the lock is lost")]
     Fenced,
-    /// It left, and no answer came before the lease's end.
+    /// The request was sent, and no answer came before the end of the lease.
     #[error("no answer before the lock's lease ends")]
     TooLate,
 }
 
-/// The permit of a request to change the cluster. It is in the request's extensions.
+/// The permit of a request to change the cluster. It is in the extensions of the request.
 #[derive(Clone, Debug)]
 pub(super) enum Permit {
-    /// A held lock, as long as its fence has not passed.
+    /// A held lock, until its fence passes.
     Lock(Arc<Fence>),
-    /// The lock's own Lease and nothing else: each such request is a compare-and-swap of its own.
+    /// The lock's own Lease and nothing else. Each such request is a compare-and-swap.
     Lease,
-    /// Creating a namespace and nothing else.
+    /// The creation of a namespace and nothing else.
     Namespace,
 }
 
-/// Until when a lock's holder may change anything, by local clocks that never go back. What counts is the one that
-/// shows more: a machine that slept past its lease has lost it.
+/// The local deadline after which the holder of a lock sends no more changes. It uses two monotonic clocks, and the one
+/// that shows the longer time counts. If the machine sleeps until the lease has ended, the lock is lost.
 #[derive(Debug)]
 pub(super) struct Fence {
     lease: Duration,
-    /// When the last renewal that succeeded was sent.
+    /// The moment at which the last successful renewal was sent.
     renewed: Mutex<Moment>,
     lost: watch::Sender<bool>,
     unanswered: watch::Sender<usize>,
 }
 
 impl Fence {
-    /// A fence of a lease of the given length whose first write left at `sent`.
+    /// Makes the fence for a lease of the given length. The first write of the Lease was sent at `sent`.
     pub(super) fn new(lease: Duration, sent: Moment) -> Self {
         Self { lease, renewed: Mutex::new(sent), lost: watch::Sender::new(false), unanswered: watch::Sender::new(0) }
     }
 
-    /// Moves the fence: a renewal that left at `sent` succeeded.
+    /// Moves the fence after a successful renewal that was sent at `sent`.
     pub(super) fn renewed(&self, sent: Moment) {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         if renewed.instant() <= sent.instant() {
@@ -73,13 +73,13 @@ impl Fence {
         }
     }
 
-    /// Closes the fence for good.
+    /// Closes the fence permanently.
     pub(super) fn lose(&self) {
         self.lost.send_replace(true);
     }
 
-    /// Returns `true` if nothing may leave any more. The fence's passing while nothing was sent is not yet a loss: a
-    /// renewal may still succeed before the lease ends. After that it is one.
+    /// Returns `true` if the lock is lost. If the fence passes while no request is sent, the lock is not lost yet,
+    /// because a renewal may still succeed before the lease ends. It is lost when the lease ends.
     pub(super) fn is_lost(&self) -> bool {
         if self.last_renewed().elapsed() >= self.lease {
             self.lose();
@@ -87,14 +87,14 @@ impl Fence {
         *self.lost.borrow()
     }
 
-    /// Resolves when the lock is lost.
+    /// Waits until the lock is lost.
     pub(super) async fn lost(&self) {
         let mut lost = self.lost.subscribe();
-        // The sender lives as long as `self`.
+        // The sender exists as long as `self`.
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// When another party may take the lease over, at the earliest.
+    /// The earliest moment at which another party may take over the lease.
     pub(super) fn lease_end(&self) -> Instant {
         self.last_renewed().instant() + self.lease
     }
@@ -103,24 +103,25 @@ impl Fence {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The end of the time in which an answer to a request of this lock is waited for, counted from its last renewal.
+    /// The time from the last renewal until answers to requests under this lock are no longer awaited.
     fn patience(&self) -> Duration {
         self.lease.saturating_sub(self.lease / 12)
     }
 
-    /// Says whether that time is over.
+    /// Returns `true` if this time is over.
     fn is_over(&self) -> bool {
         self.last_renewed().elapsed() >= self.patience()
     }
 
-    /// Returns `true` if any request of this lock left and its effect is unknown.
+    /// Returns `true` if a request under this lock was sent and its effect is unknown.
     pub(super) fn has_unanswered(&self) -> bool {
         *self.unanswered.borrow() > 0
     }
 
-    /// Until when a request that leaves now may be waited for; an error when none may leave.
+    /// The moment until which the answer to a request sent now is awaited.
     ///
-    /// A refusal is final: whoever was refused gives up, so a late renewal must not bring the lock back.
+    /// Fails if no request may be sent. This is final: the caller gives up, so a late renewal must not restore the
+    /// lock.
     fn admit(&self) -> Result<Instant, GateError> {
         let renewed = self.last_renewed();
         if *self.lost.borrow() || renewed.elapsed() >= self.lease.saturating_sub(self.lease / 3) {
@@ -131,7 +132,7 @@ impl Fence {
     }
 }
 
-/// A request that left under a lock. Dropped without [`InFlight::answered`], it counts as unanswered.
+/// A request that was sent under a lock. If it is dropped without [`InFlight::answered`], it counts as unanswered.
 #[derive(Clone, Debug)]
 pub(super) struct InFlight(Arc<Ticket>);
 
@@ -146,7 +147,7 @@ impl InFlight {
         Self(Arc::new(Ticket { fence, answered: watch::Sender::new(false) }))
     }
 
-    /// Notes that the server said what became of the request.
+    /// Records that the answer shows the effect of the request.
     pub(super) fn answered(&self) {
         self.0.answered.send_replace(true);
     }
@@ -160,7 +161,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Puts the gate before a service.
+/// The layer that puts the gate in front of a service.
 #[derive(Clone, Debug)]
 pub(super) struct GateLayer {
     time_out: Duration,
@@ -168,7 +169,8 @@ pub(super) struct GateLayer {
 }
 
 impl GateLayer {
-    /// The server may work so long on a request that changes something or tries to; its API begins below `base`.
+    /// Makes the layer. `time_out` is the longest time for which the server may work on a request that is not a read.
+    /// `base` is the path below which the server's API begins.
     pub(super) fn new(time_out: Duration, base: &str) -> Self {
         Self { time_out, base: base.trim_end_matches('/').into() }
     }
@@ -182,7 +184,7 @@ impl<S> Layer<S> for GateLayer {
     }
 }
 
-/// See [`GateLayer`].
+/// The gate in front of a service. See [`GateLayer`].
 #[derive(Clone, Debug)]
 pub(super) struct Gate<S> {
     inner: S,
@@ -218,7 +220,8 @@ where
         }
         let in_flight = fence.clone().map(InFlight::new);
         let mut answer = Box::pin(self.inner.call(request));
-        // Looked at before every step: what a sleeping machine did not send yet does not leave when it wakes up.
+        // The fence is checked before every poll. If the machine sleeps before the request is sent, it is not sent
+        // afterwards.
         let answer = poll_fn(move |context| match &fence {
             Some(fence) if fence.is_over() => Poll::Ready(Err(GateError::TooLate.into())),
             _ => answer.as_mut().poll(context).map_err(Into::into),
@@ -236,7 +239,8 @@ where
     }
 }
 
-/// Lets a request out or not; for one that a lock permits, the lock's fence and how long to wait for an answer.
+/// Decides if a request may be sent. For a request that a lock permits, returns the fence of the lock and the moment
+/// until which the answer is awaited.
 fn admit(
     request: &Request<Body>,
     base: &str,
@@ -264,8 +268,8 @@ fn admit(
     }
 }
 
-/// Reads where a request goes. Whoever made it, it may ask for discovery, a collection or one object, with a query of
-/// known keys, and for nothing else.
+/// Finds the route of a request. Every request must be for discovery, a collection or one object, and its query may
+/// contain only known keys. All other requests are refused.
 fn route_of<'a>(request: &'a Request<Body>, base: &str) -> Result<Route<'a>, GateError> {
     let path = request.uri().path();
     let elsewhere = || GateError::Elsewhere(format!("{} {path}", request.method()));
@@ -288,8 +292,8 @@ fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// Returns `true` if the server would persist nothing. A DELETE's query does not count: beside a body the server
-/// ignores it.
+/// Returns `true` if the server would persist nothing. For a DELETE, only the body counts, because the server ignores
+/// the query if there is a body.
 fn is_dry_run(request: &Request<Body>) -> bool {
     if request.method() == Method::DELETE {
         let Some(Ok(bytes)) = request.body().try_clone().and_then(|body| body.collect_bytes().now_or_never()) else {
@@ -303,9 +307,10 @@ fn is_dry_run(request: &Request<Body>) -> bool {
         && request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dryRun=All"))
 }
 
-/// Adds `timeout=`: past it the server gives up, so nothing lands long after everyone stopped waiting.
+/// Adds the `timeout` parameter. The server gives up after this time, so the request cannot take effect long after the
+/// client stopped waiting.
 fn limit(request: &mut Request<Body>, time_out: Duration) {
-    // A second less than the client waits, so that the server's own answer arrives; but never nothing.
+    // The server gets one second less than the client waits, so that its answer arrives. The value is never zero.
     let server = time_out.saturating_sub(Duration::from_secs(1)).max(time_out / 2).max(Duration::from_millis(1));
     let text = if server.subsec_millis() == 0 {
         format!("timeout={}s", server.as_secs())
@@ -331,7 +336,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Sends a request of the given shape and says whether the gate let it out.
+    /// Sends a request of the given shape. Returns `true` if the gate sent it.
     async fn leaves(method: Method, target: &str, body: serde_json::Value, permit: Option<Permit>) -> bool {
         let fake = Fake::new();
         let call = Call { method, body: body.to_string().into_bytes(), permit, ..Call::get(Target::raw(target)) };
@@ -361,7 +366,7 @@ mod tests {
             (Method::PUT, path.to_owned(), json!({}), false),
             (Method::DELETE, path.to_owned(), json!(null), false),
             (Method::DELETE, path.to_owned(), json!({}), false),
-            // The server deletes for real: beside a body it ignores the query.
+            // The server would really delete the object, because it ignores the query if there is a body.
             (Method::DELETE, format!("{path}?dryRun=All"), json!({}), false),
             (Method::DELETE, format!("{path}?dryRun=All"), json!({"dryRun": []}), false),
             (Method::OPTIONS, path.to_owned(), json!(null), false),
@@ -426,7 +431,7 @@ mod tests {
         {
             assert!(leaves(Method::GET, target, json!(null), None).await, "{target}");
         }
-        // A server may be served below a path of its own, and by nobody else's.
+        // The API may begin below a base path. Paths outside this base path are refused.
         for (base, target, expected) in [
             ("/k8s/clusters/c-1", "/k8s/clusters/c-1/api/v1/pods", true),
             ("/k8s/clusters/c-1/", "/k8s/clusters/c-1/api/v1/pods", true),
@@ -458,7 +463,7 @@ mod tests {
         }
     }
 
-    /// The runtime's clock stands still while a machine sleeps; the lease does not.
+    /// The runtime's clock stands still while the machine sleeps, but the lease continues.
     #[tokio::test(start_paused = true)]
     async fn x15_nothing_leaves_after_a_sleep_past_the_fence() {
         let lease = Duration::from_mins(1);
@@ -472,7 +477,7 @@ mod tests {
             assert_eq!((answer.is_ok(), fake.journal().len()), (expected, usize::from(expected)), "{slept} s");
             assert_eq!(fence.is_lost(), !expected, "{slept} s");
         }
-        // A renewal that was sent after the sleep holds again, one from before it does not.
+        // A renewal that was sent after the sleep makes the lock valid again. A renewal from before the sleep does not.
         let before = Moment::now().before_a_sleep_of(Duration::from_secs(45));
         let fence = Fence::new(lease, before);
         fence.renewed(before);
@@ -482,7 +487,7 @@ mod tests {
         assert!(fence.admit().is_ok());
     }
 
-    /// A request that was let out and waited for a connection while the machine slept stays where it is.
+    /// A request that passed the gate and waits for a connection while the machine sleeps is not sent afterwards.
     #[tokio::test(start_paused = true)]
     async fn x15_what_did_not_leave_before_a_sleep_does_not_leave_after_it() {
         let fence = Arc::new(Fence::new(Duration::from_mins(1), Moment::now()));
@@ -523,7 +528,7 @@ mod tests {
                 .permitted(Permit::Lock(Arc::clone(&fence)))
         };
         cluster.wire.send(&put()).await.unwrap();
-        // 39 s later the lease has 21 s left, and 5 of them are a margin.
+        // After 39 s, 21 s of the lease are left, and 5 s of them are a margin. The server gets one second less.
         tokio::time::sleep(Duration::from_secs(39)).await;
         cluster.wire.send(&put()).await.unwrap();
         cluster.wire.send(&Call::get(Target::raw(path))).await.unwrap();

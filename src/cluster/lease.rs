@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Value, json};
 
-use super::lock::{Holder, LockRequest};
+use super::lock::holder::{Holder, LockRequest};
 
 /// Annotation with the address of the holder's run.
 const RUN: &str = "kubernator.io/run";

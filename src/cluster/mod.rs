@@ -1,9 +1,9 @@
-//! A Kubernetes API server: discovery, reads, dry runs, leased writes.
+//! The adapter for the Kubernetes API server: discovery, reads, dry runs, and writes under the lock.
 //!
-//! Adapter: it translates the server's answers and decides nothing; `kube::Error` never leaves it.
+//! It translates the server's answers and decides nothing. `kube::Error` never leaves it.
 //!
-//! **Invariant:** every request that would persist anything passes the gate of `transport`, below authentication and
-//! below every retry. The gate lets it out only with a permit, and the only permit for objects and state is a
+//! **Invariant:** every request that would persist anything passes the gate, which is below authentication and below
+//! every retry. The gate sends it only with a permit. The only permit for objects and state is a
 //! [`HeldLock`](lock::HeldLock) whose fence has not passed.
 
 pub(crate) mod apply;
@@ -13,6 +13,7 @@ pub(crate) mod discovery;
 pub(crate) mod error;
 pub mod lock;
 pub(crate) mod observe;
+pub(crate) mod observer;
 pub(crate) mod pods;
 pub(crate) mod shards;
 pub(crate) mod store;
@@ -25,7 +26,6 @@ mod fake;
 mod gate;
 mod lease;
 mod path;
-pub(crate) mod readiness;
 mod request;
 mod transport;
 

@@ -1,4 +1,4 @@
-//! Looking: lists, single objects, dry runs. Nothing here can change the cluster; the gate holds it to that.
+//! Lists, reads of single objects, and dry runs. Nothing here can change the cluster. The gate enforces this.
 
 use std::collections::BTreeSet;
 
@@ -12,68 +12,53 @@ use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::Refusal;
+use crate::plan::question::DryRunAnswer;
 
-/// Objects in one page of a list.
+/// The number of objects in one page of a list.
 const PAGE: usize = 500;
 
-/// Objects as they are.
+/// The media type for whole objects.
 pub(super) const WHOLE: &str = "application/json";
 
-/// Objects without anything but their metadata; whole where a server knows no such thing.
+/// The media type for metadata only. A server that does not know this form returns whole objects.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-/// The reason why a read says nothing about existing objects.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum ReadError {
-    /// No right to look, in the server's words.
-    #[error("no permission to look: {0}")]
-    Forbidden(String),
-    /// The kind is not served where it was looked for.
-    #[error("the server does not serve this kind")]
-    Gone,
-    /// The server could not answer, also after retries.
-    #[error("no answer: {0}")]
-    Unavailable(String),
-}
-
-/// The answer to a dry run of an apply.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DryRunAnswer {
-    /// True if the object would be created.
-    pub created: bool,
-    /// The object as it would be.
-    pub live: Live,
-}
-
 impl Cluster {
-    /// Lists the objects of one kind that carry the root's label, in every namespace, from the server's latest data.
-    pub async fn list_owned(&self, kind: &Kind, root: &Root) -> Result<Vec<Live>, ReadError> {
-        self.list_owned_in(kind, None, root).await
-    }
-
-    /// Lists the objects of one kind that carry the root's label, in a namespace or everywhere.
-    pub(crate) async fn list_owned_in(
+    /// Lists the objects of one kind with the root's label, in one namespace or in all namespaces. The list comes from
+    /// the server's latest data. Of each object, only the result of `keep` is kept.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the list. A partial list is never returned.
+    pub async fn list_owned<T>(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         root: &Root,
-    ) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace, Some(&root.selector()), WHOLE).await
+        keep: impl Fn(Live) -> T,
+    ) -> Result<Vec<T>, ReadError> {
+        self.list(kind, namespace, Some(&root.selector()), WHOLE, keep).await
     }
 
-    /// Lists the metadata of every object of one kind, in a namespace or everywhere.
+    /// Lists the metadata of all objects of one kind, in one namespace or in all namespaces.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the list. A partial list is never returned.
     pub async fn list_metadata(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Live>, ReadError> {
-        self.list(kind, namespace, None, METADATA).await
+        self.list(kind, namespace, None, METADATA, std::convert::identity).await
     }
 
-    pub(super) async fn list(
+    pub(super) async fn list<T>(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         selector: Option<&str>,
         accept: &'static str,
-    ) -> Result<Vec<Live>, ReadError> {
+        keep: impl Fn(Live) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         let version = kind.versions.first().map_or("v1", String::as_str);
         let path = ResourcePath::collection(kind, version, namespace);
         let limit = PAGE.to_string();
@@ -89,21 +74,24 @@ impl Cluster {
             let target = path.with(&query);
             let answer = self.wire.send(&Call::get(target).accepting(accept)).await;
             let answer = answer.map_err(SendError::into_read_error)?;
-            // The list grew older than the server keeps it: from the start, once.
+            // The server no longer has the version of this list. The list starts again once.
             if answer.status == http::StatusCode::GONE && !restarted {
                 (restarted, found, next) = (true, Vec::new(), String::new());
                 continue;
             }
-            next = take_page(&answer, kind, version, &mut found)?;
+            next = take_page(answer, kind, version, &keep, &mut found)?;
             if next.is_empty() {
                 return Ok(found);
             }
         }
     }
 
-    /// Reads one object; nothing where the server says that it, or its namespace, does not exist.
+    /// Reads one object in the first version of its kind. Returns `None` if the server answers that the object or its
+    /// namespace does not exist.
     ///
-    /// Reads in the kind's first version.
+    /// # Errors
+    ///
+    /// Any other failure. An error does not show that the object is absent.
     pub async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Live>, ReadError> {
         let path = request::object(kind, key).map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
         let answer = self.wire.send(&Call::get(path)).await.map_err(SendError::into_read_error)?;
@@ -116,26 +104,37 @@ impl Cluster {
         answer.object().map(Some).map_err(|refusal| ReadError::Unavailable(refusal.to_string()))
     }
 
-    /// Asks what an apply would do. A `metadata.uid` in the body makes it an update of that object and no other.
+    /// Asks the server for a dry run of an apply. If the body has a `metadata.uid`, only the object with this uid can
+    /// be updated, and nothing can be created.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the apply.
     pub async fn try_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
-        let answer = self.ask(&Call::apply(&path, body, root, Effect::DryRun)).await?;
-        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        self.ask(&Call::apply(&path, body, root, Effect::DryRun)).await?.written()
     }
 
-    /// Asks what an apply would do if it took every contested field.
+    /// Asks the server for a dry run of an apply that takes over every contested field.
     ///
-    /// Only for a plan: it shows what an apply will do after other managers' fields have become ours.
+    /// This is only for a plan. It shows the result of an apply after the fields of other managers have become ours.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the apply.
     pub async fn try_forced_apply(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
-        let answer = self.ask(&Call::try_forced_apply(&path, body, root)).await?;
-        Ok(DryRunAnswer { created: answer.status == http::StatusCode::CREATED, live: answer.object()? })
+        self.ask(&Call::try_forced_apply(&path, body, root)).await?.written()
     }
 
-    /// Asks what the object of this uid would be if `from`, which it nearly is, became `to`: without the status and
-    /// what only a server writes.
+    /// Asks the server for a dry run that changes the object with this uid from `from` to `to`. `from` is about the
+    /// live object. The status and the metadata that only the server writes are left out.
     ///
-    /// What `to` lacks and the server fills in comes back in the answer.
+    /// The answer contains the defaults that the server sets for fields which `to` lacks.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the change, or the object has another uid.
     pub async fn try_replace(
         &self,
         kind: &Kind,
@@ -143,7 +142,7 @@ impl Cluster {
         from: &Value,
         to: &Value,
         root: &Root,
-    ) -> Result<Live, Refusal> {
+    ) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, to)?;
         let mut operations = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
         let nothing = Value::Null;
@@ -154,20 +153,25 @@ impl Cluster {
         let content: BTreeSet<&String> =
             content.filter(|name| !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str())).collect();
         operations.extend(content.into_iter().filter_map(|name| replacing("/", name, from, to)));
-        self.ask(&Call::json_patch(&path, &json!(operations), root, Effect::DryRun)).await?.object()
+        self.ask(&Call::json_patch(&path, &json!(operations), root, Effect::DryRun)).await?.written()
     }
 
-    /// Asks whether the object could be made exactly this, which has to carry the resourceVersion that was looked at.
-    pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<Live, Refusal> {
+    /// Asks the server for a dry run that replaces the object by exactly this body. The body must have the
+    /// resourceVersion that was read.
+    pub(crate) async fn try_put(&self, kind: &Kind, body: &Value, root: &Root) -> Result<DryRunAnswer, Refusal> {
         let path = request::described(kind, body)?;
         let manager = root.field_manager();
         let target = path.with(&[("fieldManager", manager.as_str()), ("dryRun", "All")]);
-        self.ask(&Call::put(target, body)).await?.object()
+        self.ask(&Call::put(target, body)).await?.written()
     }
 
-    /// Asks whether the object would be accepted if it were new, under a generated name.
+    /// Asks the server for a dry run that creates the object under a generated name.
     ///
-    /// Tells an immutable field from a mistake: a refusal here proves nothing.
+    /// This shows if a field is immutable or if the manifest is wrong. A refusal here proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the object.
     pub async fn try_as_new(&self, kind: &Kind, body: &Value, root: &Root) -> Result<(), Refusal> {
         let (collection, _) = request::described_in(kind, body)?;
         let mut body = body.clone();
@@ -183,7 +187,11 @@ impl Cluster {
         self.ask(&Call::post(target, &body)).await.map(drop)
     }
 
-    /// Asks whether exactly this object could be deleted.
+    /// Asks the server for a dry run that deletes exactly this object.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses the deletion.
     pub async fn try_delete(
         &self,
         kind: &Kind,
@@ -201,7 +209,15 @@ impl Cluster {
     }
 }
 
-/// The operation of a JSON patch that sets a field as `to` has it.
+impl ApiAnswer {
+    /// The object after the dry run of a write.
+    fn written(self) -> Result<DryRunAnswer, Refusal> {
+        Ok(DryRunAnswer { created: self.status == http::StatusCode::CREATED, live: self.object()? })
+    }
+}
+
+/// The operation of a JSON patch that gives a field the value it has in `to`. Returns `None` if neither side has the
+/// field.
 fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value> {
     let path = format!("{above}{}", name.replace('~', "~0").replace('/', "~1"));
     match (from.get(name), to.get(name)) {
@@ -211,26 +227,33 @@ fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value>
     }
 }
 
-/// Adds a page's objects, each with its apiVersion and kind, and returns where the next page begins.
-fn take_page(answer: &ApiAnswer, kind: &Kind, version: &str, found: &mut Vec<Live>) -> Result<String, ReadError> {
+/// Adds what `keep` keeps of the objects of a page, each with its apiVersion and kind. Returns the token of the next
+/// page, which is empty after the last page.
+fn take_page<T>(
+    answer: ApiAnswer,
+    kind: &Kind,
+    version: &str,
+    keep: impl Fn(Live) -> T,
+    found: &mut Vec<T>,
+) -> Result<String, ReadError> {
     if !answer.status.is_success() {
         return Err(answer.read_error());
     }
     let mut page = answer
         .json()
-        .filter(|page| page.get("metadata").is_some())
-        .ok_or_else(|| ReadError::Unavailable("the server answered something else than a list".to_owned()))?;
+        .filter(|page: &Value| page.get("metadata").is_some())
+        .ok_or_else(|| ReadError::Unavailable("the server's answer is not a list".to_owned()))?;
     let group = &kind.group_kind.group;
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-        // A Go server writes an empty list as null.
+        // A server in Go may write an empty list as null.
         return Ok(next);
     };
     found.extend(items.into_iter().map(|mut body| {
         body["apiVersion"] = json!(api_version);
         body["kind"] = json!(kind.group_kind.kind);
-        Live { body }
+        keep(Live { body })
     }));
     Ok(next)
 }
@@ -255,7 +278,7 @@ mod tests {
     }
 
     async fn names(fake: &Fake) -> Result<Vec<String>, ReadError> {
-        let found = fake.cluster().list_owned(&kind(), &root()).await?;
+        let found = fake.cluster().list_owned(&kind(), None, &root(), std::convert::identity).await?;
         assert!(found.iter().all(|live| live.body["apiVersion"] == "apps/v1" && live.body["kind"] == "Deployment"));
         Ok(found.iter().map(|live| live.body["metadata"]["name"].as_str().unwrap().to_owned()).collect())
     }
@@ -295,7 +318,7 @@ mod tests {
             (Fault::RetryAfter(503, 3600), ReadError::Unavailable("{}".to_owned())),
             (
                 Fault::ApiAnswer(200, json!("hello")),
-                ReadError::Unavailable("the server answered something else than a list".to_owned()),
+                ReadError::Unavailable("the server's answer is not a list".to_owned()),
             ),
         ] {
             let fake = Fake::new();

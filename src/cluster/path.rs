@@ -1,37 +1,38 @@
-//! Paths and queries of requests: the one place that makes them, from checked parts, and that knows their shape.
+//! Paths and queries of requests. This is the only place that makes them, from checked parts, and that knows their
+//! shape.
 //!
-//! **Invariant:** whatever a manifest, a CustomResourceDefinition, a record or a server's discovery says, a path that is
-//! made here is that of one collection or of one object: never a subresource, a proxy or another query.
+//! **Invariant:** a path that is made here is the path of one collection or one object. It never leads to a subresource
+//! or a proxy, and never carries another query. This holds for any content of manifests, CRDs, the state and discovery.
 
 use std::fmt::Write as _;
 
 use crate::object::kinds::Kind;
 use crate::object::name::{RESERVED_PLURALS, Rule};
 
-/// A namespace's own subresources: they stand where a kind in it would.
+/// The subresources of a namespace. They are at the position of the plural of a namespaced kind.
 const NAMESPACE_SUBRESOURCES: [&str; 2] = ["finalize", "status"];
 
-/// The path of a collection or of one object, or why there is none.
+/// The path of a collection or of one object, or the reason why there is no such path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResourcePath(Result<String, String>);
 
 impl ResourcePath {
-    /// A kind's objects in one version: all of them, or those of one namespace.
+    /// The collection of a kind in one version: all objects, or the objects of one namespace.
     pub(super) fn collection(kind: &Kind, version: &str, namespace: Option<&str>) -> Self {
         Self::resources(&kind.group_kind.group, version, namespace, &kind.plural)
     }
 
-    /// The Secrets of a namespace.
+    /// The collection of Secrets in a namespace.
     pub(super) fn secrets(namespace: &str) -> Self {
         Self::resources("", "v1", Some(namespace), "secrets")
     }
 
-    /// The Leases of a namespace.
+    /// The collection of Leases in a namespace.
     pub(super) fn leases(namespace: &str) -> Self {
         Self::resources("coordination.k8s.io", "v1", Some(namespace), "leases")
     }
 
-    /// Every namespace.
+    /// The collection of namespaces.
     pub(super) fn namespaces() -> Self {
         Self::resources("", "v1", None, "namespaces")
     }
@@ -40,7 +41,7 @@ impl ResourcePath {
         Self(resources(group, version, namespace, plural))
     }
 
-    /// The object of this name in the collection.
+    /// The object with this name in the collection.
     pub(super) fn named(&self, name: &str) -> Self {
         Self(self.0.clone().and_then(|path| Ok(format!("{path}/{}", escape(checked("name", name)?)))))
     }
@@ -58,18 +59,18 @@ impl ResourcePath {
         Target(self.0.clone().map(|path| path + &query.collect::<String>()))
     }
 
-    /// The path, or the reason why there is none.
+    /// The path itself, or the reason why there is no such path.
     pub(super) fn checked(self) -> Result<Self, String> {
         self.0.map(|path| Self(Ok(path)))
     }
 }
 
-/// Path and query of one request, or why there is none.
+/// The path and query of one request, or the reason why there is no such path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target(Result<String, String>);
 
 impl Target {
-    /// The server's version.
+    /// The version of the server.
     pub(super) fn version() -> Self {
         Self(Ok("/version".to_owned()))
     }
@@ -79,7 +80,7 @@ impl Target {
         Self(Ok("/api".to_owned()))
     }
 
-    /// Every other group.
+    /// All groups except the core group.
     pub(super) fn groups() -> Self {
         Self(Ok("/apis".to_owned()))
     }
@@ -89,19 +90,19 @@ impl Target {
         Self(group_version(group, version))
     }
 
-    /// Path and query as text.
+    /// The path and query as text.
     pub(super) fn text(&self) -> Result<&str, &str> {
         self.0.as_deref().map_err(String::as_str)
     }
 
-    /// Returns `true` if it leads to a namespace itself, and not into one.
+    /// Returns `true` if the target is a namespace object, and not an object in a namespace.
     pub(super) fn is_namespace(&self) -> bool {
         let namespace = Resource { group: "", plural: "namespaces", is_namespaced: false };
         let path = self.text().ok().and_then(|text| text.split('?').next());
         path.and_then(route) == Some(Route::Object(namespace))
     }
 
-    /// Any text at all.
+    /// A target with any text.
     #[cfg(test)]
     pub(super) fn raw(text: &str) -> Self {
         Self(Ok(text.to_owned()))
@@ -141,13 +142,13 @@ fn checked<'a>(what: &str, text: &'a str) -> Result<&'a str, String> {
     if Rule::Segment.allows(text) { Ok(text) } else { Err(format!("there is no path for the {what} {text:?}")) }
 }
 
-/// Says whether a group, version or plural stands in a path as it is.
+/// Returns `true` if a group, version or plural needs no encoding in a path.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     !matches!(text, "" | "." | "..") && text.len() <= 253 && text.bytes().all(plain)
 }
 
-/// Percent-encodes what may not stand in a path segment or a query value as it is.
+/// Percent-encodes all characters that are not allowed in a path segment or a query value.
 pub(super) fn escape(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -159,18 +160,18 @@ pub(super) fn escape(text: &str) -> String {
     })
 }
 
-/// The end of a path.
+/// The meaning of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
-    /// The server's version, or which kinds it serves.
+    /// The version of the server, or its groups, versions or kinds.
     Discovery,
-    /// A kind's objects.
+    /// The objects of a kind.
     Collection(Resource<'a>),
     /// One object.
     Object(Resource<'a>),
 }
 
-/// A kind in a path.
+/// The kind in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resource<'a> {
     pub(super) group: &'a str,
@@ -178,7 +179,7 @@ pub(super) struct Resource<'a> {
     pub(super) is_namespaced: bool,
 }
 
-/// Reads a path as a server will; nothing where it leads anywhere but to a collection, an object, or discovery.
+/// Parses a path as the server does. Returns `None` if the path is not discovery, a collection or an object.
 pub(super) fn route(path: &str) -> Option<Route<'_>> {
     let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let (group, rest) = match segments.as_slice() {
@@ -208,7 +209,7 @@ pub(super) fn route(path: &str) -> Option<Route<'_>> {
     }
 }
 
-/// Says whether a segment is a name as [`escape`] writes one.
+/// Returns `true` if the segment is a name in the encoding of [`escape`].
 fn is_encoded(segment: &str) -> bool {
     decode(segment).is_some_and(|text| Rule::Segment.allows(&text) && escape(&text) == segment)
 }
@@ -227,7 +228,7 @@ fn decode(segment: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// Says whether a query has nothing but these keys, each at most once, with values as [`escape`] writes them.
+/// Returns `true` if the query contains only these keys, each at most once, with values in the encoding of [`escape`].
 pub(super) fn is_query_of(query: &str, keys: &[&str]) -> bool {
     let mut seen: Vec<&str> = Vec::new();
     query.split('&').all(|pair| {
@@ -244,7 +245,7 @@ mod tests {
     use crate::object::ident::GroupKind;
     use proptest::prelude::*;
 
-    /// Texts that look like names, and texts that would lead elsewhere.
+    /// Texts that look like names, and texts that would change the meaning of a path.
     fn hostile() -> impl Strategy<Value = String> {
         let parts = prop::sample::select(vec![
             "web",
@@ -300,7 +301,7 @@ mod tests {
             let collection = ResourcePath::collection(&kind, &version, namespace.as_deref());
             let target = collection.named(&name).target();
             let Ok(text) = target.text() else { return Ok(()) };
-            // Read as a server reads it: split at its slashes first, then decoded, part by part.
+            // A server splits the path at slashes first, and then decodes each part.
             let parts: Vec<String> = text.split('/').skip(1).map(|part| decode(part).unwrap()).collect();
             let mut expected = if group.is_empty() { vec!["api".to_owned()] } else { vec!["apis".to_owned(), group.clone()] };
             expected.push(version);
@@ -309,7 +310,7 @@ mod tests {
             }
             expected.extend([plural.clone(), name.clone()]);
             prop_assert_eq!(&parts, &expected, "{}", text);
-            // And once more decoded, as a proxy in between may, it is still the same number of parts.
+            // A proxy may decode the path once more. The number of parts is still the same.
             prop_assert_eq!(parts.join("/").split('/').count(), expected.len());
             prop_assert!(parts.iter().all(|part| part != ".." && part != "." && !part.contains('%')));
             let is_namespaced = namespace.is_some();

@@ -1,4 +1,6 @@
-//! The reason why a workload is not ready, in the words of its newest pod.
+//! The reason why a workload is not ready, taken from its newest pod.
+
+use std::convert::identity;
 
 use serde_json::Value;
 
@@ -8,48 +10,49 @@ use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, Kinds};
 use crate::object::live::Live;
 
-/// The reason why a workload is not ready, in untrusted words.
+/// The reason why a workload is not ready. The text is untrusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotReadyReason {
-    /// One readable line.
+    /// The reason in one line.
     pub reason: String,
-    /// True if the reason does not go away with time.
+    /// `true` if waiting does not help.
     pub is_final: bool,
 }
 
-/// Reasons of a waiting container that its image's name decides alone.
+/// The reasons of a waiting container that depend only on the name of its image.
 const FINAL: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
 
-/// Reasons of a waiting container that mean nothing but that it is about to start.
+/// The reasons of a waiting container that is about to start.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 impl Cluster {
-    /// Asks the newest pod of a workload, else the newest event about the workload, what keeps it from being ready.
+    /// Finds the reason why a workload is not ready. Reads the newest pod that has a problem, or the newest warning
+    /// about the workload if there are no pods.
     ///
-    /// Nothing where nothing is known: without the right to look, say.
+    /// Returns `None` if no reason is known, for example because the user may not read pods.
     pub(crate) async fn trouble(&self, kind: &Kind, key: &ObjectKey) -> Option<NotReadyReason> {
         let workload = self.get(kind, key).await.ok()??;
         let selector = selector(&workload)?;
         let namespace = key.namespace.as_deref();
         let kinds = Kinds::builtin();
         let (pod, event) = (kinds.get(&GroupKind::new("", "Pod"))?, kinds.get(&GroupKind::new("", "Event"))?);
-        let pods = self.list(pod, namespace, Some(&selector), WHOLE).await.ok()?;
+        let pods = self.list(pod, namespace, Some(&selector), WHOLE, identity).await.ok()?;
         if pods.is_empty() {
-            let events = self.list(event, namespace, None, WHOLE).await.ok()?;
+            let events = self.list(event, namespace, None, WHOLE, identity).await.ok()?;
             return told(&events, workload.uid());
         }
         newest(&pods)
     }
 }
 
-/// The label selector of a workload's pods.
+/// The label selector for the pods of a workload.
 fn selector(workload: &Live) -> Option<String> {
     let labels = workload.body.pointer("/spec/selector/matchLabels")?.as_object()?;
     let pairs = labels.iter().map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
     pairs.collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(","))
 }
 
-/// Returns the reason of the newest pod that has one.
+/// The reason of the newest pod that has one.
 fn newest(pods: &[Live]) -> Option<NotReadyReason> {
     let mut pods: Vec<&Live> = pods.iter().filter(|pod| !pod.is_terminating()).collect();
     pods.sort_by_key(|pod| std::cmp::Reverse(text(&pod.body, "/metadata/creationTimestamp").to_owned()));
@@ -85,7 +88,7 @@ fn troubled(pod: &Value) -> Option<(String, bool)> {
     let unscheduled = conditions
         .into_iter()
         .find(|condition| text(condition, "/type") == "PodScheduled" && text(condition, "/status") == "False");
-    // What is final is told before what may pass.
+    // A final reason comes before one that may pass.
     let found: Vec<(String, bool)> = containers(pod).filter_map(container).collect();
     let last = found.iter().find(|(_, is_final)| *is_final).or(found.first()).cloned();
     match (last, unscheduled) {
@@ -127,7 +130,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// One line of a readable length.
+/// The text as one line of at most 400 characters.
 fn line(words: &str) -> String {
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     let words = words.trim_end_matches([':', ' ']);
@@ -192,7 +195,7 @@ mod tests {
             json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
             Some(("pod new: Evicted low on memory", false)),
         );
-        // What is about to start, or works, has no trouble: an older pod has.
+        // The new pod is about to start or works, so the reason comes from the older pod.
         check(waiting("ContainerCreating", ""), None);
         check(json!({"containerStatuses": [{"name": "c", "ready": true, "state": {"running": {}}}]}), None);
     }

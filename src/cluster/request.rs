@@ -1,4 +1,4 @@
-//! Requests to the server: paths and queries, and bodies as the server reads them.
+//! Requests to the server: their paths, queries and bodies.
 
 use std::fmt::Write as _;
 
@@ -16,11 +16,11 @@ const JSON: &str = "application/json";
 const APPLY: &str = "application/apply-patch+yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
 
-/// One request, to be sent once or several times.
+/// A request. It can be sent several times.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Path and query.
+    /// The path and query.
     pub(super) target: Target,
     pub(super) accept: &'static str,
     pub(super) content_type: &'static str,
@@ -33,27 +33,27 @@ impl Call {
         Self { method, target: target.into(), accept: JSON, content_type: JSON, body: Vec::new(), permit: None }
     }
 
-    /// Reads.
+    /// A request that reads.
     pub(super) fn get(target: impl Into<Target>) -> Self {
         Self::new(Method::GET, target)
     }
 
-    /// Creates what stands in the body.
+    /// A request that creates the object in the body.
     pub(super) fn post(target: impl Into<Target>, body: &Value) -> Self {
         Self { body: body.to_string().into_bytes(), ..Self::new(Method::POST, target) }
     }
 
-    /// Replaces the whole object.
+    /// A request that replaces a whole object.
     pub(super) fn put(target: impl Into<Target>, body: &Value) -> Self {
         Self { body: body.to_string().into_bytes(), ..Self::new(Method::PUT, target) }
     }
 
-    /// Server-side apply, forcing nothing.
+    /// A server-side apply that forces no conflict.
     pub(super) fn apply(path: &ResourcePath, body: &Value, root: &Root, mode: Effect) -> Self {
         Self::apply_with(path, body, root, "false", mode)
     }
 
-    /// Asks what an apply would do if it took every contested field. There is no such apply that takes effect.
+    /// The dry run of an apply that takes over every contested field. There is no such request that takes effect.
     pub(super) fn try_forced_apply(path: &ResourcePath, body: &Value, root: &Root) -> Self {
         Self::apply_with(path, body, root, "true", Effect::DryRun)
     }
@@ -69,16 +69,16 @@ impl Call {
         }
     }
 
-    /// A JSON patch.
+    /// A request with a JSON patch.
     pub(super) fn json_patch(path: &ResourcePath, operations: &Value, root: &Root, mode: Effect) -> Self {
         let manager = root.field_manager();
         let target = path.with(&[&[("fieldManager", manager.as_str())], mode.query()].concat());
         Self { content_type: JSON_PATCH, body: operations.to_string().into_bytes(), ..Self::new(Method::PATCH, target) }
     }
 
-    /// Deletes exactly the object that was looked at.
+    /// A request that deletes exactly the object with this uid and this resourceVersion.
     ///
-    /// A dry run is said in the body, for that is where the server looks once there is a body.
+    /// A dry run is requested in the body, because the server ignores the query if there is a body.
     pub(super) fn delete(target: impl Into<Target>, uid: &str, resource_version: &str, mode: Effect) -> Self {
         let mut options = json!({
             "apiVersion": "v1",
@@ -92,7 +92,7 @@ impl Call {
         Self { body: options.to_string().into_bytes(), ..Self::new(Method::DELETE, target) }
     }
 
-    /// The same request with a permit to change the cluster.
+    /// The same request, with a permit to change the cluster.
     pub(super) fn permitted(mut self, permit: Permit) -> Self {
         self.permit = Some(permit);
         self
@@ -105,7 +105,7 @@ impl Call {
     }
 }
 
-/// The effect of a request: real, or a dry run.
+/// The effect of a request: a real change or a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     DryRun,
@@ -113,7 +113,7 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    /// Returns the query parameters of the effect. A deletion states it in its body instead.
+    /// The query parameters for this effect. A deletion states it in the body instead.
     pub(super) fn query(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::DryRun => &[("dryRun", "All")],
@@ -122,18 +122,18 @@ impl Effect {
     }
 }
 
-/// The path of one object, as the kind's first version.
+/// The path of one object, in the first version of the kind.
 pub(super) fn object(kind: &Kind, key: &ObjectKey) -> Result<ResourcePath, Refusal> {
     let version = kind.versions.first().map_or("v1", String::as_str);
     path_of(kind, version, key.namespace.as_deref(), &key.name).map(|(_, object)| object)
 }
 
-/// The path of the object that a body describes, in the body's own version.
+/// The path of the object that a body describes, in the version of the body.
 pub(super) fn described(kind: &Kind, body: &Value) -> Result<ResourcePath, Refusal> {
     described_in(kind, body).map(|(_, object)| object)
 }
 
-/// The paths of the collection of the object that a body describes, and of itself.
+/// The paths of the collection and of the object that a body describes.
 pub(super) fn described_in(kind: &Kind, body: &Value) -> Result<(ResourcePath, ResourcePath), Refusal> {
     let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
     let (group, version) = split_api_version(text("/apiVersion").unwrap_or_default());
@@ -143,7 +143,7 @@ pub(super) fn described_in(kind: &Kind, body: &Value) -> Result<(ResourcePath, R
     path_of(kind, version, text("/metadata/namespace"), text("/metadata/name").unwrap_or_default())
 }
 
-/// Paths that cannot name anything but one object and its siblings.
+/// The paths of a collection and of one object in it. Neither can lead anywhere else.
 fn path_of(
     kind: &Kind,
     version: &str,
@@ -157,10 +157,11 @@ fn path_of(
     Ok((collection, object))
 }
 
-/// Makes JSON mean the same when it is read as YAML, which is how the server reads an apply.
+/// Escapes characters so that JSON has the same meaning when it is read as YAML. The server reads the body of an apply
+/// as YAML.
 ///
-/// YAML folds some raw characters into a space (U+0085, U+2028, U+2029) and refuses others. JSON allows them, and only
-/// inside strings, so escaping each wherever it stands is right.
+/// YAML turns some raw characters into a space (U+0085, U+2028, U+2029) and refuses others. In JSON, these characters
+/// can only be inside strings, so it is correct to escape every one of them.
 fn yaml_safe(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
         match c {

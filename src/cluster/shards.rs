@@ -1,5 +1,5 @@
-//! The state's shards as raw Secrets: created once, never changed, kept alive, listed, deleted. What they mean is the
-//! domain's.
+//! The shards of a state as raw Secrets: they are created once, kept, listed and deleted, and their data never changes.
+//! The domain interprets the data.
 
 use std::collections::BTreeMap;
 
@@ -11,46 +11,46 @@ use serde_json::{Value, json};
 use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
-use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::{Call, Effect};
 use super::store::{StateWriteError, texts};
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
+use crate::object::read_error::ReadError;
 
-/// The key of the Secret's data.
+/// The key in the Secret's data.
 const KEY: &str = "shard";
 
-/// The annotation that changes whenever a shard is used again.
+/// The annotation that changes whenever a run uses a shard again.
 const USED: &str = "kubernator.io/ktor-run";
 
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-/// A shard to create.
+/// A shard that will be created.
 #[derive(Clone, Debug)]
 pub(crate) struct NewShard<'a> {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: &'a str,
-    /// Its type.
+    /// The type of the Secret.
     pub secret_type: &'a str,
-    /// Its content.
+    /// The content of the shard.
     pub data: &'a [u8],
-    /// Its annotations.
+    /// The annotations of the Secret.
     pub annotations: BTreeMap<String, String>,
-    /// Its labels.
+    /// The labels of the Secret.
     pub labels: BTreeMap<String, String>,
 }
 
-/// A shard as it is stored.
+/// A stored shard.
 #[derive(Clone)]
 pub(crate) struct StoredShard {
-    /// Its content, decoded from base64 and from nothing else; empty where it is missing.
+    /// The content, decoded from base64 and not decompressed. It is empty if the key is missing.
     pub data: Vec<u8>,
-    /// The Secret's annotations.
+    /// The annotations of the Secret.
     pub annotations: BTreeMap<String, String>,
-    /// The Secret's labels.
+    /// The labels of the Secret.
     pub labels: BTreeMap<String, String>,
-    /// The Secret's type.
+    /// The type of the Secret.
     pub secret_type: String,
     live: Live,
 }
@@ -58,14 +58,14 @@ pub(crate) struct StoredShard {
 /// The result of creating a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Created {
-    /// It is there now, with this content.
+    /// The shard was created with the given content.
     New,
-    /// Some Secret of this name was there before.
+    /// A Secret with this name already existed.
     Existed,
 }
 
 impl Cluster {
-    /// Reads a shard; nothing where the Secret or its namespace does not exist.
+    /// Reads a shard. Returns `None` if the Secret or its namespace does not exist.
     pub(crate) async fn read_shard(&self, namespace: &str, name: &str) -> Result<Option<StoredShard>, ReadError> {
         let call = Call::get(ResourcePath::secrets(namespace).named(name));
         let answer = self.wire.send(&call).await.map_err(SendError::into_read_error)?;
@@ -77,14 +77,14 @@ impl Cluster {
         }
         let live = answer.object().map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
         let encoded = live.body.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
-        // What is no base64 is no shard's content either, and is refused as such.
+        // Data that is not valid base64 counts as empty, and the reader refuses it.
         let data = BASE64.decode(encoded.unwrap_or_default()).unwrap_or_default();
         let secret_type = live.body.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let (annotations, labels) = (texts(&live, "annotations"), texts(&live, "labels"));
         Ok(Some(StoredShard { data, annotations, labels, secret_type, live }))
     }
 
-    /// Creates a shard, unless there is a Secret of its name.
+    /// Creates a shard, unless a Secret with this name exists.
     pub(crate) async fn create_shard(
         &self,
         lock: &HeldLock,
@@ -108,9 +108,10 @@ impl Cluster {
         }
     }
 
-    /// Gives a stored shard another resourceVersion, so that no deletion that was asked for before can take it.
+    /// Changes the resourceVersion of a stored shard. A deletion that another run requested earlier can then no longer
+    /// delete it.
     ///
-    /// A conflict says that it is gone or was used by someone else: look again.
+    /// A conflict means that the shard is gone or that another client changed it. The caller must read it again.
     pub(crate) async fn keep_shard(
         &self,
         lock: &HeldLock,
@@ -130,7 +131,7 @@ impl Cluster {
         }
     }
 
-    /// Lists the names of the Secrets with this label, whatever they are.
+    /// Lists the names of all Secrets with this label, of any type.
     pub(crate) async fn list_shards(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<String>, ReadError> {
         let selector = format!("{}={}", label.0, label.1);
         let (mut found, mut next) = (Vec::new(), String::new());
@@ -155,7 +156,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes a shard, provided that it is the one that was read and that nobody used it since.
+    /// Deletes a shard, if it is the one that was read and has not changed since.
     pub(crate) async fn delete_shard(
         &self,
         lock: &HeldLock,
@@ -210,7 +211,7 @@ mod tests {
         let stored = cluster.read_shard("kube-state", "s-1").await.unwrap().unwrap();
         assert_eq!(stored.data, b"content");
         cluster.keep_shard(&lock, "kube-state", &stored, "run").await.unwrap();
-        // The same party keeps it again: that counts as well.
+        // A second change from the old content fails, even if the same run makes it.
         assert_eq!(
             cluster.keep_shard(&lock, "kube-state", &stored, "run").await,
             Err(StateWriteError::Conflict),

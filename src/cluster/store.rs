@@ -1,5 +1,5 @@
-//! The Secrets of a root's state and of its review key as raw data, written by compare-and-swap. What the data means is
-//! the domain's.
+//! The Secrets with a root's state and its review key, as raw data. They are written by compare-and-swap. The domain
+//! interprets the data.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use serde_json::{Value, json};
 use super::apply::ObjectError;
 use super::connect::Cluster;
 use super::lock::HeldLock;
-use super::observe::ReadError;
 use super::path::ResourcePath;
 use super::request::Call;
 use super::transport::{ApiAnswer, SendError};
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::object::refusal::Refusal;
-use crate::state::codec::SECRET_TYPE;
+use crate::state::annotation::SECRET_TYPE;
 
 /// The type of the state's Secret.
 #[cfg(test)]
 const TYPE: &str = Which::State.secret_type();
 
-/// One of the two Secrets.
+/// The purpose of the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     State,
@@ -46,7 +46,7 @@ impl Which {
         }
     }
 
-    /// The key of the Secret's data.
+    /// The key in the Secret's data.
     const fn key(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -55,22 +55,22 @@ impl Which {
     }
 }
 
-/// One of the Secrets as it is stored.
+/// A stored Secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StoredState {
-    /// The content of the one key, decoded from base64 and from nothing else; empty where it is missing.
+    /// The content of the key, decoded from base64 and not decompressed. It is empty if the key is missing.
     pub data: Vec<u8>,
-    /// The Secret's annotations.
+    /// The annotations of the Secret.
     pub annotations: BTreeMap<String, String>,
-    /// The Secret's type.
+    /// The type of the Secret.
     pub secret_type: String,
-    /// `metadata.uid`.
+    /// The uid of the Secret, from `metadata.uid`.
     pub uid: String,
-    /// `metadata.resourceVersion`.
+    /// The resourceVersion of the Secret, from `metadata.resourceVersion`.
     pub resource_version: String,
 }
 
-/// Without the data: it is a Secret's.
+/// Formats the Secret without its data, because the data may be secret.
 impl std::fmt::Debug for StoredState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoredState")
@@ -81,30 +81,30 @@ impl std::fmt::Debug for StoredState {
     }
 }
 
-/// The reason why a state was not written.
+/// The reason why a Secret was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateWriteError {
-    /// Someone else wrote it since it was read; theirs stays.
-    #[error("write the state: someone else changed it meanwhile, so run again")]
+    /// Another client wrote the Secret after it was read. That content stays.
+    #[error("write the state: another client changed it in the meantime; run again")]
     Conflict,
-    /// The lock is lost: nothing was sent.
+    /// The lock is lost. Nothing was sent.
     #[error("write the state: the lock is lost")]
     LockLost,
-    /// The server refused.
+    /// The server refused the write.
     #[error("write the state: {0}")]
     Refused(Refusal),
-    /// No answer, and what is there now does not tell either.
-    #[error("write the state: no answer, so whether it is written is not known ({0})")]
+    /// There is no answer, and the current content does not show if the write took effect.
+    #[error("write the state: no answer, so it may or may not be written ({0})")]
     Unanswered(String),
 }
 
 impl Cluster {
-    /// Reads a root's state; nothing where the Secret or its namespace does not exist.
+    /// Reads the state of a root. Returns `None` if the Secret or its namespace does not exist.
     pub(crate) async fn read_state(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
         self.read_secret(Which::State, namespace, root).await
     }
 
-    /// Reads a root's review key; nothing where the Secret or its namespace does not exist.
+    /// Reads the review key of a root. Returns `None` if the Secret or its namespace does not exist.
     pub(crate) async fn read_review_key(&self, namespace: &str, root: &Root) -> Result<Option<StoredState>, ReadError> {
         self.read_secret(Which::ReviewKey, namespace, root).await
     }
@@ -121,7 +121,8 @@ impl Cluster {
         stored(which, &answer).map(Some)
     }
 
-    /// Writes a root's state over what was read before, and over nothing else.
+    /// Writes the state of a root if it has not changed since `previous` was read. If `previous` is `None`, the Secret
+    /// must not exist.
     pub(crate) async fn write_state(
         &self,
         lock: &HeldLock,
@@ -135,7 +136,8 @@ impl Cluster {
         self.write_secret(lock, place, data, annotations, previous).await
     }
 
-    /// Writes a root's review key over what was read before, and over nothing else.
+    /// Writes the review key of a root if it has not changed since `previous` was read. If `previous` is `None`, the
+    /// Secret must not exist.
     pub(crate) async fn write_review_key(
         &self,
         lock: &HeldLock,
@@ -170,12 +172,12 @@ impl Cluster {
             Some(previous) => {
                 secret["metadata"]["uid"] = json!(previous.uid);
                 secret["metadata"]["resourceVersion"] = json!(previous.resource_version);
-                // A Secret's type cannot be changed; another one there is for the reader to refuse.
+                // The type of a Secret cannot be changed. If it is wrong, the reader refuses the Secret.
                 secret["type"] = json!(previous.secret_type);
                 Call::put(ResourcePath::secrets(namespace).named(&which.name(root)), &secret)
             }
         };
-        // Sending it again is safe: the compare-and-swap lets only one of the copies in.
+        // A retry is safe, because the compare-and-swap accepts only one of the copies.
         let answer = match self.exchange(lock, call).await {
             Ok(answer) => answer,
             Err(ObjectError::LockLost) => return Err(StateWriteError::LockLost),
@@ -188,7 +190,7 @@ impl Cluster {
             status if status.is_success() => {
                 stored(which, &answer).map_err(|error| StateWriteError::Unanswered(error.to_string()))
             }
-            // The copy that was let in may be one of ours.
+            // An earlier copy of this request may have succeeded.
             StatusCode::CONFLICT if answer.after_unknown => {
                 match self.settle(place, data, annotations, String::new()).await {
                     Err(StateWriteError::Unanswered(failure)) if failure.is_empty() => Err(StateWriteError::Conflict),
@@ -196,14 +198,15 @@ impl Cluster {
                 }
             }
             StatusCode::CONFLICT => Err(StateWriteError::Conflict),
-            // Deletion since it was read.
+            // The Secret was deleted after it was read.
             StatusCode::NOT_FOUND if previous.is_some() && answer.is_missing_object() => Err(StateWriteError::Conflict),
             _ if !answer.is_definite() => self.settle(place, data, annotations, answer.words()).await,
             _ => Err(StateWriteError::Refused(answer.refusal())),
         }
     }
 
-    /// Looks whether a write without an answer took effect: only if exactly its content is there.
+    /// Checks if a write without an answer took effect. It did if the Secret has exactly the written data and
+    /// annotations.
     async fn settle(
         &self,
         (which, namespace, root): (Which, &str, &Root),
@@ -235,7 +238,7 @@ fn stored(which: Which, answer: &ApiAnswer) -> Result<StoredState, ReadError> {
     })
 }
 
-/// The texts in a mapping of the metadata.
+/// The strings in a mapping of the metadata.
 pub(super) fn texts(live: &Live, field: &str) -> BTreeMap<String, String> {
     let texts = live.body.get("metadata").and_then(|metadata| metadata.get(field)?.as_object());
     texts.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
@@ -302,7 +305,7 @@ mod tests {
         fake.fail(Method::PUT, "/secrets/", Fault::LoseAnswer);
         let second = write(&cluster, &lock, b"second", Some(&first)).await.unwrap();
         assert_eq!(second.data, b"second");
-        // Nothing arrives, and the lease goes on.
+        // No request arrives, while the lease continues.
         for _ in 0..99 {
             fake.fail(Method::PUT, "/secrets/", Fault::Reset);
         }

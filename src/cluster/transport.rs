@@ -1,6 +1,6 @@
-//! Sending requests: time-outs, retries, the server's clock, and what a missing answer means.
+//! Sends requests. It handles time-outs, retries, the server's clock and missing answers.
 //!
-//! Everything here stands above the gate, so no retry gets around a fence. One connection pool serves all.
+//! This module is above the gate, so every retry passes the fence too. All requests share one connection pool.
 
 use std::error::Error;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::{AuthError, Body};
@@ -17,9 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ClusterError;
 use super::gate::{GateError, InFlight, Permit};
+use super::observer::{Exchange, RequestObserver};
 use super::request::Call;
 
-/// The pauses between attempts, where the server does not ask for longer ones.
+/// The pauses between attempts, unless the server asks for a longer pause.
 const PAUSES: [Duration; 6] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
@@ -29,7 +30,7 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(8),
 ];
 
-/// The longest `Retry-After` that is waited for; who asks for more is as good as down.
+/// The longest `Retry-After` that is obeyed. A server that asks for more counts as unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// An answer of the server.
@@ -38,18 +39,18 @@ pub(super) struct ApiAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
-    /// True if an earlier attempt of the same request may have taken effect unseen.
+    /// `true` if an earlier attempt of the same request may have taken effect although its answer is unknown.
     pub(super) after_unknown: bool,
 }
 
-/// The reason why there is no answer.
+/// The reason why a request has no answer.
 #[derive(Debug)]
 pub(super) enum SendError {
-    /// The gate held it back, as nothing permits it.
+    /// The gate did not send the request, because it has no permit.
     NotPermitted(String),
-    /// The gate held it back, as the lock is lost.
+    /// The gate did not send the request, because the lock is lost.
     Fenced,
-    /// It may have arrived or not.
+    /// The request may or may not have arrived.
     NoAnswer(SendFailure),
 }
 
@@ -60,9 +61,9 @@ pub(super) enum SendFailure {
     Credentials(String),
     /// The server's certificate is not trusted.
     Certificate(String),
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimedOut,
-    /// The connection could not be made or broke.
+    /// The connection failed.
     Connection(String),
 }
 
@@ -76,13 +77,14 @@ impl std::fmt::Display for SendFailure {
 }
 
 impl SendFailure {
-    /// Returns `true` if asking again may help.
+    /// Returns `true` if a retry may help.
     fn is_transient(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Connection(_))
     }
 }
 
-/// A way to the server. Clones share the connections, the limit on parallel requests and the server's clock.
+/// The transport to one server. Clones share the connections, the limit on simultaneous requests and the server's
+/// clock.
 #[derive(Clone)]
 pub(super) struct Transport {
     client: kube::Client,
@@ -90,38 +92,45 @@ pub(super) struct Transport {
     time_out: Duration,
     slots: Arc<Semaphore>,
     clock: Arc<ServerClock>,
+    observer: Option<RequestObserver>,
 }
 
 impl Transport {
-    /// A way over `client`, whose innermost layer is the gate.
-    pub(super) fn new(client: kube::Client, server: &str, concurrency: usize, time_out: Duration) -> Self {
+    /// Makes the transport. The innermost layer of `client` must be the gate.
+    pub(super) fn new(
+        client: kube::Client,
+        server: &str,
+        (concurrency, time_out): (usize, Duration),
+        observer: Option<RequestObserver>,
+    ) -> Self {
         Self {
             client,
             server: server.into(),
             time_out,
             slots: Arc::new(Semaphore::new(concurrency.max(1))),
             clock: Arc::default(),
+            observer,
         }
     }
 
-    /// The server's address, for reports.
+    /// The address of the server, for reports.
     pub(super) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Returns the time on the server's clock.
+    /// The current time on the server's clock, or `None` if no answer had a `Date` header.
     pub(super) fn server_time(&self) -> Option<Timestamp> {
         self.clock.now()
     }
 
-    /// Sends a request until there is a definite answer, as often as makes sense.
+    /// Sends a request, and repeats it until the answer is definite or no retry is left.
     ///
-    /// Only for requests that mean the same when they arrive twice.
+    /// This is only for requests that have the same effect if they arrive twice.
     pub(super) async fn send(&self, call: &Call) -> Result<ApiAnswer, SendError> {
         self.send_pausing(call, &PAUSES).await
     }
 
-    /// Sends a request to see whether there is a server at all: gives up sooner.
+    /// Sends a request to find out if there is a server. It retries less often than [`Transport::send`].
     pub(super) async fn probe(&self, call: &Call) -> Result<ApiAnswer, SendError> {
         self.send_pausing(call, &PAUSES[..3]).await
     }
@@ -146,8 +155,23 @@ impl Transport {
         }
     }
 
-    /// Sends a request once, outside the limit on parallel requests.
+    /// Sends a request once, and tells the observer. The limit on simultaneous requests does not apply.
     pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<ApiAnswer, SendError> {
+        let Some(observer) = &self.observer else { return self.attempt_once(call, limit).await };
+        let began = Instant::now();
+        let answer = self.attempt_once(call, limit).await;
+        observer.tell(Exchange {
+            method: call.method.as_str(),
+            path: call.target.text().unwrap_or_default().split('?').next().unwrap_or_default(),
+            // The gate lets only dry runs through without a permit.
+            is_dry_run: call.method != Method::GET && call.permit.is_none(),
+            status: answer.as_ref().ok().map(|answer| answer.status.as_u16()),
+            duration: began.elapsed(),
+        });
+        answer
+    }
+
+    async fn attempt_once(&self, call: &Call, limit: Duration) -> Result<ApiAnswer, SendError> {
         let target = call.target.text().map_err(|why| SendError::NotPermitted(why.to_owned()))?;
         let mut request = Request::builder()
             .method(call.method.clone())
@@ -155,7 +179,7 @@ impl Transport {
             .header(ACCEPT, call.accept)
             .header(CONTENT_TYPE, call.content_type)
             .body(Body::from(call.body.clone()))
-            .map_err(|error| SendError::NotPermitted(format!("{target} is no address: {error}")))?;
+            .map_err(|error| SendError::NotPermitted(format!("{target} is not a valid address: {error}")))?;
         if let Some(permit) = &call.permit {
             request.extensions_mut().insert::<Permit>(permit.clone());
         }
@@ -179,7 +203,7 @@ impl Transport {
         Ok(answer)
     }
 
-    /// Returns the error for an operation that every run needs and that got no answer.
+    /// The error for an operation that every run needs, if there is no answer.
     pub(super) fn failed(&self, operation: &str, error: SendError) -> ClusterError {
         let server = self.server.to_string();
         match error {
@@ -193,7 +217,7 @@ impl Transport {
         }
     }
 
-    /// Returns the error for an operation that every run needs and that the server refused.
+    /// The error for an operation that every run needs, if the server refuses it.
     pub(super) fn refused(&self, operation: &str, answer: &ApiAnswer) -> ClusterError {
         let (operation, detail) = (operation.to_owned(), answer.words());
         match answer.status {
@@ -204,7 +228,7 @@ impl Transport {
     }
 }
 
-/// The server's time: the last `Date` header, and what has passed since by the local monotonic clock.
+/// The server's clock: the last `Date` header, and the time since then on the local monotonic clock.
 #[derive(Debug, Default)]
 struct ServerClock {
     seen: Mutex<Option<(Timestamp, Instant)>>,
@@ -247,7 +271,8 @@ fn translate(error: kube::Error) -> SendError {
     SendError::NoAnswer(SendFailure::Connection(innermost))
 }
 
-/// Describes a problem of credentials without the words of a plugin or file, because these may contain the credential.
+/// Describes a problem with credentials. The text does not contain the output of a plugin or the content of a file,
+/// because these may contain credentials.
 pub(super) fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecRun { out, .. } => format!("the credential plugin failed ({})", out.status),
@@ -265,7 +290,7 @@ pub(super) fn credentials(error: &AuthError) -> String {
 }
 
 fn tls(error: &(dyn Error + 'static)) -> Option<String> {
-    // An io::Error hides its content from the chain, sometimes twice.
+    // An `io::Error` hides its inner error from the chain, sometimes twice.
     if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return tls(inner);
     }
@@ -287,10 +312,10 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 #[cfg(test)]
 mod tests {
+    use super::super::connect::ClusterSettings;
     use super::super::fake::{Fake, Fault, message};
     use super::super::path::Target;
     use super::*;
-    use http::Method;
     use serde_json::json;
 
     const PATH: &str = "/api/v1/namespaces/a/configmaps/x";
@@ -299,6 +324,25 @@ mod tests {
         let fake = Fake::new();
         fake.set(PATH, Some(json!({"metadata": {"name": "x"}})));
         fake
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p5_each_attempt_is_observed_without_its_query() {
+        const LIST: &str = "/api/v1/namespaces/a/configmaps";
+        let fake = fake();
+        fake.fail(Method::GET, LIST, Fault::RetryAfter(503, 0));
+        fake.fail(Method::GET, LIST, Fault::Reset);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&seen);
+        let observer = RequestObserver::new(move |exchange: Exchange<'_>| {
+            let Exchange { method, path, is_dry_run, status, .. } = exchange;
+            told.lock().unwrap().push(format!("{method} {path} {is_dry_run} {status:?}"));
+        });
+        let cluster = fake.cluster_with(ClusterSettings { observer: Some(observer), ..ClusterSettings::default() });
+        let call = Call::get(Target::raw(&format!("{LIST}?continue=token")));
+        let last = cluster.wire.send(&call).await.unwrap().status.as_u16();
+        let line = |status: Option<u16>| format!("GET {LIST} false {status:?}");
+        assert_eq!(*seen.lock().unwrap(), [line(Some(503)), line(None), line(Some(last))]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -339,7 +383,7 @@ mod tests {
             (Fault::ApiAnswer(504, json!({})), 2, true),
             (Fault::ApiAnswer(500, message("InternalError", webhook)), 2, false),
             (Fault::ApiAnswer(500, message("", "etcdserver: request timed out")), 2, true),
-            // A11: the server answers 500, and it is the manifest's mistake.
+            // The server answers 500 although the manifest is wrong.
             (Fault::ApiAnswer(500, message("", typed)), 1, false),
             (Fault::ApiAnswer(409, json!({})), 1, false),
             (Fault::ApiAnswer(422, json!({})), 1, false),
@@ -375,7 +419,7 @@ mod tests {
         let started = Instant::now();
         let call = Call::get(Target::raw(PATH));
         futures::future::join_all((0..17).map(|_| cluster.wire.send(&call))).await;
-        // Seventeen of a second each, eight at once.
+        // There are 17 requests of one second each, and 8 of them run at once.
         assert_eq!(started.elapsed().as_secs(), 3);
     }
 

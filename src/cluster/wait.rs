@@ -1,68 +1,71 @@
-//! Looking at what a run waits for: applied objects until they are ready, deleted ones until they are gone.
+//! Reads the objects that a run waits for: applied objects until they are ready, and deleted objects until they are
+//! gone.
 //!
-//! One look covers everything that is waited for, with few requests. Pauses and deadlines are the run's.
+//! One call covers all these objects with few requests. The run decides about pauses and deadlines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::identity;
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 
 use super::connect::Cluster;
-use super::observe::ReadError;
-use super::readiness::{Readiness, readiness};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::Kind;
 use crate::object::live::Live;
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
+use crate::object::readiness::{Readiness, readiness};
 
-/// So many objects of one kind are read one by one; more of them are listed.
+/// The highest number of objects of one kind that are read one by one. More objects are listed.
 const FEW: usize = 4;
 
-/// A list is worth its bytes where at least one in so many of its objects is waited for.
+/// A list is used only if at least one of this many listed objects is waited for.
 const SHARE: usize = 10;
 
-/// An object that is waited for.
+/// An object that a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Awaited {
-    /// Its kind, in the version to read it in.
+    /// The kind of the object, in the version to read.
     pub kind: Kind,
-    /// The object.
+    /// The key of the object.
     pub key: ObjectKey,
-    /// The end of the wait.
+    /// The condition that ends the wait.
     pub until: Until,
 }
 
-/// The end of a wait.
+/// The condition that ends a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     /// The object is ready.
     Ready,
-    /// The object is ready, or gone: it removes itself when it is done.
+    /// The object is ready or gone. An object that removes itself is gone when it is done.
     ReadyOrGone,
-    /// The object of this uid is gone. Another object of its name does not count.
+    /// The object with this uid is gone. Another object of the same name does not count.
     Gone {
-        /// The uid.
+        /// The uid of the object.
         uid: String,
     },
-    /// The next look, whatever it shows.
+    /// Nothing. The wait ends at the next look.
     NextLook,
 }
 
 /// The progress of a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WaitStatus {
-    /// It is over.
+    /// The wait is over.
     Over,
-    /// It goes on, and what for. May hold a controller's words: untrusted.
+    /// The wait continues, for this reason. The text may come from a controller and is untrusted.
     Waiting(String),
-    /// Time does not heal it, and why. May hold a controller's words: untrusted.
+    /// Waiting does not help, for this reason. The text may come from a controller and is untrusted.
     Failed(String),
 }
 
 impl Cluster {
-    /// Looks once at everything that is waited for.
+    /// Reads all given objects once and returns the progress for each, in the same order.
     ///
-    /// `owned` says how many objects the root has of a kind: that tells whether a list is cheaper than single reads.
+    /// `owned` is the number of objects of each kind that the root owns. It decides if a list is cheaper than single
+    /// reads.
     pub(crate) async fn look_at_awaited(
         &self,
         awaited: &[&Awaited],
@@ -87,14 +90,15 @@ impl Cluster {
         sights
     }
 
-    /// Reads objects of one kind. What a list does not show is read by itself: only that proves that it is gone.
+    /// Reads objects of one kind. An object that is missing from a list is read on its own, because only this proves
+    /// that it is gone.
     async fn read_all(&self, awaited: &[&Awaited], root: &Root, total: usize) -> Vec<Read> {
         let mut listed: BTreeMap<ObjectKey, Live> = BTreeMap::new();
         if awaited.len() > FEW && awaited.len() * SHARE >= total {
             let kind = &awaited[0].kind;
             let mut namespaces = awaited.iter().map(|one| one.key.namespace.as_deref()).collect::<BTreeSet<_>>();
             let namespace = namespaces.pop_first().flatten().filter(|_| namespaces.is_empty());
-            if let Ok(found) = self.list_owned_in(kind, namespace, root).await {
+            if let Ok(found) = self.list_owned(kind, namespace, root, identity).await {
                 listed.extend(found.into_iter().map(|live| (kind.key_of(&live), live)));
             }
         }
@@ -111,7 +115,8 @@ impl Cluster {
             .await
     }
 
-    /// The kinds that a healthy discovery does not know any more: a path that is not served proves nothing by itself.
+    /// The kinds that are not served at their path and that a complete discovery does not know. A path that is not
+    /// served proves nothing by itself.
     async fn gone_kinds(&self, awaited: &[&Awaited], looks: &[(usize, Read)]) -> BTreeSet<GroupKind> {
         let is_unserved = |(index, read): &&(usize, Read)| {
             matches!((&awaited[*index].until, read), (Until::Gone { .. }, Err(ReadError::Gone)))
@@ -143,7 +148,7 @@ fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> Wai
             Readiness::Failed(reason) => WaitStatus::Failed(reason),
             Readiness::Waiting(reason) => WaitStatus::Waiting(reason),
         },
-        (Until::Ready, Ok(None)) => WaitStatus::Failed("it does not exist any more".to_owned()),
+        (Until::Ready, Ok(None)) => WaitStatus::Failed("it no longer exists".to_owned()),
         (Until::Ready | Until::ReadyOrGone, Err(error @ (ReadError::Forbidden(_) | ReadError::Gone))) => {
             WaitStatus::Failed(error.to_string())
         }
@@ -151,8 +156,8 @@ fn sight(awaited: &Awaited, read: Read, gone_kinds: &BTreeSet<GroupKind>) -> Wai
     }
 }
 
-/// Lists the reasons why an object still exists: its finalizers, and the conditions of a namespace or CRD. Untrusted
-/// words.
+/// Lists the reasons why an object still exists: its finalizers, and the conditions of a namespace or CRD. The text is
+/// untrusted.
 fn still_there(live: &Live) -> String {
     let holders = live.holders();
     let held = if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) };
@@ -204,7 +209,7 @@ mod tests {
         fake.set(&format!("{DEPLOYMENTS}/x"), Some(body("x", 1)));
         assert_eq!(look(&fake, &[awaited("x", Until::Ready)]).await, [WaitStatus::Over]);
         let awaited = [awaited("y", Until::Ready), awaited("y", Until::ReadyOrGone), awaited("y", Until::NextLook)];
-        let lost = WaitStatus::Failed("it does not exist any more".into());
+        let lost = WaitStatus::Failed("it no longer exists".into());
         assert_eq!(look(&fake, &awaited).await, [lost, WaitStatus::Over, WaitStatus::Over]);
     }
 
@@ -217,7 +222,7 @@ mod tests {
         fake.set(&format!("{DEPLOYMENTS}/x"), Some(held));
         let still = WaitStatus::Waiting("still there, held by a.dev/hold".into());
         assert_eq!(look(&fake, &[awaited("x", gone())]).await, [still]);
-        // Someone made a new one: ours is gone.
+        // Another client created a new object of this name, so our object is gone.
         assert_eq!(look(&fake, &[awaited("x", Until::Gone { uid: "another".into() })]).await, [WaitStatus::Over]);
         fake.set(&format!("{DEPLOYMENTS}/x"), None);
         assert_eq!(look(&fake, &[awaited("x", gone())]).await, [WaitStatus::Over]);
@@ -228,7 +233,7 @@ mod tests {
         let fake = Fake::new();
         let unserved = || Fault::ApiAnswer(404, json!("404 page not found"));
         fake.fail(http::Method::GET, "/deployments/x", unserved());
-        // Discovery fails as well.
+        // Discovery fails too.
         assert!(matches!(look(&fake, &[awaited("x", gone())]).await[..], [WaitStatus::Waiting(_)]));
         let list = json!({"kind": "APIGroupDiscoveryList", "items": []});
         fake.set("/api", Some(list.clone()));
@@ -243,13 +248,13 @@ mod tests {
         let all: Vec<Awaited> = (0..100).map(|number| awaited(&format!("d{number}"), gone())).collect();
         let items: Vec<Value> = (0..98).map(|number| body(&format!("d{number}"), 1)).collect();
         fake.set(DEPLOYMENTS, Some(json!({"metadata": {}, "items": items})));
-        // The list is no proof: this one is there and lost its label.
+        // The list is no proof. This object exists but has lost its label.
         fake.set(&format!("{DEPLOYMENTS}/d98"), Some(body("d98", 1)));
         let sights = look(&fake, &all).await;
         let over: Vec<usize> = (0..100).filter(|index| sights[*index] == WaitStatus::Over).collect();
         assert_eq!(over, [99]);
         assert_eq!(fake.journal().len(), 3, "{:#?}", fake.journal());
-        // Five of a thousand are read one by one.
+        // Five objects of a thousand are read one by one.
         let few: Vec<&Awaited> = all.iter().take(5).collect();
         let owned = BTreeMap::from([(GroupKind::new("apps", "Deployment"), 1_000)]);
         fake.cluster().look_at_awaited(&few, &root(), &owned).await;

@@ -48,6 +48,16 @@ pub(crate) fn add_mask(secret: &str) -> Option<String> {
     (!secret.trim().is_empty()).then(|| format!("::add-mask::{}", escape_data(secret)))
 }
 
+/// Returns the command that begins a group of lines, which the log shows folded under `title`.
+pub(crate) fn group(title: &str) -> String {
+    format!("::group::{}", escape_data(&inert(title)))
+}
+
+/// Returns the command that ends a group.
+pub(crate) fn end_group() -> &'static str {
+    "::endgroup::"
+}
+
 /// Returns the text to append to the file `GITHUB_OUTPUT` (or `GITHUB_ENV`), which sets `name` to `value`.
 ///
 /// The value is between two delimiters that do not occur in it. `seed` makes the delimiters different in each run, so
@@ -225,6 +235,15 @@ mod tests {
     }
 
     #[test]
+    fn f5_a_group_is_one_command_whatever_its_title() {
+        for text in INJECTIONS {
+            let command = group(text);
+            assert_eq!(commands(&command).len(), 1, "{command:?}");
+            assert!(command.starts_with("::group::"), "{command:?}");
+        }
+    }
+
+    #[test]
     fn commands_are_escaped_as_the_runner_unescapes_them() {
         let annotation =
             Annotation { message: "50% of a\nb", title: Some("a: b, c"), file: None, line: None, column: None };
@@ -233,6 +252,8 @@ mod tests {
         assert_eq!(bare.command(), "::error::done");
         assert_eq!(add_mask("a%b\nc").unwrap(), "::add-mask::a%25b%0Ac");
         assert_eq!(add_mask(" \n"), None);
+        assert_eq!(group("a\nb"), "::group::a%0Ab");
+        assert_eq!(end_group(), "::endgroup::");
     }
 
     /// Reads a file command as the runner does: `NAME<<DELIMITER`, lines, `DELIMITER`.

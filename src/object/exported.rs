@@ -1,14 +1,14 @@
-//! Manifests that were saved from a cluster: what only a server or a controller writes is left out.
+//! Cleans manifests that were saved from a cluster. It removes the fields that only a server or a controller writes.
 //!
-//! Such fields are never part of what a repository wants. Applied, they would be held for ever, differ at every look,
-//! or let a collector delete the object for want of its owner.
+//! Such fields are never desired. If they were applied, ktor would own them forever, they would differ in every plan,
+//! or the garbage collector would delete the object because its owner does not exist.
 
 use serde_json::{Map, Value};
 
 use super::ident::GroupKind;
 use super::mark;
 
-/// Fields of the metadata that a server writes.
+/// The metadata fields that the server writes.
 const METADATA: [&str; 8] = [
     "managedFields",
     "resourceVersion",
@@ -20,7 +20,7 @@ const METADATA: [&str; 8] = [
     "deletionGracePeriodSeconds",
 ];
 
-/// Annotations that kubectl and the server's own controllers write.
+/// The annotations that kubectl and the server's own controllers write, and the project annotation.
 const ANNOTATIONS: [&str; 15] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deployment.kubernetes.io/revision",
@@ -39,7 +39,7 @@ const ANNOTATIONS: [&str; 15] = [
     mark::PROJECT,
 ];
 
-/// Finalizers that a server and its controllers put and take away by themselves.
+/// The finalizers that the server and its controllers add and remove.
 const FINALIZERS: [&str; 6] = [
     "foregroundDeletion",
     "orphan",
@@ -49,14 +49,14 @@ const FINALIZERS: [&str; 6] = [
     "customresourcecleanup.apiextensions.k8s.io",
 ];
 
-/// Labels that the controller of Jobs generates, and refuses when someone else states them.
+/// The labels that the Job controller generates. It refuses them in a manifest.
 const JOB_LABELS: [&str; 4] =
     ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
-/// Leaves out what only a server writes; says whether the object was saved from one.
+/// Removes the fields that only a server writes. Returns `true` if the object was saved from a server.
 ///
-/// A kind of the server's own has no other status than the server's. Any other kind's is left out where the object was
-/// saved from a server.
+/// The status of a built-in kind is always removed. The status of any other kind is removed if the object was saved
+/// from a server.
 pub(crate) fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> bool {
     let Some(object) = body.as_object_mut() else { return false };
     let is_exported = object.get("metadata").and_then(Value::as_object).is_some_and(is_exported);
@@ -82,12 +82,12 @@ pub(crate) fn clean(kind: &GroupKind, is_builtin: bool, body: &mut Value) -> boo
     is_exported
 }
 
-/// Says whether an object was saved from a server, by what only a server writes.
+/// Returns `true` if the object was saved from a server, because it has metadata that only a server writes.
 pub(crate) fn is_saved(body: &Value) -> bool {
     body.get("metadata").and_then(Value::as_object).is_some_and(is_exported)
 }
 
-/// Says whether only a server can have written this metadata.
+/// Returns `true` if only a server can have written this metadata.
 fn is_exported(metadata: &Map<String, Value>) -> bool {
     ["uid", "resourceVersion", "managedFields", "selfLink"]
         .iter()
@@ -99,7 +99,7 @@ fn clean_metadata(metadata: &mut Map<String, Value>, is_exported: bool) {
         metadata.remove(field);
     }
     if is_exported {
-        // The owner that it names by its uid is not this object's for long, or not there at all.
+        // The owner has a uid. An owner with this uid may no longer exist, or may not exist in this cluster.
         metadata.remove("ownerReferences");
     }
     remove_from(metadata, "annotations", &ANNOTATIONS);
@@ -112,7 +112,7 @@ fn clean_metadata(metadata: &mut Map<String, Value>, is_exported: bool) {
     }
 }
 
-/// Leaves out the selector and labels that a Job's controller generates, unless they are stated on purpose.
+/// Removes the selector and the labels that the Job controller generates, unless `manualSelector` is set.
 fn clean_job(job: &mut Map<String, Value>) {
     let is_manual = |spec: &Map<String, Value>| spec.get("manualSelector").and_then(Value::as_bool).unwrap_or(false);
     let Some(spec) = job.get_mut("spec").and_then(Value::as_object_mut).filter(|spec| !is_manual(spec)) else { return };
@@ -126,7 +126,7 @@ fn clean_job(job: &mut Map<String, Value>) {
     }
 }
 
-/// Takes entries out of a mapping, and the mapping where nothing is left of it.
+/// Removes entries from a mapping. Removes the mapping too if no entry is left.
 fn remove_from(metadata: &mut Map<String, Value>, field: &str, names: &[&str]) {
     let Some(Value::Object(entries)) = metadata.get_mut(field) else { return };
     let before = entries.len();
@@ -136,8 +136,8 @@ fn remove_from(metadata: &mut Map<String, Value>, field: &str, names: &[&str]) {
     }
 }
 
-/// Takes the empty times out that Go writes into every template's metadata. As deep as the body, whose depth its reader
-/// bounds.
+/// Removes the `creationTimestamp: null` that Go writes into the metadata of every template. The recursion is as deep
+/// as the body. The reader of the body limits that depth.
 fn drop_empty_times(object: &mut Map<String, Value>) {
     for (name, value) in object.iter_mut() {
         match value {

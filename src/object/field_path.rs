@@ -1,4 +1,4 @@
-//! The path of one field of an object, in the names that managed fields use.
+//! The path of one field of an object, as a list of names from managed fields.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 
-/// A path from an object's root: `f:spec`, `f:ports`, `k:{"port":80}`.
+/// A path from the root of an object, for example `f:spec`, `f:ports`, `k:{"port":80}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct FieldPath(Vec<String>);
 
 impl FieldPath {
-    /// The path of these names.
+    /// Makes the path from its names.
     #[must_use]
     pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
     }
 
-    /// The set that has this path and no other.
+    /// The set of fields that contains only this path.
     #[must_use]
     pub(crate) fn to_fields(&self) -> Fields {
         let leaf = Value::Object(Map::new());
@@ -34,7 +34,7 @@ impl FieldPath {
 }
 
 impl fmt::Display for FieldPath {
-    /// As the server writes it in a conflict: `.spec.ports[port=80].name`.
+    /// Formats the path in the form that the server uses in a conflict, for example `.spec.ports[port=80].name`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in &self.0 {
             match name.split_once(':') {

@@ -1,15 +1,15 @@
-//! Sets of fields as `metadata.managedFields` writes them (`fieldsV1`): their union, and an object without some of
-//! them.
+//! Sets of fields in the form of `metadata.managedFields` (`fieldsV1`), with union and removal.
 //!
-//! A name leads to what is below it: `f:` a field, `k:` a list item by its keys, `v:` one by its value. An empty map
-//! says that the path itself belongs to the set, and so does a `.` beside others.
+//! A name leads to the names below it: `f:` is a field, `k:` is a list item identified by keys, and `v:` is a list item
+//! identified by its value. An empty map means that the path itself is in the set. A `.` among other names means the
+//! same.
 
 use serde_json::{Map, Value};
 
 /// A set of fields.
 pub(crate) type Fields = Map<String, Value>;
 
-/// Every path that either set has.
+/// The union of two sets.
 #[must_use]
 pub(crate) fn union(a: &Fields, b: &Fields) -> Fields {
     let mut all = a.clone();
@@ -26,7 +26,7 @@ pub(crate) fn union(a: &Fields, b: &Fields) -> Fields {
 fn union_below(a: &Value, b: &Value) -> Value {
     match (a.as_object(), b.as_object()) {
         (Some(a), Some(b)) if a.is_empty() == b.is_empty() => Value::Object(union(a, b)),
-        // One of them has the path itself, the other what is below it.
+        // One of the sets contains the path itself, and the other contains paths below it.
         (Some(a), Some(b)) => {
             let mut all = union(a, b);
             all.insert(".".to_owned(), Value::Object(Map::new()));
@@ -37,7 +37,7 @@ fn union_below(a: &Value, b: &Value) -> Value {
     }
 }
 
-/// Takes out of a value what the set `given` has and none of the sets `kept` has at or below its place.
+/// Removes the fields in `given` from a value, except those that a set in `kept` contains at or below the same path.
 pub(crate) fn prune(value: &mut Value, given: &Fields, kept: &[&Fields]) {
     for (name, field) in given {
         let kept: Vec<&Fields> = kept.iter().filter_map(|fields| fields.get(name)?.as_object()).collect();
@@ -62,7 +62,7 @@ enum Position<'a> {
     Item(usize),
 }
 
-/// Finds the position that the next name of a path leads to; `None` if the value has nothing there.
+/// Finds the position that the next name of a path leads to. Returns `None` if the value has nothing there.
 fn place<'a>(value: &Value, name: &'a str) -> Option<Position<'a>> {
     let (sort, rest) = name.split_once(':')?;
     match (sort, value) {
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The oracle: a set of fields is a set of paths.
+    /// The set of paths that a set of fields stands for. This is the oracle of the test.
     fn paths(fields: &Fields) -> BTreeSet<String> {
         fn below(value: &Value, path: &str, found: &mut BTreeSet<String>) {
             let fields = value.as_object().unwrap();

@@ -1,34 +1,33 @@
-//! The identity of objects: keys and versions.
+//! The identity of objects: keys, and keys with a version.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::name::Rule;
-
-/// The identity of an object for readers: group, kind, namespace and name. The version is not part of it.
+/// The identity of an object: its group, kind, namespace and name. The version is not part of it.
 ///
-/// Ordered by kind group, kind, namespace (cluster-scoped first) and name, so that output is stable.
+/// Keys are ordered by group, kind, namespace (cluster-scoped first) and name, so that output is stable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
-    /// The API group; empty for the core group.
+    /// The API group. It is empty for the core group.
     pub group: String,
-    /// The kind, as `Deployment`.
+    /// The kind, for example `Deployment`.
     pub kind: String,
-    /// Absent for a cluster-scoped object.
+    /// The namespace. It is `None` for a cluster-scoped object.
     pub namespace: Option<String>,
-    /// `metadata.name`.
+    /// The name, from `metadata.name`.
     pub name: String,
 }
 
 impl ObjectKey {
-    /// Group and kind alone.
+    /// The group and the kind without the rest.
     pub fn group_kind(&self) -> GroupKind {
         GroupKind { group: self.group.clone(), kind: self.kind.clone() }
     }
 
-    /// One word for it, which [`ObjectKey::from_str`] reads back: `Deployment.apps/shop/web`, `Namespace/shop`.
+    /// The key as one word, for example `Deployment.apps/shop/web` or `Namespace/shop`. [`ObjectKey::from_str`] parses
+    /// it.
     pub fn word(&self) -> String {
         match &self.namespace {
             Some(namespace) => format!("{}/{namespace}/{}", self.group_kind(), self.name),
@@ -36,7 +35,8 @@ impl ObjectKey {
         }
     }
 
-    /// The same object's key in the other group that every cluster serves it in, for the one kind that has two.
+    /// The key of the same object in another group, if every API server serves the kind in two groups. `Event` is the
+    /// only such kind.
     #[must_use]
     pub fn cohabiting(&self) -> Option<Self> {
         let group = match (self.group.as_str(), self.kind.as_str()) {
@@ -47,7 +47,7 @@ impl ObjectKey {
         Some(Self { group: group.to_owned(), ..self.clone() })
     }
 
-    /// The key of the namespace that it lies in.
+    /// The key of the namespace that the object is in, or `None` for a cluster-scoped object.
     #[must_use]
     pub(crate) fn namespace_key(&self) -> Option<Self> {
         let name = self.namespace.clone()?;
@@ -65,7 +65,7 @@ impl ObjectKey {
     }
 }
 
-/// As kubectl users write it: `Deployment.apps shop/web`, `Namespace shop`.
+/// Formats the key for people, for example `Deployment.apps shop/web` or `Namespace shop`.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
@@ -79,12 +79,13 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// A text that names no object.
+/// The error for a text that is not an object key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} does not name an object: write kind.group/namespace/name")]
 pub struct InvalidKey(String);
 
-/// Reads [`ObjectKey::word`], and what a report prints: a blank after the kind is as good as a slash.
+/// Parses the form of [`ObjectKey::word`] and the form of `Display`, which has a space after the kind instead of a
+/// slash.
 impl FromStr for ObjectKey {
     type Err = InvalidKey;
 
@@ -109,17 +110,17 @@ impl FromStr for ObjectKey {
     }
 }
 
-/// An API group and a kind in it.
+/// An API group and a kind in this group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKind {
-    /// The API group; empty for the core group.
+    /// The API group. It is empty for the core group.
     pub group: String,
     /// The kind.
     pub kind: String,
 }
 
 impl GroupKind {
-    /// A group and kind.
+    /// Makes a group kind from a group and a kind.
     pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
         Self { group: group.into(), kind: kind.into() }
     }
@@ -134,38 +135,30 @@ impl fmt::Display for GroupKind {
 
 /// A key and the API version that the object was written with.
 ///
-/// Its serialized form is an entry of the state: `{"group","kind","name"[,"namespace"],"version"}`.
+/// The serialized form is an entry of the state: `{"group","kind","name"[,"namespace"],"version"}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(from = "IdentRecord")]
 pub struct Ident {
-    /// The object.
+    /// The key of the object.
     pub key: ObjectKey,
-    /// The version within its group, as `v1`.
+    /// The version within the group, for example `v1`.
     pub version: String,
 }
 
 impl Ident {
-    /// `v1` for the core group, `apps/v1` for others.
+    /// The value of `apiVersion`, for example `v1` for the core group and `apps/v1` for another group.
     pub fn api_version(&self) -> String {
         if self.key.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.key.group, self.version) }
     }
-
-    /// Returns `true` if some server could have such an object: each part is one segment of a path.
-    pub(crate) fn is_possible(&self) -> bool {
-        let is_segment = |text: &str| Rule::Segment.allows(text);
-        let ObjectKey { group, kind, namespace, name } = &self.key;
-        (group.is_empty() || is_segment(group))
-            && namespace.as_deref().is_none_or(is_segment)
-            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
-    }
 }
 
-/// Returns `true` if a group is outside of Kubernetes itself: its kinds are most likely defined by CRDs.
+/// Returns `true` if the group is not part of Kubernetes. The kinds of such a group usually come from CRDs.
 pub fn is_custom(group: &str) -> bool {
     !BUILTIN_GROUPS.contains(&group)
 }
 
-/// The groups that an API server serves by itself, in this or an older release. `k8s.io` in a name is no mark of them.
+/// The groups that the API server itself serves, in this or an older release. Some custom groups end in `k8s.io` too,
+/// so the suffix is not enough to recognize them.
 const BUILTIN_GROUPS: [&str; 24] = [
     "",
     "admissionregistration.k8s.io",
@@ -193,24 +186,24 @@ const BUILTIN_GROUPS: [&str; 24] = [
     "storagemigration.k8s.io",
 ];
 
-/// Splits an `apiVersion` into group and version. A slash without a group before it stays in the version, which no
-/// server accepts.
+/// Splits an `apiVersion` into group and version. If there is nothing before the slash, the slash stays in the version.
+/// No API server accepts such a version.
 pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').filter(|(group, _)| !group.is_empty()).unwrap_or(("", api_version))
 }
 
-/// An [`Ident`] in parts, as it is recorded.
+/// The parts of an [`Ident`] by reference, for serialization into the state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdentRef<'a> {
-    /// The object.
+    /// The key of the object.
     pub key: &'a ObjectKey,
-    /// The version within its group.
+    /// The version within the group.
     pub version: &'a str,
 }
 
 impl Serialize for IdentRef<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// Fields in the order of their names.
+        /// The entry, with its fields in alphabetical order.
         #[derive(Serialize)]
         struct Record<'a> {
             group: &'a str,
@@ -231,7 +224,7 @@ impl Serialize for Ident {
     }
 }
 
-/// An [`Ident`] as it is read from the state.
+/// An entry of the state, as the input of deserialization.
 #[derive(Deserialize)]
 struct IdentRecord {
     group: String,

@@ -1,13 +1,14 @@
-//! Lists of objects whose items have keys: by what the items of two versions of a list are told apart.
+//! Lists of objects whose items have keys. The keys identify the same item in two versions of a list.
 //!
-//! No schema is asked. A field counts as the key where every item of both versions has it and no two share its value.
+//! No schema is used. A field counts as the key if every item of both versions has it, and no two items of one version
+//! have the same value.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// Fields that are keys somewhere in Kubernetes, the likeliest first. The first of several has to be there, the others
-/// may be left to their defaults.
+/// The fields that are keys in Kubernetes, with the most common ones first. Of several fields, every item must have the
+/// first. The others may be left to their defaults.
 const KEYS: [&[&str]; 12] = [
     &["name"],
     &["containerPort", "protocol"],
@@ -23,18 +24,19 @@ const KEYS: [&[&str]; 12] = [
     &["type"],
 ];
 
-/// The items of two versions of a list, each by its key.
+/// The keys of the items in two versions of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keyed {
-    /// The fields that make the key.
+    /// The fields that form the key.
     pub fields: &'static [&'static str],
-    /// The keys before, in order: `name=web`.
+    /// The keys in the earlier version, in order, for example `name=web`.
     pub before: Vec<String>,
-    /// The keys after, in order.
+    /// The keys in the later version, in order.
     pub after: Vec<String>,
 }
 
-/// Finds the key of a list's items; none where they have none, or where `is_hidden` says that it must not be read.
+/// Finds the keys of the items of a list. Returns `None` if the items have no keys. A field for which `is_hidden`
+/// returns `true` is never used.
 pub(crate) fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) -> bool) -> Option<Keyed> {
     if before.is_empty() && after.is_empty() {
         return None;
@@ -44,7 +46,7 @@ pub(crate) fn keyed(before: &[Value], after: &[Value], is_hidden: impl Fn(&str) 
         .find_map(|fields| Some(Keyed { fields, before: labels(before, fields)?, after: labels(after, fields)? }))
 }
 
-/// Each item's key, where all have one and no two have the same.
+/// The key of each item, if every item has one and no two are the same.
 fn labels(items: &[Value], fields: &[&str]) -> Option<Vec<String>> {
     let labels: Option<Vec<String>> = items.iter().map(|item| label(item, fields)).collect();
     labels.filter(|labels| labels.iter().collect::<HashSet<_>>().len() == labels.len())

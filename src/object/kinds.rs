@@ -1,4 +1,5 @@
-//! The kinds with their plural, scope and served versions. They come from discovery, a built-in table and desired CRDs.
+//! The known kinds, with their plural, scope and served versions. They come from discovery, a built-in table and
+//! desired CRDs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +9,24 @@ use super::ident::{GroupKind, ObjectKey};
 use super::live::Live;
 use super::name;
 
-/// One kind as an API server serves it.
+/// A kind as the API server serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// Group and kind.
+    /// The group and the kind.
     pub group_kind: GroupKind,
-    /// The resource's name in URLs, as `deployments`.
+    /// The name of the resource in URLs, for example `deployments`.
     pub plural: String,
-    /// True if objects of the kind live in a namespace.
+    /// `true` if objects of the kind are in a namespace.
     pub namespaced: bool,
-    /// Served versions, the preferred one first. Never empty.
+    /// The served versions, with the preferred version first. The list is never empty.
     pub versions: Vec<String>,
-    /// True if objects can be listed, read, created, changed and deleted. False for reviews, bindings and the like.
+    /// `true` if objects of the kind can be listed, read, created, changed and deleted. `false` for kinds such as
+    /// reviews and bindings.
     pub manageable: bool,
 }
 
 impl Kind {
-    /// The same kind, written and read at the given version.
+    /// The same kind, with the given version as its only version.
     #[must_use]
     pub fn at_version(&self, version: &str) -> Self {
         Self { versions: vec![version.to_owned()], ..self.clone() }
@@ -42,22 +44,22 @@ impl Kind {
     }
 }
 
-/// The kinds known to a run.
+/// The kinds that are known to a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     by_group_kind: BTreeMap<GroupKind, Kind>,
-    /// Groups whose server did not answer discovery: absence of a kind in them proves nothing.
+    /// The groups whose server did not answer discovery. If a kind of such a group is missing, this proves nothing.
     unavailable: BTreeSet<String>,
 }
 
 impl Kinds {
-    /// Kinds and the groups whose discovery failed.
+    /// Makes the set from kinds and from the groups whose discovery failed.
     pub fn new(kinds: impl IntoIterator<Item = Kind>, unavailable: BTreeSet<String>) -> Self {
         let by_group_kind = kinds.into_iter().map(|kind| (kind.group_kind.clone(), kind)).collect();
         Self { by_group_kind, unavailable }
     }
 
-    /// The kinds that every cluster has, for use without one.
+    /// The kinds that every cluster has, for use without a cluster.
     pub fn builtin() -> Self {
         let kinds = BUILTIN.iter().flat_map(|(group, version, namespaced, names)| {
             names.split_whitespace().map(move |name| {
@@ -77,7 +79,7 @@ impl Kinds {
         Self::new(kinds, BTreeSet::new())
     }
 
-    /// Returns `true` if a kind is one of the server's own.
+    /// Returns `true` if the kind is built into the API server.
     pub(crate) fn is_builtin(group_kind: &GroupKind) -> bool {
         let is_named =
             |names: &str| names.split_whitespace().any(|name| name.split(':').next() == Some(&group_kind.kind));
@@ -94,12 +96,14 @@ impl Kinds {
         self.by_group_kind.values()
     }
 
-    /// Returns `true` if the absence of a kind of this group proves that there is none.
+    /// Returns `true` if discovery of the group succeeded. A kind of the group that is not in this set then does not
+    /// exist.
     pub fn is_conclusive_for(&self, group: &str) -> bool {
         !self.unavailable.contains(group)
     }
 
-    /// The same with every built-in kind that is missing: how a key is written does not depend on who answers today.
+    /// Adds every built-in kind that is missing. The scope of a built-in kind, and so the form of its keys, then does
+    /// not depend on which server answers discovery.
     #[must_use]
     pub(crate) fn or_builtin(mut self) -> Self {
         for (group_kind, kind) in Self::builtin().by_group_kind {
@@ -108,12 +112,12 @@ impl Kinds {
         self
     }
 
-    /// The groups whose own server did not answer.
+    /// The groups whose server did not answer discovery.
     pub(crate) fn unavailable(&self) -> impl Iterator<Item = &str> {
         self.unavailable.iter().map(String::as_str)
     }
 
-    /// Adds the kinds that the given CustomResourceDefinitions define, where they are not known already.
+    /// Adds the kinds that the given CRDs define, unless they are known already.
     pub(crate) fn add_definitions<'a>(&mut self, definitions: impl IntoIterator<Item = &'a Value>) {
         for kind in definitions.into_iter().filter_map(defined_kind) {
             self.by_group_kind.entry(kind.group_kind.clone()).or_insert(kind);
@@ -121,7 +125,8 @@ impl Kinds {
     }
 }
 
-/// The kind that a CustomResourceDefinition defines; nothing where its body is incomplete, or names what no path can.
+/// The kind that a CRD defines. Returns `None` if the CRD is incomplete, serves no version, or contains a name that is
+/// not valid in a URL path.
 pub fn defined_kind(definition: &Value) -> Option<Kind> {
     name::check_definition(definition).ok()?;
     let spec = definition.get("spec")?;
@@ -156,7 +161,8 @@ fn plural_of(kind: &str) -> String {
     }
 }
 
-/// Group, version, namespaced, kinds (with their plural where the rule does not give it).
+/// The built-in kinds: group, version, scope (`true` for namespaced), and kinds. A kind with an irregular plural has
+/// the form `Kind:plural`.
 const BUILTIN: &[(&str, &str, bool, &str)] = &[
     ("", "v1", false, "Namespace Node PersistentVolume"),
     (

@@ -1,21 +1,21 @@
-//! A live object as the API server answered it.
+//! A live object, as the API server returns it.
 
 use serde_json::Value;
 
-/// A live object's content. Metadata is read through accessors; nothing is assumed to be there.
+/// The content of a live object. The accessors for metadata work even if a field is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
-    /// The object, `apiVersion` and `kind` set (list items get them from their list).
+    /// The object. `apiVersion` and `kind` are set, also for items of a list.
     pub body: Value,
 }
 
 impl Live {
-    /// `metadata.uid`; empty where the server sent none.
+    /// The value of `metadata.uid`, or an empty text if there is none.
     pub fn uid(&self) -> &str {
         self.metadata("uid")
     }
 
-    /// `metadata.resourceVersion`; empty where the server sent none.
+    /// The value of `metadata.resourceVersion`, or an empty text if there is none.
     pub fn resource_version(&self) -> &str {
         self.metadata("resourceVersion")
     }
@@ -25,7 +25,7 @@ impl Live {
         self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
-    /// The finalizers that hold it.
+    /// The finalizers of the object.
     pub fn finalizers(&self) -> impl Iterator<Item = &str> {
         self.body
             .pointer("/metadata/finalizers")
@@ -35,8 +35,8 @@ impl Live {
             .filter_map(Value::as_str)
     }
 
-    /// Lists the reasons why an object that is being deleted is still there: its finalizers, and the conditions of a
-    /// namespace or CRD.
+    /// Lists the reasons why an object that is being deleted still exists: its finalizers, and the messages in the
+    /// conditions of a namespace or CRD.
     pub(crate) fn holders(&self) -> Vec<&str> {
         let text = |condition: &'_ Value, field: &str| condition.get(field).and_then(Value::as_str).map(str::to_owned);
         let is_told = |condition: &&Value| {
@@ -53,12 +53,12 @@ impl Live {
         self.finalizers().chain(told.filter_map(|condition| condition.get("message")?.as_str())).collect()
     }
 
-    /// An annotation's value.
+    /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.body.get("metadata")?.get("annotations")?.get(name)?.as_str()
     }
 
-    /// A label's value.
+    /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.body.get("metadata")?.get("labels")?.get(name)?.as_str()
     }

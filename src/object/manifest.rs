@@ -1,35 +1,38 @@
-//! A desired object, where it stands in the tree and whose it is.
+//! A desired object, its place in the tree, and the project that it belongs to.
 
 use serde_json::Value;
 
+use super::body::Body;
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
 use crate::project::tree::Owner;
 
-/// One desired object.
+/// A desired object.
 ///
-/// **Invariant:** `body` is a JSON object whose `apiVersion`, `kind`, `metadata.name` and `metadata.namespace` agree
-/// with `ident`; it carries no mark (marks are stamped when it is applied).
+/// **Invariant:** `body` is a JSON object. Its `apiVersion`, `kind`, `metadata.name` and `metadata.namespace` agree
+/// with `ident`. It carries no mark, because the mark is added when the object is applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// The identity of the object.
     pub ident: Ident,
-    /// The project that wants it.
+    /// The project that the object belongs to.
     pub project: ProjectPath,
     /// The place in the source file.
     pub place: SourcePlace,
-    /// The object as it is to be applied, before stamping.
-    pub body: Value,
+    /// The desired object, without the mark.
+    pub body: Body,
 }
 
-/// An object as a renderer returns it. It may be incomplete, or be in the tree a second time.
+/// A document from a renderer. Nothing about its content is checked yet: it may be incomplete or a duplicate, and its
+/// scope is not known.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Document {
-    /// The owner. The place does not decide it, because a renderer can take an object from a file of another project.
-    pub(crate) owner: Owner,
-    /// The place where the object begins.
-    pub(crate) place: SourcePlace,
-    /// The content, any JSON value.
-    pub(crate) body: Value,
+pub struct Document {
+    /// The project and namespace of the object. The place does not decide them, because a renderer can take an object
+    /// from a file of another project.
+    pub owner: Owner,
+    /// The place where the document begins.
+    pub place: SourcePlace,
+    /// The content, which may be any JSON value.
+    pub body: Value,
 }

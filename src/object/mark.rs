@@ -1,4 +1,4 @@
-//! The mark: what makes a live object ours, and only that.
+//! The mark of a live object. Only the mark decides which root owns the object.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use super::live::Live;
 use super::reserved;
 use crate::project::path::{ProjectPath, Segment};
 
-/// Annotation that names the owning project.
+/// The annotation that names the owning project.
 pub(crate) const PROJECT: &str = "kubernator.io/project";
-/// Label that selects a root's objects.
+/// The label that selects the objects of a root.
 pub const ROOT: &str = "kubernator.io/root";
-/// Annotation by which a live object protects itself from cleanup.
+/// The annotation that protects a live object from cleanup.
 pub(crate) const CLEANUP: &str = "kubernator.io/cleanup";
-/// The field manager of the tool whose state format and mark we share.
+/// The field manager of Kubernator, which uses the same state format and the same mark.
 pub(crate) const KUBERNATOR: &str = "kubernator";
 
-/// A root project: the unit of state, lock, field manager and label.
+/// A root project. Each root has one state, one lock, one field manager and one value of the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     segment: Segment,
@@ -26,49 +26,51 @@ pub struct Root {
 }
 
 impl Root {
-    /// The root of the given name.
+    /// Makes the root with the given name.
     pub fn new(segment: Segment) -> Self {
         let digest = Sha1::digest(segment.as_str().as_bytes());
         let hash = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self { segment, hash }
     }
 
-    /// Its name.
+    /// The name of the root.
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
 
-    /// Its name as a project.
+    /// The root as a project.
     pub fn project(&self) -> ProjectPath {
         ProjectPath::root_of(&self.segment)
     }
 
-    /// The first 12 hexadecimal digits of its name's SHA-1: the label's value and part of the state's name.
+    /// The first 12 hexadecimal digits of the SHA-1 of the root's name. This is the value of the label and a part of
+    /// the name of the state.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// The field manager of server-side apply: two roots conflict instead of overwriting each other.
+    /// The field manager for server-side apply. It differs for each root, so two roots conflict instead of overwriting
+    /// each other.
     pub fn field_manager(&self) -> String {
         format!("ktor-{}", self.segment)
     }
 
-    /// The label selector of this root's objects.
+    /// The label selector for the objects of this root.
     pub fn selector(&self) -> String {
         format!("{ROOT}={}", self.hash)
     }
 
-    /// The state's Secret.
+    /// The name of the Secret that holds the state.
     pub fn state_name(&self) -> String {
         format!("kubernator-project-{}", self.hash)
     }
 
-    /// The Secret of the key that signs reviews.
+    /// The name of the Secret that holds the key for signing reviews.
     pub(crate) fn review_key_name(&self) -> String {
         format!("kubernator-project-{}-review", self.hash)
     }
 
-    /// The lock's Lease.
+    /// The name of the Lease that is the lock.
     pub(crate) fn lock_name(&self) -> String {
         format!("kubernator-project-{}-lock", self.hash)
     }
@@ -80,23 +82,25 @@ impl fmt::Display for Root {
     }
 }
 
-/// Whose a live object is.
+/// The owner of a live object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Marked by us (or by Kubernator for this root), for the given project.
+    /// This root owns the object. The mark names the given project and was written by us, or by Kubernator for this
+    /// root.
     Ours(ProjectPath),
-    /// It carries our whole mark, for the given project, and its managed fields were lost or made anew by a backup
-    /// tool: they show no more who wrote the mark.
+    /// The object carries our whole mark for the given project, but its managed fields were lost or rewritten by a
+    /// backup tool. They no longer show who wrote the mark.
     Lost(ProjectPath),
-    /// No mark at all.
+    /// The object has no mark.
     Unmarked,
-    /// Another root's: its project and, where known, its field manager.
+    /// Another root owns the object. The text describes the owner.
     Other(String),
-    /// It names our root, but neither we nor Kubernator wrote that: someone's copy.
+    /// The mark names our root, but neither we nor Kubernator wrote it. The object is a copy. The text describes the
+    /// mark.
     Copied(String),
 }
 
-/// Puts a project's mark on a body that is to be applied.
+/// Adds the mark of a project to a body that will be applied.
 pub fn stamp(body: &mut Value, project: &ProjectPath, root: &Root) {
     for (field, name, value) in [("annotations", PROJECT, project.as_str()), ("labels", ROOT, root.hash())] {
         let metadata = &mut body["metadata"];
@@ -107,16 +111,17 @@ pub fn stamp(body: &mut Value, project: &ProjectPath, root: &Root) {
     }
 }
 
-/// Decides whose a live object is: by its live mark and by who wrote that mark, never by any record of it.
+/// Decides who owns a live object. The decision depends only on the live mark and on the manager that wrote it. The
+/// state has no influence.
 ///
-/// What roots keep their own books in is nobody's to manage, whatever mark it carries.
+/// An object in which a root keeps its own data always belongs to another owner, even if it carries our mark.
 pub fn ownership(live: &Live, root: &Root) -> Ownership {
     if let Some(what) = reserved::described_live(&live.body) {
         return Ownership::Other(what.to_owned());
     }
     let Some(annotation) = live.annotation(PROJECT) else {
         return match live.label(ROOT) {
-            // Half a mark is nobody's word that the object is ours.
+            // Half a mark does not prove that the object is ours.
             Some(hash) if hash == root.hash() => Ownership::Copied("a label without its annotation".to_owned()),
             Some(hash) => Ownership::Other(format!("the root of the hash {hash}")),
             None => Ownership::Unmarked,
@@ -149,10 +154,11 @@ pub fn ownership(live: &Live, root: &Root) -> Ownership {
     Ownership::Copied(format!("a mark written by {}", others.join(", ")))
 }
 
-/// Managers under which the server, or a tool that restores backups, states a whole object that others wrote before.
+/// The managers of whole objects that other managers wrote before. The API server or a backup tool sets them.
 pub(crate) const RESTORERS: [&str; 3] = ["before-first-apply", "velero", "velero-server"];
 
-/// Returns `true` if managed fields were lost, or are a restored object's, and so tell of nobody who wrote the mark.
+/// Returns `true` if the managed fields do not show who wrote the mark, because they were lost or the object was
+/// restored from a backup.
 fn has_lost_fields(live: &Live) -> bool {
     let mut writers = writers_of_mark(live).peekable();
     match writers.peek() {
@@ -161,8 +167,8 @@ fn has_lost_fields(live: &Live) -> bool {
     }
 }
 
-/// Returns `true` if this entry of the managed fields is of an object as it was before its managed fields were lost,
-/// with a mark.
+/// Returns `true` if this entry of the managed fields belongs to a restorer and owns the mark. It then stands for the
+/// managed fields that were lost.
 pub(crate) fn is_restored(entry: &Value) -> bool {
     let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
     RESTORERS.contains(&manager) && owns_mark(entry)

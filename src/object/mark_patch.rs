@@ -1,7 +1,8 @@
-//! JSON patches that change the mark of a live object and nothing else. They are decided here and sent elsewhere.
+//! JSON patches that change the mark of a live object and nothing else. This module makes them, and the cluster adapter
+//! sends them.
 //!
-//! A patch makes our manager the holder of the mark by Update, which a later apply would meet as a foreign one. A
-//! second patch therefore folds that entry of the managed fields into the one that we apply with.
+//! A patch records our manager as the owner of the mark with operation `Update`. A later apply would treat this entry
+//! of the managed fields as another manager. A second patch therefore merges it into our entry with operation `Apply`.
 
 use serde_json::{Map, Value, json};
 
@@ -9,9 +10,10 @@ use super::live::Live;
 use super::mark::{Ownership, PROJECT, ROOT, Root, managed_fields, ownership};
 use crate::project::path::ProjectPath;
 
-/// The next patch towards a mark of `to`; nothing where there is none left, or the object is neither root's.
+/// The next patch towards a mark of `to`. Returns `None` if no patch is left to send, or if neither root owns the
+/// object.
 ///
-/// `renamed` gives a project's new name, where it has one.
+/// `renamed` returns the new name of a project, or `None` if the project keeps its name.
 pub(crate) fn next(
     live: &Live,
     from: &Root,
@@ -32,7 +34,7 @@ pub(crate) fn next(
     }
 }
 
-/// The patch that takes a root's mark away; nothing where the object does not carry it.
+/// The patch that removes the mark of a root. Returns `None` if the root does not own the object.
 pub(crate) fn unmarked(live: &Live, root: &Root) -> Option<Vec<Value>> {
     let Ownership::Ours(_) = ownership(live, root) else { return None };
     let mut operations = vec![
@@ -45,7 +47,7 @@ pub(crate) fn unmarked(live: &Live, root: &Root) -> Option<Vec<Value>> {
     Some(operations)
 }
 
-/// The patch that puts another mark in the place of the one there.
+/// The patch that replaces the mark.
 fn marked(live: &Live, project: &ProjectPath, root: &Root) -> Vec<Value> {
     let label = if live.body.pointer("/metadata/labels").is_some_and(Value::is_object) {
         json!({"op": "add", "path": pointer("labels", ROOT), "value": root.hash()})
@@ -63,9 +65,10 @@ fn pointer(field: &str, name: &str) -> String {
     format!("/metadata/{field}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The managed fields with what both roots' managers hold in one entry, which is applied by the new one.
+/// The managed fields in which the entries of both roots' managers are merged into one `Apply` entry of the new
+/// manager.
 ///
-/// Nothing where that is so already.
+/// Returns `None` if the managed fields already have this form.
 fn folded(live: &Live, from: &Root, to: &Root) -> Option<Value> {
     let (before, after) = (from.field_manager(), to.field_manager());
     let text = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -91,7 +94,7 @@ fn folded(live: &Live, from: &Root, to: &Root) -> Option<Value> {
     Some(others.into_iter().cloned().chain([folded]).collect())
 }
 
-/// Adds one tree of fields to another.
+/// Adds one tree of managed fields to another.
 fn unite(fields: &mut Map<String, Value>, more: &Map<String, Value>) {
     for (name, below) in more {
         match (fields.get_mut(name), below) {
@@ -161,7 +164,7 @@ mod tests {
         assert_eq!(unmarked(&copied, &demo), None);
         let elsewhere = live("demo.ab", &demo, &[entry("ktor-demo", "Apply", &mark())]);
         assert_eq!(next(&elsewhere, &demo, &demo, renamed), None);
-        // What Kubernator marked has no label, and its own entry stays its own.
+        // An object that Kubernator marked has no label. Its own entry of the managed fields does not change.
         let mut kubernators = live("demo.a", &demo, &[entry("kubernator", "Update", &mark())]);
         kubernators.body["metadata"]["labels"] = Value::Null;
         let patch = next(&kubernators, &demo, &demo, renamed).unwrap();

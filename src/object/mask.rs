@@ -1,4 +1,4 @@
-//! The secret parts of an object, and the object without them, as it may be shown.
+//! The secret parts of an object, and a view of the object that hides them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,50 +10,52 @@ use crate::project::pointer::Step;
 /// The text that is shown instead of a secret value.
 pub(crate) const SECRET: &str = "(secret)";
 
-/// The secret places of a value.
+/// The secret parts of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mask {
-    /// The value as a whole.
+    /// The whole value is secret.
     Secret,
-    /// Places below it, by the field's name or the item's number.
+    /// Parts of the value are secret. The key is the name of a field or the number of an item.
     Below(BTreeMap<String, Mask>),
 }
 
-/// The secret places of two versions of an object.
+/// The secret parts of two versions of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Masks {
-    /// Those of the earlier version.
+    /// The mask of the earlier version.
     pub before: Option<Mask>,
-    /// Those of the later version.
+    /// The mask of the later version.
     pub after: Option<Mask>,
-    /// The rules that found something, by their number, whichever version it was in.
+    /// The numbers of the rules that matched in either version.
     pub rules: BTreeSet<usize>,
 }
 
-/// One rule and the number it is known by.
+/// A rule and its number.
 #[derive(Clone, Copy)]
 struct Rule<'a> {
     number: usize,
     steps: &'a [Step],
 }
 
-/// The way in which rules treat the items of lists.
+/// The meaning of numbers in rules for the items of lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Numbers {
-    /// A number is the item at that place.
+    /// A number matches the item at this position.
     Exact,
-    /// A number is every item: items may have moved, and what was secret stays so.
+    /// A number matches every item, because items may have moved and a secret item must stay secret.
     Any,
 }
 
-/// Finds what the rules make secret in two versions of an object.
+/// Finds the secret parts of two versions of an object.
 ///
-/// A number in a rule is the item of that place, in each version by itself, as long as the list's items stand where
-/// they stood. Once an item moved, came or went, it is every item of the list: the server merges lists, and a value
-/// that was secret must not show because it stands at another place now.
+/// A number in a rule matches the item at this position in each version, as long as all items of the list have kept
+/// their
+/// positions. If an item moved, appeared or disappeared, the number matches every item of the list. The server merges
+/// lists, so a secret value can be at another position, and it must not be shown there.
 ///
-/// Where an item or a field of any name is itself secret, so is the list or the object: its length and names would
-/// tell.
+/// If a rule makes every item of a list or every field of an object secret, the whole list or object is secret.
+/// Otherwise
+/// its length or its names would be shown.
 pub(crate) fn masks(rules: &[Vec<Step>], before: Option<&Value>, after: Option<&Value>) -> Masks {
     let numbered = rules.iter().enumerate().map(|(number, steps)| Rule { number, steps });
     let numbered: Vec<Rule<'_>> = numbered.collect();
@@ -102,7 +104,7 @@ fn both(
             }
             (parts(was), parts(is))
         }
-        // The same kind of list, and its items moved.
+        // Both versions are lists, and items have moved.
         (Some(Value::Array(_)), Some(Value::Array(_))) => {
             (one(rules, before, Numbers::Any, found), one(rules, after, Numbers::Any, found))
         }
@@ -110,7 +112,7 @@ fn both(
     }
 }
 
-/// Finds what is secret in one version alone.
+/// Finds the secret parts of one version on its own.
 fn one(rules: &[Rule<'_>], value: Option<&Value>, numbers: Numbers, found: &mut BTreeSet<usize>) -> Option<Mask> {
     let value = value.filter(|_| !rules.is_empty())?;
     match value {
@@ -138,7 +140,9 @@ fn one(rules: &[Rule<'_>], value: Option<&Value>, numbers: Numbers, found: &mut 
     }
 }
 
-/// Returns `true` if a rule ends here, or with a last step that `is_last` says makes all of this secret.
+/// Returns [`Mask::Secret`] if a rule ends here, or if its last step makes the whole value secret. `is_last` decides,
+/// and
+/// gets `None` for a rule that ends here.
 fn whole(rules: &[Rule<'_>], is_last: impl Fn(Option<&Step>) -> bool, found: &mut BTreeSet<usize>) -> Option<Mask> {
     let mut ending = rules.iter().filter(|rule| rule.steps.len() <= 1 && is_last(rule.steps.first())).peekable();
     ending.peek()?;
@@ -158,7 +162,7 @@ fn parts(below: BTreeMap<String, Mask>) -> Option<Mask> {
     (!below.is_empty()).then_some(Mask::Below(below))
 }
 
-/// Returns `true` if each item of a list stands where it stood, by a key that is no secret.
+/// Returns `true` if each item of a list kept its position. Items are compared by a key that is not secret.
 fn stand_still(rules: &[Rule<'_>], before: &[Value], after: &[Value]) -> bool {
     let is_secret = |field: &str| {
         rules.iter().any(|rule| match rule.steps {
@@ -171,41 +175,41 @@ fn stand_still(rules: &[Rule<'_>], before: &[Value], after: &[Value]) -> bool {
     keyed(before, after, is_secret).is_some_and(|keyed| keyed.before == keyed.after)
 }
 
-/// A value seen through a mask.
+/// A view of a value through a mask.
 #[derive(Clone, Copy, Debug)]
 pub struct MaskedView<'a> {
-    /// The value itself, secrets included: not to be shown.
+    /// The value with its secrets. It must not be shown.
     value: &'a Value,
     mask: Option<&'a Mask>,
 }
 
 impl<'a> MaskedView<'a> {
-    /// A value of which the mask hides something.
+    /// Makes the view of a value. Without a mask, the view hides nothing.
     pub(crate) fn new(value: &'a Value, mask: Option<&'a Mask>) -> Self {
         Self { value, mask }
     }
 
-    /// Returns `true` if all of it is secret.
+    /// Returns `true` if the whole value is secret.
     pub(crate) fn is_secret(self) -> bool {
         matches!(self.mask, Some(Mask::Secret))
     }
 
-    /// Returns `true` if none of it is secret.
+    /// Returns `true` if no part of the value is secret.
     pub(crate) fn is_open(self) -> bool {
         self.mask.is_none()
     }
 
-    /// The value, whose own secrets are still in it: for its kind and its names, never for showing.
+    /// The value with its secrets. Callers may use its type and its names, but must not show it.
     pub(crate) fn value(self) -> &'a Value {
         self.value
     }
 
-    /// A field of it.
+    /// The view of a field.
     pub(crate) fn field(self, name: &str) -> Option<Self> {
         Some(Self { value: self.value.get(name)?, mask: self.below(name) })
     }
 
-    /// Its items, where it is a list.
+    /// The views of the items. The result is empty if the value is not a list.
     pub(crate) fn items(self) -> Vec<Self> {
         let items = self.value.as_array().into_iter().flatten().enumerate();
         items.map(|(at, value)| Self { value, mask: self.mask.and_then(|_| self.below(&at.to_string())) }).collect()
@@ -218,7 +222,7 @@ impl<'a> MaskedView<'a> {
         }
     }
 
-    /// Returns `true` if two values are the same but for their secrets.
+    /// Returns `true` if two values are equal apart from their secrets.
     pub(crate) fn is_like(self, other: Self) -> bool {
         if self.is_open() && other.is_open() {
             return self.value == other.value;
@@ -244,31 +248,34 @@ impl<'a> MaskedView<'a> {
         }
     }
 
-    /// The text that stands for the value in comparisons. Two values have the same text if and only if they are alike.
+    /// The text that represents the value in comparisons. Two values have the same text if and only if they are alike.
     pub(crate) fn fingerprint(self) -> String {
         let mut text = String::new();
-        self.write(&mut text, "");
+        self.write(&mut text);
         text
     }
 
-    /// The value as it may be shown: compact JSON, `"(secret)"` for each secret within it, `(secret)` where it is one.
-    pub(crate) fn shown(self) -> String {
-        if self.is_secret() {
-            return SECRET.to_owned();
-        }
-        let mut text = String::new();
-        self.write(&mut text, "\"(secret)\"");
-        text
-    }
-
-    /// Writes compact JSON. Secrets become the given text; fields are left out where it is empty.
-    fn write(self, text: &mut String, secret: &str) {
+    /// The value as it may be shown, with the text `(secret)` for each secret within it.
+    pub(crate) fn shown(self) -> Value {
         match self.value {
-            _ if self.is_secret() => text.push_str(secret),
+            _ if self.is_secret() => Value::from(SECRET),
+            Value::Object(map) if !self.is_open() => {
+                let fields = map.keys().filter_map(|name| Some((name.clone(), self.field(name)?.shown())));
+                Value::Object(fields.collect())
+            }
+            Value::Array(_) if !self.is_open() => self.items().into_iter().map(Self::shown).collect(),
+            value => value.clone(),
+        }
+    }
+
+    /// Writes compact JSON without the secrets.
+    fn write(self, text: &mut String) {
+        match self.value {
+            _ if self.is_secret() => {}
             Value::Object(map) if !self.is_open() => {
                 text.push('{');
                 for (name, _) in map {
-                    let Some(field) = self.field(name).filter(|field| !(field.is_secret() && secret.is_empty())) else {
+                    let Some(field) = self.field(name).filter(|field| !field.is_secret()) else {
                         continue;
                     };
                     if !text.ends_with('{') {
@@ -276,7 +283,7 @@ impl<'a> MaskedView<'a> {
                     }
                     text.push_str(&Value::from(name.as_str()).to_string());
                     text.push(':');
-                    field.write(text, secret);
+                    field.write(text);
                 }
                 text.push('}');
             }
@@ -286,7 +293,7 @@ impl<'a> MaskedView<'a> {
                     if at > 0 {
                         text.push(',');
                     }
-                    item.write(text, secret);
+                    item.write(text);
                 }
                 text.push(']');
             }

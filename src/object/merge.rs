@@ -1,15 +1,16 @@
-//! Computes the result of a server-side apply from the managed fields, for cases where the server cannot be asked.
+//! Computes the result of a server-side apply from the managed fields, for cases in which the server cannot be asked.
 //!
-//! There is no schema here. The managed fields tell how the server merges: a list that has `k:` names below it is
-//! merged by those keys, one with `v:` names is a set, and everything that a manager owns as a whole is replaced as a
-//! whole.
+//! There is no schema here. The managed fields show how the server merges. A list with `k:` names below it is merged by
+//! these keys. A list with `v:` names is a set. A value that a manager owns as a whole is replaced as a whole.
 
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
 
-/// The object after the manager that owns `own` has applied `desired`: its fields are as desired, those that it alone
-/// owned and states no more are gone, and everybody else's stay, as do those that nobody owns.
+/// Computes the object after the manager that owns `own` has applied `desired`.
+///
+/// The fields in `desired` get their desired values. The fields that only this manager owns and that are no longer in
+/// `desired` are removed. All other fields stay.
 #[must_use]
 pub(crate) fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fields]) -> Value {
     let mut after = live.clone();
@@ -19,26 +20,27 @@ pub(crate) fn applied(live: &Value, desired: &Value, own: &Fields, others: &[&Fi
     after
 }
 
-/// Returns the part of each set below one name.
+/// The part of each set below one name. Sets without this name are left out.
 #[must_use]
 pub(crate) fn below<'a>(sets: &[&'a Fields], name: &str) -> Vec<&'a Fields> {
     sets.iter().filter_map(|fields| fields.get(name)?.as_object()).collect()
 }
 
-/// The names of the fields by which the items of a list are told apart; nothing where it is not such a list.
+/// The names of the fields that are the key of a list's items. Returns `None` if the list is not merged by keys.
 #[must_use]
 pub(crate) fn item_keys(sets: &[&Fields]) -> Option<Vec<String>> {
     let name = sets.iter().flat_map(|fields| fields.keys()).find(|name| name.starts_with("k:"))?;
     Some(keys_of(name)?.keys().cloned().collect())
 }
 
-/// The keys and their values in an item's name.
+/// The keys and their values in the name of an item (`k:…`).
 #[must_use]
 pub(crate) fn keys_of(name: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(name.strip_prefix("k:")?).ok()
 }
 
-/// Finds the item with these keys. Keys that the item leaves to their defaults do not count, but one must be stated.
+/// Finds the item with the same keys as `wanted`. A key that either of the two leaves to its default is not compared.
+/// At least one key must be present in both.
 #[must_use]
 pub(crate) fn find(items: &[Value], keys: &[String], wanted: &Value) -> Option<usize> {
     let is_it = |item: &Value| {
@@ -78,7 +80,7 @@ fn values(live: &mut Value, desired: &Value, ours: Option<&Fields>, others: &[&F
     let nothing = Fields::new();
     let own = ours.unwrap_or(&nothing);
     let sets: Vec<&Fields> = ours.into_iter().chain(others.iter().copied()).collect();
-    // Someone owns it without anything below: it is replaced as a whole.
+    // If a manager owns the value and nothing below it, the value is replaced as a whole.
     let is_atomic = sets.iter().any(|fields| fields.is_empty());
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) if !is_atomic || live.is_empty() => {
@@ -102,8 +104,8 @@ fn is_dropped(item: &Value, own: &Fields, others: &[&Fields]) -> bool {
     own.contains_key(&name) && below(others, &name).is_empty()
 }
 
-/// Merges a list whose items are told apart by keys. Items stay where they are; those that the manifest states are in
-/// its order, and new ones come last.
+/// Merges a list whose items have keys. Items that are not in the manifest keep their positions. The other items fill
+/// the remaining positions in the order of the manifest. New items come last.
 fn items(live: &mut Vec<Value>, desired: &[Value], keys: &[String], own: &Fields, others: &[&Fields]) {
     let name = |item: &Value, sets: &[&Fields]| -> Option<String> {
         let is_it = |name: &&String| {
@@ -127,7 +129,7 @@ fn items(live: &mut Vec<Value>, desired: &[Value], keys: &[String], own: &Fields
             Some(ours) => {
                 let mut left = item.clone();
                 dropped(&mut left, ours, &theirs);
-                // An item keeps what it is told apart by.
+                // An item always keeps its keys.
                 for key in keys {
                     if let Some(value) = item.get(key) {
                         left[key] = value.clone();
@@ -154,7 +156,7 @@ fn items(live: &mut Vec<Value>, desired: &[Value], keys: &[String], own: &Fields
     *live = kept.into_iter().filter_map(|slot| slot.or_else(|| merged.next())).chain(new).collect();
 }
 
-/// Takes out what only we own of something that others own as well.
+/// Removes the fields that only we own from a value that other managers own too.
 fn dropped(value: &mut Value, ours: &Fields, kept: &[&Fields]) {
     super::fields::prune(value, ours, kept);
 }
@@ -176,7 +178,7 @@ mod tests {
         let desired = json!({"spec": {"strategy": {"type": "B"}}});
         let expected = json!({"spec": {"replicas": 4, "strategy": {"type": "B", "rolling": {"max": 1}}}});
         check(&live, &desired, &own, &[], &expected);
-        // Others' parts of what we drop stay.
+        // Fields of other managers stay, even if they are below a field that we drop.
         let theirs = json!({"f:spec": {"f:strategy": {"f:rolling": {"f:max": {}}}}});
         let expected = json!({"spec": {"replicas": 4, "strategy": {"rolling": {"max": 1}}}});
         check(&live, &json!({"spec": {}}), &own, &[theirs], &expected);

@@ -1,5 +1,6 @@
-//! Kubernetes objects as values: identity, marks, order, secrecy.
+//! Kubernetes objects as values: their identity, marks, order and secrets.
 
+pub mod body;
 pub(crate) mod exported;
 pub(crate) mod field_path;
 pub(crate) mod fields;
@@ -14,6 +15,8 @@ pub(crate) mod mask;
 pub(crate) mod merge;
 pub mod name;
 pub(crate) mod order;
+pub mod read_error;
+pub(crate) mod readiness;
 pub mod redact;
 pub(crate) mod references;
 pub mod refusal;

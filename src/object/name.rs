@@ -1,8 +1,8 @@
-//! Names as Kubernetes has them: of objects, namespaces, groups, versions, kinds and plurals.
+//! The rules of Kubernetes for names of objects, namespaces, groups, versions, kinds and plurals.
 //!
-//! What passes here can stand in a path as one segment, and can be recorded and read again. The rules are those that
-//! every API server holds, so nothing is refused that some server accepts; a name of a kind that is not known here has
-//! to be one path segment and no more.
+//! A text that passes a rule is a valid segment of a URL path, and can be recorded in the state and read back. The
+//! rules for built-in kinds are those of the API server, so no valid name is refused. For all other kinds, the name
+//! only has to be one path segment.
 
 use std::fmt;
 
@@ -11,16 +11,17 @@ use serde_json::Value;
 use super::ident::{Ident, ObjectKey};
 use crate::project::dns;
 
-/// The longest name that is recorded. The server's own kinds stop at 253.
+/// The longest name that can be recorded. The API server allows 253 bytes for most built-in kinds.
 const LONGEST_SEGMENT: usize = 1024;
 
-/// Words that mean something else to a server where a resource's name stands.
+/// The words that have another meaning for the API server at the position of a plural in a path.
 pub(crate) const RESERVED_PLURALS: [&str; 2] = ["proxy", "watch"];
 
-/// The form that a text has to have.
+/// The required form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// One segment of a path: any text but `.`, `..`, and what has a `/` or a `%`.
+    /// One segment of a URL path: any text of at most 1024 bytes without `/`, `%` and control characters, except `.`
+    /// and `..`.
     Segment,
     /// A DNS subdomain.
     Subdomain,
@@ -28,14 +29,15 @@ pub enum Rule {
     Label,
     /// A DNS label that begins with a letter.
     LetteredLabel,
-    /// A DNS label that begins with a letter, and no word that a server reads as something else in a path.
+    /// A DNS label that begins with a letter and has no other meaning for the API server at the position of a plural in
+    /// a path.
     Plural,
-    /// A kind: a letter, then letters, digits, `-` and `_`.
+    /// A kind: a letter, followed by letters, digits, `-` and `_`.
     Kind,
 }
 
 impl Rule {
-    /// Says whether the text is one.
+    /// Returns `true` if the text follows the rule.
     pub fn allows(self, text: &str) -> bool {
         match self {
             Self::Segment => {
@@ -55,7 +57,7 @@ impl Rule {
         }
     }
 
-    /// The advice for a text that is none.
+    /// The advice for a text that does not follow the rule.
     fn advice(self) -> &'static str {
         match self {
             Self::Segment => "write a name without `/`, `%` and control characters, of at most 1024 bytes",
@@ -71,11 +73,11 @@ impl Rule {
         }
     }
 
-    /// Checks a text that stands in a field.
+    /// Checks the text of a field.
     ///
     /// # Errors
     ///
-    /// The field, the text, and what to write instead.
+    /// The text does not follow the rule. The error names the field and the text, and says what to write instead.
     pub fn check(self, field: &str, text: &str) -> Result<(), InvalidText> {
         if self.allows(text) {
             Ok(())
@@ -85,7 +87,7 @@ impl Rule {
     }
 }
 
-/// A text that cannot be what its field says.
+/// The error for a text that is not valid in its field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidText {
     field: String,
@@ -99,7 +101,7 @@ impl fmt::Display for InvalidText {
     }
 }
 
-/// The kinds of the server itself whose names are DNS subdomains, by their group.
+/// The built-in kinds whose names are DNS subdomains, by group.
 const SUBDOMAINS: &[(&str, &str)] = &[
     (
         "",
@@ -131,11 +133,11 @@ pub fn rule_of(group: &str, kind: &str) -> Rule {
     }
 }
 
-/// Checks every part of what a manifest names.
+/// Checks the group, version, kind, name and namespace of a manifest.
 ///
 /// # Errors
 ///
-/// The first part that no server accepts.
+/// The first part that no API server accepts.
 pub fn check(ident: &Ident) -> Result<(), InvalidText> {
     let Ident { key: ObjectKey { group, kind, namespace, name }, version } = ident;
     if !group.is_empty() {
@@ -147,11 +149,12 @@ pub fn check(ident: &Ident) -> Result<(), InvalidText> {
     namespace.as_deref().map_or(Ok(()), |namespace| Rule::Label.check("metadata.namespace", namespace))
 }
 
-/// Checks the names that a `CustomResourceDefinition` gives: its objects' paths are made of them.
+/// Checks the names in a CRD, because they become parts of URL paths.
 ///
 /// # Errors
 ///
-/// The first that no server accepts. What is missing or no text is for the server to refuse.
+/// The first name that no API server accepts. A name that is missing or is not a string is not an error here, because
+/// the API server refuses it.
 pub(crate) fn check_definition(definition: &Value) -> Result<(), InvalidText> {
     for (pointer, field, rule) in [
         ("/spec/group", "spec.group", Rule::Subdomain),
@@ -168,6 +171,17 @@ pub(crate) fn check_definition(definition: &Value) -> Result<(), InvalidText> {
         Rule::LetteredLabel.check("spec.versions.name", name)?;
     }
     Ok(())
+}
+
+impl Ident {
+    /// Returns `true` if an API server can have such an object, because each part is a valid segment of a URL path.
+    pub(crate) fn is_possible(&self) -> bool {
+        let is_segment = |text: &str| Rule::Segment.allows(text);
+        let ObjectKey { group, kind, namespace, name } = &self.key;
+        (group.is_empty() || is_segment(group))
+            && namespace.as_deref().is_none_or(is_segment)
+            && [kind, name, &self.version].into_iter().all(|text| is_segment(text))
+    }
 }
 
 #[cfg(test)]

@@ -1,30 +1,31 @@
-//! The order in which objects are applied; cleanup runs it backwards.
+//! The order in which objects are applied. Cleanup uses the reverse order.
 
 use super::ident::ObjectKey;
 
-/// A step of an apply. All objects of a wave are ready before the next begins.
+/// A step of an apply. All objects of a wave are ready before the next wave begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Wave {
     /// Namespaces.
     Namespaces,
-    /// CustomResourceDefinitions, until they are established.
+    /// CRDs. The wave ends when they are established.
     Definitions,
-    /// Roles: a binding to a role that does not exist may be refused.
+    /// Roles. They come before bindings, because the API server may refuse a binding to a role that does not exist.
     Roles,
-    /// Bindings: they may give this very identity the rights that it needs for the rest.
+    /// Bindings. They may give ktor's own identity the rights that later waves need.
     Bindings,
-    /// Quotas, limits, network policies and classes, by which a server judges and fills in what comes later.
+    /// Quotas, limits, network policies and classes. They affect the objects of later waves.
     Limits,
-    /// The objects that workloads refer to: service accounts, configuration, storage.
+    /// The objects that workloads refer to: service accounts, configuration and storage.
     Foundations,
-    /// Everything else, custom resources among it.
+    /// All other objects, including custom resources.
     Workloads,
-    /// Admission and aggregation, which could refuse the waves before.
+    /// Webhooks, admission policies and aggregated APIs. They come last, because they could refuse objects of earlier
+    /// waves.
     Webhooks,
 }
 
 impl Wave {
-    /// Every wave, first to last.
+    /// All waves, in order.
     pub(crate) const ALL: [Self; 8] = [
         Self::Namespaces,
         Self::Definitions,
@@ -57,25 +58,26 @@ impl Wave {
     }
 }
 
-/// A step of a cleanup: the waves backwards, custom resources before the workloads that may serve them.
+/// A step of a cleanup. The steps are the waves in reverse order. Custom resources are deleted before workloads,
+/// because a workload may be their operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum CleanupStep {
-    /// Admission and aggregation.
+    /// Webhooks, admission policies and aggregated APIs.
     Webhooks,
-    /// Custom resources, while their operator is still there to finish them.
+    /// Custom resources. Their operator still runs and can finish them.
     CustomResources,
     /// Workloads.
     Workloads,
-    /// The objects that workloads refer to.
+    /// The objects that workloads refer to, and the roles, bindings and limits.
     Foundations,
-    /// CustomResourceDefinitions.
+    /// CRDs.
     Definitions,
     /// Namespaces.
     Namespaces,
 }
 
 impl CleanupStep {
-    /// Every step, first to last.
+    /// All steps, in order.
     pub(crate) const ALL: [Self; 6] = [
         Self::Webhooks,
         Self::CustomResources,
@@ -85,7 +87,7 @@ impl CleanupStep {
         Self::Namespaces,
     ];
 
-    /// The step of an object; `builtin` says whether every cluster has its kind.
+    /// The step of an object. `builtin` returns `true` if every cluster has the kind of the object.
     pub(crate) fn of(key: &ObjectKey, builtin: impl Fn(&ObjectKey) -> bool) -> Self {
         match Wave::of(key) {
             Wave::Namespaces => Self::Namespaces,
@@ -98,7 +100,7 @@ impl CleanupStep {
     }
 }
 
-/// Namespaces that belong to the cluster itself and are never deleted.
+/// Returns `true` if the namespace belongs to the cluster itself. Such a namespace is never deleted.
 pub(crate) fn is_system_namespace(name: &str) -> bool {
     name == "default" || name.starts_with("kube-")
 }

@@ -1,7 +1,8 @@
-//! The one place that decides which parts of an object may be shown. It keeps secret values out of every output.
+//! The only place that decides which parts of an object may be shown. It keeps secret values out of every output.
 //!
-//! **Invariant:** what is shown of two live objects that differ from the desired one in nothing but their secrets is the
-//! same: one bit tells that some secret differs, and no name, length, order or message tells which.
+//! **Invariant:** if two live objects differ only in their secrets, their output for the same desired object is the
+//! same. The output shows that some secret differs from the desired one. It does not show which: no name, length, order
+//! or message depends on it.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +13,12 @@ use serde_json::Value;
 use super::mask::{Mask, MaskedView, Masks, masks};
 use crate::project::pointer::{Pointer, Step};
 
-/// The text that stands for a secret in a message.
+/// The text that replaces a secret in a message.
 const REDACTED: &str = "(redacted)";
-/// Shorter values are not searched for in messages: they would blot out ordinary words and hide nothing.
+/// The length of the shortest secret that is searched for in messages, in bytes. Shorter values match ordinary words,
+/// and replacing them would hide nothing.
 const SHORTEST: usize = 4;
-/// Annotations in which tools keep a copy of the whole object, secrets included.
+/// The annotations in which tools keep a copy of the whole object, including its secrets.
 const COPIES: [&str; 4] = [
     "kapp.k14s.io/original",
     "kapp.k14s.io/original-diff",
@@ -24,13 +26,14 @@ const COPIES: [&str; 4] = [
     "banzaicloud.com/last-applied",
 ];
 
-/// The amount that is shown of live objects which are about to be adopted.
+/// The values that are shown of live objects which are about to be adopted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adopted {
-    /// The manifest's own values: who may propose a change may not read the cluster through its plan.
+    /// Only the values of the manifest are shown. Otherwise everyone who can propose a change could read the cluster
+    /// through a plan.
     #[default]
     Hidden,
-    /// The live values too.
+    /// The live values are shown too.
     Shown,
 }
 
@@ -39,48 +42,48 @@ pub enum Adopted {
 pub struct Redactor {
     pointers: BTreeSet<Pointer>,
     adopted: Adopted,
-    /// Nothing may be shown: it is not known what is secret.
+    /// `true` if nothing may be shown, because it is not known what is secret.
     hides_all: bool,
 }
 
-/// The secrets of two versions of an object.
+/// The secret parts of two versions of an object.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     masks: Masks,
-    /// The secret places as they are called, whether anything differs there or not.
+    /// The names of the secret places in either version. They are listed even if nothing differs there.
     pub places: Vec<String>,
 }
 
 impl Secrets {
-    /// The earlier version without its secrets.
+    /// The view of the earlier version without its secrets.
     pub fn before<'a>(&'a self, value: &'a Value) -> MaskedView<'a> {
         MaskedView::new(value, self.masks.before.as_ref())
     }
 
-    /// The later version without its secrets.
+    /// The view of the later version without its secrets.
     pub fn after<'a>(&'a self, value: &'a Value) -> MaskedView<'a> {
         MaskedView::new(value, self.masks.after.as_ref())
     }
 }
 
 impl Redactor {
-    /// A redactor with further secret fields.
+    /// Makes a redactor that hides the given fields in addition to the built-in ones.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>, adopted: Adopted) -> Self {
         Self { pointers: pointers.into_iter().collect(), adopted, hides_all: false }
     }
 
-    /// The redactor that shows nothing of any object: for a tree whose own rules cannot be read.
+    /// The redactor that shows nothing of any object. It is for a tree whose own rules cannot be read.
     #[must_use]
     pub(crate) fn hiding_all() -> Self {
         Self { hides_all: true, ..Self::default() }
     }
 
-    /// Returns the amount that is shown of objects which are about to be adopted.
+    /// The values that are shown of objects which are about to be adopted.
     pub fn adopted(&self) -> Adopted {
         self.adopted
     }
 
-    /// Finds what is secret in two versions of an object of a kind.
+    /// Finds the secret parts of two versions of an object of the given kind.
     pub fn secrets(&self, kind: &str, before: Option<&Value>, after: Option<&Value>) -> Secrets {
         let mut rules: Vec<Vec<Step>> = self.pointers.iter().map(|pointer| pointer.steps().to_vec()).collect();
         let mut places: Vec<String> = self.pointers.iter().map(Pointer::shown).collect();
@@ -111,14 +114,16 @@ impl Redactor {
         Secrets { masks, places: places.into_iter().collect() }
     }
 
-    /// Returns `true` if an object has secrets in any of the given versions.
+    /// Returns `true` if one of the given versions of an object has secrets.
     pub(crate) fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
         kind == "Secret" || bodies.iter().any(|body| self.secrets(kind, Some(body), None).masks.before.is_some())
     }
 
-    /// A message about an object that a run sent a request for, without any of the object's secret values.
+    /// Removes the secret values of an object from a message. The message is about a request that a run sent for this
+    /// object.
     ///
-    /// Not for plans: what is missing from the message would tell whether a guess in the manifest is right.
+    /// Plans must not use this function, because a gap in the message can show that a value in the manifest equals a
+    /// secret.
     pub fn message(&self, bodies: &[&Value], text: &str) -> String {
         let mut secrets = BTreeSet::new();
         for body in bodies {
@@ -128,14 +133,14 @@ impl Redactor {
                 collect(body, mask, &mut secrets);
             }
         }
-        // Longest first: a secret may contain another.
+        // The longest secrets come first, because a secret may contain another.
         let mut secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), REDACTED))
     }
 }
 
-/// Returns `true` if an annotation holds a copy of the object.
+/// Returns `true` if the annotation holds a copy of the object.
 pub(crate) fn is_copy(annotation: &str) -> bool {
     annotation.ends_with("last-applied-configuration") || COPIES.contains(&annotation)
 }
@@ -157,7 +162,8 @@ fn collect(value: &Value, mask: &Mask, secrets: &mut BTreeSet<String>) {
     }
 }
 
-/// Every text below a secret value, as it stands, decoded, encoded, and as JSON and Go quote it.
+/// Collects every text below a secret value: as written, decoded from base64, encoded in base64, and with the escapes
+/// of JSON and Go.
 fn collect_texts(value: &Value, secrets: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => map.values().for_each(|child| collect_texts(child, secrets)),
@@ -188,7 +194,7 @@ mod tests {
 
     fn check(pointers: &[&str], kind: &str, body: Value, shown: Value, places: &[&str]) {
         let secrets = redactor(pointers).secrets(kind, Some(&body), None);
-        assert_eq!(secrets.before(&body).shown(), shown.to_string());
+        assert_eq!(secrets.before(&body).shown(), shown);
         assert_eq!(secrets.places, places);
         assert_eq!(redactor(pointers).has_secrets(kind, &[&body]), !places.is_empty());
     }
@@ -234,7 +240,7 @@ mod tests {
         let shown = |before: &[&str], after: &[&str]| {
             let (before, after) = (env(before), env(after));
             let secrets = redactor(&["/env/0/value"]).secrets("X", Some(&before), Some(&after));
-            [secrets.before(&before).shown(), secrets.after(&after).shown()]
+            [secrets.before(&before).shown().to_string(), secrets.after(&after).shown().to_string()]
         };
         let still = shown(&["A", "B"], &["A", "B"]);
         assert!(still.iter().all(|text| !text.contains("of A") && text.contains("of B")), "{still:?}");

@@ -1,18 +1,18 @@
-//! The other objects that an object names: what it cannot do without.
+//! References: the other objects that an object names and depends on.
 //!
-//! Fields are known by their names, wherever they stand, so that custom resources which embed a pod's or an Ingress's
-//! fields are read as well. What is no reference but looks like one costs nothing: it is compared with objects that
-//! exist.
+//! The fields are recognized by name at any depth. Custom resources that embed the fields of a pod or an Ingress are
+//! therefore read too. A field that only looks like a reference does no harm, because references are compared with
+//! objects that exist.
 
 use serde_json::{Map, Value};
 
 use super::ident::{ObjectKey, split_api_version};
 
-/// The annotation by which an object declares what it depends on: `GROUP/namespaces/NAMESPACE/KIND/NAME` or
-/// `GROUP/KIND/NAME`, separated by commas, the group left out for the core group.
+/// The annotation by which an object declares its dependencies: `GROUP/namespaces/NAMESPACE/KIND/NAME` or
+/// `GROUP/KIND/NAME`, separated by commas. The core group is left out.
 const DEPENDS_ON: &str = "config.kubernetes.io/depends-on";
 
-/// Fields that hold a name, and the kind of the object that has it.
+/// The fields that contain a name, and the kind of the named object.
 const NAMES: [(&str, &str); 10] = [
     ("claimName", "PersistentVolumeClaim"),
     ("configMapName", "ConfigMap"),
@@ -26,7 +26,7 @@ const NAMES: [(&str, &str); 10] = [
     ("storageClassName", "StorageClass"),
 ];
 
-/// Fields that hold an object with a `name`, or a list of such, and the kind of what is named.
+/// The fields that contain an object with a `name` or a list of such objects, and the kind of the named object.
 const OBJECTS: [(&str, &str); 7] = [
     ("configMap", "ConfigMap"),
     ("configMapKeyRef", "ConfigMap"),
@@ -37,7 +37,7 @@ const OBJECTS: [(&str, &str); 7] = [
     ("service", "Service"),
 ];
 
-/// The ends of fields that hold a reference with a `name`, and the kind where it states none.
+/// The suffixes of fields that contain a reference with a `name`, and the kind if the reference does not state one.
 const REFERENCES: [(&str, Option<&str>); 6] = [
     ("secretKeyRef", Some("Secret")),
     ("SecretRef", Some("Secret")),
@@ -47,19 +47,20 @@ const REFERENCES: [(&str, Option<&str>); 6] = [
     ("Ref", None),
 ];
 
-/// A reference from one object to another: a key whose group may be unknown.
+/// A reference from one object to another. It is a key whose group may be unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reference {
-    /// The API group; absent where it is not stated.
+    /// The API group, or `None` if it is not stated.
     group: Option<String>,
     kind: String,
-    /// The namespace that is stated, else that of the object which names it.
+    /// The stated namespace, or else the namespace of the object that contains the reference.
     namespace: Option<String>,
     name: String,
 }
 
 impl Reference {
-    /// Returns `true` if this object is meant. A cluster-scoped one has no namespace.
+    /// Returns `true` if the reference names the object with this key. The namespace of a cluster-scoped object is not
+    /// compared.
     pub(crate) fn means(&self, key: &ObjectKey) -> bool {
         self.kind == key.kind
             && self.name == key.name
@@ -68,7 +69,7 @@ impl Reference {
     }
 }
 
-/// Lists what an object names, from its body as it was written or found.
+/// Lists the references of an object. The body may be desired or live.
 pub(crate) fn references(body: &Value) -> Vec<Reference> {
     let namespace = body.pointer("/metadata/namespace").and_then(Value::as_str);
     let mut found = Vec::new();
@@ -94,7 +95,7 @@ fn visit(field: &str, value: &Value, namespace: Option<&str>, found: &mut Vec<Re
                 visit(field, value, namespace, found);
             }
         }
-        // The items of a list stand for its field.
+        // The items of a list are read as values of its field.
         Value::Array(items) => {
             for item in items {
                 visit(field, item, namespace, found);
@@ -104,7 +105,7 @@ fn visit(field: &str, value: &Value, namespace: Option<&str>, found: &mut Vec<Re
     }
 }
 
-/// Reads one field, and one item of a list.
+/// Reads one field, or one item of a list.
 fn named(field: &str, value: &Value, namespace: Option<&str>, found: &mut Vec<Reference>) {
     let reference = |kind: &str, name: &str, namespace: Option<&str>| Reference {
         group: None,
@@ -133,12 +134,12 @@ fn named(field: &str, value: &Value, namespace: Option<&str>, found: &mut Vec<Re
     }
 }
 
-/// The group that a reference states, by any of the usual fields.
+/// The group that a reference states, in any of the usual fields.
 fn group_of(map: &Map<String, Value>) -> Option<String> {
     let text = |field: &str| map.get(field).and_then(Value::as_str);
     let group = text("apiGroup").or_else(|| text("group"));
     let stated = group.or_else(|| text("apiVersion").map(|version| split_api_version(version).0));
-    // An empty group is often left in by a template where another is meant.
+    // Templates often leave the group empty although they mean another group, so an empty group counts as not stated.
     stated.filter(|group| !group.is_empty()).map(str::to_owned)
 }
 

@@ -1,53 +1,74 @@
-//! The reasons why an API server does not do what was asked for one object.
+//! The reasons why the API server refuses a request about one object.
 
 use std::fmt;
 
-/// A field that another manager holds.
+/// A field that another manager owns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldConflict {
-    /// The field, as the server writes it: `.spec.replicas`.
+    /// The field in the form that the API server uses, for example `.spec.replicas`.
     pub field: String,
-    /// The manager that holds it.
+    /// The manager that owns the field.
     pub manager: String,
 }
 
-/// The reason why a request about one object was not carried out. Messages are the server's words and untrusted.
+/// The reason why a request about one object failed. The texts come from the server and are untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Other field managers hold fields of it.
+    /// Other field managers own fields that the request would change.
     Conflict(Vec<FieldConflict>),
-    /// Other field managers hold fields beside those that would change, and both do not go together.
+    /// Other field managers own fields that are not valid together with the change.
     Beside(Vec<FieldConflict>),
-    /// The object is not the one that was looked at: another uid or resourceVersion, or gone.
+    /// The object changed since it was read: it has another uid or resourceVersion, or it is gone.
     Changed(String),
-    /// Not of its kind's form: the manifest's mistake, whatever is there.
+    /// The object does not have the form of its kind. The manifest is wrong, independent of the live object.
     Malformed(String),
-    /// Larger than what the server can store.
+    /// The object is larger than the server can store.
     TooLarge(String),
-    /// The server cannot read the live object's managed fields in the version that is applied.
+    /// The server cannot convert the live object or its managed fields to the version that is applied.
     Unreadable(String),
-    /// Not valid: the manifest's own mistake, or a change that the server does not allow.
+    /// The object is not valid. The manifest is wrong, or the server does not allow the change.
     Invalid(String),
-    /// No right to do it.
+    /// The credentials are missing, or lack the right to do this.
     Forbidden(String),
-    /// Its namespace does not exist.
+    /// The namespace of the object does not exist.
     NoNamespace(String),
-    /// Something that it refers to does not exist.
+    /// The object, or something that it refers to, does not exist.
     Absent(String),
-    /// The server does not know its kind.
+    /// The server does not know the kind.
     NoKind(String),
-    /// The server knows its kind and does not serve its version.
+    /// The server knows the kind, but does not serve the version.
     NoVersion(String),
-    /// It, or its namespace, is being deleted.
+    /// The object, its namespace or its CRD is being deleted.
     Terminating(String),
-    /// An admission webhook or policy refused it.
+    /// An admission webhook, a policy or a quota refused the object.
     Denied(String),
-    /// The server or a webhook could not answer, also after retries. Whether the request took effect is not known.
+    /// The server or a webhook did not answer, even after retries. The request may or may not have taken effect.
     Unavailable(String),
 }
 
 impl Refusal {
-    /// The server's words; of a conflict, which fields it is about.
+    /// The refusal with other words of the server. A conflict has none.
+    #[must_use]
+    pub(crate) fn map_message(self, change: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Conflict(_) | Self::Beside(_) => self,
+            Self::Changed(text) => Self::Changed(change(&text)),
+            Self::Malformed(text) => Self::Malformed(change(&text)),
+            Self::TooLarge(text) => Self::TooLarge(change(&text)),
+            Self::Unreadable(text) => Self::Unreadable(change(&text)),
+            Self::Invalid(text) => Self::Invalid(change(&text)),
+            Self::Forbidden(text) => Self::Forbidden(change(&text)),
+            Self::NoNamespace(text) => Self::NoNamespace(change(&text)),
+            Self::Absent(text) => Self::Absent(change(&text)),
+            Self::NoKind(text) => Self::NoKind(change(&text)),
+            Self::NoVersion(text) => Self::NoVersion(change(&text)),
+            Self::Terminating(text) => Self::Terminating(change(&text)),
+            Self::Denied(text) => Self::Denied(change(&text)),
+            Self::Unavailable(text) => Self::Unavailable(change(&text)),
+        }
+    }
+
+    /// The server's message. For a conflict, it is the list of fields.
     #[must_use]
     pub(crate) fn into_message(self) -> String {
         match self {

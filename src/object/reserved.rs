@@ -1,27 +1,29 @@
-//! The objects in which roots keep their own books: states, shards, review keys and locks. They are nobody's to want,
-//! to adopt or to clean up, whichever root they belong to.
+//! The objects in which roots keep their own data: states, shards, review keys and locks. Such an object is never
+//! desired, adopted or cleaned up, even if it belongs to another root.
 
 use serde_json::Value;
 
-/// The prefix of every type that a Secret of a root's books has.
+/// The prefix of the type of every Secret in which a root keeps its data.
 const TYPES: &str = "kubernator.io/";
-/// The prefix of every such object's name. Twelve hexadecimal digits of the root's hash follow, then anything.
+/// The prefix of the name of every such object. It is followed by 12 hexadecimal digits of the root's hash, and then by
+/// any text.
 const NAMES: &str = "kubernator-project-";
 const HASH: usize = 12;
 
-/// Describes such an object, in words that follow "it is"; any other object gives none.
+/// Describes the object if a root keeps its data in it. The description follows "it is". Returns `None` for all other
+/// objects.
 pub(crate) fn described(group: &str, kind: &str, name: &str, body: &Value) -> Option<&'static str> {
     match (group, kind) {
         ("", "Secret") => {
             let is_typed = || body.get("type").and_then(Value::as_str).is_some_and(|text| text.starts_with(TYPES));
-            (is_named(name) || is_typed()).then_some("where a root keeps its record")
+            (is_named(name) || is_typed()).then_some("the state of a root")
         }
-        ("coordination.k8s.io", "Lease") => is_named(name).then_some("a root's lock"),
+        ("coordination.k8s.io", "Lease") => is_named(name).then_some("the lock of a root"),
         _ => None,
     }
 }
 
-/// The same of a live object.
+/// Describes a live object, as [`described`] does.
 pub(crate) fn described_live(body: &Value) -> Option<&'static str> {
     let text = |pointer| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, _) = super::ident::split_api_version(text("/apiVersion"));

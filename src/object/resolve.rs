@@ -1,5 +1,5 @@
-//! Turns rendered documents into manifests: fills in namespaces, and refuses duplicates and objects that need a namespace
-//! and have none.
+//! Turns rendered documents into manifests. It fills in namespaces, and refuses duplicates and objects without a
+//! namespace.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::manifest::{Document, Manifest};
 use super::{exported, name, reserved};
 use crate::project::snapshot::{Failure, SourceError, SourcePlace};
 
-/// Resolves the documents of a tree with the known kinds. Returns the manifests, and a failure for each document that
-/// is incomplete or whose object the tree contains already.
+/// Resolves every document of a tree against the known kinds. Returns the manifests, and a failure for each document
+/// that is not valid or names an object that the tree already contains.
 ///
-/// An object of an unknown kind is kept as it is written. The caller decides if this is an error.
+/// The object of an unknown kind is kept as written. The caller decides if this is an error.
 pub(crate) fn manifests<'a>(
     documents: impl IntoIterator<Item = &'a Document>,
     kinds: &Kinds,
@@ -36,14 +36,14 @@ pub(crate) fn manifests<'a>(
     (manifests, failures)
 }
 
-/// Returns the error for an object that the tree contains already, even in another group that serves the same object.
+/// The error for an object that the tree already contains, under the same key or a cohabiting one.
 fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<String> {
     if let Some(first) = manifests.get(key) {
-        return Some(format!("{key} stands at {} already: remove one of them", first.place));
+        return Some(format!("{key} is already defined at {}: remove one of them", first.place));
     }
     let first = manifests.get(&key.cohabiting()?)?;
     Some(format!(
-        "{key} is the same object as {}, which stands at {}: remove one of them",
+        "{key} is the same object as {}, which is defined at {}: remove one of them",
         first.ident.key, first.place
     ))
 }
@@ -79,7 +79,7 @@ fn manifest(document: Document, kinds: &Kinds) -> Result<Manifest, SourceError> 
             };
             key.namespace = Some(namespace.clone());
         }
-        // An unknown kind without a namespace takes the directory's, as most kinds have one.
+        // An object of an unknown kind gets the namespace of its owner, because most kinds are namespaced.
         None if key.namespace.is_none() => key.namespace.clone_from(&owner.namespace),
         _ => {}
     }
@@ -92,10 +92,11 @@ fn manifest(document: Document, kinds: &Kinds) -> Result<Manifest, SourceError> 
     let is_builtin = Kinds::is_builtin(&ident.key.group_kind());
     exported::clean(&ident.key.group_kind(), is_builtin, &mut body);
     encode_string_data(&ident.key, &place, &mut body)?;
-    Ok(Manifest { ident, project: owner.project, place, body })
+    Ok(Manifest { ident, project: owner.project, place, body: body.into() })
 }
 
-/// Returns an error if no manifest may name the object: no server accepts it, or a root keeps its state in it.
+/// Checks that a manifest may name this object. The error is the reason: no API server accepts a name, or a root keeps
+/// its data in the object.
 fn check(ident: &Ident, body: &Value) -> Result<(), String> {
     name::check(ident).map_err(|error| error.to_string())?;
     let key = &ident.key;
@@ -103,7 +104,7 @@ fn check(ident: &Ident, body: &Value) -> Result<(), String> {
         name::check_definition(body).map_err(|error| error.to_string())?;
     }
     match reserved::described(&key.group, &key.kind, &key.name, body) {
-        Some(what) => Err(format!("{key} is {what}, and no manifest may hold it: remove it from the tree")),
+        Some(what) => Err(format!("{key} is {what}, and no manifest may contain it: remove it from the tree")),
         None => Ok(()),
     }
 }
@@ -112,7 +113,8 @@ fn missing(place: &SourcePlace, field: &str) -> SourceError {
     SourceError::new(place.clone(), format!("the object has no `{field}`: add it"))
 }
 
-/// Turns a Secret's `stringData` into `data`, because server-side apply does not remove a key that `stringData` lost.
+/// Moves `stringData` of a Secret to `data`, because server-side apply does not remove keys that are no longer in
+/// `stringData`.
 fn encode_string_data(key: &ObjectKey, place: &SourcePlace, body: &mut Value) -> Result<(), SourceError> {
     use base64::Engine;
     if !(key.group.is_empty() && key.kind == "Secret") {
@@ -195,7 +197,7 @@ mod tests {
             let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "type": secret_type});
             let errors = resolve(&[("a/x.yaml", 3, object)]).err().unwrap_or_default();
             assert!(errors.iter().all(|error| error.starts_with("a/x.yaml:3:1: ")), "{errors:?}");
-            errors.iter().any(|error| error.contains("no manifest may hold it: remove it from the tree"))
+            errors.iter().any(|error| error.contains("no manifest may contain it: remove it from the tree"))
         };
         let state = "kubernator-project-89e495e7941c";
         assert!(refused("v1", "Secret", state, Value::Null));
@@ -209,7 +211,7 @@ mod tests {
     fn b2_the_same_object_twice_names_both_places() {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
         let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();
-        assert_eq!(errors, ["b.yaml:7:1: Namespace x stands at a/x.yaml:3:1 already: remove one of them"]);
+        assert_eq!(errors, ["b.yaml:7:1: Namespace x is already defined at a/x.yaml:3:1: remove one of them"]);
     }
 
     #[test]
@@ -229,8 +231,8 @@ mod tests {
         let event = |version: &str, name: &str| json!({"apiVersion": version, "kind": "Event", "metadata": {"name": name, "namespace": "x"}});
         let tree = |name| [("a/x.yaml", 3, event("v1", "x")), ("b.yaml", 7, event("events.k8s.io/v1", name))];
         let errors = resolve(&tree("x")).unwrap_err();
-        let expected = "b.yaml:7:1: Event.events.k8s.io x/x is the same object as Event x/x, which stands at a/x.yaml:3:1: \
-                        remove one of them";
+        let expected = "b.yaml:7:1: Event.events.k8s.io x/x is the same object as Event x/x, which is defined at \
+                        a/x.yaml:3:1: remove one of them";
         assert_eq!(errors, [expected]);
         assert_eq!(resolve(&tree("another")).unwrap().len(), 2);
     }

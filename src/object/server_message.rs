@@ -1,6 +1,6 @@
-//! The server's words about one object, as a report repeats them: the few that matter.
+//! Shortens and cleans messages of the API server about one object, for use in reports.
 
-/// The words that the server puts before a value which it rejects.
+/// The words that the server puts before a rejected value.
 const COMPLAINTS: [&str; 9] = [
     "Invalid value",
     "Unsupported value",
@@ -13,7 +13,7 @@ const COMPLAINTS: [&str; 9] = [
     "Internal error",
 ];
 
-/// The words by which the server says that a field cannot be changed.
+/// The words with which the server says that a field cannot be changed.
 const FIXED: [&str; 5] = [
     "field is immutable",
     "may not change once set",
@@ -22,19 +22,20 @@ const FIXED: [&str; 5] = [
     "pod updates may not change fields",
 ];
 
-/// The prefix of the names under which objects are tried as new objects.
+/// The prefix of the generated names that are used for dry-run creates.
 pub(crate) const PROBE: &str = "ktor-probe-";
 
-/// Stands for words that are not repeated.
-const WITHHELD: &str = "the server's words are not shown, as they may quote what is secret or not this root's";
+/// The text that replaces a message which cannot be shown.
+const WITHHELD: &str = "the server's message is not shown, because it may contain secrets or data of other owners";
 
-/// The most complaints about one object that are told; the others are counted.
+/// The highest number of complaints about one object that are shown. The others are counted.
 const MOST_COMPLAINTS: usize = 5;
 
-/// The longest value that is repeated beside a complaint.
+/// The longest value that is shown with a complaint, in bytes.
 const LONGEST_VALUE: usize = 60;
 
-/// One sentence for the causes of a refusal: each a field and what is wrong with it.
+/// Formats the causes of a refusal as one sentence. A cause is a field and a message about it. Returns `None` if no
+/// cause names a field.
 pub(crate) fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
     let mut told: Vec<String> = Vec::new();
     for (field, message) in causes.filter(|(field, _)| !field.is_empty()) {
@@ -51,8 +52,8 @@ pub(crate) fn complaints<'a>(causes: impl Iterator<Item = (&'a str, &'a str)>) -
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// The words without Go's and JSON's dumps of objects, and without what differs from one look to the next: generated
-/// names, and numbers of what others do.
+/// Removes Go and JSON dumps of objects from a message. Also removes what differs between two identical requests:
+/// generated names, addresses, and numbers that depend on other objects.
 pub(crate) fn readable(text: &str, name: &str) -> String {
     let text = without_dumps(&with_own_name(text, name));
     let text = without(&text, ", used: ", quota_end);
@@ -62,8 +63,9 @@ pub(crate) fn readable(text: &str, name: &str) -> String {
     ["dial", "read", "write"].iter().fold(text, |text, verb| without(&text, &format!("{verb} tcp "), address_end))
 }
 
-/// Reduces a message to words without values: the rejected fields, and who rejects them. For objects that have secrets
-/// or are not ours: a value that is left out of a message tells as much as one that is not.
+/// Reduces a message to the rejected fields and the name of the component that refuses. The result contains no values.
+/// It is for objects that have secrets or are not ours. Replacing only the secret values would not be enough, because a
+/// gap in a message can confirm a guess.
 pub(crate) fn bare(text: &str) -> String {
     if let Some(denied) = denied(text).or_else(|| forbidden(text)) {
         return denied;
@@ -80,14 +82,14 @@ pub(crate) fn bare(text: &str) -> String {
             }
         }
     }
-    // What cannot be changed is told in words of the server's own, which differ by kind.
+    // The server's messages about fields that cannot be changed differ by kind.
     if told.is_empty() {
         told.extend(FIXED.iter().filter(|fixed| quoteless.contains(*fixed)).map(ToString::to_string).take(1));
     }
     if told.is_empty() { WITHHELD.to_owned() } else { format!("{}; values are not shown", told.join("; ")) }
 }
 
-/// Every complaint in a text, by the place of the colon before it.
+/// Lists every complaint in a text, with the position of the colon before it.
 fn found(text: &str) -> Vec<(usize, &'static str)> {
     let schema = ["field not declared in schema", "duplicate entries for key", "expected "];
     let all = COMPLAINTS.iter().chain(&FIXED).chain(&schema).copied();
@@ -102,12 +104,13 @@ fn found(text: &str) -> Vec<(usize, &'static str)> {
     found
 }
 
-/// `admission webhook "x" denied the request`, without the webhook's own words.
+/// The refusal by a webhook, policy or quota, for example `admission webhook "x" denied the request`. It does not
+/// contain the message of the webhook itself.
 fn denied(text: &str) -> Option<String> {
     let framed = |begin: &str, quote: char, end: &str| {
         let (_, rest) = text.split_once(begin)?;
         let (name, rest) = rest.split_once(quote)?;
-        (is_name(name) && rest.contains(end)).then(|| format!("{begin}{name}{quote} {end}; its words are not shown"))
+        (is_name(name) && rest.contains(end)).then(|| format!("{begin}{name}{quote} {end}; its message is not shown"))
     };
     framed("admission webhook \"", '"', "denied the request")
         .or_else(|| framed("failed calling webhook \"", '"', "failed to call webhook"))
@@ -120,7 +123,8 @@ fn denied(text: &str) -> Option<String> {
         })
 }
 
-/// `User "x" cannot patch resource "secrets" in API group "" in the namespace "y"`, and what does not exist.
+/// The refusal for missing rights, for example `User "x" cannot patch resource "secrets" in API group "" in the
+/// namespace "y"`, or the message that an object is not found.
 fn forbidden(text: &str) -> Option<String> {
     if let Some((_, rest)) = text.split_once(": User \"") {
         let end = ["at the cluster scope", "in the namespace \""].into_iter().find_map(|end| {
@@ -139,7 +143,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:/".contains(c))
 }
 
-/// A field's path without the keys and numbers of items.
+/// The path of a field, with `[*]` instead of the keys and numbers of items.
 fn without_keys(path: &str) -> String {
     let mut bare = String::new();
     let mut depth = 0;
@@ -159,7 +163,7 @@ fn without_keys(path: &str) -> String {
     bare
 }
 
-/// The text with nothing in its quotes.
+/// The text with empty quotes instead of quoted texts.
 fn quoteless(text: &str) -> String {
     let mut bare = String::new();
     let mut rest = text;
@@ -172,7 +176,7 @@ fn quoteless(text: &str) -> String {
     bare + rest
 }
 
-/// Returns the end of a quoted text that begins here, including its quotes.
+/// The end of the quoted text at the start of `text`, including the quotes.
 fn quoted_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, character) in text.char_indices().skip(1) {
@@ -185,7 +189,7 @@ fn quoted_end(text: &str) -> usize {
     text.len()
 }
 
-/// Takes out what stands in braces, with the type's name before it, and values too long to be read.
+/// Replaces dumps in braces, together with the type name before them, and values that are too long by an ellipsis.
 fn without_dumps(text: &str) -> String {
     let mut kept = String::new();
     let mut rest = text;
@@ -204,7 +208,7 @@ fn without_dumps(text: &str) -> String {
             continue;
         }
         let kind = before.rfind(|c: char| c.is_whitespace() || c == '"').map_or(0, |space| space + 1);
-        // Fields in braces stand in templates and patterns too, which are short and no dump.
+        // Templates and patterns have braces too. They are short and are not dumps.
         let end = at + balanced_end(&rest[at..]);
         let inside = &rest[at..end];
         let is_dump = inside[1..].contains([':', '"', '{']) || !inside.ends_with('}');
@@ -217,13 +221,13 @@ fn without_dumps(text: &str) -> String {
         rest = &rest[end..];
     }
     kept.push_str(rest);
-    // What was "Invalid value: …: what is wrong" is just what is wrong.
+    // "Invalid value: …: reason" becomes just the reason.
     let kept = COMPLAINTS.iter().fold(kept, |kept, complaint| kept.replace(&format!("{complaint}: …: "), ""));
     let kept = kept.replace("(…)", "…");
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the end of the braces that open here, or the end of the text if they do not close.
+/// The end of the braces that open at the start of `text`, or the end of the text if they are not closed.
 fn balanced_end(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -255,7 +259,8 @@ fn with_own_name(text: &str, name: &str) -> String {
     told
 }
 
-/// Takes out what begins with `begin` and is as long as `length` says of what follows.
+/// Removes each part that starts with `begin`, together with the text after it whose length `length` returns. If
+/// `length` returns `None`, the part stays.
 fn without(text: &str, begin: &str, length: impl Fn(&str) -> Option<usize>) -> String {
     let mut kept = String::new();
     let mut rest = text;
@@ -268,19 +273,19 @@ fn without(text: &str, begin: &str, length: impl Fn(&str) -> Option<usize>) -> S
     kept + rest
 }
 
-/// The end of `cpu=1,memory=2Gi`.
+/// The length of a text like `cpu=1,memory=2Gi`.
 fn quota_end(rest: &str) -> Option<usize> {
     let end = rest.find(", ").or_else(|| rest.find([' ', ';'])).unwrap_or(rest.len());
     rest[..end].contains('=').then_some(end)
 }
 
-/// The end of `3 resource instances`.
+/// The length of a text like `3 resource instances`.
 fn counted(rest: &str, noun: &str) -> Option<usize> {
     let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?;
     rest[digits..].starts_with(noun).then_some(digits + noun.len())
 }
 
-/// The end of `10.0.0.1:443: ` or `10.0.0.2:5000->10.0.0.1:443: `.
+/// The length of a text like `10.0.0.1:443: ` or `10.0.0.2:5000->10.0.0.1:443: `.
 fn address_end(rest: &str) -> Option<usize> {
     let end = rest.find(": ").map(|end| end + 2)?;
     rest[..end].chars().all(|c| c.is_ascii_hexdigit() || ".:[]->% ".contains(c)).then_some(end)
@@ -369,11 +374,11 @@ mod tests {
             ),
             (
                 "admission webhook \"a.b\" denied the request: canary",
-                "admission webhook \"a.b\" denied the request; its words are not shown",
+                "admission webhook \"a.b\" denied the request; its message is not shown",
             ),
             (
                 "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: canary",
-                "ValidatingAdmissionPolicy 'p' denied request; its words are not shown",
+                "ValidatingAdmissionPolicy 'p' denied request; its message is not shown",
             ),
             (
                 "secrets \"s\" is forbidden: User \"ci\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"x\": canary",

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Action, Change, Disposition, Reason};
+use super::change::Change;
 use super::cleanup::keep_holders;
+use super::decision::{Action, Blocked, Decision, Disposition, Keep, Withheld};
 use super::observed::Observed;
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kinds, defined_kind};
@@ -33,7 +34,7 @@ pub(crate) fn block_dependents(changes: &mut [Change], desired: &BTreeMap<Object
     for change in changes.iter_mut().filter(|change| writes(change)) {
         let kept = first.get(&change.project).filter(|kept| Wave::of(kept) < Wave::of(&change.ident.key));
         if let Some(kept) = kept {
-            (change.action, change.reason) = (Action::Blocked, Reason::Needs(kept.clone()));
+            change.decision = Decision::Blocked(Blocked::Needs(kept.clone()));
         }
     }
     let is_blocked = |change: &&Change| change.disposition() == Some(Disposition::Blocked);
@@ -49,7 +50,7 @@ pub(crate) fn block_dependents(changes: &mut [Change], desired: &BTreeMap<Object
             let names = read.entry(key.clone()).or_insert_with(|| references(&manifest.body));
             if let Some(blocker) = blockers.iter().find(|blocker| blocker.is_needed_by(key, names)) {
                 blocking.push(key.clone());
-                (change.action, change.reason) = (Action::Blocked, Reason::Needs(blocker.key.clone()));
+                change.decision = Decision::Blocked(Blocked::Needs(blocker.key.clone()));
             }
         }
     }
@@ -64,14 +65,14 @@ pub(crate) fn keep_needed(
     observed: &Observed,
 ) {
     let standing = changes.iter().filter(|change| change.disposition().is_some());
-    keep_beside(&standing.collect::<Vec<_>>(), Reason::OpenProject, cleanup, desired, observed);
+    keep_beside(&standing.collect::<Vec<_>>(), Keep::OpenProject, cleanup, desired, observed);
 }
 
 /// Keeps every deletion of a project that contains one of these desired objects, for the given reason. Also keeps every
 /// object that these desired objects, or other staying objects, need.
 pub(super) fn keep_beside(
     standing: &[&Change],
-    reason: fn(ObjectKey) -> Reason,
+    reason: fn(ObjectKey) -> Keep,
     cleanup: &mut [Change],
     desired: &BTreeSet<&ObjectKey>,
     observed: &Observed,
@@ -80,9 +81,9 @@ pub(super) fn keep_beside(
     for change in standing {
         stopped.entry(&change.project).or_insert(&change.ident.key);
     }
-    for change in cleanup.iter_mut().filter(|change| change.action == Action::Delete) {
+    for change in cleanup.iter_mut().filter(|change| change.action() == Action::Delete) {
         if let Some(key) = stopped.get(&change.project) {
-            (change.action, change.reason) = (Action::Keep, reason((*key).clone()));
+            change.decision = Decision::Keep(reason((*key).clone()));
         }
     }
     let builtin = Kinds::builtin();
@@ -95,16 +96,14 @@ pub(super) fn keep_beside(
         let needs: Vec<Need> =
             staying.drain(..).map(|(key, project)| Need::of(key, project, observed, &builtin)).collect();
         keep_holders(cleanup, desired, observed);
-        for change in cleanup.iter_mut().filter(|change| change.action == Action::Delete) {
+        for change in cleanup.iter_mut().filter(|change| change.action() == Action::Delete) {
             let lifted = observed.lifted.get(&change.ident.key);
             let reason = match needs.iter().find(|need| need.covers(change, observed) || Some(&need.key) == lifted) {
-                Some(need) if Some(&need.key) == lifted => {
-                    Reason::Withheld(format!("{}, which refuses its deletion, stays", need.key))
-                }
-                Some(need) => Reason::NeededBy(need.key.clone()),
+                Some(need) if Some(&need.key) == lifted => Keep::Withheld(Withheld::RefusedBy(need.key.clone())),
+                Some(need) => Keep::NeededBy(need.key.clone()),
                 None => continue,
             };
-            (change.action, change.reason) = (Action::Keep, reason);
+            change.decision = Decision::Keep(reason);
             staying.push((change.ident.key.clone(), change.project.clone()));
         }
     }
@@ -116,11 +115,11 @@ pub(crate) fn open_projects<'a>(changes: impl Iterator<Item = &'a Change>) -> BT
 }
 
 fn writes(change: &Change) -> bool {
-    !matches!(change.action, Action::Unchanged | Action::Blocked | Action::Keep)
+    !matches!(change.action(), Action::Unchanged | Action::Blocked | Action::Keep)
 }
 
 fn stays(change: &Change) -> bool {
-    matches!(change.action, Action::Keep | Action::Blocked)
+    matches!(change.action(), Action::Keep | Action::Blocked)
 }
 
 /// A blocked object, with the data to find the objects that depend on it.
@@ -157,7 +156,7 @@ struct Need {
 
 impl Need {
     fn of(key: ObjectKey, project: ProjectPath, observed: &Observed, builtin: &Kinds) -> Self {
-        let names = observed.live(&key).map(|live| references(&live.body)).unwrap_or_default();
+        let names = observed.references(&key).into_owned();
         let is_custom = builtin.get(&key.group_kind()).is_none();
         let is_served = is_custom || ADMISSION.contains(&key.group.as_str());
         Self { key, project, names, is_served }
@@ -169,7 +168,7 @@ impl Need {
         // The roles and bindings that name a kept service account are kept with it.
         let binds = self.key.kind == "ServiceAccount"
             && key.group == "rbac.authorization.k8s.io"
-            && observed.live(key).is_some_and(|live| references(&live.body).iter().any(|name| name.means(&self.key)));
+            && observed.references(key).iter().any(|name| name.means(&self.key));
         serves || binds || self.names.iter().any(|reference| reference.means(key))
     }
 }
@@ -179,6 +178,8 @@ mod tests {
     use super::*;
     use crate::object::ident::Ident;
     use crate::object::live::Live;
+    use crate::object::refusal::Refusal;
+    use crate::plan::decision::{Create, Delete, Finding};
     use crate::plan::guard::Guard;
     use crate::plan::observed::Lookup;
     use crate::project::snapshot::SourcePlace;
@@ -207,9 +208,9 @@ mod tests {
         body
     }
 
-    fn change((project, key, _): &Object, action: Action, reason: Reason) -> Change {
+    fn change((project, key, _): &Object, decision: Decision) -> Change {
         let project = project.parse().unwrap();
-        Change { action, reason, project, ..Change::deletion(key.clone(), "u") }
+        Change { decision, project, ..Change::deletion(key.clone(), "u") }
     }
 
     fn desired(objects: &[Object]) -> BTreeMap<ObjectKey, Manifest> {
@@ -217,26 +218,26 @@ mod tests {
             ident: Ident { key: object.1.clone(), version: "v1".into() },
             project: object.0.parse().unwrap(),
             place: SourcePlace::new("a.yaml", 1, 1),
-            body: body(object),
+            body: body(object).into(),
         };
         objects.iter().map(|object| (object.1.clone(), manifest(object))).collect()
     }
 
-    fn foreign() -> (Action, Reason) {
-        (Action::Blocked, Reason::Foreign("other".to_owned()))
+    fn foreign() -> Decision {
+        Decision::Blocked(Blocked::Foreign("other".to_owned()))
     }
 
-    fn guarded() -> (Action, Reason) {
-        (Action::Keep, Reason::Guarded(Guard::Volume, String::new()))
+    fn guarded() -> Decision {
+        Decision::Keep(Keep::Guarded(Guard::Volume, Finding::Object))
     }
 
     /// The resulting actions for the desired objects after the first. The first is blocked or kept, the rest are new.
-    fn applied(first: (Action, Reason), objects: &[Object]) -> Vec<Action> {
+    fn applied(first: Decision, objects: &[Object]) -> Vec<Action> {
         let mut changes: Vec<Change> =
-            objects.iter().map(|object| change(object, Action::Create, Reason::New)).collect();
-        (changes[0].action, changes[0].reason) = first;
+            objects.iter().map(|object| change(object, Decision::Create(Create::New))).collect();
+        changes[0].decision = first;
         block_dependents(&mut changes, &desired(objects));
-        changes.into_iter().skip(1).map(|change| change.action).collect()
+        changes.into_iter().skip(1).map(|change| change.action()).collect()
     }
 
     #[test]
@@ -250,7 +251,7 @@ mod tests {
         let (blocked, new) = (Action::Blocked, Action::Create);
         let objects = [config.clone(), user, scaler, other];
         assert_eq!(applied(foreign(), &objects), [blocked, blocked, new], "however indirectly, in any project");
-        let failed = (Action::Blocked, Reason::Refused("no".to_owned()));
+        let failed = Refusal::Invalid("no".to_owned()).into();
         assert_eq!(applied(failed, &objects), [new, new, new], "a failed one fails the run, which stops by itself");
 
         let namespace = ("demo.a", key("Namespace", "x"), json!({}));
@@ -278,22 +279,22 @@ mod tests {
         assert_eq!(applied(guarded(), &objects), [new, blocked, new], "a later wave of the same project alone");
     }
 
-    /// The actions for undesired objects. `stays` are desired objects that stay. If `first` is given, it is the action
-    /// and reason of the first undesired object, and the result leaves that object out.
-    fn cleaned(stays: &[Object], first: Option<(Action, Reason)>, objects: &[Object]) -> Vec<Action> {
+    /// The actions for undesired objects. `stays` are desired objects that stay. If `first` is given, it is the decision
+    /// about the first undesired object, and the result leaves that object out.
+    fn cleaned(stays: &[Object], first: Option<Decision>, objects: &[Object]) -> Vec<Action> {
         let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
         for object in stays.iter().chain(objects) {
             observed.looks.insert(object.1.clone(), Lookup::Live(Live { body: body(object) }));
         }
-        let changes: Vec<Change> = stays.iter().map(|object| change(object, Action::Blocked, foreign().1)).collect();
+        let changes: Vec<Change> = stays.iter().map(|object| change(object, foreign())).collect();
         let mut cleanup: Vec<Change> =
-            objects.iter().map(|object| change(object, Action::Delete, Reason::Undesired)).collect();
+            objects.iter().map(|object| change(object, Decision::Delete(Delete::Undesired))).collect();
         let skipped = usize::from(first.is_some());
         if let Some(first) = first {
-            (cleanup[0].action, cleanup[0].reason) = first;
+            cleanup[0].decision = first;
         }
         keep_needed(&changes, &mut cleanup, &BTreeSet::new(), &observed);
-        cleanup.into_iter().skip(skipped).map(|change| change.action).collect()
+        cleanup.into_iter().skip(skipped).map(|change| change.action()).collect()
     }
 
     #[test]
@@ -303,9 +304,9 @@ mod tests {
         let renamed = ("demo.a", key("Deployment", "new"), json!({}));
         assert_eq!(cleaned(&[renamed], None, &old), [keep, delete]);
         assert_eq!(cleaned(&[], None, &old), [delete, delete]);
-        let open = open_projects([change(&old[0], Action::Keep, guarded().1)].iter());
+        let open = open_projects([change(&old[0], guarded())].iter());
         assert_eq!(open, ["demo.a".parse().unwrap()].into());
-        assert_eq!(open_projects([change(&old[0], Action::Delete, Reason::Undesired)].iter()), BTreeSet::new());
+        assert_eq!(open_projects([change(&old[0], Decision::Delete(Delete::Undesired))].iter()), BTreeSet::new());
     }
 
     #[test]
@@ -333,7 +334,7 @@ mod tests {
             ("demo.b", key("Deployment", "web2"), json!({})),
             ("demo.a", key("ConfigMap", "c"), json!({})),
         ];
-        let unreviewed = || Some((Action::Keep, Reason::Unreviewed));
+        let unreviewed = || Some(Decision::Keep(Keep::Unreviewed));
         assert_eq!(cleaned(&[], unreviewed(), &objects), [keep, keep, delete, delete]);
         let till = [("demo.a", key("Till", "t"), json!({})), ("demo.a", key("Deployment", "web"), json!({}))];
         assert_eq!(cleaned(&[], unreviewed(), &till), [keep], "its operator may have to finish it");

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::change::{Action, Change, Disposition, FieldChange, Reason};
+use super::change::{Change, FieldChange};
 use super::cleanup::{self, CleanupRequest};
 use super::cohabiting::CohabitingKeys;
+use super::decision::{
+    Action, Adopt, Blocked, Create, Decision, Disposition, Keep, Move, Protection, Unchanged, Unknown, Update,
+};
 use super::field_rules::other_tool;
+use super::guard::TreeDoubt;
 use super::migration::{FieldTransfer, is_bookkeeping};
+use super::notice::Notice;
 use super::observed::{DryRun, Lookup, Observed};
 use super::policy::{Adoption, Policy};
-use super::{blocking, diff, digest, guard, leftover_fields, message_redaction, obstacle, remedy, unready};
+use super::{blocking, diff, digest, enforce, leftover_fields, message_redaction, obstacle};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -48,7 +53,7 @@ pub struct Plan {
     /// released, with the reason.
     pub cleanup: Vec<Change>,
     /// The reasons to refuse the run as a whole.
-    pub refusals: Vec<guard::TreeDoubt>,
+    pub refusals: Vec<TreeDoubt>,
     /// The files of projects in scope that cannot be rendered. Those projects fail, and nothing is deleted.
     pub broken: Vec<SourceError>,
     /// The blocked, kept or failed objects that the source changes since the baseline concern. Objects that only
@@ -59,12 +64,17 @@ pub struct Plan {
     /// objects become ready.
     pub unready: BTreeSet<ObjectKey>,
     /// Further information for the reader.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
     /// Identifies the planned changes.
     pub digest: String,
 }
 
 impl Plan {
+    /// Lists the changes for the plan's unready objects.
+    pub(super) fn unready_changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| self.unready.contains(&change.ident.key))
+    }
+
     /// Lists the changes and the cleanup together.
     pub fn all(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().chain(&self.cleanup)
@@ -74,24 +84,24 @@ impl Plan {
     pub fn summary(&self) -> BTreeMap<Action, usize> {
         let mut summary = BTreeMap::new();
         for change in self.all() {
-            *summary.entry(change.action).or_default() += 1;
+            *summary.entry(change.action()).or_default() += 1;
         }
         summary
     }
 
     /// Returns `true` if any object has an action other than unchanged or keep. Blocked objects count.
     pub fn has_changes(&self) -> bool {
-        self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep))
+        self.all().any(|change| !matches!(change.action(), Action::Unchanged | Action::Keep))
     }
 
     /// Returns `true` if a run would write, delete or release any object.
     pub fn writes(&self) -> bool {
-        self.all().any(|change| !matches!(change.action, Action::Unchanged | Action::Keep | Action::Blocked))
+        self.all().any(|change| !matches!(change.action(), Action::Unchanged | Action::Keep | Action::Blocked))
     }
 
     /// Lists the objects to delete for good.
     pub fn deletions(&self) -> impl Iterator<Item = &Change> {
-        self.cleanup.iter().filter(|change| change.action == Action::Delete)
+        self.cleanup.iter().filter(|change| change.action() == Action::Delete)
     }
 
     /// Lists the objects that stay as they are although the plan has something to do with them, with the given
@@ -102,19 +112,13 @@ impl Plan {
 
     /// The projects in which an object is blocked, kept, failed or left unready.
     pub(crate) fn open_projects(&self) -> BTreeSet<ProjectPath> {
-        let unready = unready::of(self).map(|change| change.project.clone());
+        let unready = self.unready_changes().map(|change| change.project.clone());
         blocking::open_projects(self.all()).into_iter().chain(unready).collect()
     }
 
-    /// Returns `true` if a review is still needed, because a later run may delete or replace an object. Either the
-    /// deletion or replacement is kept and not protected, or an object is blocked for a reason that may hide a
-    /// replacement.
+    /// Returns `true` if a review is still needed, because a later run may delete or replace an object.
     pub(crate) fn awaits_review(&self) -> bool {
-        self.all().any(|change| match change.action {
-            Action::Keep => !matches!(change.reason, Reason::Protected(_) | Reason::Irreplaceable(_)),
-            Action::Blocked => matches!(change.reason, Reason::Needs(_) | Reason::Unknown(_)),
-            _ => false,
-        })
+        self.all().any(|change| change.decision.awaits_review())
     }
 
     /// The objects that the run intends to own: those that it writes and those that are as desired.
@@ -128,7 +132,7 @@ impl Plan {
 
     /// Lists the objects to delete and create anew.
     pub fn replacements(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(|change| change.action == Action::Replace)
+        self.changes.iter().filter(|change| change.action() == Action::Replace)
     }
 }
 
@@ -200,7 +204,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let mut changes: Vec<Change> =
         request.in_scope().map(|manifest| change(request, observed, &cohabiting, manifest)).collect();
     let live_body = |key: &ObjectKey| observed.live(key).map(|live| &live.body);
-    guard::keep_guarded(&mut changes, live_body, policy);
+    enforce::keep_guarded(&mut changes, live_body, policy);
     blocking::block_dependents(&mut changes, desired);
 
     let keys: BTreeSet<&ObjectKey> = desired.keys().collect();
@@ -209,67 +213,63 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
         let intended = &written.map(|change| &change.ident.key).collect();
         cleanup::decide(CleanupRequest { root, scope, entries, desired: &keys, intended, policy }, observed)
     };
-    guard::keep_guarded(&mut cleanup, live_body, policy);
+    enforce::keep_guarded(&mut cleanup, live_body, policy);
     name_obstacles(&mut changes, &cleanup, desired, observed);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
-    let told = guard::keep_holders_of_others(&mut cleanup, observed, policy);
+    let told = enforce::keep_holders_of_others(&mut cleanup, observed, policy);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
     let live = entries.keys().into_iter().filter(|key| is_live_and_ours(observed, key, root)).count();
-    let refusals = guard::doubts(&cleanup, desired.len(), live, policy);
-    guard::keep_shares(&mut changes, &mut cleanup, live, policy);
+    let refusals = enforce::doubts(&cleanup, desired.len(), live, policy);
+    enforce::keep_shares(&mut changes, &mut cleanup, live, policy);
     blocking::block_dependents(&mut changes, desired);
     blocking::keep_needed(&changes, &mut cleanup, &keys, observed);
 
     for change in &mut cleanup {
         message_redaction::put(change, observed, None, root, redactor);
     }
-    let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
         .iter()
-        .filter(|change| change.disposition().is_some() && !change.reason.is_no_refusal())
+        .copied()
+        .filter(|change| change.disposition().is_some() && !change.decision.is_no_refusal())
         .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
     let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
     let earlier = left_over(&earlier);
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
-    let rules = policy.told();
-    let digest = digest::with_settings(digest, &rules);
-    let held = observed.held.iter().map(|key| {
-        format!("{key} keeps fields that another tool set and no manifest states: the server refuses to remove them.")
-    });
-    let tools = changes.iter().filter(|change| change.action == Action::Adopt).filter_map(|change| {
-        let key = &change.ident.key;
-        let tool = other_tool(&observed.live(key)?.body)?;
-        Some(format!("{key} is managed by {tool}: stop that before the adoption, or both tools will change it."))
+    let digest = digest::with_settings(digest, policy);
+    let held = observed.held.iter().cloned().map(Notice::FieldsHeld);
+    let tools = changes.iter().filter(|change| change.action() == Action::Adopt).filter_map(|change| {
+        let object = change.ident.key.clone();
+        let tool = other_tool(&observed.live(&object)?.body)?;
+        Some(Notice::OtherTool { object, tool })
     });
     let told = tools.chain(held).chain(told).chain(unchecked(&all)).chain(earlier);
-    let notices = rules.into_iter().chain(told).collect();
+    let notices = policy.notices().into_iter().chain(told).collect();
     let (scope, broken) = (scope.projects().clone(), Vec::new());
-    let (root, mode, unready) = (root.project(), PlanMode::Server, unready::left(&changes, observed));
+    let (root, mode, unready) = (root.project(), PlanMode::Server, left_unready(&changes, observed));
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
-    observed.live(key).is_some_and(|live| matches!(ownership(live, root), Ownership::Ours(_)))
+    matches!(observed.owner(key, root), Some(Ownership::Ours(_)))
+}
+
+/// The objects that the run leaves as they are although they are not ready.
+fn left_unready(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> {
+    let unchanged = changes.iter().filter(|change| change.action() == Action::Unchanged);
+    unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
 }
 
 /// Counts the objects that earlier changes left blocked, kept or failed, and names the first.
-fn left_over(earlier: &[&Change]) -> Option<String> {
-    let first = earlier.first().map(|change| format!("{} ({})", change.ident.key, change.reason))?;
-    Some(match earlier.len() {
-        1 => format!("An earlier change left 1 object as it is: {first}."),
-        count => format!("Earlier changes left {count} objects as they are, the first of them {first}."),
-    })
+fn left_over(earlier: &[&Change]) -> Option<Notice> {
+    let Change { ident, decision, .. } = earlier.first()?;
+    Some(Notice::LeftEarlier { count: earlier.len(), first: ident.key.clone(), decision: decision.clone() })
 }
 
 /// Counts the objects that the server could not check.
-fn unchecked(changes: &[Change]) -> Option<String> {
-    match changes.iter().filter(|change| matches!(change.reason, Reason::Unverified(_))).count() {
-        0 => None,
-        1 => Some("1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()),
-        count => Some(format!(
-            "{count} objects are not yet checked by the server: what they need comes first in the same run."
-        )),
-    }
+fn unchecked(changes: &[&Change]) -> Option<Notice> {
+    let count = changes.iter().filter(|change| change.decision.kind() == "unchecked").count();
+    (count > 0).then_some(Notice::Unchecked(count))
 }
 
 fn change(
@@ -281,106 +281,108 @@ fn change(
     let key = &manifest.ident.key;
     let live = observed.live(key);
     let mut change = Change {
-        action: Action::Unchanged,
-        reason: Reason::AsDesired,
+        decision: Decision::Unchanged(Unchanged::AsDesired),
         ident: manifest.ident.clone(),
         project: manifest.project.clone(),
         from: None,
         place: Some(manifest.place.clone()),
-        uid: live.map(|live| live.uid().to_owned()),
-        resource_version: live.map(|live| live.resource_version().to_owned()),
+        uid: observed.uid(key).map(str::to_owned),
+        resource_version: observed.resource_version(key).map(str::to_owned),
         diff: Vec::new(),
     };
-    let owner = live.map(|live| owner_of(request, key, live));
+    let owner = owner_of(request, key, observed);
     let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
     if let Some(why) = request.broken.get(&manifest.project) {
-        (change.action, change.reason) = (Action::Blocked, Reason::Unrendered(why.clone()));
+        change.decision = Decision::Blocked(Blocked::Unrendered(why.clone()));
         return change;
     }
     if let Some(Ownership::Other(owner)) = owner.as_ref().filter(|_| !is_taken) {
-        (change.action, change.reason) = (Action::Blocked, Reason::Foreign(owner.clone()));
+        change.decision = Decision::Blocked(Blocked::Foreign(owner.clone()));
         return change;
     }
-    if let Some(cohabiting) = live.and_then(|live| cohabiting.others(key, live).next()) {
-        let place = request.desired.get(cohabiting).map(|other| format!(", which stands at {}", other.place));
-        let other = format!("{cohabiting}{}: remove one of them", place.unwrap_or_default());
-        (change.action, change.reason) = (Action::Blocked, Reason::SameObject(other));
+    if let Some(cohabiting) = observed.uid(key).and_then(|uid| cohabiting.others(key, uid).next()) {
+        let place = request.desired.get(cohabiting).map(|other| other.place.to_string());
+        change.decision = Decision::Blocked(Blocked::SameObject { other: cohabiting.clone(), place });
     } else if let Some(Lookup::Unknown(why)) = observed.looks.get(key) {
-        (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why.clone()));
-    } else if let Some(held) = live.and_then(|live| leaving(live, observed.trials.get(key))) {
-        (change.action, change.reason) = (Action::Create, Reason::Terminating(held));
+        change.decision = Decision::Blocked(Blocked::Unknown(Unknown::Message(why.clone())));
+    } else if let Some(holders) = live.and_then(|live| leaving(live, observed.trials.get(key))) {
+        change.decision = Decision::Create(Create::AfterItsEnd(holders));
     } else {
         match observed.trials.get(key) {
-            Some(DryRun::Proved) if live.is_none() => change.reason = Reason::Done,
+            Some(DryRun::Proved) if !observed.exists(key) => change.decision = Decision::Unchanged(Unchanged::Done),
             Some(DryRun::Proved) => {}
-            Some(DryRun::Created) => (change.action, change.reason) = (Action::Create, Reason::New),
+            Some(DryRun::Created) => change.decision = Decision::Create(Create::New),
             Some(DryRun::Unverified(by)) => {
-                change.action = unverified(&manifest.project, owner, &mut change.from);
-                change.reason = Reason::Unverified(by.clone());
+                change.decision = unchecked_change(&manifest.project, owner, by.clone(), &mut change.from);
             }
             Some(DryRun::Refused(refusal)) => {
                 let told = message_redaction::folded(refusal, live, manifest, request.redactor);
-                (change.action, change.reason) = (Action::Blocked, reason_of(&told));
+                change.decision = told.clone().into();
                 if let (Some(live), Refusal::Conflict(contested)) = (live, &told) {
                     change.diff = contested_values(request, manifest, live, contested);
                 }
             }
             Some(DryRun::Immutable(refusal)) => {
                 immutable(request.policy, &manifest.project, live.zip(owner), refusal, &mut change);
-                if let Some(live) = live.filter(|_| change.action == Action::Replace) {
+                if let Some(live) = live.filter(|_| change.action() == Action::Replace) {
                     change.diff = replaced(request, manifest, live);
                 }
             }
             Some(DryRun::Applied(after)) => existing(request, manifest, live, owner, after, &mut change),
-            None => {
-                let why = "no dry run was made".to_owned();
-                (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why));
-            }
+            None => change.decision = Decision::Blocked(Blocked::Unknown(Unknown::NotTried)),
         }
     }
-    let is_asked_for = matches!(change.reason, Reason::TakenFrom(_));
-    if change.action == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
-        (change.action, change.reason) = (Action::Blocked, Reason::Unmarked);
+    let is_asked_for = matches!(change.decision, Decision::Adopt(Adopt::From(_)));
+    if change.action() == Action::Adopt && !is_asked_for && request.policy.adoption == Adoption::Refused {
+        change.decision = Decision::Blocked(Blocked::Unmarked);
     }
-    let is_about_null = matches!(&change.reason, Reason::Refused(words) if words.contains("null"));
-    message_redaction::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
-    if is_about_null {
-        change.reason = with_null(change.reason, &manifest.body);
+    // Server-side apply treats a null as a value, so a null may be the cause of a refusal.
+    if let Decision::Blocked(Blocked::Refused(refused)) = &mut change.decision
+        && refused.refusal.to_string().contains("null")
+    {
+        refused.null = null_in(&manifest.body, String::new());
+    }
+    // Nothing is told about an unchanged object, and reading its content takes memory.
+    if change.action() != Action::Unchanged {
+        message_redaction::put(&mut change, observed, Some(&manifest.body), request.root, request.redactor);
     }
     change
 }
 
 /// The owner of a live object. If the managed fields of its mark were lost, the mark counts only for a recorded object:
 /// anyone could have restored an object with a copied mark.
-fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, live: &Live) -> Ownership {
-    match ownership(live, request.root) {
+fn owner_of(request: PlanRequest<'_>, key: &ObjectKey, observed: &Observed) -> Option<Ownership> {
+    let owner = observed.owner(key, request.root)?;
+    Some(match owner {
         Ownership::Lost(project) if !request.entries.keys().contains(key) => Ownership::Copied(project.to_string()),
         owner => owner,
-    }
+    })
 }
 
-/// The action for an object that the server cannot check yet. For a move, it sets `from`.
-fn unverified(project: &ProjectPath, owner: Option<Ownership>, from: &mut Option<ProjectPath>) -> Action {
+/// The decision about an object that the server cannot check yet, because the same run first applies the object `by`.
+/// For a move, it sets `from`.
+fn unchecked_change(
+    project: &ProjectPath,
+    owner: Option<Ownership>,
+    by: ObjectKey,
+    from: &mut Option<ProjectPath>,
+) -> Decision {
     match owner {
-        None => Action::Create,
+        None => Decision::Create(Create::Unchecked(by)),
         Some(Ownership::Ours(before)) if before != *project => {
             *from = Some(before);
-            Action::Move
+            Decision::Move(Move::Unchecked(by))
         }
-        Some(Ownership::Ours(_)) => Action::Update,
-        Some(_) => Action::Adopt,
+        Some(Ownership::Ours(_)) => Decision::Update(Update::Unchecked(by)),
+        Some(_) => Decision::Adopt(Adopt::Unchecked(by)),
     }
 }
 
-/// Describes what delays the end of an object that is being deleted. `None` if the object is not being deleted, or if
-/// the server refuses to create it anew.
-fn leaving(live: &Live, trial: Option<&DryRun>) -> Option<String> {
-    if !live.is_terminating() || matches!(trial, Some(DryRun::Refused(_))) {
-        return None;
-    }
-    let holders = live.holders();
-    let held = if holders.is_empty() { String::new() } else { format!(", held by {}", holders.join(", ")) };
-    Some(format!("{held}: it is waited for and then created"))
+/// Lists what delays the end of an object that is being deleted. `None` if the object is not being deleted, or if the
+/// server refuses to create it anew.
+fn leaving(live: &Live, trial: Option<&DryRun>) -> Option<Vec<String>> {
+    (live.is_terminating() && !matches!(trial, Some(DryRun::Refused(_))))
+        .then(|| live.holders().into_iter().map(str::to_owned).collect())
 }
 
 /// Decides about an object that exists and whose dry run succeeded.
@@ -394,8 +396,7 @@ fn existing(
 ) {
     let Some(live) = live else {
         // The object appeared after the plan read the lists. The dry run found it, and then it was gone again.
-        let why = "it appeared and vanished while the plan was made: plan again".to_owned();
-        (change.action, change.reason) = (Action::Blocked, Reason::Unknown(why));
+        change.decision = Decision::Blocked(Blocked::Unknown(Unknown::Vanished));
         return;
     };
     change.diff = diff::fields(&live.body, &after.body, request.redactor);
@@ -403,22 +404,22 @@ fn existing(
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
     let takes_over = transfer.is_due(live) || is_taken_over(live, request.root);
     let differs = change.diff.iter().any(|field| !takes_over || !is_bookkeeping(&field.path));
-    (change.action, change.reason) = match owner {
+    change.decision = match owner {
         Some(Ownership::Ours(project) | Ownership::Lost(project)) if project != manifest.project => {
-            change.from = Some(project.clone());
-            (Action::Move, Reason::MovedFrom(project.to_string()))
+            change.from = Some(project);
+            Decision::Move(Move::Checked)
         }
-        Some(Ownership::Lost(_)) => (Action::Update, Reason::TakeOver),
-        Some(Ownership::Ours(_)) if differs => (Action::Update, Reason::Differs),
-        Some(Ownership::Ours(_)) if takes_over => (Action::Update, Reason::TakeOver),
-        Some(Ownership::Ours(_)) => (Action::Unchanged, Reason::AsDesired),
-        Some(Ownership::Copied(_)) => (Action::Adopt, Reason::TakeOver),
-        Some(Ownership::Other(owner)) => (Action::Adopt, Reason::TakenFrom(owner)),
-        Some(Ownership::Unmarked) | None => (Action::Adopt, Reason::Unmarked),
+        Some(Ownership::Lost(_)) => Decision::Update(Update::TakeOver),
+        Some(Ownership::Ours(_)) if differs => Decision::Update(Update::Differs),
+        Some(Ownership::Ours(_)) if takes_over => Decision::Update(Update::TakeOver),
+        Some(Ownership::Ours(_)) => Decision::Unchanged(Unchanged::AsDesired),
+        Some(Ownership::Copied(_)) => Decision::Adopt(Adopt::Copied),
+        Some(Ownership::Other(owner)) => Decision::Adopt(Adopt::From(owner)),
+        Some(Ownership::Unmarked) | None => Decision::Adopt(Adopt::Unmarked),
     };
     // An object that is not ours yet may belong to anyone. A person who can name it in a manifest must not be able to
     // read its values in the plan.
-    if change.action == Action::Adopt && request.redactor.adopted() == Adopted::Hidden {
+    if change.action() == Action::Adopt && request.redactor.adopted() == Adopted::Hidden {
         change.diff = diff::stated(&manifest.body, request.redactor);
     }
 }
@@ -433,28 +434,21 @@ fn immutable(
     change: &mut Change,
 ) {
     let key = &change.ident.key;
-    let (action, reason) = match live {
-        Some((live, Ownership::Ours(from))) => {
-            change.from = (from != *project).then_some(from);
-            let kept = cleanup::kept(policy, key, live);
-            if guard::is_irreplaceable(key) {
-                let why = "a volume or its claim is never replaced";
-                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", message_redaction::BUT)))
-            } else if let Some(why) = kept {
-                (Action::Keep, Reason::Irreplaceable(format!("{refusal}{}{why}", message_redaction::BUT)))
-            } else if let Some(Reason::Withheld(why)) = policy.sources.prevents_deletion() {
-                (Action::Keep, Reason::Withheld(format!("{refusal}{}{why}", message_redaction::BUT)))
-            } else if let Some(withheld) = policy.sources.prevents_deletion() {
-                (Action::Keep, withheld)
-            } else if policy.reviewed.shows_replacement(key) {
-                (Action::Replace, Reason::Immutable(refusal.to_string()))
-            } else {
-                (Action::Keep, Reason::Unreviewed)
-            }
-        }
-        _ => (Action::Blocked, reason_of(refusal)),
+    let refusal = refusal.clone();
+    let Some((live, Ownership::Ours(from))) = live else {
+        change.decision = refusal.into();
+        return;
     };
-    (change.action, change.reason) = (action, reason);
+    change.from = (from != *project).then_some(from);
+    let protection = enforce::is_volume(key).then_some(Protection::Volume);
+    change.decision =
+        match (protection.or_else(|| cleanup::kept(policy, key, live)), policy.sources.prevents_deletion()) {
+            (Some(protection), _) => Decision::Keep(Keep::Irreplaceable(refusal, protection)),
+            (None, Some(Keep::Withheld(withheld))) => Decision::Keep(Keep::ReplacementWithheld(refusal, withheld)),
+            (None, Some(keep)) => Decision::Keep(keep),
+            (None, None) if policy.reviewed.shows_replacement(key) => Decision::Replace(refusal),
+            (None, None) => Decision::Keep(Keep::Unreviewed),
+        };
 }
 
 /// Lists both values of each contested field. The live value is shown only if the object is ours, or if the redactor
@@ -498,40 +492,6 @@ fn is_taken_over(live: &Live, root: &Root) -> bool {
     live.label(ROOT).is_none() || !applied
 }
 
-fn reason_of(refusal: &Refusal) -> Reason {
-    match refusal {
-        Refusal::Conflict(contested) => Reason::Conflict(remedy::words(contested)),
-        Refusal::Beside(_) => Reason::Conflict(refusal.to_string()),
-        Refusal::NoNamespace(text) => Reason::Missing(format!("{text}, and no manifest creates it")),
-        Refusal::Absent(text) => Reason::Missing(format!("something that it refers to does not exist: {text}")),
-        Refusal::NoKind(text) => {
-            Reason::Missing(format!("{text}: the server does not know this kind, and no manifest defines it"))
-        }
-        Refusal::NoVersion(text) => Reason::Missing(text.clone()),
-        Refusal::Terminating(text) => Reason::Terminating(format!(": {text}")),
-        Refusal::Unavailable(text) => Reason::Unknown(text.clone()),
-        Refusal::Changed(_)
-        | Refusal::Malformed(_)
-        | Refusal::TooLarge(_)
-        | Refusal::Unreadable(_)
-        | Refusal::Invalid(_)
-        | Refusal::Forbidden(_)
-        | Refusal::Denied(_) => Reason::Refused(refusal.to_string()),
-    }
-}
-
-/// Adds the place of a null to the reason for a refusal. Server-side apply treats a null as a value, so the null may be
-/// the cause.
-fn with_null(reason: Reason, body: &Value) -> Reason {
-    match reason {
-        Reason::Refused(words) => Reason::Refused(match null_in(body, String::new()) {
-            Some(place) => format!("{words}; the manifest has null at {place}: remove it"),
-            None => words,
-        }),
-        reason => reason,
-    }
-}
-
 /// The path of the first null in a value.
 fn null_in(value: &Value, path: String) -> Option<String> {
     match value {
@@ -551,20 +511,17 @@ fn name_obstacles(
     desired: &BTreeMap<ObjectKey, Manifest>,
     observed: &Observed,
 ) {
-    let deleted = cleanup.iter().filter(|change| change.action == Action::Delete);
+    let deleted = cleanup.iter().filter(|change| change.action() == Action::Delete);
     let deleted: Vec<(&ObjectKey, &Value)> =
         deleted.filter_map(|change| Some((&change.ident.key, &observed.live(&change.ident.key)?.body))).collect();
-    for change in changes.iter_mut().filter(|change| change.action == Action::Blocked) {
+    for change in changes.iter_mut().filter(|change| change.action() == Action::Blocked) {
         let key = &change.ident.key;
         if let Some(DryRun::Refused(refusal)) = observed.trials.get(key)
             && let Some(body) = desired.get(key).map(|manifest| &manifest.body)
             && let Some(by) = obstacle::obstacle(refusal, key, body, &deleted)
-            && let Reason::Refused(words) | Reason::Unknown(words) = &mut change.reason
+            && let Decision::Blocked(Blocked::Refused(refused)) = &mut change.decision
         {
-            words.push_str(&format!(
-                "; {by} stands in the way, and what a run deletes goes only after what it applies is ready: delete that \
-                 one in a commit of its own first, or give it a project of its own"
-            ));
+            refused.obstacle = Some(by.clone());
         }
     }
 }
@@ -576,6 +533,7 @@ mod tests {
     use crate::object::kinds::Kinds;
     use crate::object::mark::PROJECT;
     use crate::object::refusal::FieldConflict;
+    use crate::plan::decision::Finding;
     use crate::plan::guard::Guard;
     use crate::plan::policy::{Reviewed, Shown, SourceCoverage, TakeOver};
     use crate::project::path::Segment;
@@ -602,13 +560,13 @@ mod tests {
         let ident = Ident { key: key.clone(), version: "v1".into() };
         let body = json!({"apiVersion": "v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"},
             "data": {"word": SECRET}});
-        Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body }
+        Manifest { ident, project: project.parse().unwrap(), place: SourcePlace::whole("web.yaml"), body: body.into() }
     }
 
     /// A live object with a mark for the given project. The given manager and operation wrote the mark. `label` is the
     /// hash in the root label, if any.
     fn marked(project: &str, manager: &str, operation: &str, label: Option<&str>) -> Live {
-        let mut body = manifest(&web(), "demo").body;
+        let mut body = manifest(&web(), "demo").body.parse();
         body["metadata"]["annotations"][PROJECT] = json!(project);
         body["metadata"]["labels"] = label.map_or(json!({}), |hash| json!({ROOT: hash}));
         body["metadata"]["uid"] = json!("u");
@@ -626,7 +584,7 @@ mod tests {
     }
 
     fn unmarked() -> Live {
-        Live { body: manifest(&web(), "demo").body }
+        Live { body: manifest(&web(), "demo").body.parse() }
     }
 
     fn with(mut live: Live, field: &str, value: Value) -> Live {
@@ -669,7 +627,7 @@ mod tests {
     fn decided(look: Option<Lookup>, trial: Option<DryRun>) -> (Action, String) {
         let plan = one(&policy(), look, trial);
         let [change] = &plan.changes[..] else { panic!("{plan:?}") };
-        (change.action, change.reason.to_string())
+        (change.action(), format!("{:?}", change.decision))
     }
 
     #[test]
@@ -678,17 +636,17 @@ mod tests {
         let text = || "words".to_owned();
         let contested = vec![FieldConflict { field: ".data".into(), manager: "kubectl-edit".into() }];
         for (trial, action, why) in [
-            (Some(DryRun::Created), Action::Create, "new"),
-            (Some(DryRun::Unverified("Namespace x".into())), Action::Create, "Namespace x comes first in the same run"),
-            (refused(Refusal::Conflict(contested)), Action::Blocked, "conflict: .data is held by kubectl-edit"),
-            (refused(Refusal::NoNamespace(text())), Action::Blocked, "words, and no manifest creates it"),
-            (refused(Refusal::NoKind(text())), Action::Blocked, "no manifest defines it"),
-            (refused(Refusal::Terminating(text())), Action::Blocked, "is being deleted: words"),
-            (refused(Refusal::Unavailable(text())), Action::Blocked, "not known: words"),
-            (refused(Refusal::Invalid(text())), Action::Blocked, "refused by the server: words"),
-            (refused(Refusal::Denied(text())), Action::Blocked, "refused by the server: words"),
-            (Some(DryRun::Applied(ours("demo"))), Action::Blocked, "it appeared and vanished"),
-            (None, Action::Blocked, "no dry run was made"),
+            (Some(DryRun::Created), Action::Create, "Create(New)"),
+            (Some(DryRun::Unverified(key("Namespace", "first"))), Action::Create, "Unchecked(ObjectKey"),
+            (refused(Refusal::Conflict(contested)), Action::Blocked, "manager: \"kubectl-edit\""),
+            (refused(Refusal::NoNamespace(text())), Action::Blocked, "NoNamespace(\"words\")"),
+            (refused(Refusal::NoKind(text())), Action::Blocked, "NoKind(\"words\")"),
+            (refused(Refusal::Terminating(text())), Action::Blocked, "Terminating(\"words\")"),
+            (refused(Refusal::Unavailable(text())), Action::Blocked, "Unavailable(\"words\")"),
+            (refused(Refusal::Invalid(text())), Action::Blocked, "Invalid(\"words\")"),
+            (refused(Refusal::Denied(text())), Action::Blocked, "Denied(\"words\")"),
+            (Some(DryRun::Applied(ours("demo"))), Action::Blocked, "Unknown(Vanished)"),
+            (None, Action::Blocked, "Unknown(NotTried)"),
         ] {
             for look in [None, Some(Lookup::Absent)] {
                 let (decided, reason) = decided(look, trial.clone());
@@ -696,7 +654,7 @@ mod tests {
             }
         }
         let unknown = decided(Some(Lookup::Unknown("no answer".into())), Some(DryRun::Created));
-        assert_eq!(unknown, (Action::Blocked, "not known: no answer".to_owned()));
+        assert_eq!(unknown, (Action::Blocked, "Blocked(Unknown(Message(\"no answer\")))".to_owned()));
     }
 
     #[test]
@@ -712,45 +670,45 @@ mod tests {
             live
         };
         for (what, live, after, action, why) in [
-            ("nothing differs", ours("demo"), ours("demo"), Action::Unchanged, "as desired"),
-            ("a value differs", ours("demo"), changed(), Action::Update, "differs"),
-            ("of another project", ours("demo.a"), ours("demo"), Action::Move, "moved from demo.a"),
+            ("nothing differs", ours("demo"), ours("demo"), Action::Unchanged, "Unchanged(AsDesired)"),
+            ("a value differs", ours("demo"), changed(), Action::Update, "Update(Differs)"),
+            ("of another project", ours("demo.a"), ours("demo"), Action::Move, "Move(Checked)"),
             (
                 "without its label",
                 marked("demo", "ktor-demo", "Apply", None),
                 ours("demo"),
                 Action::Update,
-                "take-over",
+                "Update(TakeOver)",
             ),
             (
                 "not applied by us",
                 marked("demo", "ktor-demo", "Update", Some(&hash)),
                 ours("demo"),
                 Action::Update,
-                "take-over",
+                "Update(TakeOver)",
             ),
             (
                 "applied by Kubernator",
                 marked("demo", "kubernator", "Apply", Some(&hash)),
                 ours("demo"),
                 Action::Update,
-                "take-over",
+                "Update(TakeOver)",
             ),
             (
                 "copied",
                 with(ours("demo"), "managedFields", written("someone")),
                 ours("demo"),
                 Action::Adopt,
-                "take-over",
+                "Adopt(Copied)",
             ),
             (
                 "restored, and never recorded",
                 with(ours("demo"), "managedFields", written("velero")),
                 ours("demo"),
                 Action::Adopt,
-                "take-over",
+                "Adopt(Copied)",
             ),
-            ("unmarked", unmarked(), ours("demo"), Action::Adopt, "exists without a mark"),
+            ("unmarked", unmarked(), ours("demo"), Action::Adopt, "Adopt(Unmarked)"),
         ] {
             let (decided, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(after)));
             assert!(decided == action && reason == why, "{what}: {decided:?} {reason}");
@@ -764,7 +722,7 @@ mod tests {
         let mut after = ours("demo");
         after.body["data"]["word"] = json!("b3RoZXI=");
         let (action, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(after)));
-        assert_eq!((action, reason.as_str()), (Action::Update, "differs"));
+        assert_eq!((action, reason.as_str()), (Action::Update, "Update(Differs)"));
     }
 
     #[test]
@@ -777,7 +735,7 @@ mod tests {
         ]);
         live.body["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
         let (action, reason) = decided(Some(Lookup::Live(live)), Some(DryRun::Applied(ours("demo"))));
-        assert_eq!((action, reason.as_str()), (Action::Update, "take-over"));
+        assert_eq!((action, reason.as_str()), (Action::Update, "Update(TakeOver)"));
     }
 
     #[test]
@@ -785,14 +743,11 @@ mod tests {
         let leaving = || with(ours("demo"), "deletionTimestamp", json!("2031-05-06T07:08:09Z"));
         for trial in [None, Some(DryRun::Proved), Some(DryRun::Applied(ours("demo")))] {
             let (action, reason) = decided(Some(Lookup::Live(leaving())), trial);
-            assert_eq!(
-                (action, reason.as_str()),
-                (Action::Create, "is being deleted: it is waited for and then created")
-            );
+            assert_eq!((action, reason.as_str()), (Action::Create, "Create(AfterItsEnd([]))"));
         }
         let held = with(leaving(), "finalizers", json!(["a.dev/hold"]));
         let (_, reason) = decided(Some(Lookup::Live(held)), None);
-        assert!(reason.contains("held by a.dev/hold: it is waited for"), "{reason}");
+        assert!(reason.contains("AfterItsEnd([\"a.dev/hold\"])"), "{reason}");
         let refused = Some(DryRun::Refused(Refusal::Invalid("words".into())));
         assert_eq!(decided(Some(Lookup::Live(leaving())), refused).0, Action::Blocked);
     }
@@ -803,11 +758,11 @@ mod tests {
         let opened = || Policy { allowed: [Guard::Replacement].into(), ..policy() };
         let change = |policy: &Policy, live: Live| {
             let plan = one(policy, Some(Lookup::Live(live)), words());
-            assert_eq!(plan.replacements().count(), usize::from(plan.changes[0].action == Action::Replace));
+            assert_eq!(plan.replacements().count(), usize::from(plan.changes[0].action() == Action::Replace));
             assert_eq!(plan.deletions().count(), 0);
             plan.changes.into_iter().next().unwrap()
         };
-        let why = "cannot be changed in place: field is immutable";
+        let why = "Replace(Invalid(\"field is immutable\"))";
         let shown = |deleted: &[ObjectKey], replaced: &[ObjectKey]| {
             let by_one = |keys: &[ObjectKey]| keys.iter().map(|key| (key.clone(), 1)).collect();
             let (deleted, replaced) = (by_one(deleted), by_one(replaced));
@@ -824,37 +779,34 @@ mod tests {
             ("marked by kubernator", opened(), marked("demo", "kubernator", "Update", None), Action::Replace, why),
             ("with cleanup off", Policy { cleanup: Cleanup::Off, ..opened() }, ours("demo"), Action::Replace, why),
             ("shown", shown(&[], &[web()]), ours("demo"), Action::Replace, why),
-            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Keep, "no merged pull request's plan showed"),
-            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Keep, "no merged pull request's plan"),
-            ("unmarked", opened(), unmarked(), Action::Blocked, "refused by the server: field is immutable"),
-            ("a copy", opened(), marked("demo", "velero", "Update", None), Action::Blocked, "refused by the server"),
-            ("another root's", opened(), others(), Action::Blocked, "belongs to"),
-            ("protected", opened(), kept(), Action::Keep, "it is not replaced, because its annotation"),
+            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed)"),
+            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed)"),
+            ("unmarked", opened(), unmarked(), Action::Blocked, "Invalid(\"field is immutable"),
+            ("a copy", opened(), marked("demo", "velero", "Update", None), Action::Blocked, "Blocked(Refused("),
+            ("another root's", opened(), others(), Action::Blocked, "Blocked(Foreign("),
+            ("protected", opened(), kept(), Action::Keep, "Annotation(\"kubernator.io/cleanup\")"),
             (
                 "while a source fails",
                 Policy { sources: SourceCoverage::Failed, ..opened() },
                 ours("demo"),
                 Action::Keep,
-                "it is not replaced, because a source of the tree cannot be rendered",
+                "ReplacementWithheld(Invalid(\"field is immutable\"), SourceFailed)",
             ),
         ] {
             let change = change(&policy, live);
-            let reason = change.reason.to_string();
-            assert!(change.action == action && reason.contains(expected), "{what}: {:?} {reason}", change.action);
+            let reason = format!("{:?}", change.decision);
+            assert!(change.action() == action && reason.contains(expected), "{what}: {:?} {reason}", change.action());
             assert_eq!(change.from.is_some(), what == "ours, of another project", "{what}");
         }
         assert!(one(&shown(&[], &[]), Some(Lookup::Live(ours("demo"))), words()).awaits_review());
         assert!(!one(&opened(), Some(Lookup::Live(ours("demo"))), words()).awaits_review());
         let behind = Policy { sources: SourceCoverage::LaterCommits, ..opened() };
         let behind = one(&behind, Some(Lookup::Live(ours("demo"))), words());
-        assert_eq!(behind.changes[0].reason, Reason::LaterCommits);
+        assert_eq!(behind.changes[0].decision, Decision::Keep(Keep::LaterCommits));
         assert!(behind.own.is_empty(), "the run of the branch's last commit replaces it");
         let guarded = change(&policy(), ours("demo"));
-        assert_eq!(
-            (guarded.action, guarded.reason),
-            (Action::Keep, Reason::Guarded(Guard::Replacement, String::new()))
-        );
-        assert_eq!(one(&opened(), None, words()).changes[0].action, Action::Blocked, "gone by the time it was read");
+        assert_eq!(guarded.decision, Decision::Keep(Keep::Guarded(Guard::Replacement, Finding::Object)));
+        assert_eq!(one(&opened(), None, words()).changes[0].action(), Action::Blocked, "gone by the time it was read");
     }
 
     #[test]
@@ -913,8 +865,8 @@ mod tests {
         let look = || Some(Lookup::Live(others()));
         let applied = || Some(DryRun::Applied(ours("demo")));
         let plan = one(&policy(), look(), applied());
-        assert_eq!(plan.changes[0].action, Action::Blocked);
-        assert!(plan.changes[0].reason.to_string().contains("root other"), "{plan:?}");
+        assert_eq!(plan.changes[0].action(), Action::Blocked);
+        assert!(format!("{:?}", plan.changes[0].decision).contains("root other"), "{plan:?}");
         assert!(plan.refusals.is_empty() && plan.intent().is_empty(), "it blocks itself, and is not recorded");
         for taken in ["other", "ConfigMap x/web"] {
             let take_over = vec![taken.parse::<TakeOver>().unwrap()];
@@ -922,12 +874,11 @@ mod tests {
             let policy = Policy { take_over, adoption: Adoption::Refused, ..policy() };
             let plan = one(&policy, look(), applied());
             assert!(plan.refusals.is_empty(), "{taken}: {:?}", plan.refusals);
-            assert_eq!(plan.changes[0].action, Action::Adopt, "{taken}");
-            assert!(plan.changes[0].reason.to_string().starts_with("taken over from "), "{taken}");
+            assert!(matches!(plan.changes[0].decision, Decision::Adopt(Adopt::From(_))), "{taken}");
         }
         for taken in ["another", "ConfigMap x/other"] {
             let policy = Policy { take_over: vec![taken.parse().unwrap()], ..policy() };
-            assert_eq!(one(&policy, look(), applied()).changes[0].action, Action::Blocked, "{taken}");
+            assert_eq!(one(&policy, look(), applied()).changes[0].action(), Action::Blocked, "{taken}");
         }
     }
 
@@ -941,9 +892,9 @@ mod tests {
             plan.changes.into_iter().next().unwrap()
         };
         let blocked = change(Some(unmarked()));
-        assert_eq!((blocked.action, blocked.reason), (Action::Blocked, Reason::Unmarked));
-        assert_eq!(change(Some(ours("demo"))).action, Action::Unchanged);
-        assert_eq!(change(None).action, Action::Create);
+        assert_eq!(blocked.decision, Decision::Blocked(Blocked::Unmarked));
+        assert_eq!(change(Some(ours("demo"))).action(), Action::Unchanged);
+        assert_eq!(change(None).action(), Action::Create);
     }
 
     #[test]
@@ -958,11 +909,15 @@ mod tests {
         observed.trials.insert(config.clone(), DryRun::Applied(ours("demo")));
         let planned = |entries: &Entries| planned(&policy(), std::slice::from_ref(&stated), entries, &observed);
         let change = planned(&Entries::default()).changes.remove(0);
-        assert_eq!(change.action, Action::Adopt);
+        assert_eq!(change.action(), Action::Adopt);
         assert!(!format!("{change:?}").contains("a live value"), "{change:?}");
         let mut recorded = Entries::default();
         recorded.insert(&root().project(), &stated.ident);
-        assert_eq!(planned(&recorded).changes.remove(0).action, Action::Update, "what is recorded is taken over again");
+        assert_eq!(
+            planned(&recorded).changes.remove(0).action(),
+            Action::Update,
+            "what is recorded is taken over again"
+        );
     }
 
     #[test]
@@ -977,8 +932,8 @@ mod tests {
         let plan = planned(&policy(), &keys.map(|key| manifest(&key, "demo")), &Entries::default(), &observed);
         assert_eq!(plan.changes.len(), 2);
         for change in &plan.changes {
-            assert!(change.action == Action::Blocked && matches!(change.reason, Reason::SameObject(_)), "{change:?}");
-            assert!(change.reason.to_string().contains("web.yaml"), "{}", change.reason);
+            let Decision::Blocked(Blocked::SameObject { place, .. }) = &change.decision else { panic!("{change:?}") };
+            assert_eq!(place.as_deref(), Some("web.yaml"));
         }
     }
 

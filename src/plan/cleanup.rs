@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Action, Change, Reason};
+use super::change::Change;
 use super::cohabiting::CohabitingKeys;
+use super::decision::{Action, Decision, Delete, Keep, Protection, Release, Unknown, Withheld};
 use super::observed::{Lookup, Observed};
 use super::policy::Policy;
 use crate::object::ident::{Ident, ObjectKey};
@@ -72,21 +73,25 @@ pub(crate) fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Ch
 pub(super) fn keep_holders(changes: &mut [Change], desired: &BTreeSet<&ObjectKey>, observed: &Observed) {
     let staying: Vec<(ObjectKey, bool)> = changes
         .iter()
-        .filter(|change| matches!(change.action, Action::Keep | Action::Blocked))
-        .map(|change| (change.ident.key.clone(), matches!(change.reason, Reason::Protected(_))))
+        .filter(|change| matches!(change.action(), Action::Keep | Action::Blocked))
+        .map(|change| (change.ident.key.clone(), change.decision.is_protected()))
         .collect();
-    let holders = |change: &&mut Change| change.action == Action::Delete && is_holder(&change.ident.key);
+    let holders = |change: &&mut Change| change.action() == Action::Delete && is_holder(&change.ident.key);
     for change in changes.iter_mut().filter(holders) {
         let is_held = |key: &ObjectKey| holds(&change.ident.key, key, observed);
         let wanted = desired.iter().find(|key| is_held(key));
-        let wanted = wanted.map(|held| Reason::Withheld(format!("it contains {held}, which is desired")));
+        let wanted = wanted.map(|held| Keep::Withheld(Withheld::ContainsDesired((*held).clone())));
         let stays = staying.iter().filter(|(key, _)| is_held(key)).min_by_key(|(_, is_protected)| *is_protected);
         let stays = stays.map(|(held, is_protected)| {
-            let why = format!("it contains {held}, which stays");
-            if *is_protected { Reason::Protected(why) } else { Reason::Withheld(why) }
+            let held = held.clone();
+            if *is_protected {
+                Keep::Protected(Protection::Contains(held))
+            } else {
+                Keep::Withheld(Withheld::Contains(held))
+            }
         });
-        if let Some(reason) = wanted.or(stays) {
-            (change.action, change.reason) = (Action::Keep, reason);
+        if let Some(keep) = wanted.or(stays) {
+            change.decision = Decision::Keep(keep);
         }
     }
 }
@@ -125,10 +130,9 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn one(&self, recorded: &ProjectPath, ident: Ident) -> Option<Change> {
         let Self { request, observed, .. } = *self;
-        let change = |action, reason, live: Option<&Live>, project: &ProjectPath| {
+        let change = |decision, live: Option<&Live>, project: &ProjectPath| {
             Some(Change {
-                action,
-                reason,
+                decision,
                 ident: ident.clone(),
                 project: project.clone(),
                 from: None,
@@ -141,87 +145,80 @@ impl Judge<'_> {
         let live = match observed.looks.get(&ident.key) {
             Some(Lookup::Absent) => return None,
             Some(Lookup::Live(live)) => live,
-            Some(Lookup::Unknown(why)) => return change(Action::Keep, Reason::Unknown(why.clone()), None, recorded),
-            None => {
-                return change(Action::Keep, Reason::Unknown("it was not read".to_owned()), None, recorded);
+            Some(Lookup::Unknown(why)) => {
+                return change(Decision::Keep(Keep::Unknown(Unknown::Message(why.clone()))), None, recorded);
+            }
+            // Only a desired object is proved to be as desired.
+            Some(Lookup::Proved(_)) | None => {
+                return change(Decision::Keep(Keep::Unknown(Unknown::NotRead)), None, recorded);
             }
         };
         // The entry may be removed only if the object is also recorded under its desired key, by an earlier run or by
         // this one.
-        let cohabiting = self.cohabiting.others(&ident.key, live).max_by_key(|key| self.recorded.contains(key));
+        let cohabiting = self.cohabiting.others(&ident.key, live.uid()).max_by_key(|key| self.recorded.contains(key));
         if let Some(cohabiting) = cohabiting.filter(|key| self.recorded.contains(key)) {
-            return change(Action::Release, Reason::SameObject(cohabiting.to_string()), Some(live), recorded);
+            return change(Decision::Release(Release::SameObject(cohabiting.clone())), Some(live), recorded);
         }
         let project = match ownership(live, request.root) {
             Ownership::Ours(project) => project,
             // The object may be ours or anyone's, so it is neither deleted nor removed from the state.
             Ownership::Lost(project) => {
-                let why = "its managed fields were lost, so nothing shows that this root applied it: delete it by hand, \
-                           or state it in a manifest for one run";
-                return change(Action::Keep, Reason::Protected(why.to_owned()), Some(live), &project);
+                return change(Decision::Keep(Keep::Protected(Protection::LostFields)), Some(live), &project);
             }
-            Ownership::Unmarked => {
-                return change(
-                    Action::Release,
-                    Reason::Foreign("no root: its mark is gone".to_owned()),
-                    Some(live),
-                    recorded,
-                );
-            }
+            Ownership::Unmarked => return change(Decision::Release(Release::Unmarked), Some(live), recorded),
             Ownership::Other(owner) | Ownership::Copied(owner) => {
-                return change(Action::Release, Reason::Foreign(owner), Some(live), recorded);
+                return change(Decision::Release(Release::Foreign(owner)), Some(live), recorded);
             }
         };
-        let keep = |why: String| change(Action::Keep, Reason::Protected(why), Some(live), &project);
+        let keep = |keep: Keep| change(Decision::Keep(keep), Some(live), &project);
         if !request.scope.contains(&project) {
-            return keep(format!("its mark names {project}, which is out of scope"));
+            return keep(Keep::Protected(Protection::OutOfScope(project.clone())));
         }
         if let Some(cohabiting) = cohabiting {
-            return keep(format!("it is the same object as {cohabiting}"));
+            return keep(Keep::Protected(Protection::SameObject(cohabiting.clone())));
         }
-        if let Some(why) = protection(request.policy, &ident.key, live) {
-            return keep(why);
+        if let Some(protection) = protection(request.policy, &ident.key, live) {
+            return keep(Keep::Protected(protection));
         }
         if let Some(withheld) = request.policy.sources.prevents_deletion() {
-            return change(Action::Keep, withheld, Some(live), &project);
+            return keep(withheld);
         }
         if let Some(unseen) = self.cohabiting.unseen(&ident.key, request.desired, observed) {
-            let why = format!("it may be the same object as {unseen}, which could not be read");
-            return change(Action::Keep, Reason::Unknown(why), Some(live), &project);
+            return keep(Keep::Unknown(Unknown::MayBeSame(unseen.clone())));
         }
         if !request.policy.reviewed.shows_deletion(&ident.key) {
-            return change(Action::Keep, Reason::Unreviewed, Some(live), &project);
+            return keep(Keep::Unreviewed);
         }
         match observed.undeletable.get(&ident.key) {
-            Some(refusal) => change(Action::Blocked, Reason::Refused(refusal.to_string()), Some(live), &project),
+            Some(refusal) => change(refusal.clone().into(), Some(live), &project),
             None => {
-                let lifted = observed.lifted.get(&ident.key);
-                let reason = lifted.map_or(Reason::Undesired, |by| Reason::Unverified(by.to_string()));
-                change(Action::Delete, reason, Some(live), &project)
+                let lifted = observed.lifted.get(&ident.key).cloned();
+                let delete = lifted.map_or(Delete::Undesired, Delete::AfterDeletionOf);
+                change(Decision::Delete(delete), Some(live), &project)
             }
         }
     }
 }
 
 /// The reason to keep an undesired object of ours; `None` if cleanup may delete it.
-pub(super) fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
+pub(super) fn protection(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<Protection> {
     if policy.cleanup == Cleanup::Off {
-        return Some("cleanup is off for this root".to_owned());
+        return Some(Protection::CleanupOff);
     }
     kept(policy, key, live)
 }
 
 /// The reason to keep an object of ours that would be deleted or replaced; `None` if nothing protects it.
-pub(crate) fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<String> {
+pub(crate) fn kept(policy: &Policy, key: &ObjectKey, live: &Live) -> Option<Protection> {
     if key.is_namespace() && (is_system_namespace(&key.name) || key.name == policy.state_namespace) {
-        return Some("it is a namespace of the system or of the state".to_owned());
+        return Some(Protection::SystemNamespace);
     }
     let protecting = PROTECTING.iter().find(|(name, value)| {
         live.annotation(name)
             .is_some_and(|stated| stated.split(',').any(|part| part.trim() == *value) || value.is_empty())
     });
     if let Some((name, _)) = protecting {
-        return Some(format!("its annotation {name} says so"));
+        return Some(Protection::Annotation(name));
     }
     None
 }
@@ -257,7 +254,7 @@ mod tests {
         Live { body }
     }
 
-    fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Reason)> {
+    fn decided(recorded: &[ObjectKey], desired: &[ObjectKey], observed: &Observed) -> Vec<(Action, Decision)> {
         decided_by(&Policy::new(Cleanup::On, "kubernator-system"), recorded, desired, observed)
     }
 
@@ -266,7 +263,7 @@ mod tests {
         recorded: &[ObjectKey],
         desired: &[ObjectKey],
         observed: &Observed,
-    ) -> Vec<(Action, Reason)> {
+    ) -> Vec<(Action, Decision)> {
         let root = root();
         let mut entries = Entries::default();
         for key in recorded {
@@ -283,7 +280,7 @@ mod tests {
             intended: &BTreeSet::new(),
             policy,
         };
-        decide(request, observed).into_iter().map(|change| (change.action, change.reason)).collect()
+        decide(request, observed).into_iter().map(|change| (change.action(), change.decision)).collect()
     }
 
     #[test]
@@ -347,19 +344,16 @@ mod tests {
             observed.looks.insert(key.clone(), Lookup::Live(live));
         }
         let recorded = [namespace, other, definition];
-        let reasons = |desired: &[ObjectKey]| -> Vec<String> {
-            let decided = decided(&recorded, desired, &observed);
-            decided.into_iter().map(|(action, reason)| format!("{action:?}: {reason}")).collect()
+        let reasons = |desired: &[ObjectKey]| -> Vec<Decision> {
+            decided(&recorded, desired, &observed).into_iter().map(|(_, decision)| decision).collect()
         };
-        let deleted = || reasons(&[])[0].clone();
+        let deleted = || Decision::Delete(Delete::Undesired);
         // In the order of the keys: two namespaces, the CRD. The result is the same if the desired object does not
         // exist yet.
-        let kept =
-            |reason: &str, held: &str| reason.starts_with("Keep: ") && reason.contains(&format!("it contains {held}"));
-        let [x, y, tills] = &reasons(&[key(("", "ConfigMap"), "web")])[..] else { panic!() };
-        assert!(kept(x, "ConfigMap x/web, which is desired") && *y == deleted() && *tills == deleted(), "{x} {y}");
-        let [x, y, tills] = &reasons(&[key(("shop.dev", "Till"), "t")])[..] else { panic!() };
-        assert!(kept(x, "Till.shop.dev x/t") && *y == deleted() && kept(tills, "Till.shop.dev x/t"), "{x} {y} {tills}");
+        let kept = |held: &ObjectKey| Decision::Keep(Keep::Withheld(Withheld::ContainsDesired(held.clone())));
+        let (web, till) = (key(("", "ConfigMap"), "web"), key(("shop.dev", "Till"), "t"));
+        assert_eq!(reasons(std::slice::from_ref(&web)), [kept(&web), deleted(), deleted()]);
+        assert_eq!(reasons(std::slice::from_ref(&till)), [kept(&till), deleted(), kept(&till)]);
     }
 
     #[test]
@@ -381,8 +375,8 @@ mod tests {
                 observed.looks.insert(key.clone(), look.clone());
             }
             let decided = decided(&all, &[], &observed);
-            let namespace = decided.iter().find(|(_, reason)| reason.to_string().contains("it contains"));
-            assert_eq!(namespace.map(|(_, reason)| reason.kind()), reason.map(str::to_owned), "{decided:?}");
+            let namespace = decided.iter().find(|(_, reason)| format!("{reason:?}").contains("Contains("));
+            assert_eq!(namespace.map(|(_, reason)| reason.kind()), reason, "{decided:?}");
         }
     }
 
@@ -395,7 +389,7 @@ mod tests {
         let decided = |policy: Policy, key: &ObjectKey, observed: &Observed| {
             let decided = decided_by(&policy, std::slice::from_ref(key), &[], observed);
             let [(action, reason)] = &decided[..] else { panic!("{decided:?}") };
-            (*action, reason.to_string())
+            (*action, format!("{reason:?}"))
         };
         assert_eq!(decided(policy(), &config, &observed).0, Action::Delete);
         let reviewed = |key: &ObjectKey| Policy {
@@ -404,9 +398,9 @@ mod tests {
         };
         assert_eq!(decided(reviewed(&config), &config, &observed).0, Action::Delete);
         for (policy, why) in [
-            (Policy::new(Cleanup::Off, "kubernator-system"), "cleanup is off"),
-            (Policy { sources: SourceCoverage::Failed, ..policy() }, "cannot be rendered"),
-            (reviewed(&key(OLD, "other")), "plan"),
+            (Policy::new(Cleanup::Off, "kubernator-system"), "CleanupOff"),
+            (Policy { sources: SourceCoverage::Failed, ..policy() }, "SourceFailed"),
+            (reviewed(&key(OLD, "other")), "Unreviewed"),
         ] {
             let (action, reason) = decided(policy, &config, &observed);
             assert!(action == Action::Keep && reason.contains(why), "{action:?} {reason}");
@@ -415,7 +409,7 @@ mod tests {
             let namespace = key(("", "Namespace"), name);
             observed.looks.insert(namespace.clone(), Lookup::Live(ours("n")));
             let (action, reason) = decided(policy(), &namespace, &observed);
-            assert!(action == Action::Keep && reason.contains("namespace of the system"), "{action:?} {reason}");
+            assert!(action == Action::Keep && reason.contains("SystemNamespace"), "{action:?} {reason}");
         }
         observed.looks.insert(config.clone(), Lookup::Unknown("no answer".to_owned()));
         assert_eq!(decided(policy(), &config, &observed).0, Action::Keep);
@@ -446,7 +440,7 @@ mod tests {
             policy: &policy,
         };
         let decided = decide(request, &observed);
-        assert_eq!(decided.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
+        assert_eq!(decided.iter().map(Change::action).collect::<Vec<_>>(), [Action::Keep], "{decided:?}");
     }
 
     #[test]
@@ -500,7 +494,7 @@ mod tests {
             let decided = decided_by(&policy, std::slice::from_ref(&config), &[], &observed);
             let [(action, reason)] = &decided[..] else { panic!("{decided:?}") };
             assert_eq!(*action, expected, "{name}: {value}");
-            assert!(expected == Action::Delete || reason.to_string().contains(name), "{reason}");
+            assert!(expected == Action::Delete || format!("{reason:?}").contains(name), "{reason:?}");
         }
     }
 }

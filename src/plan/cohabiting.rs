@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
-use crate::object::live::Live;
 
 /// The desired objects, indexed by uid and by kind, to find two keys that mean the same object.
 #[derive(Debug)]
@@ -21,16 +20,17 @@ impl<'a> CohabitingKeys<'a> {
         let mut cohabiting = Self { by_uid: BTreeMap::new(), groups: BTreeMap::new() };
         for key in desired {
             cohabiting.groups.entry(&key.kind).or_default().insert(&key.group);
-            if let Some(uid) = observed.live(key).map(Live::uid).filter(|uid| !uid.is_empty()) {
+            if let Some(uid) = observed.uid(key).filter(|uid| !uid.is_empty()) {
                 cohabiting.by_uid.entry(uid).or_default().push(key);
             }
         }
         cohabiting
     }
 
-    /// Lists the desired objects with other keys that are the same object as this live object: they have the same uid.
-    pub(crate) fn others(&self, key: &ObjectKey, live: &Live) -> impl Iterator<Item = &'a ObjectKey> {
-        self.by_uid.get(live.uid()).into_iter().flatten().copied().filter(move |other| *other != key)
+    /// Lists the desired objects with other keys that are the same object as the live object with this key: they have
+    /// the same uid.
+    pub(crate) fn others(&self, key: &ObjectKey, uid: &str) -> impl Iterator<Item = &'a ObjectKey> {
+        self.by_uid.get(uid).into_iter().flatten().copied().filter(move |other| *other != key)
     }
 
     /// Lists the keys with the same kind, namespace and name in the other groups in which this kind is desired. They
@@ -47,8 +47,9 @@ impl<'a> CohabitingKeys<'a> {
         desired: &BTreeSet<&ObjectKey>,
         observed: &Observed,
     ) -> Option<ObjectKey> {
-        let is_unseen =
-            |other: &ObjectKey| !matches!(observed.looks.get(other), Some(Lookup::Live(_) | Lookup::Absent));
+        let is_unseen = |other: &ObjectKey| {
+            !matches!(observed.looks.get(other), Some(Lookup::Live(_) | Lookup::Proved(_) | Lookup::Absent))
+        };
         self.namesakes(key).find(|other| desired.contains(other) && is_unseen(other))
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::change::Change;
+use super::decision::Contents;
 use crate::object::ident::{GroupKind, ObjectKey, split_api_version};
 use crate::object::live::Live;
 
-/// The number of objects that a message names. It counts the rest.
+/// The number of objects that are named. The rest is only counted.
 const NAMED: usize = 5;
 
 /// The contents of a namespace, or the custom resources of a CRD.
@@ -23,23 +24,15 @@ pub struct Collateral {
 }
 
 impl Collateral {
-    /// Describes in one sentence the other objects that the holder still contains after the given deletions. `None` if
-    /// there are no such objects and everything could be listed.
-    pub(crate) fn told(&self, holder: &ObjectKey, deleted: &[&Change]) -> Option<String> {
+    /// The other objects that the holder still contains after the given deletions. `None` if there are no such objects
+    /// and everything could be listed.
+    pub(crate) fn outside(&self, deleted: &[&Change]) -> Option<Contents> {
         let others = self.others(deleted);
-        let named: Vec<String> = others.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = |count: usize| if count == 0 { String::new() } else { format!(" (and {count} more)") };
-        let held = format!("{holder} contains {}{}", named.join(", "), more(others.len() - named.len()));
-        match (&self.unseen[..], others.is_empty()) {
-            ([], true) => None,
-            ([], false) => Some(held),
-            ([first, rest @ ..], true) => {
-                Some(format!("the content of {holder} is not known: {first}{}", more(rest.len())))
-            }
-            ([first, rest @ ..], false) => {
-                Some(format!("{held}, and its content is not fully known: {first}{}", more(rest.len())))
-            }
+        if others.is_empty() && self.unseen.is_empty() {
+            return None;
         }
+        let first = others.iter().take(NAMED).map(|key| (*key).clone()).collect();
+        Some(Contents::Listed { first, count: others.len(), unseen: self.unseen.clone() })
     }
 
     /// Lists the objects that would stay after the given deletions and are deleted only because their holder is
@@ -157,7 +150,7 @@ mod tests {
         let deleted = [Change::deletion(key("Deployment", "ours"), "d"), Change::deletion(key("Service", "ours"), "v")];
         let deleted: Vec<&Change> = deleted.iter().collect();
         assert!(content(&found).others(&deleted).is_empty());
-        assert_eq!(content(&found).told(&key("Namespace", "x"), &deleted), None);
+        assert_eq!(content(&found).outside(&deleted), None);
     }
 
     #[test]
@@ -183,25 +176,27 @@ mod tests {
         let content = content(&found);
         let expected: Vec<&str> = found[..8].iter().map(|(key, _)| key.name.as_str()).collect();
         assert_eq!(names(&content.others(&deleted)), expected);
-        let told = content.told(&key("Namespace", "x"), &deleted).unwrap();
-        assert!(told.contains("x contains ConfigMap x/a-another-of-the-name, ConfigMap x/b-without-uid, "), "{told}");
-        assert!(told.ends_with(", ConfigMap x/e-orphaned-soon (and 3 more)"), "{told}");
+        let first = found[..NAMED].iter().map(|(key, _)| key.clone()).collect();
+        let listed = Contents::Listed { first, count: expected.len(), unseen: vec![] };
+        assert_eq!(content.outside(&deleted), Some(listed));
     }
 
     #[test]
     fn what_was_not_seen_is_told_beside_what_was() {
-        let told = |found: &[(ObjectKey, Live)], unseen: &[&str]| {
+        let outside = |found: &[(ObjectKey, Live)], unseen: &[&str]| {
             let unseen = unseen.iter().map(|text| (*text).to_owned()).collect();
-            Collateral { unseen, ..content(found) }.told(&key("Namespace", "x"), &[])
+            Collateral { unseen, ..content(found) }.outside(&[])
         };
         let theirs = [(key("ConfigMap", "theirs"), object("t", &[]))];
-        assert_eq!(told(&[], &[]), None);
-        assert!(told(&[], &["no answer"]).unwrap().ends_with("x/x is not known: no answer"));
-        let both = told(&theirs, &["no answer", "no right"]).unwrap();
-        assert!(
-            both.ends_with("contains ConfigMap x/theirs, and its content is not fully known: no answer (and 1 more)"),
-            "{both}"
-        );
+        let listed = |first: &[ObjectKey], unseen: &[&str]| Contents::Listed {
+            first: first.to_vec(),
+            count: first.len(),
+            unseen: unseen.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        assert_eq!(outside(&[], &[]), None);
+        assert_eq!(outside(&[], &["no answer"]), Some(listed(&[], &["no answer"])));
+        let both = Some(listed(&[key("ConfigMap", "theirs")], &["no answer", "no right"]));
+        assert_eq!(outside(&theirs, &["no answer", "no right"]), both);
     }
 
     #[test]

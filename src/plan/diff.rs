@@ -8,19 +8,16 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use super::align::{Pairs, moved, rising, unchanged};
-use super::change::FieldChange;
+use super::change::{FieldChange, ShownValue};
 use super::embedded::documents;
 use crate::object::items::{Keyed, keyed};
 use crate::object::mark::{PROJECT, ROOT};
-use crate::object::mask::{MaskedView, SECRET};
+use crate::object::mask::MaskedView;
 use crate::object::redact::Redactor;
 
 /// The fields of `metadata` that only a server writes.
 const SERVER_METADATA: [&str; 7] =
     ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
-
-/// The text for both values if a secret of an object differs. It says only that a secret changed.
-pub(crate) const SECRET_CHANGED: &str = "(secret, changed)";
 
 /// The maximum number of common items for which the whole order of a keyed list is shown. For longer lists, only the
 /// moved items are shown.
@@ -43,8 +40,8 @@ pub(crate) fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<
     let (before, after) = (secrets.before(before), secrets.after(after));
     let mut changes: Vec<FieldChange> = edits(before, after).into_iter().map(Edit::shown).collect();
     if secrets_differ(&mut Vec::new(), Some(before), Some(after)) {
-        let told = || Some(SECRET_CHANGED.to_owned());
-        changes.push(FieldChange { path: secrets.places.join(", "), before: told(), after: told() });
+        let secret = || Some(ShownValue::Secret);
+        changes.push(FieldChange { path: secrets.places.join(", "), before: secret(), after: secret() });
     }
     changes
 }
@@ -65,7 +62,7 @@ pub(crate) fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> 
     let is_named = |place: &String| changes.iter().any(|change| change.path == *place);
     let unnamed: Vec<String> = secrets.places.into_iter().filter(|place| !is_named(place)).collect();
     if !unnamed.is_empty() {
-        changes.push(FieldChange { path: unnamed.join(", "), before: None, after: Some(SECRET.to_owned()) });
+        changes.push(FieldChange { path: unnamed.join(", "), before: None, after: Some(ShownValue::Secret) });
     }
     changes
 }
@@ -89,8 +86,8 @@ enum Part {
 struct Edit {
     path: Vec<Part>,
     /// The value before, in the form in which it may be shown.
-    before: Option<String>,
-    after: Option<String>,
+    before: Option<ShownValue>,
+    after: Option<ShownValue>,
     /// The items of a list that are at another place now. If there are any, the two values show the two orders.
     moves: Pairs,
 }
@@ -220,7 +217,7 @@ impl Walk {
             let told = moves.iter().map(|(was, is)| (at(&keyed.before[*was], *was), at(&keyed.after[*is], *is)));
             told.unzip()
         };
-        self.ordered(&old, &new, moves);
+        self.ordered(old, new, moves);
     }
 
     fn sequences(&mut self, before: &[MaskedView<'_>], after: &[MaskedView<'_>]) {
@@ -259,15 +256,15 @@ impl Walk {
             (was, is) = (a + 1, b + 1);
         }
         if !moves.is_empty() {
-            let told = |value: MaskedView<'_>, at: usize| format!("{} at [{at}]", short(&value.shown()));
+            let told = |value: MaskedView<'_>, at: usize| format!("{} at [{at}]", short(&value.shown().to_string()));
             let (old, new): (Vec<String>, Vec<String>) =
                 moves.iter().map(|(was, is)| (told(before[*was], *was), told(after[*is], *is))).unzip();
-            self.ordered(&old, &new, moves);
+            self.ordered(old, new, moves);
         }
     }
 
-    fn ordered(&mut self, before: &[String], after: &[String], moves: Pairs) {
-        let (before, after) = (Some(before.join(", ")), Some(after.join(", ")));
+    fn ordered(&mut self, before: Vec<String>, after: Vec<String>, moves: Pairs) {
+        let (before, after) = (Some(ShownValue::Order(before)), Some(ShownValue::Order(after)));
         self.edits.push(Edit { path: self.path.clone(), before, after, moves });
     }
 
@@ -278,13 +275,18 @@ impl Walk {
     }
 
     fn changed(&mut self, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
-        let (before, after) = (before.map(MaskedView::shown), after.map(MaskedView::shown));
+        let (before, after) = (before.map(shown), after.map(shown));
         self.edits.push(Edit { path: self.path.clone(), before, after, moves: Pairs::new() });
     }
 
     fn may_hold_the_mark(&self) -> bool {
         matches!(names(&self.path).as_slice(), ["metadata", "annotations" | "labels"])
     }
+}
+
+/// A value in the form in which it may be shown.
+fn shown(side: MaskedView<'_>) -> ShownValue {
+    if side.is_secret() { ShownValue::Secret } else { ShownValue::Plain(side.shown()) }
 }
 
 /// The names of the path's fields. The list is empty if the path also leads through items or documents.
@@ -461,7 +463,13 @@ mod tests {
 
     fn lines(changes: Vec<FieldChange>) -> Vec<String> {
         let line = |change: FieldChange| {
-            let side = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+            let secret = if change.before == change.after { "(secret, changed)" } else { "(secret)" };
+            let side = |value: Option<ShownValue>| match value {
+                None => "-".to_owned(),
+                Some(ShownValue::Secret) => secret.to_owned(),
+                Some(ShownValue::Plain(value)) => value.to_string(),
+                Some(ShownValue::Order(items)) => items.join(", "),
+            };
             format!("{}: {} -> {}", change.path, side(change.before), side(change.after))
         };
         changes.into_iter().map(line).collect()
@@ -622,7 +630,10 @@ mod tests {
 
     /// An independent implementation for the test: it applies the edits to the earlier version.
     fn patched(before: Option<&Value>, edits: &[Left<'_>]) -> Option<Value> {
-        let parse = |text: &String| serde_json::from_str(text).unwrap();
+        let parse = |shown: &ShownValue| match shown {
+            ShownValue::Plain(value) => value.clone(),
+            other => panic!("{other:?} is not a value"),
+        };
         if let Some((_, edit)) = edits.iter().find(|(path, edit)| path.is_empty() && edit.moves.is_empty()) {
             return edit.after.as_ref().map(parse);
         }

@@ -13,6 +13,7 @@ use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
 use crate::object::mark::{PROJECT, ROOT, Root, stamp};
+use crate::plan::notice::Notice;
 use crate::plan::policy::Policy;
 use crate::project::field_rule::{FieldPointer, FieldPolicy};
 
@@ -21,7 +22,7 @@ impl Policy {
     /// to others.
     #[must_use]
     pub fn sent(&self, manifest: &Manifest, root: &Root) -> Value {
-        let mut body = manifest.body.clone();
+        let mut body = manifest.body.parse();
         for pointer in self.pointers(&manifest.ident.key, FieldPolicy::Leave) {
             strip(&mut body, pointer.tokens());
         }
@@ -51,31 +52,12 @@ impl Policy {
         self.takes_over(key, live) && mark().iter().any(|tokens| covers(tokens, field))
     }
 
-    /// Describes the root's settings about fields and managers for the reader of a plan.
+    /// The notices about the root's settings for fields and managers.
     #[must_use]
-    pub fn told(&self) -> Vec<String> {
-        let list = |texts: Vec<String>| texts.join(", ");
-        let mut told: Vec<String> = self
-            .fields
-            .iter()
-            .map(|rule| {
-                let kinds = list(rule.kinds.iter().map(ToString::to_string).collect());
-                let pointers = list(rule.pointers.iter().map(ToString::to_string).collect());
-                match rule.policy {
-                    FieldPolicy::Leave => {
-                        format!("As the root's settings say, {pointers} of {kinds} is left to other managers.")
-                    }
-                    FieldPolicy::Force => {
-                        format!("As the root's settings say, {pointers} of {kinds} is taken from other managers.")
-                    }
-                }
-            })
-            .collect();
-        if !self.adopt_managers.is_empty() {
-            let managers = list(self.adopt_managers.clone());
-            told.push(format!("As the root's settings say, what {managers} applied to its objects counts as its own."));
-        }
-        told
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let rules = self.fields.iter().cloned().map(Notice::FieldRule);
+        let managers = Some(self.adopt_managers.clone()).filter(|managers| !managers.is_empty());
+        rules.chain(managers.map(Notice::AdoptedManagers)).collect()
     }
 }
 
@@ -332,7 +314,7 @@ mod tests {
             ident: crate::object::ident::Ident { key: key(), version: "v1".into() },
             project: "demo".parse().unwrap(),
             place: crate::project::snapshot::SourcePlace::whole("web.yaml"),
-            body: json!({}),
+            body: json!({}).into(),
         };
         let left = relinquished(&[ours, theirs.clone()], &policy, &BTreeMap::new(), &manifest, &root).unwrap();
         assert_eq!(left[0]["fieldsV1"], json!({"f:spec": {"f:containers": {item: {".": {}, "f:name": {}}}}}));

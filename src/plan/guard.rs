@@ -1,29 +1,52 @@
-//! Guards: they keep objects from deletion until the caller opens the guard, and they refuse trees that are in doubt.
+//! The guards. A guard keeps objects from deletion until the caller opens it, or refuses a tree that is in doubt.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-use serde_json::Value;
-
-use super::change::{Action, Change, Reason};
-use super::cleanup::is_holder;
-use super::observed::Observed;
-use super::policy::Policy;
-use crate::object::ident::ObjectKey;
-use crate::object::live::Live;
+use crate::state::provenance::Provenance;
 
 /// A reason to refuse the run as a whole: the tree is in doubt.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TreeDoubt {
-    /// The guard's name.
-    pub guard: Guard,
-    /// The finding of the guard, in one sentence.
-    pub message: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreeDoubt {
+    /// The tree has no desired object at all, but objects would be deleted.
+    Empty {
+        /// The number of objects that would be deleted.
+        deleted: usize,
+    },
+    /// More than half of the live objects would be deleted.
+    MoreThanHalf {
+        /// The number of objects that would be deleted.
+        deleted: usize,
+        /// The number of recorded objects that are live and ours.
+        live: usize,
+    },
+    /// The configured namespace of the state is not the one that contains the state.
+    StateMoved {
+        /// The namespace that contains the state.
+        from: String,
+        /// The configured namespace.
+        to: String,
+    },
+    /// The tree comes from another place than the state says.
+    Elsewhere {
+        /// The recorded place.
+        recorded: Provenance,
+        /// The place of this tree.
+        here: Provenance,
+    },
+}
+
+impl TreeDoubt {
+    /// The guard that refuses the run.
+    pub fn guard(&self) -> Guard {
+        match self {
+            Self::Empty { .. } => Guard::EmptyDesired,
+            Self::MoreThanHalf { .. } => Guard::MassDeletion,
+            Self::StateMoved { .. } => Guard::StateNamespace,
+            Self::Elsewhere { .. } => Guard::Relocation,
+        }
+    }
 }
 
 /// The guards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guard {
     /// The tree has no desired object at all, but something would be deleted.
     EmptyDesired,
@@ -122,299 +145,5 @@ impl Guard {
     /// The guards that a caller can open by name, each with its name.
     pub fn named() -> impl Iterator<Item = (Self, &'static str)> {
         Self::ALL.into_iter().filter_map(|guard| Some((guard, guard.name()?)))
-    }
-
-    /// Returns `true` if the caller opened the guard. The policy cannot open `StateNamespace` and `Relocation`.
-    fn is_open(self, policy: &Policy) -> bool {
-        policy.allowed.contains(&self)
-    }
-}
-
-/// Keeps each object whose deletion or replacement meets a closed guard. These guards judge each object by itself.
-pub(crate) fn keep_guarded<'a>(
-    changes: &mut [Change],
-    body: impl Fn(&ObjectKey) -> Option<&'a Value>,
-    policy: &Policy,
-) {
-    for change in changes {
-        let met = guards(change, body(&change.ident.key)).find(|guard| !guard.is_open(policy));
-        if let Some(guard) = met {
-            keep(change, guard, String::new());
-        }
-    }
-}
-
-/// Lists the guards that a deletion or a replacement meets.
-fn guards(change: &Change, body: Option<&Value>) -> impl Iterator<Item = Guard> {
-    let key = &change.ident.key;
-    let replaced = change.action == Action::Replace;
-    let deleted = change.action == Action::Delete || replaced;
-    // A finished Job has done its work. Its replacement loses only the record of that work.
-    let anew = replaced && !body.is_some_and(|body| is_finished(key, body));
-    let rules = [
-        (Guard::Replacement, anew),
-        (Guard::Namespace, key.is_namespace()),
-        (Guard::Crd, key.is_crd()),
-        (Guard::Volume, is_volume(key) || body.is_some_and(|body| takes_claims(key, body))),
-    ];
-    rules.into_iter().filter(move |(_, met)| deleted && *met).map(|(guard, _)| guard)
-}
-
-fn keep(change: &mut Change, guard: Guard, met: String) {
-    (change.action, change.reason) = (Action::Keep, Reason::Guarded(guard, met));
-}
-
-/// Keeps namespaces and CRDs that contain more than what the plan deletes. If the guard is open, returns a notice for
-/// each one instead.
-pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed, policy: &Policy) -> Vec<String> {
-    let deleted: Vec<&Change> = cleanup.iter().filter(|change| change.action == Action::Delete).collect();
-    let holders = deleted.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
-    // A namespace or CRD that is already being deleted takes its contents with it, whatever this run does.
-    let standing = holders.filter(|key| !observed.live(key).is_some_and(Live::is_terminating));
-    let told = standing.filter_map(|key| match observed.contents.get(key) {
-        Some(content) => Some((key.clone(), content.told(key, &deleted)?)),
-        None => Some((key.clone(), format!("the content of {key} was not listed"))),
-    });
-    let told: BTreeMap<ObjectKey, String> = told.collect();
-    if Guard::Foreign.is_open(policy) {
-        return told.into_values().map(|told| format!("Deleted outside the plan: {told}.")).collect();
-    }
-    for change in cleanup {
-        if let Some(told) = told.get(&change.ident.key) {
-            keep(change, Guard::Foreign, told.clone());
-        }
-    }
-    Vec::new()
-}
-
-/// Returns the reasons why a tree is in doubt: it has no desired object, or more than half of the live objects would be
-/// deleted.
-///
-/// `desired` is the number of desired objects of the whole root. `live` is the number of recorded objects that are live
-/// and ours.
-pub(crate) fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &Policy) -> Vec<TreeDoubt> {
-    let deleted = cleanup.iter().filter(|change| change.action == Action::Delete).count();
-    let mut refusals = Vec::new();
-    if desired == 0 && deleted > 0 && !Guard::EmptyDesired.is_open(policy) {
-        let message = format!("the tree contains no manifests, and {deleted} would be deleted");
-        refusals.push(TreeDoubt { guard: Guard::EmptyDesired, message });
-    }
-    if deleted > (live / 2).max(LEAST) && !Guard::MassDeletion.is_open(policy) {
-        let message = format!("{deleted} of {live} live objects would be deleted, more than half");
-        refusals.push(TreeDoubt { guard: Guard::MassDeletion, message });
-    }
-    refusals
-}
-
-/// Up to this many deletions are never too many at once.
-const LEAST: usize = 10;
-
-/// Keeps the deletions and replacements of one pull request if they are more than a tenth of the live objects.
-///
-/// The deletions and replacements that no pull request showed count together as one share.
-pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
-    if Guard::MassDeletion.is_open(policy) {
-        return;
-    }
-    let mut shares: BTreeMap<Option<u64>, usize> = BTreeMap::new();
-    let share_of = |change: &Change| match change.action {
-        Action::Delete => Some(policy.reviewed.deletion_shown_by(&change.ident.key)),
-        Action::Replace => Some(policy.reviewed.replacement_shown_by(&change.ident.key)),
-        _ => None,
-    };
-    for share in changes.iter().chain(&*cleanup).filter_map(share_of) {
-        *shares.entry(share).or_default() += 1;
-    }
-    let most = (live / 10).max(LEAST);
-    for change in changes.iter_mut().chain(cleanup) {
-        let count = share_of(change).and_then(|share| shares.get(&share)).copied().unwrap_or_default();
-        if count > most {
-            keep(change, Guard::MassDeletion, format!("{count} of {live}, more than {most}"));
-        }
-    }
-}
-
-fn is_volume(key: &ObjectKey) -> bool {
-    key.group.is_empty() && matches!(key.kind.as_str(), "PersistentVolume" | "PersistentVolumeClaim")
-}
-
-/// Returns `true` if the object is a persistent volume or a persistent volume claim. These are never replaced.
-pub(crate) fn is_irreplaceable(key: &ObjectKey) -> bool {
-    is_volume(key)
-}
-
-/// Returns `true` if the persistent volume claims of a StatefulSet are deleted with it.
-fn takes_claims(key: &ObjectKey, body: &Value) -> bool {
-    let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
-    let has_claims =
-        body.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-    key.group == "apps"
-        && key.kind == "StatefulSet"
-        && has_claims
-        && text("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted") == Some("Delete")
-}
-
-/// Returns `true` if the object is a Job that has finished.
-fn is_finished(key: &ObjectKey, body: &Value) -> bool {
-    let conditions = body.pointer("/status/conditions").and_then(Value::as_array);
-    let is_end = |condition: &Value| {
-        matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
-    };
-    key.group == "batch" && key.kind == "Job" && conditions.into_iter().flatten().any(is_end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::collateral::Collateral;
-    use crate::plan::observed::Lookup;
-    use crate::plan::policy::{Reviewed, Shown};
-    use crate::project::tree::Cleanup;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn deletion(group: &str, kind: &str, name: usize) -> Change {
-        let key = ObjectKey { group: group.into(), kind: kind.into(), namespace: None, name: name.to_string() };
-        Change::deletion(key, "u")
-    }
-
-    fn policy() -> Policy {
-        Policy::new(Cleanup::On, "kubernator-system")
-    }
-
-    #[test]
-    fn c5_each_guard_keeps_by_default_and_only_its_own_permission_opens_it() {
-        let set = json!({"spec": {"volumeClaimTemplates": [{}], "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}});
-        let anew = Change { action: Action::Replace, ..deletion("", "ConfigMap", 1) };
-        for (guard, change, body) in [
-            (Guard::Replacement, anew.clone(), json!({})),
-            (Guard::Replacement, Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, json!({})),
-            (Guard::Namespace, deletion("", "Namespace", 1), json!({})),
-            (Guard::Crd, deletion("apiextensions.k8s.io", "CustomResourceDefinition", 1), json!({})),
-            (Guard::Volume, deletion("", "PersistentVolumeClaim", 1), json!({})),
-            (Guard::Volume, deletion("", "PersistentVolume", 1), json!({})),
-            (Guard::Volume, deletion("apps", "StatefulSet", 1), set),
-        ] {
-            for (other, _) in Guard::named() {
-                let policy = Policy { allowed: [other].into(), ..policy() };
-                let mut kept = [change.clone()];
-                keep_guarded(&mut kept, |_| Some(&body), &policy);
-                if other == guard {
-                    assert_eq!(kept[0], change);
-                } else {
-                    assert_eq!(kept[0].reason, Reason::Guarded(guard, String::new()), "{other:?}");
-                    assert_eq!(kept[0].action, Action::Keep);
-                }
-            }
-        }
-        let finished = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
-        for (change, body) in [
-            (deletion("", "ConfigMap", 1), json!({})),
-            (deletion("apps", "StatefulSet", 1), json!({"spec": {"volumeClaimTemplates": [{}]}})),
-            (Change { action: Action::Replace, ..deletion("batch", "Job", 1) }, finished),
-            (Change { action: Action::Keep, ..deletion("", "Namespace", 1) }, json!({})),
-        ] {
-            let mut kept = [change.clone()];
-            keep_guarded(&mut kept, |_| Some(&body), &policy());
-            assert_eq!(kept[0], change);
-        }
-    }
-
-    #[test]
-    fn c5_what_others_have_in_a_namespace_or_of_a_definition_keeps_it() {
-        let changes = [deletion("", "Namespace", 1), deletion("apiextensions.k8s.io", "CustomResourceDefinition", 2)];
-        let [namespace, definition] = [0, 1].map(|index: usize| changes[index].ident.key.clone());
-        let theirs = ObjectKey { kind: "ConfigMap".into(), namespace: Some("1".into()), ..namespace.clone() };
-        let live = Live { body: json!({"metadata": {"uid": "t"}}) };
-        let full = Collateral { found: [(theirs, live)].into(), ..Collateral::default() };
-        let hidden = Collateral { unseen: vec!["no right".into()], ..Collateral::default() };
-        let leaving = Live { body: json!({"metadata": {"deletionTimestamp": "2031-05-06T07:08:09Z"}}) };
-        let mut observed = Observed::default();
-        let kept = |observed: &Observed, open: Option<Guard>| {
-            let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
-            let mut changes = changes.clone();
-            let notices = keep_holders_of_others(&mut changes, observed, &policy);
-            let words = |change: Change| match change.reason {
-                Reason::Guarded(Guard::Foreign, told) if change.action == Action::Keep => told,
-                _ => String::new(),
-            };
-            (changes.map(words), notices)
-        };
-        let nothing = || ([String::new(), String::new()], Vec::<String>::new());
-        let ([first, second], _) = kept(&observed, None);
-        assert!(first.ends_with("the content of Namespace 1 was not listed") && second.ends_with("was not listed"));
-        observed.contents.insert(namespace.clone(), Collateral::default());
-        observed.contents.insert(definition.clone(), Collateral::default());
-        assert_eq!(kept(&observed, None), nothing());
-        observed.contents.insert(definition.clone(), hidden);
-        assert!(kept(&observed, None).0[1].ends_with("is not known: no right"));
-        observed.contents.insert(definition, Collateral::default());
-        observed.contents.insert(namespace.clone(), full);
-        assert_eq!(kept(&observed, None).0, ["Namespace 1 contains ConfigMap 1/1".to_owned(), String::new()]);
-        let (none, notices) = kept(&observed, Some(Guard::Foreign));
-        assert_eq!(
-            (none, notices),
-            (nothing().0, vec!["Deleted outside the plan: Namespace 1 contains ConfigMap 1/1.".to_owned()])
-        );
-        assert_ne!(kept(&observed, Some(Guard::Namespace)), nothing());
-        observed.looks.insert(namespace, Lookup::Live(leaving));
-        assert_eq!(kept(&observed, None), nothing(), "it goes whatever this run does");
-    }
-
-    #[test]
-    fn c5_a_tree_in_doubt_refuses_the_run() {
-        let deletions =
-            |count: usize| -> Vec<Change> { (0..count).map(|name| deletion("", "ConfigMap", name)).collect() };
-        let found = |deleted: usize, desired: usize, live: usize, open: Option<Guard>| {
-            let policy = Policy { allowed: open.into_iter().collect(), ..policy() };
-            doubts(&deletions(deleted), desired, live, &policy).iter().map(|refusal| refusal.guard).collect::<Vec<_>>()
-        };
-        assert_eq!(found(1, 0, 5, None), [Guard::EmptyDesired]);
-        assert_eq!(found(0, 0, 5, None), []);
-        assert_eq!(found(1, 0, 5, Some(Guard::EmptyDesired)), []);
-        assert_eq!(found(25, 256, 31, None), [Guard::MassDeletion], "new objects dilute nothing");
-        assert_eq!(found(25, 6, 31, Some(Guard::MassDeletion)), []);
-        assert_eq!(found(25, 6, 31, Some(Guard::EmptyDesired)), [Guard::MassDeletion]);
-        assert_eq!(found(15, 15, 30, None), []);
-        assert_eq!(found(10, 1, 11, None), [], "a small root may change as a whole");
-        let kept: Vec<Change> =
-            deletions(25).into_iter().map(|change| Change { action: Action::Keep, ..change }).collect();
-        assert_eq!(doubts(&kept, 0, 31, &policy()), []);
-    }
-
-    proptest! {
-        /// X13, with counts computed independently: the share of one pull request is kept as a whole or not at all.
-        #[test]
-        fn x13_a_share_counts_what_one_pull_request_deletes_of_what_was_live(
-            owners in proptest::collection::vec((0_u64..4, any::<bool>()), 0..60),
-            new in 0_usize..300,
-            live in 0_usize..400,
-        ) {
-            let object = |name: usize| deletion("", "ConfigMap", name);
-            let mut shown = Shown::default();
-            let (mut changes, mut cleanup) = (Vec::new(), Vec::new());
-            for (name, (pull, replaced)) in owners.iter().enumerate() {
-                let change = object(name);
-                let into = if *replaced { &mut shown.replaced } else { &mut shown.deleted };
-                if *pull > 0 {
-                    into.insert(change.ident.key.clone(), *pull);
-                }
-                if *replaced {
-                    changes.push(Change { action: Action::Replace, ..change });
-                } else {
-                    cleanup.push(change);
-                }
-            }
-            changes.extend((0..new).map(|name| Change { action: Action::Create, reason: Reason::New, ..object(1000 + name) }));
-            let policy = Policy { reviewed: Reviewed::Only(shown), ..policy() };
-            let (mut kept_changes, mut kept_cleanup) = (changes.clone(), cleanup.clone());
-            keep_shares(&mut kept_changes, &mut kept_cleanup, live, &policy);
-            let most = std::cmp::max(10, live / 10);
-            for change in kept_changes.iter().chain(&kept_cleanup).filter(|change| change.reason != Reason::New) {
-                let name: usize = change.ident.key.name.parse().unwrap();
-                let count = owners.iter().filter(|(pull, _)| *pull == owners[name].0).count();
-                prop_assert_eq!(change.action == Action::Keep, count > most, "{} of {}", count, live);
-            }
-        }
     }
 }

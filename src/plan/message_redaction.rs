@@ -5,38 +5,52 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::change::{Change, Reason};
+use super::change::Change;
+use super::decision::{Blocked, Create, Decision, Keep, Unknown};
 use super::observed::{Lookup, Observed};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
-use crate::object::mark::{Ownership, Root, managed_fields, ownership};
+use crate::object::mark::{Ownership, Root, managed_fields};
 use crate::object::redact::{Adopted, Redactor};
 use crate::object::refusal::{FieldConflict, Refusal};
 use crate::object::server_message::{bare, readable};
 
-/// Separates the server's message from the reason why an object is not replaced.
-pub(crate) const BUT: &str = "; it is not replaced, because ";
-
-/// Redacts the server's message in the reason of a change.
+/// Redacts the server's message in the decision about an object.
 ///
 /// If an object has secrets, or is not owned by this root and the redactor hides adopted objects, nothing that the
 /// server quotes is shown. Removing only the secret words would tell which words are secret.
 pub(crate) fn put(change: &mut Change, observed: &Observed, desired: Option<&Value>, root: &Root, redactor: &Redactor) {
     let key = &change.ident.key;
-    match &mut change.reason {
-        Reason::Refused(text) | Reason::Immutable(text) => *text = told(text, key, observed, desired, root, redactor),
-        Reason::Irreplaceable(text) | Reason::Withheld(text) => {
-            if let Some((words, _)) = text.rsplit_once(BUT) {
-                let but = text[words.len()..].to_owned();
-                *text = told(words, key, observed, desired, root, redactor) + &but;
+    let words = |text: &str| told(text, key, observed, desired, root, redactor);
+    let put = |refusal: &mut Refusal, is_about_its_fields: bool| {
+        *refusal = refusal
+            .clone()
+            .map_message(|text| if is_about_its_fields { words(text) } else { readable(text, &key.name) });
+    };
+    match &mut change.decision {
+        Decision::Replace(refusal)
+        | Decision::Keep(Keep::Irreplaceable(refusal, _) | Keep::ReplacementWithheld(refusal, _)) => put(refusal, true),
+        Decision::Blocked(Blocked::Refused(refused)) => {
+            // These messages are about finding or reading an object.
+            let is_about_its_fields = !matches!(
+                refused.refusal,
+                Refusal::NoNamespace(_)
+                    | Refusal::Absent(_)
+                    | Refusal::NoKind(_)
+                    | Refusal::NoVersion(_)
+                    | Refusal::Terminating(_)
+                    | Refusal::Unavailable(_)
+            );
+            put(&mut refused.refusal, is_about_its_fields);
+        }
+        Decision::Create(Create::AfterItsEnd(holders)) => {
+            for holder in holders {
+                *holder = readable(holder, &key.name);
             }
         }
-        // In the first three reasons, the message is about reading or finding an object. In a conflict, it is about
-        // fields.
-        Reason::Unknown(text) | Reason::Missing(text) | Reason::Terminating(text) | Reason::Conflict(text) => {
-            *text = readable(text, &key.name);
-        }
+        Decision::Blocked(Blocked::Unknown(Unknown::Message(text)))
+        | Decision::Keep(Keep::Unknown(Unknown::Message(text))) => *text = readable(text, &key.name),
         _ => {}
     }
 }
@@ -51,9 +65,9 @@ fn told(
     redactor: &Redactor,
 ) -> String {
     let live = observed.live(key);
-    let is_ours = match (observed.looks.get(key), live) {
-        (_, Some(live)) => matches!(ownership(live, root), Ownership::Ours(_)),
-        (Some(Lookup::Unknown(_)), _) => false,
+    let is_ours = match (observed.looks.get(key), observed.owner(key, root)) {
+        (_, Some(owner)) => matches!(owner, Ownership::Ours(_)),
+        (Some(Lookup::Unknown(_)), None) => false,
         _ => true,
     };
     let bodies: Vec<&Value> = live.map(|live| &live.body).into_iter().chain(desired).collect();

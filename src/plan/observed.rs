@@ -1,5 +1,6 @@
 //! The observations of a run before it decides. Together with the request, they are the input of the plan.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::object::fields::Fields;
@@ -7,6 +8,7 @@ use crate::object::ident::{Ident, ObjectKey};
 use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::mark::{Ownership, Root, ownership};
+use crate::object::references::{Reference, references};
 use crate::object::refusal::Refusal;
 use crate::plan::collateral::Collateral;
 use crate::plan::migration::Extent;
@@ -17,10 +19,31 @@ use crate::project::path::ProjectPath;
 pub enum Lookup {
     /// The object exists.
     Live(Live),
+    /// The object exists, is ready, and its managed fields prove that an apply would change nothing. Its content is not
+    /// kept.
+    Proved(Proved),
     /// The object is gone: a consistent read found nothing, or its kind does not exist.
     Absent,
     /// The object could not be read, for the given reason. Never conclude from this that the object is absent.
     Unknown(String),
+}
+
+/// A live object of ours that is as desired. Of its content, only the data that a plan needs about such an object is
+/// kept, because a root may have a hundred thousand of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proved {
+    uid: String,
+    resource_version: String,
+    project: ProjectPath,
+    references: Box<[Reference]>,
+}
+
+impl Proved {
+    /// Keeps the data of an object whose mark names `project`.
+    pub(super) fn new(live: &Live, project: ProjectPath) -> Self {
+        let (uid, resource_version) = (live.uid().to_owned(), live.resource_version().to_owned());
+        Self { uid, resource_version, project, references: references(&live.body).into() }
+    }
 }
 
 /// The result of a dry run that applies a desired object.
@@ -38,7 +61,7 @@ pub enum DryRun {
     /// The server would refuse the change, but would accept the same object as a new one: a field is immutable.
     Immutable(Refusal),
     /// The server cannot check the change yet, because the same run first applies the named object.
-    Unverified(String),
+    Unverified(ObjectKey),
 }
 
 /// All observations of a run.
@@ -78,18 +101,18 @@ impl Observed {
     /// key is used.
     pub fn owned(&self, root: &Root, known: impl Fn(&ObjectKey) -> bool) -> Vec<(ProjectPath, Ident)> {
         let (mut first, then): (Vec<_>, Vec<_>) =
-            self.looks.iter().filter_map(|(key, look)| Some((key, live_of(look)?))).partition(|(key, _)| known(key));
+            self.looks.keys().filter_map(|key| Some((key, self.uid(key)?))).partition(|(key, _)| known(key));
         first.extend(then);
         let mut seen = BTreeSet::new();
-        let ours = |(key, live): (&ObjectKey, &Live)| {
-            let Ownership::Ours(project) = ownership(live, root) else { return None };
+        let ours = |(key, uid): (&ObjectKey, &str)| {
+            let Some(Ownership::Ours(project)) = self.owner(key, root) else { return None };
             let version = self.kinds.get(&key.group_kind())?.versions.first()?.clone();
             let ident = Ident { key: key.clone(), version };
             // None of our objects has such a name, and a state that contains it could not be read back.
             if !ident.is_possible() {
                 return None;
             }
-            (live.uid().is_empty() || seen.insert(live.uid().to_owned())).then_some((project, ident))
+            (uid.is_empty() || seen.insert(uid.to_owned())).then_some((project, ident))
         };
         first.into_iter().filter_map(ours).collect()
     }
@@ -99,16 +122,53 @@ impl Observed {
         if self.held.contains(key) { Extent::Metadata } else { Extent::Whole }
     }
 
-    /// The live object with this key, if it was found.
+    /// The live object with this key, if it was found and its content is kept.
     pub fn live(&self, key: &ObjectKey) -> Option<&Live> {
-        self.looks.get(key).and_then(live_of)
+        match self.looks.get(key)? {
+            Lookup::Live(live) => Some(live),
+            Lookup::Proved(_) | Lookup::Absent | Lookup::Unknown(_) => None,
+        }
     }
-}
 
-fn live_of(look: &Lookup) -> Option<&Live> {
-    match look {
-        Lookup::Live(live) => Some(live),
-        Lookup::Absent | Lookup::Unknown(_) => None,
+    /// Returns `true` if the object was found.
+    pub(crate) fn exists(&self, key: &ObjectKey) -> bool {
+        self.uid(key).is_some()
+    }
+
+    /// The uid of the object with this key, if it was found. The uid is empty if the object has none.
+    pub(crate) fn uid(&self, key: &ObjectKey) -> Option<&str> {
+        match self.looks.get(key)? {
+            Lookup::Live(live) => Some(live.uid()),
+            Lookup::Proved(proved) => Some(&proved.uid),
+            Lookup::Absent | Lookup::Unknown(_) => None,
+        }
+    }
+
+    /// The resourceVersion of the object with this key, if it was found.
+    pub(crate) fn resource_version(&self, key: &ObjectKey) -> Option<&str> {
+        match self.looks.get(key)? {
+            Lookup::Live(live) => Some(live.resource_version()),
+            Lookup::Proved(proved) => Some(&proved.resource_version),
+            Lookup::Absent | Lookup::Unknown(_) => None,
+        }
+    }
+
+    /// The owner of the object with this key, if it was found.
+    pub(crate) fn owner(&self, key: &ObjectKey, root: &Root) -> Option<Ownership> {
+        match self.looks.get(key)? {
+            Lookup::Live(live) => Some(ownership(live, root)),
+            Lookup::Proved(proved) => Some(Ownership::Ours(proved.project.clone())),
+            Lookup::Absent | Lookup::Unknown(_) => None,
+        }
+    }
+
+    /// The references of the object with this key to other objects. They are empty if the object was not found.
+    pub(crate) fn references(&self, key: &ObjectKey) -> Cow<'_, [Reference]> {
+        match self.looks.get(key) {
+            Some(Lookup::Live(live)) => Cow::Owned(references(&live.body)),
+            Some(Lookup::Proved(proved)) => Cow::Borrowed(&proved.references),
+            Some(Lookup::Absent | Lookup::Unknown(_)) | None => Cow::Borrowed(&[]),
+        }
     }
 }
 

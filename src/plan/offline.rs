@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Plan, PlanMode};
-use super::change::{Action, Change, Reason};
+use super::change::Change;
 use super::cleanup::protection;
+use super::decision::{Blocked, Create, Decision, Delete, Keep, Move, Release, Unchanged, Update};
+use super::enforce;
+use super::notice::Notice;
 use super::policy::Policy;
-use super::{diff, digest, guard};
+use super::{diff, digest};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -44,7 +47,7 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) || base.get(key).is_some_and(in_scope))
         .map(|(key, manifest)| match broken.get(&manifest.project) {
-            Some(why) => blank(manifest, Action::Blocked, Reason::Unrendered(why.clone())),
+            Some(why) => blank(manifest, Decision::Blocked(Blocked::Unrendered(why.clone()))),
             None => compared(base.get(key), manifest, redactor),
         })
         .collect();
@@ -52,39 +55,37 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
         .iter()
         .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
         .map(|(key, manifest)| match key.cohabiting().filter(|cohabiting| head.contains_key(cohabiting)) {
-            Some(cohabiting) => blank(manifest, Action::Release, Reason::SameObject(cohabiting.to_string())),
+            Some(cohabiting) => blank(manifest, Decision::Release(Release::SameObject(cohabiting))),
             None => dropped(manifest, policy),
         })
         .collect();
-    guard::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &manifest.body), policy);
-    let refusals = guard::doubts(&cleanup, head.len(), base.len(), policy);
-    guard::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
-    let all: Vec<Change> = changes.iter().chain(&cleanup).cloned().collect();
+    enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &*manifest.body), policy);
+    let refusals = enforce::doubts(&cleanup, head.len(), base.len(), policy);
+    enforce::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
+    let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
     let standing = all.iter().filter(|change| change.disposition().is_some());
-    let own = standing.filter(|change| !change.reason.is_no_refusal());
+    let own = standing.filter(|change| !change.decision.is_no_refusal());
     let own = own.map(|change| change.ident.key.clone()).collect();
-    let notices = vec![
-        "This plan is the difference between two trees: no cluster was asked. What is live, and what earlier runs \
-         recorded, may differ."
-            .to_owned(),
-    ];
+    let notices = vec![Notice::Offline];
     let (root, mode, scope, broken) = (root.project(), PlanMode::Offline, scope.projects().clone(), Vec::new());
     let unready = BTreeSet::new();
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
 }
 
 fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {
-    let mut change = blank(manifest, Action::Create, Reason::New);
+    let mut change = blank(manifest, Decision::Create(Create::New));
     if let Some(before) = before {
-        change.diff = diff::fields(&before.body, &manifest.body, redactor);
-        (change.action, change.reason) = if before.project != manifest.project {
+        if before.body != manifest.body {
+            change.diff = diff::fields(&before.body, &manifest.body, redactor);
+        }
+        change.decision = if before.project != manifest.project {
             change.from = Some(before.project.clone());
-            (Action::Move, Reason::MovedFrom(before.project.to_string()))
+            Decision::Move(Move::Checked)
         } else if change.diff.is_empty() {
-            (Action::Unchanged, Reason::AsDesired)
+            Decision::Unchanged(Unchanged::AsDesired)
         } else {
-            (Action::Update, Reason::Differs)
+            Decision::Update(Update::Differs)
         };
     }
     change
@@ -92,20 +93,17 @@ fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor)
 
 fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
     // The live object has the annotations of the base's manifest.
-    let as_applied = Live { body: manifest.body.clone() };
-    if let Some(why) = protection(policy, &manifest.ident.key, &as_applied) {
-        blank(manifest, Action::Keep, Reason::Protected(why))
-    } else if let Some(withheld) = policy.sources.prevents_deletion() {
-        blank(manifest, Action::Keep, withheld)
-    } else {
-        blank(manifest, Action::Delete, Reason::Undesired)
+    let as_applied = Live { body: manifest.body.parse() };
+    let protection = protection(policy, &manifest.ident.key, &as_applied).map(Keep::Protected);
+    match protection.or_else(|| policy.sources.prevents_deletion()) {
+        Some(keep) => blank(manifest, Decision::Keep(keep)),
+        None => blank(manifest, Decision::Delete(Delete::Undesired)),
     }
 }
 
-fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
+fn blank(manifest: &Manifest, decision: Decision) -> Change {
     Change {
-        action,
-        reason,
+        decision,
         ident: manifest.ident.clone(),
         project: manifest.project.clone(),
         from: None,
@@ -118,6 +116,7 @@ fn blank(manifest: &Manifest, action: Action, reason: Reason) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decision::Action;
     use super::*;
     use crate::object::ident::Ident;
     use crate::plan::guard::Guard;
@@ -136,7 +135,7 @@ mod tests {
             ident: Ident { key, version: "v1".into() },
             project: project.parse().unwrap(),
             place: SourcePlace::new("a.yaml", 1, 1),
-            body: json!({"data": {"value": value}}),
+            body: json!({"data": {"value": value}}).into(),
         }
     }
 
@@ -151,7 +150,8 @@ mod tests {
         let (base, head, redactor) = (&tree(base), &tree(head), &Redactor::default());
         let (root, scope, broken) = (&root, &scope, &BTreeMap::new());
         let plan = build(OfflineRequest { root, scope, base, head, policy, redactor, broken });
-        let told = |change: &Change| (change.ident.key.name.clone(), (change.action, change.reason.to_string()));
+        let told =
+            |change: &Change| (change.ident.key.name.clone(), (change.action(), format!("{:?}", change.decision)));
         plan.all().map(told).collect()
     }
 
@@ -188,10 +188,10 @@ mod tests {
         let on = || Policy::new(Cleanup::On, "kubernator-system");
         let off = Policy::new(Cleanup::Off, "kubernator-system");
         for (policy, object, why) in [
-            (off, ("ConfigMap", "c"), "cleanup is off"),
-            (Policy { sources: SourceCoverage::Failed, ..on() }, ("ConfigMap", "c"), "cannot be rendered"),
-            (on(), ("Namespace", "kube-system"), "namespace of the system"),
-            (on(), ("Namespace", "kubernator-system"), "namespace of the system"),
+            (off, ("ConfigMap", "c"), "CleanupOff"),
+            (Policy { sources: SourceCoverage::Failed, ..on() }, ("ConfigMap", "c"), "SourceFailed"),
+            (on(), ("Namespace", "kube-system"), "SystemNamespace"),
+            (on(), ("Namespace", "kubernator-system"), "SystemNamespace"),
         ] {
             let planned = planned(&policy, &[manifest("demo", object, "1")], &[]);
             let (action, reason) = &planned[object.1];
@@ -209,7 +209,9 @@ mod tests {
             ("kubernator.io/cleanup", "other", Action::Delete),
         ] {
             let mut dropped = manifest("demo", ("ConfigMap", "c"), "1");
-            dropped.body["metadata"]["annotations"] = json!({ annotation: value });
+            let mut body = dropped.body.parse();
+            body["metadata"]["annotations"] = json!({ annotation: value });
+            dropped.body = body.into();
             assert_eq!(planned(&on, &[dropped], &[])["c"].0, action, "{annotation}: {value}");
         }
     }

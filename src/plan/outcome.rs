@@ -1,13 +1,11 @@
 //! The outcomes of a run: one for each object, and the run as a whole.
 
-use serde::Serialize;
-
+use super::decision::{Action, Contents, Decision, Protection};
 use crate::object::ident::ObjectKey;
 use crate::project::path::ProjectPath;
 
 /// The result for one object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The change failed; the message says why.
     Failed,
@@ -24,6 +22,10 @@ pub enum Verdict {
     Created,
     /// The object was changed.
     Configured,
+    /// The object was moved to another project of the root.
+    Moved,
+    /// The object became ours.
+    Adopted,
     /// The object was deleted and created anew.
     Replaced,
     /// The object was deleted.
@@ -34,7 +36,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order in which reports count them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Failed,
         Self::Skipped,
         Self::Unready,
@@ -42,6 +44,8 @@ impl Verdict {
         Self::Kept,
         Self::Created,
         Self::Configured,
+        Self::Moved,
+        Self::Adopted,
         Self::Replaced,
         Self::Deleted,
         Self::Unchanged,
@@ -57,6 +61,8 @@ impl Verdict {
             Self::Kept => "kept",
             Self::Created => "created",
             Self::Configured => "configured",
+            Self::Moved => "moved",
+            Self::Adopted => "adopted",
             Self::Replaced => "replaced",
             Self::Deleted => "deleted",
             Self::Unchanged => "unchanged",
@@ -65,13 +71,38 @@ impl Verdict {
 
     /// Returns `true` if the object is now as desired. A blocked, kept or unready object does not count.
     pub(crate) fn is_carried_out(self) -> bool {
-        matches!(self, Self::Created | Self::Configured | Self::Replaced | Self::Unchanged)
+        matches!(
+            self,
+            Self::Created | Self::Configured | Self::Moved | Self::Adopted | Self::Replaced | Self::Unchanged
+        )
+    }
+
+    /// The verdict for an object that the run changed in place.
+    pub(crate) fn of_change(action: Action) -> Self {
+        match action {
+            Action::Move => Self::Moved,
+            Action::Adopt => Self::Adopted,
+            _ => Self::Configured,
+        }
     }
 
     /// Returns `true` if this verdict stops the run: nothing is deleted after it, and the next run continues the work.
     pub(crate) fn ends_the_run(self) -> bool {
         matches!(self, Self::Failed | Self::Skipped)
     }
+}
+
+/// The reason for a verdict, or a remark about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A message, redacted.
+    Message(String),
+    /// The plan's decision, which the run did not have to carry out.
+    Planned(Box<Decision>),
+    /// By now, the namespace or CRD holds objects that are outside the plan.
+    NowHolds(Contents),
+    /// By now, the object is protected.
+    NowProtected(Protection),
 }
 
 /// The outcome of one object.
@@ -83,8 +114,8 @@ pub struct ObjectOutcome {
     pub project: ProjectPath,
     /// The result.
     pub verdict: Verdict,
-    /// The reason for a failure or a skip, or another remark; redacted.
-    pub message: Option<String>,
+    /// The reason for the verdict, or a remark about it.
+    pub detail: Option<Detail>,
 }
 
 /// The outcomes of a run, object by object, in the order in which the run handled them.
@@ -139,14 +170,7 @@ mod tests {
 
     fn outcome(verdict: Verdict) -> ObjectOutcome {
         let key = ObjectKey { group: String::new(), kind: "Secret".into(), namespace: None, name: "x".into() };
-        ObjectOutcome { key, project: "demo".parse().unwrap(), verdict, message: None }
-    }
-
-    #[test]
-    fn the_words_of_verdicts_are_those_of_the_json() {
-        for verdict in Verdict::ALL {
-            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());
-        }
+        ObjectOutcome { key, project: "demo".parse().unwrap(), verdict, detail: None }
     }
 
     #[test]
@@ -166,7 +190,14 @@ mod tests {
 
     #[test]
     fn r4_only_what_is_as_it_is_to_be_counts_as_carried_out() {
-        let done = [Verdict::Created, Verdict::Configured, Verdict::Replaced, Verdict::Unchanged];
+        let done = [
+            Verdict::Created,
+            Verdict::Configured,
+            Verdict::Moved,
+            Verdict::Adopted,
+            Verdict::Replaced,
+            Verdict::Unchanged,
+        ];
         for verdict in Verdict::ALL {
             let ran = Outcome { applied: vec![outcome(verdict)], cleaned: Vec::new() };
             assert_eq!(ran.carried_out().count(), usize::from(done.contains(&verdict)), "{verdict:?}");

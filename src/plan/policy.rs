@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use super::change::Reason;
+use super::decision::{Keep, Withheld};
 use super::guard::Guard;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
@@ -27,14 +27,12 @@ pub enum SourceCoverage {
 
 impl SourceCoverage {
     /// The reason that forbids all deletions; `None` if deletions are allowed.
-    pub(crate) fn prevents_deletion(self) -> Option<Reason> {
+    pub(crate) fn prevents_deletion(self) -> Option<Keep> {
         match self {
             Self::Complete => None,
-            Self::Failed => Some(Reason::Withheld("a source of the tree cannot be rendered".to_owned())),
-            Self::LaterCommits => Some(Reason::LaterCommits),
-            Self::BaseUnknown => {
-                Some(Reason::Withheld("the tree that this one is compared with cannot be read".to_owned()))
-            }
+            Self::Failed => Some(Keep::Withheld(Withheld::SourceFailed)),
+            Self::LaterCommits => Some(Keep::LaterCommits),
+            Self::BaseUnknown => Some(Keep::Withheld(Withheld::BaseUnreadable)),
         }
     }
 }
@@ -149,6 +147,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Returns `true` if the caller opened the guard. A guard without a name cannot be opened.
+    pub(super) fn opens(&self, guard: Guard) -> bool {
+        self.allowed.contains(&guard)
+    }
+
     /// The default policy for a root with the given cleanup setting.
     pub fn new(cleanup: Cleanup, state_namespace: &str) -> Self {
         Self {

@@ -5,10 +5,31 @@
 
 use serde_json::{Map, Value};
 
-use crate::object::ident::{is_custom, split_api_version};
+use super::cleanup::is_holder;
+use super::migration::{FieldTransfer, OtherRoots};
+use super::observed::{Lookup, Proved};
+use super::policy::Policy;
+use crate::object::ident::{ObjectKey, is_custom, split_api_version};
 use crate::object::live::Live;
-use crate::object::mark::{Root, managed_fields};
-use crate::plan::migration::{FieldTransfer, OtherRoots};
+use crate::object::manifest::Manifest;
+use crate::object::mark::{Ownership, Root, managed_fields, ownership};
+use crate::object::readiness::{Readiness, is_waited_for, readiness};
+
+/// Drops the content of a live object of ours that is ready and proved to be as `desired`.
+///
+/// A namespace or CRD keeps its content, because the plan has to know what it holds. So does every other object: a plan
+/// compares it with the desired one.
+pub(crate) fn reduced(key: &ObjectKey, live: Live, desired: Option<&Manifest>, policy: &Policy, root: &Root) -> Lookup {
+    let Some(desired) = desired.filter(|_| !is_holder(key)) else { return Lookup::Live(live) };
+    let is_ready = !is_waited_for(&key.group_kind()) || readiness(&live) == Readiness::Ready;
+    let transfer = FieldTransfer::of(root, &desired.ident.api_version(), policy, key, &live);
+    match ownership(&live, root) {
+        Ownership::Ours(project) if is_ready && is_proved_for(&transfer, &policy.sent(desired, root), &live, root) => {
+            Lookup::Proved(Proved::new(&live, project))
+        }
+        _ => Lookup::Live(live),
+    }
+}
 
 /// Returns `true` if the managed fields prove that applying `desired` (stamped) with the root's field manager changes
 /// nothing.

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::observed::{DryRun, Observed};
+use super::observed::{DryRun, Lookup, Observed};
 use super::schema;
+use crate::object::body::Body;
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::defined_kind;
 use crate::object::live::Live;
@@ -39,7 +40,7 @@ impl Write<'_> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Brought<'a> {
     writes: BTreeMap<&'a ObjectKey, Write<'a>>,
-    desired: BTreeMap<&'a ObjectKey, &'a Value>,
+    desired: BTreeMap<&'a ObjectKey, &'a Body>,
 }
 
 impl<'a> Brought<'a> {
@@ -49,21 +50,24 @@ impl<'a> Brought<'a> {
         let write = |(key, trial): (&'a ObjectKey, &'a DryRun)| {
             let (key, manifest) = desired.get_key_value(key)?;
             let live = observed.live(key);
-            if live.is_some_and(is_others) || live.is_none() && *trial == DryRun::Proved {
+            if live.is_some_and(is_others) || *trial == DryRun::Proved {
                 return None;
             }
             // The run waits until an object that is being deleted is gone, and then creates it.
-            let before = live.filter(|live| !live.is_terminating()).map(|live| &live.body);
+            let before = match observed.looks.get(key) {
+                Some(Lookup::Proved(_)) => Some(&*manifest.body),
+                _ => live.filter(|live| !live.is_terminating()).map(|live| &live.body),
+            };
             let write = match (trial, before) {
                 (DryRun::Applied(after), Some(before)) if differs(before, &after.body) => {
                     Write { before: Some(before), after: &after.body }
                 }
                 (DryRun::Unverified(_), before) => Write { before, after: &manifest.body },
-                (DryRun::Created, _) | (DryRun::Immutable(_) | DryRun::Applied(_) | DryRun::Proved, None) => {
+                (DryRun::Created, _) | (DryRun::Immutable(_) | DryRun::Applied(_), None) => {
                     Write { before: None, after: &manifest.body }
                 }
                 (DryRun::Immutable(_), Some(before)) => Write { before: Some(before), after: &manifest.body },
-                (DryRun::Applied(_) | DryRun::Proved, Some(_)) | (DryRun::Refused(_), _) => return None,
+                (DryRun::Applied(_), Some(_)) | (DryRun::Proved | DryRun::Refused(_), _) => return None,
             };
             Some((key, write))
         };
@@ -154,7 +158,7 @@ pub(crate) fn seen_anew(trial: &DryRun, manifest: &Manifest, brought: &Brought<'
     };
     let anew = match trial {
         DryRun::Refused(refusal) => match awaited(refusal, key, &manifest.body, brought) {
-            Some(by) => Some(DryRun::Unverified(by.to_string())),
+            Some(by) => Some(DryRun::Unverified(by.clone())),
             None => misfit(),
         },
         DryRun::Created => misfit(),
@@ -287,7 +291,7 @@ fn policy<'a>(words: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
 fn parameter<'a>(policy: &str, binding: &str, brought: &Brought<'a>) -> Option<&'a ObjectKey> {
     let find = |ends: &str, name: &str| {
         let is_it = |key: &ObjectKey| key.group == ADMISSION && key.kind.ends_with(ends) && key.name == name;
-        brought.desired.iter().find(|(key, _)| is_it(key)).map(|(_, body)| *body)
+        brought.desired.iter().find(|(key, _)| is_it(key)).map(|(_, body)| &***body)
     };
     let text = |body: &Value, field: &str| body.pointer(field).and_then(Value::as_str).map(str::to_owned);
     let (policy, binding) = (find("AdmissionPolicy", policy)?, find("AdmissionPolicyBinding", binding)?);
@@ -419,21 +423,21 @@ mod tests {
     type Written = (&'static str, Value, Value);
 
     struct World {
-        written: Vec<(ObjectKey, Value, Value)>,
+        written: Vec<(ObjectKey, Value, Body)>,
     }
 
     impl World {
         fn of(written: &[Written]) -> Self {
-            let one = |(word, before, after): &Written| (key(word), before.clone(), after.clone());
+            let one = |(word, before, after): &Written| (key(word), before.clone(), after.clone().into());
             Self { written: written.iter().map(one).collect() }
         }
 
-        fn brought(&self) -> Brought<'_> {
-            let write = |(key, before, after)| {
-                (key, Write { before: Some(before).filter(|one: &&Value| !one.is_null()), after })
+        fn brought<'w>(&'w self) -> Brought<'w> {
+            let write = |(key, before, after): &'w (ObjectKey, Value, Body)| {
+                (key, Write { before: Some(before).filter(|one| !one.is_null()), after })
             };
-            let all = || self.written.iter().map(|(key, before, after)| (key, before, after));
-            Brought { writes: all().map(write).collect(), desired: all().map(|(key, _, after)| (key, after)).collect() }
+            let desired = self.written.iter().map(|(key, _, after)| (key, after)).collect();
+            Brought { writes: self.written.iter().map(write).collect(), desired }
         }
     }
 
@@ -701,7 +705,7 @@ mod tests {
                     _ => after.clone(),
                 };
                 let before = if how == 0 && !before.is_null() { json!({}) } else { before.clone() };
-                written.push((key, before, after));
+                written.push((key, before, after.into()));
             }
             let world = World { written };
             let is_about = |by: &ObjectKey| ["LimitRange"].contains(&by.kind.as_str()) && by.namespace.as_deref() == Some("w");

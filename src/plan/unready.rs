@@ -4,30 +4,18 @@
 //! A run waits for them as for all other objects, because they may become ready meanwhile. If one does not, the run
 //! does not fail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::blocking;
 use super::build::Plan;
-use super::change::{Action, Change, Reason};
+use super::change::Change;
+use super::decision::Keep;
+use super::notice::Notice;
 use super::observed::Observed;
 use super::outcome::{ObjectOutcome, Verdict};
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 use crate::project::path::ProjectPath;
-
-/// The number of objects that a notice names. It counts the rest.
-const NAMED: usize = 5;
-
-/// The objects that the run leaves as they are although they are not ready.
-pub(super) fn left(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> {
-    let unchanged = changes.iter().filter(|change| change.action == Action::Unchanged);
-    unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
-}
-
-/// Lists the changes for a plan's unready objects.
-pub(super) fn of(plan: &Plan) -> impl Iterator<Item = &Change> {
-    plan.changes.iter().filter(|change| plan.unready.contains(&change.ident.key))
-}
 
 /// The verdict and the message for an object that did not become ready. An object that the run changed has failed.
 pub(crate) fn judged(plan: &Plan, outcome: &ObjectOutcome, why: &str) -> (Verdict, String) {
@@ -56,9 +44,9 @@ pub(crate) fn kept_for(
     let still = applied.iter().filter(|outcome| outcome.verdict == Verdict::Unready);
     plan.unready = still.map(|outcome| outcome.key.clone()).collect();
     let mut cleanup = std::mem::take(&mut plan.cleanup);
-    let unready: Vec<&Change> = of(&plan).collect();
+    let unready: Vec<&Change> = plan.unready_changes().collect();
     if !unready.is_empty() {
-        blocking::keep_beside(&unready, Reason::NotReady, &mut cleanup, &desired.keys().collect(), observed);
+        blocking::keep_beside(&unready, Keep::NotReady, &mut cleanup, &desired.keys().collect(), observed);
     }
     plan.cleanup = cleanup;
     plan
@@ -66,26 +54,19 @@ pub(crate) fn kept_for(
 
 /// A notice that names the desired live objects that are not ready now, and the projects in which they prevent
 /// deletions. It shows no readiness numbers, because these change every second.
-pub(crate) fn told(plan: &Plan, observed: &Observed) -> Option<String> {
+pub(crate) fn notice(plan: &Plan, observed: &Observed) -> Option<Notice> {
     let unready = plan.changes.iter().map(|change| &change.ident.key).filter(|key| observed.unready.contains(key));
-    let names = named(unready.map(ToString::to_string))?;
+    let objects: Vec<ObjectKey> = unready.cloned().collect();
+    if objects.is_empty() {
+        return None;
+    }
     let mut first: BTreeMap<&ProjectPath, &ObjectKey> = BTreeMap::new();
-    for change in of(plan) {
+    for change in plan.unready_changes() {
         first.entry(&change.project).or_insert(&change.ident.key);
     }
     first.retain(|project, _| plan.deletions().any(|change| change.project == **project));
-    let kept = named(first.iter().map(|(project, key)| format!("{project} (for {key})")));
-    let kept = kept.map(|kept| format!(" Unless that changes, nothing is deleted in {kept}."));
-    Some(format!("Not ready now: {names}.{}", kept.unwrap_or_default()))
-}
-
-/// Joins the first items and counts the rest; `None` if there are no items.
-fn named(all: impl Iterator<Item = String>) -> Option<String> {
-    let all: Vec<String> = all.collect();
-    let more = all.len().saturating_sub(NAMED);
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    let first = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    (!all.is_empty()).then(|| format!("{first}{more}"))
+    let kept = first.into_iter().map(|(project, key)| (project.clone(), key.clone())).collect();
+    Some(Notice::NotReady { objects, kept })
 }
 
 #[cfg(test)]
@@ -98,6 +79,7 @@ mod tests {
     use crate::object::redact::Redactor;
     use crate::object::refusal::Refusal;
     use crate::plan::build::{Baseline, PlanRequest, build};
+    use crate::plan::decision::{Action, Decision, Delete, Withheld};
     use crate::plan::observed::{DryRun, Lookup};
     use crate::plan::policy::{Policy, Reviewed, Shown};
     use crate::project::path::Segment;
@@ -107,6 +89,7 @@ mod tests {
     use crate::state::payload::Entries;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
 
     fn root() -> Root {
         Root::new(Segment::new("demo").unwrap())
@@ -187,7 +170,7 @@ mod tests {
             let (ident, place) = (Ident { key: key.clone(), version: "v1".into() }, SourcePlace::whole("d.yaml"));
             let body =
                 json!({"apiVersion": "apps/v1", "kind": key.kind, "metadata": {"name": key.name, "namespace": "x"}});
-            self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body });
+            self.desired.insert(key.clone(), Manifest { ident, project: project.clone(), place, body: body.into() });
             self.states.insert(key.clone(), state);
             if state != State::New {
                 self.see(key, project, &json!({"spec": {}}));
@@ -234,7 +217,7 @@ mod tests {
         fn applied(&self, plan: &Plan) -> Vec<ObjectOutcome> {
             let outcome = |change: &Change| {
                 let (key, project) = (change.ident.key.clone(), change.project.clone());
-                let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, message: None };
+                let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, detail: None };
                 let verdict = match self.states[&change.ident.key] {
                     State::Sick => judged(plan, &outcome, "no node").0,
                     _ => outcome.verdict,
@@ -249,8 +232,8 @@ mod tests {
         }
     }
 
-    fn actions(plan: &Plan) -> Vec<(Action, Reason)> {
-        plan.cleanup.iter().map(|change| (change.action, change.reason.clone())).collect()
+    fn decisions(plan: &Plan) -> Vec<Decision> {
+        plan.cleanup.iter().map(|change| change.decision.clone()).collect()
     }
 
     proptest! {
@@ -275,10 +258,10 @@ mod tests {
             for (before, after) in plan.cleanup.iter().zip(&after.cleanup) {
                 let (at, is_shown) = &dropped[before.ident.key.name[1..].parse::<usize>().unwrap()];
                 let is_deleted = *is_shown && !stopped.contains(&project(*at));
-                prop_assert_eq!(before.action == Action::Delete, is_deleted, "{:?}", before);
+                prop_assert_eq!(before.action() == Action::Delete, is_deleted, "{:?}", before);
                 if is_deleted && sick.contains(&project(*at)) {
-                    let named = matches!(&after.reason, Reason::NotReady(key) if situation.states[key] == State::Sick);
-                    prop_assert!(after.action == Action::Keep && named, "{:?}", after);
+                    let named = matches!(&after.decision, Decision::Keep(Keep::NotReady(key)) if situation.states[key] == State::Sick);
+                    prop_assert!(after.action() == Action::Keep && named, "{:?}", after);
                 } else {
                     prop_assert_eq!(before, after);
                 }
@@ -287,14 +270,17 @@ mod tests {
                 after.open_projects(),
                 blocking::open_projects(after.all()).into_iter().chain(sick.iter().cloned()).collect()
             );
-            let is_kept = actions(&after) != actions(&plan);
+            let is_kept = decisions(&after) != decisions(&plan);
             prop_assert!(!is_kept || after.awaits_review());
             // The plan announces beforehand what may be kept.
-            let told = told(&plan, &situation.observed).unwrap_or_default();
+            let told = match notice(&plan, &situation.observed) {
+                Some(Notice::NotReady { kept, .. }) => kept,
+                _ => Vec::new(),
+            };
             for at in (0..3).map(project) {
-                let is_told = told.contains(&format!("{at} (for "));
+                let is_told = told.iter().any(|(project, _)| *project == at);
                 let waits = may_be.contains(&at) && plan.deletions().any(|change| change.project == at);
-                prop_assert_eq!(is_told, waits, "{}", &told);
+                prop_assert_eq!(is_told, waits, "{:?}", &told);
             }
             // After all objects are repaired, every object that was kept for them is deleted.
             let healed: Vec<(usize, State)> = wanted
@@ -302,7 +288,7 @@ mod tests {
                 .map(|(at, state)| (*at, if *state == State::Sick { State::Ready } else { *state }))
                 .collect();
             let next = Situation::new(&healed, &dropped);
-            prop_assert_eq!(actions(&next.after(&next.plan())), actions(&plan));
+            prop_assert_eq!(decisions(&next.after(&next.plan())), decisions(&plan));
         }
     }
 
@@ -312,7 +298,7 @@ mod tests {
             let situation = Situation::new(&[(0, state)], &[]);
             let plan = situation.plan();
             let (key, project) = (key("Deployment", "d0"), project(0));
-            let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, message: None };
+            let outcome = ObjectOutcome { key, project, verdict: Verdict::Unchanged, detail: None };
             let (verdict, message) = judged(&plan, &outcome, "no node.");
             let is_left = matches!(state, State::Heals | State::Sick);
             assert_eq!(verdict, if is_left { Verdict::Unready } else { Verdict::Failed }, "{state:?}");
@@ -328,8 +314,8 @@ mod tests {
         situation.see(&key("Deployment", "d0"), &project(0), &env);
         let after = situation.after(&situation.plan());
         assert_eq!(
-            actions(&after),
-            [(Action::Keep, Reason::NeededBy(key("Deployment", "d0"))), (Action::Delete, Reason::Undesired)]
+            decisions(&after),
+            [Decision::Keep(Keep::NeededBy(key("Deployment", "d0"))), Decision::Delete(Delete::Undesired)]
         );
     }
 
@@ -340,20 +326,20 @@ mod tests {
         situation.observed.lifted.insert(refused, webhook.clone());
         let plan = situation.plan();
         assert!(plan.deletions().count() == 3, "{plan:?}");
-        let why = format!("{webhook}, which refuses its deletion, stays");
-        let after = actions(&situation.after(&plan));
-        assert_eq!(after[1..], [(Action::Delete, Reason::Undesired), (Action::Keep, Reason::Withheld(why))]);
+        let after = decisions(&situation.after(&plan));
+        assert_eq!(
+            after[1..],
+            [Decision::Delete(Delete::Undesired), Decision::Keep(Keep::Withheld(Withheld::RefusedBy(webhook)))]
+        );
     }
 
     #[test]
-    fn r16_a_notice_counts_what_it_does_not_name() {
+    fn r16_a_notice_names_the_objects_and_what_they_prevent() {
         let situation = Situation::new(&[(0, State::Sick); 7], &[(0, true), (1, true)]);
-        let told = told(&situation.plan(), &situation.observed).unwrap();
-        assert_eq!(
-            told,
-            "Not ready now: Deployment.apps x/d0, Deployment.apps x/d1, Deployment.apps x/d2, Deployment.apps x/d3, \
-             Deployment.apps x/d4 (and 2 more). Unless that changes, nothing is deleted in demo.p0 (for Deployment.apps \
-             x/d0)."
-        );
+        let Some(Notice::NotReady { objects, kept }) = notice(&situation.plan(), &situation.observed) else {
+            panic!("seven objects are not ready")
+        };
+        assert_eq!(objects.len(), 7);
+        assert_eq!(kept, [(project(0), key("Deployment", "d0"))]);
     }
 }

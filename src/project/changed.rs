@@ -5,10 +5,13 @@ use super::tree::{Cleanup, RootSettings, Tree};
 
 /// One of the root's settings with its two values, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct ChangedSetting {
-    key: &'static str,
-    before: String,
-    after: String,
+pub struct ChangedSetting {
+    /// The setting's name in `.ktor.yaml`.
+    pub key: &'static str,
+    /// The value before.
+    pub before: String,
+    /// The value after.
+    pub after: String,
 }
 
 /// Compares the root's settings of two trees.
@@ -35,45 +38,26 @@ fn settings(tree: &Tree) -> [(&'static str, String); 6] {
     ]
 }
 
-impl ChangedSetting {
-    /// One sentence for a plan's reader.
-    fn notice(&self) -> String {
-        let Self { key, before, after } = self;
-        let meaning = match *key {
-            "project" => ": what was applied under the old name stays, and belongs to it",
-            "redact" => ": what the base hides is hidden in this plan all the same",
-            _ => "",
-        };
-        format!("The root's `{key}` changes from {before} to {after}{meaning}.")
-    }
-}
-
 /// The consequences of changed root settings for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootChange {
-    /// The notices for readers of the plan, one sentence for each setting.
-    pub notices: Vec<String>,
-    /// The reason why nothing may be applied.
-    pub refusal: Option<String>,
+    /// The changed settings.
+    pub settings: Vec<ChangedSetting>,
+    /// The namespace of the state before and after, if it changes. Nothing may be applied then.
+    pub moved_state: Option<(String, String)>,
 }
 
 impl RootChange {
     /// Compares the settings of two trees.
     pub fn between(base: &Tree, head: &Tree) -> Self {
-        let notices = changed_settings(base, head).iter().map(ChangedSetting::notice).collect();
-        Self { notices, refusal: moved_state(base, head) }
+        Self { settings: changed_settings(base, head), moved_state: moved_state(base, head) }
     }
 }
 
-/// Tells why a run is refused that would look for its state in another namespace than where it is.
-fn moved_state(base: &Tree, head: &Tree) -> Option<String> {
+/// The namespaces of the state before and after, if they differ for the same root.
+fn moved_state(base: &Tree, head: &Tree) -> Option<(String, String)> {
     let (old, new) = (&base.settings().state_namespace, &head.settings().state_namespace);
-    (base.root() == head.root() && old != new).then(|| {
-        format!(
-            "stateNamespace changes from {old} to {new}, but the state and the lock stay in {old}, where other runs look for \
-             them: leave stateNamespace as it is"
-        )
-    })
+    (base.root() == head.root() && old != new).then(|| (old.clone(), new.clone()))
 }
 
 #[cfg(test)]
@@ -88,19 +72,18 @@ mod tests {
     #[test]
     fn x7_each_changed_setting_of_the_root_is_named_with_both_values() {
         let base = "project: demo\nredact: [/spec/a, /spec/b]\n";
-        let notices = |head: &str| -> Vec<String> {
-            changed_settings(&tree(base), &tree(head)).iter().map(ChangedSetting::notice).collect()
-        };
-        assert_eq!(notices(base), [""; 0]);
-        assert_eq!(notices("project: demo\nredact: [/spec/b, /spec/a]\nnamespace: x\n"), [""; 0]);
+        let changed = |head: &str| changed_settings(&tree(base), &tree(head));
+        assert_eq!(changed(base), []);
+        assert_eq!(changed("project: demo\nredact: [/spec/b, /spec/a]\nnamespace: x\n"), []);
+        let setting =
+            |key, before: &str, after: &str| ChangedSetting { key, before: before.into(), after: after.into() };
         assert_eq!(
-            notices("project: shop\ncleanup: true\nstateNamespace: state\n"),
+            changed("project: shop\ncleanup: true\nstateNamespace: state\n"),
             [
-                "The root's `project` changes from demo to shop: what was applied under the old name stays, and belongs to it.",
-                "The root's `cleanup` changes from false to true.",
-                "The root's `stateNamespace` changes from kubernator-system to state.",
-                "The root's `redact` changes from /spec/a, /spec/b to nothing: what the base hides is hidden in this plan all the \
-                 same.",
+                setting("project", "demo", "shop"),
+                setting("cleanup", "false", "true"),
+                setting("stateNamespace", "kubernator-system", "state"),
+                setting("redact", "/spec/a, /spec/b", "nothing"),
             ]
         );
     }
@@ -108,7 +91,8 @@ mod tests {
     #[test]
     fn x7_a_state_that_would_move_refuses_and_another_roots_does_not() {
         let moved = |head: &str| moved_state(&tree("project: demo\n"), &tree(head));
-        assert!(moved("project: demo\nstateNamespace: state\n").unwrap().contains("from kubernator-system to state"));
+        let namespaces = Some(("kubernator-system".to_owned(), "state".to_owned()));
+        assert_eq!(moved("project: demo\nstateNamespace: state\n"), namespaces);
         assert_eq!(moved("project: demo\nstateNamespace: kubernator-system\n"), None);
         assert_eq!(moved("project: other\nstateNamespace: state\n"), None);
     }

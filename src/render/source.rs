@@ -109,7 +109,8 @@ pub enum SourceReadError {
 /// The rules are those of [`WorkTree`].
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
     let (mut tree, mut files) = WorkTree::open(root, root)?;
-    tree.load(&mut files, &files.selected(select))?;
+    let selected = files.selected(select);
+    tree.load(&mut files, &selected)?;
     Ok(files.into_loaded())
 }
 

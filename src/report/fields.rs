@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::escape::{LONGEST, clipped, visible};
 use crate::plan::align::unchanged;
-use crate::plan::change::FieldChange;
+use crate::plan::change::{FieldChange, ShownValue};
 
 /// The number of common characters that are shown before the first difference of two long lines.
 const LEAD: usize = 60;
@@ -40,19 +40,17 @@ pub(crate) struct Line {
 pub(crate) fn lines(diff: &[FieldChange]) -> Vec<Line> {
     let mut lines = Vec::new();
     for FieldChange { path, before, after } in diff {
-        if let (Some(before), Some(after)) = (before, after)
-            && before == after
-        {
-            lines.push(line(Sign::Changed, &format!("{path}: {after}")));
+        if before == after && *before == Some(ShownValue::Secret) {
+            lines.push(line(Sign::Changed, &format!("{path}: (secret, changed)")));
             continue;
         }
-        match (before.as_deref().and_then(text), after.as_deref().and_then(text)) {
+        match (text(before.as_ref()), text(after.as_ref())) {
             (Some(before), Some(after)) if before.contains('\n') || after.contains('\n') => {
                 lines.push(line(Sign::Title, path));
-                compared(&before, &after, &mut lines);
+                compared(before, after, &mut lines);
             }
             (Some(before), Some(after)) => {
-                let start = lead(&before, &after);
+                let start = lead(before, after);
                 for (sign, value) in [(Sign::Removed, before), (Sign::Added, after)] {
                     let cut = if start > 0 { "… " } else { "" };
                     lines.push(line(sign, &format!("{path}: {cut}{}", Value::from(&value[start..]))));
@@ -85,21 +83,24 @@ fn lead(before: &str, after: &str) -> usize {
     same.len().checked_sub(LEAD).and_then(|start| same.get(start).copied()).unwrap_or_default()
 }
 
-/// Parses a shown value as JSON text. Returns `None` if it is not a JSON string.
-fn text(shown: &str) -> Option<String> {
-    serde_json::from_str(shown).ok()
+/// The text of a shown value. Returns `None` if it is not a text.
+fn text(shown: Option<&ShownValue>) -> Option<&str> {
+    match shown {
+        Some(ShownValue::Plain(Value::String(text))) => Some(text),
+        _ => None,
+    }
 }
 
-/// Returns a field and its value. A list or mapping becomes an outline. A redacted value is not JSON and stays as it
-/// is.
-fn outline(path: &str, shown: &str) -> Vec<String> {
-    match serde_json::from_str(shown) {
-        Ok(value) => {
+/// Returns a field and its value. A list or mapping becomes an outline.
+fn outline(path: &str, shown: &ShownValue) -> Vec<String> {
+    match shown {
+        ShownValue::Plain(value) => {
             let mut lines = Vec::new();
-            named(path, &value, "", &mut lines);
+            named(path, value, "", &mut lines);
             lines
         }
-        Err(_) => vec![format!("{path}: {shown}")],
+        ShownValue::Secret => vec![format!("{path}: (secret)")],
+        ShownValue::Order(items) => vec![format!("{path}: {}", items.join(", "))],
     }
 }
 
@@ -183,7 +184,7 @@ mod tests {
     use serde_json::json;
 
     fn check(before: Option<Value>, after: Option<Value>, expected: &[&str]) {
-        let shown = |value: Option<Value>| value.map(|value| value.to_string());
+        let shown = |value: Option<Value>| value.map(ShownValue::Plain);
         let diff = [FieldChange { path: "spec.x".into(), before: shown(before), after: shown(after) }];
         let signed: Vec<String> = lines(&diff)
             .into_iter()
@@ -246,10 +247,9 @@ mod tests {
 
     #[test]
     fn a_redacted_value_stands_as_it_is() {
-        let side = |text: &str| Some(text.to_owned());
-        let changed =
-            FieldChange { path: "data".into(), before: side("(secret, changed)"), after: side("(secret, changed)") };
-        let added = FieldChange { path: "data".into(), before: None, after: side("(secret)") };
+        let secret = || Some(ShownValue::Secret);
+        let changed = FieldChange { path: "data".into(), before: secret(), after: secret() };
+        let added = FieldChange { path: "data".into(), before: None, after: secret() };
         let shown: Vec<(Sign, String)> =
             lines(&[changed, added]).into_iter().map(|line| (line.sign, line.text)).collect();
         let expected = [(Sign::Changed, "data: (secret, changed)"), (Sign::Added, "data: (secret)")];

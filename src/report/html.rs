@@ -6,7 +6,8 @@ use super::escape::html;
 use super::fields::{self, Line, Sign};
 use super::{Heading, wording};
 use crate::plan::build::{Plan, PlanMode};
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;\
     color:#1f2328;background:#fff}table{border-collapse:collapse;margin:.5rem 0 1.5rem}\
@@ -38,13 +39,13 @@ fn write(page: &mut String, plan: &Plan, heading: &Heading<'_>) -> fmt::Result {
         wording::plan(plan, |text| format!("<strong>{text}</strong>"))
     )?;
     for refusal in &plan.refusals {
-        let flag = wording::option(refusal.guard)
+        let flag = wording::option(refusal.guard())
             .map(|option| format!(" To allow it: <code>{option}</code>"))
             .unwrap_or_default();
-        writeln!(page, "<p class=\"refused\"><strong>Refused:</strong> {}.{flag}</p>", html(&refusal.message))?;
+        writeln!(page, "<p class=\"refused\"><strong>Refused:</strong> {}.{flag}</p>", html(&wording::doubt(refusal)))?;
     }
     let of = |changes: &[Change], actions: &[Action]| -> Vec<Change> {
-        changes.iter().filter(|change| actions.contains(&change.action)).cloned().collect()
+        changes.iter().filter(|change| actions.contains(&change.action())).cloned().collect()
     };
     table(page, "Blocked or kept", "gone", &of(&plan.changes, &[Action::Blocked, Action::Keep]))?;
     let deleted: Vec<Change> = plan.deletions().chain(plan.replacements()).cloned().collect();
@@ -55,7 +56,7 @@ fn write(page: &mut String, plan: &Plan, heading: &Heading<'_>) -> fmt::Result {
     if !plan.notices.is_empty() {
         writeln!(page, "<h2>Notices</h2>\n<ul>")?;
         for notice in &plan.notices {
-            writeln!(page, "<li>{}</li>", html(notice))?;
+            writeln!(page, "<li>{}</li>", html(&wording::notice(notice)))?;
         }
         writeln!(page, "</ul>")?;
     }
@@ -83,7 +84,7 @@ fn table(page: &mut String, title: &str, class: &str, changes: &[Change]) -> fmt
     for change in changes {
         let key = &change.ident.key;
         let why = wording::remark(change).unwrap_or_default();
-        let place = match (&change.place, change.action) {
+        let place = match (&change.place, change.action()) {
             (Some(place), Action::Blocked) => format!(" <code>{}</code>", html(&place.to_string())),
             _ => String::new(),
         };

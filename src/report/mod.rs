@@ -12,11 +12,14 @@ pub mod html;
 pub mod json;
 pub(crate) mod listing;
 pub mod markdown;
+pub mod progress;
 pub mod shell;
 pub(crate) mod state;
 pub mod summary;
 pub mod terminal;
 pub(crate) mod wording;
+
+use std::path::Path;
 
 /// The facts about a run that every report shows next to the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Heading<'a> {
     pub head: Option<&'a str>,
     /// The URL of the run's page, which shows the step summary.
     pub run: Option<&'a str>,
+    /// The directory of the tree in its repository.
+    pub directory: Option<&'a Path>,
 }
 
 /// The maximum size of a report in bytes, and a hint to the place of the full report.

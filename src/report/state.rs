@@ -6,20 +6,22 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::escape::logged;
-use super::json::VERSION;
+use super::json::v1::FORMAT_VERSION;
 use super::listing::columns;
 use super::wording;
 use crate::object::ident::Ident;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 use crate::project::path::ProjectPath;
 use crate::state::inspect::Integrity;
 use crate::state::payload::Entries;
 
 /// The output of `ktor state show`.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct StateDocument<'a> {
     /// The version of the format.
-    pub version: u32,
+    pub format_version: &'static str,
     /// The name of the root.
     pub root: &'a str,
     /// The Secret that stores the state, as namespace/name.
@@ -69,8 +71,9 @@ pub(crate) struct EntryDocument<'a> {
 
 /// A list of recorded objects as JSON.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct EntriesDocument<'a> {
-    version: u32,
+    format_version: &'static str,
     root: &'a str,
     objects: &'a [EntryDocument<'a>],
     notices: &'a [String],
@@ -88,10 +91,10 @@ pub(crate) fn entry<'a>(project: &'a ProjectPath, ident: &Ident, reason: Option<
 
 /// Returns the reason why an orphan is not deleted, in the words of the plan.
 pub(crate) fn held_back(change: &Change) -> String {
-    match change.action {
+    match change.action() {
         Action::Delete => "the next apply deletes it".to_owned(),
-        Action::Release => format!("it {}: the next apply removes it from the state", change.reason),
-        _ => change.reason.to_string(),
+        Action::Release => format!("it {}: the next apply removes it from the state", wording::why(change)),
+        _ => wording::why(change),
     }
 }
 
@@ -101,7 +104,7 @@ pub(crate) fn document<'a>(
     objects: &'a [EntryDocument<'a>],
     notices: &'a [String],
 ) -> EntriesDocument<'a> {
-    EntriesDocument { version: VERSION, root, objects, notices }
+    EntriesDocument { format_version: FORMAT_VERSION, root, objects, notices }
 }
 
 /// Returns a list for a terminal, with one object on each line.

@@ -11,7 +11,8 @@ use super::listing::columns;
 use super::{Heading, wording};
 use crate::object::ident::ObjectKey;
 use crate::plan::build::{Plan, PlanMode};
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 use crate::project::path::ProjectPath;
 
@@ -40,7 +41,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
     let mut page = Page { style, text: String::new() };
     page.line(Tone::Strong, &title(plan, heading));
     let mut projects: BTreeMap<&ProjectPath, Vec<&Change>> = BTreeMap::new();
-    for change in plan.changes.iter().filter(|change| change.action != Action::Unchanged) {
+    for change in plan.changes.iter().filter(|change| change.action() != Action::Unchanged) {
         projects.entry(&change.project).or_default().push(change);
     }
     for (project, changes) in projects {
@@ -64,12 +65,12 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, style: Style) -> String {
         page.gap();
     }
     for notice in &plan.notices {
-        page.line(Tone::Plain, &format!("note: {notice}"));
+        page.line(Tone::Plain, &format!("note: {}", wording::notice(notice)));
     }
     for refusal in &plan.refusals {
         page.gap();
-        page.line(Tone::Gone, &format!("refused: {}", refusal.message));
-        if let Some(option) = wording::option(refusal.guard) {
+        page.line(Tone::Gone, &format!("refused: {}", wording::doubt(refusal)));
+        if let Some(option) = wording::option(refusal.guard()) {
             page.line(Tone::Plain, &format!("  to allow it: {option}"));
         }
     }
@@ -86,12 +87,12 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, style: Style) -> String {
     for object in outcome.all().filter(|object| object.verdict != Verdict::Unchanged) {
         page.object(object);
     }
-    let kept: Vec<&Change> = plan.cleanup.iter().filter(|change| change.action == Action::Keep).collect();
+    let kept: Vec<&Change> = plan.cleanup.iter().filter(|change| change.action() == Action::Keep).collect();
     for change in &kept {
         page.kept(change);
     }
     for notice in &plan.notices {
-        page.line(Tone::Plain, &format!("note: {notice}"));
+        page.line(Tone::Plain, &format!("note: {}", wording::notice(notice)));
     }
     page.line(Tone::Strong, &wording::outcome(outcome, kept.len(), str::to_owned));
     page.text
@@ -116,7 +117,7 @@ fn title(plan: &Plan, heading: &Heading<'_>) -> String {
 
 fn row(change: &Change) -> Vec<String> {
     let key = &change.ident.key;
-    let mut row = vec![change.action.word().to_owned(), wording::kind(key), wording::name(key)];
+    let mut row = vec![change.action().word().to_owned(), wording::kind(key), wording::name(key)];
     row.extend(wording::remark(change));
     row
 }
@@ -124,7 +125,7 @@ fn row(change: &Change) -> Vec<String> {
 fn cleanup_row(change: &Change) -> Vec<String> {
     let key = &change.ident.key;
     let mut row =
-        vec![change.action.word().to_owned(), wording::kind(key), wording::name(key), change.project.to_string()];
+        vec![change.action().word().to_owned(), wording::kind(key), wording::name(key), change.project.to_string()];
     row.extend(wording::remark(change));
     row
 }
@@ -155,7 +156,7 @@ impl Page {
     }
 
     fn change(&mut self, change: &Change, line: &str) {
-        let (sign, tone) = match change.action {
+        let (sign, tone) = match change.action() {
             Action::Create => ('+', Tone::New),
             Action::Update | Action::Move | Action::Adopt => ('~', Tone::Changed),
             Action::Delete | Action::Replace => ('-', Tone::Gone),
@@ -163,7 +164,7 @@ impl Page {
             Action::Release | Action::Keep | Action::Unchanged => ('=', Tone::Faint),
         };
         self.line(tone, &format!("  {sign} {line}"));
-        if let (Action::Blocked, Some(place)) = (change.action, &change.place) {
+        if let (Action::Blocked, Some(place)) = (change.action(), &change.place) {
             self.line(Tone::Faint, &format!("      {place}"));
         }
     }
@@ -189,14 +190,14 @@ impl Page {
     }
 
     fn object(&mut self, object: &ObjectOutcome) {
-        let ObjectOutcome { key, verdict, message, .. } = object;
+        let ObjectOutcome { key, verdict, .. } = object;
         let tone = match verdict {
             Verdict::Failed | Verdict::Unready | Verdict::Deleted | Verdict::Replaced => Tone::Gone,
             Verdict::Created => Tone::New,
-            Verdict::Configured => Tone::Changed,
+            Verdict::Configured | Verdict::Moved | Verdict::Adopted => Tone::Changed,
             Verdict::Skipped | Verdict::Blocked | Verdict::Kept | Verdict::Unchanged => Tone::Faint,
         };
-        self.line(tone, &described(key, verdict.word(), message.as_deref()));
+        self.line(tone, &described(key, verdict.word(), wording::detail(object).as_deref()));
     }
 }
 

@@ -4,24 +4,25 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cluster::readiness::{Readiness, is_waited_for, readiness, removes_itself};
 use crate::cluster::wait::{Awaited, Until};
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
 use crate::object::order::Wave;
+use crate::object::readiness::{Readiness, is_waited_for, readiness, removes_itself};
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change, Disposition, Reason};
-use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::change::Change;
+use crate::plan::decision::{Action, Disposition};
+use crate::plan::outcome::{Detail, ObjectOutcome, Verdict};
 use crate::plan::unchecked::{Brought, awaited};
 use crate::plan::unready;
-use crate::run::error::RunError;
-use crate::run::reconcile::RunContext;
+use crate::run::context::{RunContext, Stop};
+use crate::run::events::Event;
 use crate::run::waits::{End, Waits};
-use crate::run::write::{Slot, WriteError, Written, Wrote, write};
+use crate::run::write::{Slot, Written, Wrote, write};
+use crate::run::write_error::WriteError;
 
 /// The longest time that the run waits until the server notices an earlier write of this run. During this time, the run
 /// resends objects that the server still refuses.
@@ -34,53 +35,31 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// An object failed or was skipped, or a file in scope cannot be rendered ([`RunError::Incomplete`]). Or the run is
-/// interrupted or loses the lock. The caller must not start the cleanup then.
-pub(crate) async fn all(work: RunContext<'_>) -> Result<Vec<ObjectOutcome>, RunError> {
-    let mut outcomes: Vec<ObjectOutcome> = Vec::new();
+/// The run is interrupted or loses the lock. The outcomes so far are in `outcomes`.
+pub(crate) async fn all(work: RunContext<'_>, outcomes: &mut Vec<ObjectOutcome>) -> Result<(), Stop> {
     let early = awaited_webhooks(work);
     let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
     for wave in Wave::ALL {
         let changes = work.plan.changes.iter().filter(|change| wave_of(&change.ident.key) == wave).collect();
-        let failed = Failed::of(&outcomes, work);
+        let failed = Failed::of(outcomes, work);
         let (found, stop) = carry_out(work, &failed, changes).await;
         outcomes.extend(found);
-        if stop == Some(Stop::LockLost) {
-            let progress = (work.plan.clone(), Outcome { applied: outcomes, cleaned: Vec::new() });
-            return Err(RunError::LockLost(Some(Box::new(progress))));
-        }
-        if stop.is_some() || work.interrupt.is_requested() {
-            let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-            return Err(RunError::Interrupted(Box::new(work.plan.clone()), outcome));
+        match stop {
+            Some(stop) => return Err(stop),
+            None if work.interrupt.is_requested() => return Err(Stop::Interrupted),
+            None => {}
         }
     }
     outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
-    let outcome = Outcome { applied: outcomes, cleaned: Vec::new() };
-    if outcome.is_carried_through() && work.plan.broken.is_empty() {
-        Ok(outcome.applied)
-    } else {
-        Err(RunError::Incomplete(Box::new(work.plan.clone()), outcome))
-    }
+    Ok(())
 }
 
 /// The webhooks and policies that have to change before the server accepts other objects of the same run.
 fn awaited_webhooks(work: RunContext<'_>) -> BTreeSet<ObjectKey> {
-    let awaited = work.plan.changes.iter().filter_map(|change| match &change.reason {
-        Reason::Unverified(by) => Some(by.as_str()),
-        _ => None,
-    });
-    let awaited: BTreeSet<&str> = awaited.collect();
+    let awaited: BTreeSet<&ObjectKey> =
+        work.plan.changes.iter().filter_map(|change| change.decision.waits_for()).collect();
     let late = work.plan.changes.iter().map(|change| &change.ident.key).filter(|key| Wave::of(key) == Wave::Webhooks);
-    late.filter(|key| awaited.contains(key.to_string().as_str())).cloned().collect()
-}
-
-/// The reason why the run may start no further object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// A signal came.
-    Interrupted,
-    /// The lock is lost.
-    LockLost,
+    late.filter(|key| awaited.contains(key)).cloned().collect()
 }
 
 /// The next attempt to write one object.
@@ -92,10 +71,26 @@ struct Sending<'a> {
 }
 
 /// The result of one attempt.
+#[expect(clippy::large_enum_variant, reason = "nearly every attempt is done, and none is kept")]
 enum Sent<'a> {
     Done(ObjectOutcome),
     Waits(Box<(Awaited, Then<'a>)>),
     Stopped(Stop),
+}
+
+impl Sent<'_> {
+    /// Tells the outcome of the attempt, if there is one already.
+    fn tell(&self, work: RunContext<'_>) {
+        let outcome = match self {
+            Self::Done(outcome) => outcome,
+            Self::Waits(waiting) => match &waiting.1 {
+                Then::Done(outcome) => outcome,
+                Then::Send(_) => return,
+            },
+            Self::Stopped(_) => return,
+        };
+        (work.events)(Event::Applied(outcome));
+    }
 }
 
 /// The next step after a wait that succeeds.
@@ -117,7 +112,11 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
     let mut stop = None;
     loop {
         let sent: Vec<Sent<'_>> = stream::iter(sending)
-            .map(|sending| send(work, failed, brought, sending))
+            .map(|sending| async move {
+                let sent = send(work, failed, brought, sending).await;
+                sent.tell(work);
+                sent
+            })
             .buffer_unordered(work.cluster.settings().concurrency)
             .collect()
             .await;
@@ -138,10 +137,17 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
         sending = Vec::new();
         for (then, end) in ended {
             match (then, end) {
-                (Then::Done(outcome), End::Over) => outcomes.push(outcome),
-                (Then::Done(outcome), end) => outcomes.push(not_ready(work, outcome, end)),
+                (Then::Done(outcome), end) => {
+                    let outcome = after_wait(work, outcome, end);
+                    (work.events)(Event::Waited(&outcome));
+                    outcomes.push(outcome);
+                }
                 (Then::Send(again), End::Over) => sending.push(again),
-                (Then::Send(again), end) => outcomes.push(held(work, again.change, end)),
+                (Then::Send(again), end) => {
+                    let outcome = held(work, again.change, end);
+                    (work.events)(Event::Applied(&outcome));
+                    outcomes.push(outcome);
+                }
             }
         }
     }
@@ -152,8 +158,8 @@ async fn carry_out(work: RunContext<'_>, failed: &Failed, changes: Vec<&Change>)
     (outcomes, stop)
 }
 
-/// The outcome of an object that was sent or left as it is, and whose wait ended without success.
-fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
+/// The outcome of an object that was sent or left as it is, after the wait for it.
+fn after_wait(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOutcome {
     let why = match end {
         End::Over => return outcome,
         End::Failed(reason) => reason,
@@ -162,8 +168,8 @@ fn not_ready(work: RunContext<'_>, outcome: ObjectOutcome, end: End) -> ObjectOu
         }
     };
     let (verdict, message) = unready::judged(work.plan, &outcome, &why);
-    let message = redacted(work, &outcome.key, &message);
-    ObjectOutcome { verdict, message: Some(message), ..outcome }
+    let message = work.redacted(&outcome.key, &message);
+    ObjectOutcome { verdict, detail: Some(Detail::Message(message)), ..outcome }
 }
 
 /// The outcome of an object that cannot be sent, because an object that is being deleted has its place.
@@ -172,7 +178,7 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
         End::Over => String::new(),
         End::Failed(reason) | End::TimedOut(reason) => reason,
     };
-    let why = match change.action {
+    let why = match change.action() {
         Action::Replace => format!("it cannot be replaced: it is being deleted and {why}"),
         _ => format!("it is being deleted and {why}: run again when it is gone"),
     };
@@ -182,8 +188,14 @@ fn held(work: RunContext<'_>, change: &Change, end: End) -> ObjectOutcome {
 /// The outcome of one object. The message contains none of the object's secrets.
 pub(crate) fn outcome(work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) -> ObjectOutcome {
     let key = change.ident.key.clone();
-    let message = message.map(|message| redacted(work, &key, message));
-    ObjectOutcome { key, project: change.project.clone(), verdict, message }
+    let detail = message.map(|message| Detail::Message(work.redacted(&key, message)));
+    ObjectOutcome { key, project: change.project.clone(), verdict, detail }
+}
+
+/// The outcome of an object that the plan leaves as it is.
+pub(crate) fn planned(change: &Change, verdict: Verdict) -> ObjectOutcome {
+    let detail = Some(Detail::Planned(Box::new(change.decision.clone())));
+    ObjectOutcome { key: change.ident.key.clone(), project: change.project.clone(), verdict, detail }
 }
 
 /// The objects that failed, with the namespaces and kinds among them that later objects need.
@@ -237,15 +249,14 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
     if let Some(why) = failed.needed_by(key) {
         return done(Verdict::Skipped, Some(&why));
     }
-    match change.action {
+    match change.action() {
         Action::Blocked | Action::Keep => {
             let verdict = match change.disposition() {
                 Some(Disposition::Blocked) => Verdict::Blocked,
                 Some(Disposition::Kept) => Verdict::Kept,
                 _ => Verdict::Failed,
             };
-            let reason = change.reason.to_string();
-            return done(verdict, Some(reason.strip_prefix("kept: ").unwrap_or(&reason)));
+            return Sent::Done(planned(change, verdict));
         }
         Action::Unchanged => {
             let outcome = outcome(work, change, Verdict::Unchanged, None);
@@ -264,6 +275,10 @@ async fn send<'a>(work: RunContext<'_>, failed: &Failed, brought: &Brought<'_>, 
         Err(WriteError::LockLost) => Sent::Stopped(Stop::LockLost),
         Err(WriteError::Stopped) => Sent::Stopped(Stop::Interrupted),
         Err(WriteError::Failed(why)) => done(Verdict::Failed, Some(&why)),
+        Err(WriteError::Protected(protection)) => {
+            let detail = Some(Detail::NowProtected(protection));
+            Sent::Done(ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) })
+        }
         Err(WriteError::MovedOn) => done(Verdict::Failed, Some("it changed after the plan was made: run again")),
         Err(WriteError::Refused(refusal)) => {
             let first = refused.unwrap_or_else(Instant::now);
@@ -304,11 +319,4 @@ fn until_ready<'a>(work: RunContext<'_>, live: Option<&Live>, outcome: ObjectOut
 /// before the controller has seen the change.
 fn is_known_ready(outcome: &ObjectOutcome, live: &Live) -> bool {
     outcome.verdict == Verdict::Unchanged && readiness(live) == Readiness::Ready
-}
-
-/// Removes the secrets of an object from a message about it.
-fn redacted(work: RunContext<'_>, key: &ObjectKey, message: &str) -> String {
-    let live = work.observed.live(key).map(|live| &live.body);
-    let bodies: Vec<&Value> = live.into_iter().chain(work.desired.get(key).map(|manifest| &manifest.body)).collect();
-    work.request.redactor.message(&bodies, message)
 }

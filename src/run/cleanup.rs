@@ -12,19 +12,19 @@ use crate::object::kinds::Kinds;
 use crate::object::live::Live;
 use crate::object::order::CleanupStep;
 use crate::object::refusal::Refusal;
-use crate::plan::build::Plan;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
 use crate::plan::cleanup::{holds, is_holder};
 use crate::plan::collateral::Collateral;
+use crate::plan::decision::{Action, Contents};
 use crate::plan::guard::Guard;
 use crate::plan::observed::Lookup;
 use crate::plan::obstacle::lifted;
-use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use crate::plan::outcome::{Detail, ObjectOutcome, Verdict};
 use crate::project::path::ProjectPath;
-use crate::run::apply::{PATIENCE, Stop, outcome};
-use crate::run::collateral::look_into_all;
-use crate::run::error::RunError;
-use crate::run::reconcile::RunContext;
+use crate::run::apply::{PATIENCE, outcome, planned};
+use crate::run::context::{RunContext, Stop};
+use crate::run::events::Event;
+use crate::run::observe::contents;
 use crate::run::remove::{Removed, remove};
 use crate::run::waits::{End, Waits};
 use crate::state::transition::Settlement;
@@ -51,7 +51,7 @@ impl Cleaned {
             .plan
             .cleanup
             .iter()
-            .filter(|change| change.action == Action::Release)
+            .filter(|change| change.action() == Action::Release)
             .map(|change| change.ident.key.clone());
         let placed = work.plan.changes.iter().filter(|change| change.disposition().is_none());
         Settlement {
@@ -71,14 +71,18 @@ impl Cleaned {
         lifted(refusal, &gone.collect::<Vec<_>>()).is_some()
     }
 
-    fn is_gone(&mut self, change: &Change) {
+    fn is_gone(&mut self, work: RunContext<'_>, change: &Change) {
         self.gone.push(change.ident.key.clone());
-        let (key, project) = (change.ident.key.clone(), change.project.clone());
-        self.outcomes.push(ObjectOutcome { key, project, verdict: Verdict::Deleted, message: None });
+        self.note(work, change, Verdict::Deleted, None);
     }
 
     fn note(&mut self, work: RunContext<'_>, change: &Change, verdict: Verdict, message: Option<&str>) {
-        self.outcomes.push(outcome(work, change, verdict, message));
+        self.add(work, outcome(work, change, verdict, message));
+    }
+
+    fn add(&mut self, work: RunContext<'_>, outcome: ObjectOutcome) {
+        (work.events)(Event::Cleaned(&outcome));
+        self.outcomes.push(outcome);
     }
 
     /// The commit that becomes the ledger, or `None` if a deletion failed.
@@ -103,6 +107,8 @@ impl Cleaned {
 
 enum DeletionAnswer {
     Tried(Removed),
+    /// By now, the object holds other objects that would be deleted with it.
+    Holds(Contents),
     Waits(String),
 }
 
@@ -113,23 +119,24 @@ enum DeletionAnswer {
 ///
 /// # Errors
 ///
-/// The run is interrupted or loses the lock. The caller must not start phase two then.
-pub(crate) async fn all(work: RunContext<'_>, applied: &[ObjectOutcome]) -> Result<Cleaned, RunError> {
+/// The run is interrupted or loses the lock. The caller must not start phase two then. The outcomes so far are in
+/// `cleaned`.
+pub(crate) async fn all(work: RunContext<'_>, cleaned: &mut Cleaned) -> Result<(), Stop> {
     let builtin = Kinds::builtin();
     let step_of = |key: &ObjectKey| CleanupStep::of(key, |key| builtin.get(&key.group_kind()).is_some());
-    let mut cleaned = Cleaned { outcomes: refused(work.plan), ..Cleaned::default() };
+    // The run does not try a deletion that is blocked in the plan, and does not succeed.
+    for change in work.plan.cleanup.iter().filter(|change| change.action() == Action::Blocked) {
+        cleaned.add(work, planned(change, Verdict::Failed));
+    }
     for step in CleanupStep::ALL {
         let deletions = work.plan.deletions().filter(|change| step_of(&change.ident.key) == step).collect();
-        let stop = carry_out(work, &mut cleaned, deletions).await;
-        let progress = || Outcome { applied: applied.to_vec(), cleaned: cleaned.outcomes.clone() };
-        if stop == Some(Stop::LockLost) {
-            return Err(RunError::LockLost(Some(Box::new((work.plan.clone(), progress())))));
-        }
-        if stop.is_some() || work.interrupt.is_requested() {
-            return Err(RunError::Interrupted(Box::new(work.plan.clone()), progress()));
+        match carry_out(work, cleaned, deletions).await {
+            Some(stop) => return Err(stop),
+            None if work.interrupt.is_requested() => return Err(Stop::Interrupted),
+            None => {}
         }
     }
-    Ok(cleaned)
+    Ok(())
 }
 
 /// A deletion to send. The time is set once a webhook or policy that this run has deleted refuses the deletion, and is
@@ -149,11 +156,7 @@ async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&
     let mut sending: Vec<Sending<'_>> = deletions.into_iter().map(|change| (change, None)).collect();
     loop {
         for some in sending.chunks(size.max(1)) {
-            let Some(answers) = send(work, cleaned, some).await else { return Some(Stop::Interrupted) };
-            let mut stop = None;
-            for (sent, answer) in answers {
-                stop = stop.max(take(work, cleaned, &mut waits, sent, answer));
-            }
+            let stop = send(work, cleaned, &mut waits, some).await;
             // If a deletion can no longer be sent, the run fails anyway, so it does not wait for the others.
             if stop.is_some() {
                 return stop;
@@ -166,7 +169,7 @@ async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&
         sending = Vec::new();
         for (then, end) in ended {
             match (then, end) {
-                (Then::Gone(change), End::Over) => cleaned.is_gone(change),
+                (Then::Gone(change), End::Over) => cleaned.is_gone(work, change),
                 (Then::Send(again), _) => sending.push(again),
                 (Then::Gone(change), End::Failed(why) | End::TimedOut(why)) => {
                     let why = format!("it is being deleted and {why}");
@@ -177,29 +180,31 @@ async fn carry_out(work: RunContext<'_>, cleaned: &mut Cleaned, deletions: Vec<&
     }
 }
 
-/// Sends some deletions and returns their answers, or `None` if a signal came first.
+/// Sends some deletions and takes each answer when it comes. Returns the reason to stop, if there is one.
 async fn send<'a>(
     work: RunContext<'_>,
-    cleaned: &Cleaned,
+    cleaned: &mut Cleaned,
+    waits: &mut Waits<'_, Then<'a>>,
     some: &[Sending<'a>],
-) -> Option<Vec<(Sending<'a>, DeletionAnswer)>> {
+) -> Option<Stop> {
     let changes: Vec<&Change> = some.iter().map(|(change, _)| *change).collect();
-    let contents = &look_into_these(work, &changes).await?;
-    let answers = stream::iter(some.iter().copied())
-        .map(|sent| {
-            let left = held(work, &cleaned.outcomes, &sent.0.ident.key).cloned();
-            async move {
-                let answer = match left {
-                    Some(left) => DeletionAnswer::Waits(format!("it still contains {left} and waits for it")),
-                    None => DeletionAnswer::Tried(one(work, sent.0, contents).await),
-                };
-                (sent, answer)
-            }
+    let Some(contents) = &look_into_these(work, &changes).await else { return Some(Stop::Interrupted) };
+    let left_in = |change: &Change| held(work, &cleaned.outcomes, &change.ident.key).cloned();
+    let sent: Vec<_> = some.iter().map(|sending| (*sending, left_in(sending.0))).collect();
+    let mut answers = stream::iter(sent)
+        .map(|(sent, left)| async move {
+            let answer = match left {
+                Some(left) => DeletionAnswer::Waits(format!("it still contains {left} and waits for it")),
+                None => one(work, sent.0, contents).await,
+            };
+            (sent, answer)
         })
-        .buffer_unordered(work.cluster.settings().concurrency)
-        .collect()
-        .await;
-    Some(answers)
+        .buffer_unordered(work.cluster.settings().concurrency);
+    let mut stop = None;
+    while let Some((sent, answer)) = answers.next().await {
+        stop = stop.max(take(work, cleaned, waits, sent, answer));
+    }
+    stop
 }
 
 /// Notes the result of one deletion, or adds the object to the waits. Returns the reason to stop, if there is one.
@@ -212,7 +217,7 @@ fn take<'a>(
 ) -> Option<Stop> {
     let key = &change.ident.key;
     match answer {
-        DeletionAnswer::Tried(Removed::Gone) => cleaned.is_gone(change),
+        DeletionAnswer::Tried(Removed::Gone) => cleaned.is_gone(work, change),
         DeletionAnswer::Tried(Removed::Leaving { kind, uid }) => {
             waits.add(Awaited { kind, key: key.clone(), until: Until::Gone { uid } }, Then::Gone(change));
         }
@@ -233,7 +238,15 @@ fn take<'a>(
                 None => cleaned.note(work, change, Verdict::Failed, Some(&refusal.to_string())),
             }
         }
+        DeletionAnswer::Tried(Removed::Protected(protection)) => {
+            let detail = Some(Detail::NowProtected(protection));
+            cleaned.add(work, ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) });
+        }
         DeletionAnswer::Tried(Removed::Failed(why)) => cleaned.note(work, change, Verdict::Failed, Some(&why)),
+        DeletionAnswer::Holds(contents) => {
+            let detail = Some(Detail::NowHolds(contents));
+            cleaned.add(work, ObjectOutcome { detail, ..outcome(work, change, Verdict::Failed, None) });
+        }
         DeletionAnswer::Waits(why) => cleaned.note(work, change, Verdict::Skipped, Some(&why)),
         DeletionAnswer::Tried(Removed::NotStarted) => return Some(Stop::Interrupted),
         DeletionAnswer::Tried(Removed::LockLost) => return Some(Stop::LockLost),
@@ -249,34 +262,22 @@ async fn look_into_these(work: RunContext<'_>, deletions: &[&Change]) -> Option<
     }
     let holders = deletions.iter().map(|change| &change.ident.key).filter(|key| is_holder(key));
     let live = |key| work.observed.live(key).filter(|live| !live.is_terminating());
-    let holders: Vec<(&ObjectKey, &Live)> = holders.filter_map(|key| Some((key, live(key)?))).collect();
+    let holders: Vec<(ObjectKey, &Live)> = holders.filter_map(|key| Some((key.clone(), live(key)?))).collect();
     let mut interrupt = work.interrupt.clone();
     tokio::select! {
-        contents = look_into_all(work.cluster, &work.observed.kinds, &holders) => Some(contents),
+        contents = contents(work.cluster, &work.request.root, &work.observed.kinds, holders) => Some(contents),
         () = interrupt.requested() => None,
     }
 }
 
 /// Deletes one object, unless objects of other owners would be deleted with it.
-async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> Removed {
+async fn one(work: RunContext<'_>, change: &Change, contents: &BTreeMap<ObjectKey, Collateral>) -> DeletionAnswer {
     let key = &change.ident.key;
     let deleted = || work.plan.deletions().collect::<Vec<_>>();
-    match contents.get(key).and_then(|content| content.told(key, &deleted())) {
-        Some(told) => Removed::Failed(format!("it stays, because by now {told}")),
-        None => remove(work, change).await,
+    match contents.get(key).and_then(|content| content.outside(&deleted())) {
+        Some(outside) => DeletionAnswer::Holds(outside),
+        None => DeletionAnswer::Tried(remove(work, change).await),
     }
-}
-
-/// The outcomes of the deletions that are blocked in the plan. The run does not try them, and does not succeed.
-fn refused(plan: &Plan) -> Vec<ObjectOutcome> {
-    let blocked = plan.cleanup.iter().filter(|change| change.action == Action::Blocked);
-    let outcome = |change: &Change| ObjectOutcome {
-        key: change.ident.key.clone(),
-        project: change.project.clone(),
-        verdict: Verdict::Failed,
-        message: Some(change.reason.to_string()),
-    };
-    blocked.map(outcome).collect()
 }
 
 /// An object that could not be deleted and that `key`, a namespace or CRD, contains. If the run deleted `key`, the
@@ -297,7 +298,7 @@ mod tests {
     fn s5_a_failed_deletion_leaves_the_ledger_stale() {
         let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: "x".into() };
         let outcome =
-            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, message: None };
+            |verdict| ObjectOutcome { key: key.clone(), project: "demo".parse().unwrap(), verdict, detail: None };
         let ledger = |verdicts: &[Verdict]| {
             let outcomes = verdicts.iter().map(|verdict| outcome(*verdict)).collect();
             Cleaned { outcomes, ..Cleaned::default() }.ledger(Some("c0".to_owned()))

@@ -10,17 +10,20 @@ use crate::object::manifest::Manifest;
 use crate::object::mark::Root;
 use crate::object::redact::Redactor;
 use crate::plan::build::{self, Plan, PlanRequest};
-use crate::plan::guard::{Guard, TreeDoubt};
+use crate::plan::guard::TreeDoubt;
+use crate::plan::notice::Notice;
 use crate::plan::observed::Observed;
 use crate::plan::offline::{self, OfflineRequest};
 use crate::plan::policy::{Policy, SourceCoverage};
+use crate::plan::unchanged::reduced;
 use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
 use crate::project::snapshot::Failure;
 use crate::run::error::RunError;
-use crate::run::observe::{self, Sweep};
+use crate::run::listing::{Listing, Sweep};
+use crate::run::observe::{look, observe};
 use crate::run::record::Store;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
@@ -74,7 +77,7 @@ pub struct RunRequest {
     /// The repository and directory that the tree is read from.
     pub claim: Claim,
     /// Notices about the request for readers of the plan.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
 }
 
 /// The tree before the changes that a run is about. It shows which parts of the desired objects come from these
@@ -160,11 +163,13 @@ pub(crate) async fn decide_from(
     let known = kinds_of(&desired.manifests, &prior.entries);
     let keys = desired.manifests.keys().cloned().chain(prior.entries.keys().into_iter().cloned());
     let namespaces = keys.filter_map(|key| key.namespace).collect();
-    let (looks, mut notices) = observe::list_owned(cluster, root, &served, &known, &namespaces, sweep).await;
+    let keep = &|key: &ObjectKey, live| reduced(key, live, desired.manifests.get(key), policy, root);
+    let listing = Listing { cluster, root, kinds: &served, known: &known, namespaces: &namespaces, sweep, keep };
+    let (looks, mut notices) = listing.all().await;
     let silent = served
         .unavailable()
         .filter(|group| sweep == Sweep::Everything || known.iter().any(|kind| kind.group == *group));
-    notices.extend(silent.map(|group| format!("The server of {group} does not answer: its objects are not known.")));
+    notices.extend(silent.map(|group| Notice::GroupUnavailable(group.to_owned())));
     let done = store.done.of(&desired.manifests);
     let mut observed = Observed { kinds, looks, done, ..Observed::default() };
     let recorded = prior.entries.keys();
@@ -176,11 +181,8 @@ pub(crate) async fn decide_from(
     let (policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
-    observe::look(cluster, &mut observed, recorded_and_desired).await;
-    let unfinished = (prior.exists && prior.start == Start::Unsettled).then(|| {
-        "The last run did not finish, or another tool wrote the state since: this run checks everything again."
-            .to_owned()
-    });
+    look(cluster, root, &mut observed, recorded_and_desired).await;
+    let unfinished = (prior.exists && prior.start == Start::Unsettled).then_some(Notice::Unsettled);
     let before = request.before.desired(&observed.kinds);
     let plan_request = PlanRequest {
         root,
@@ -192,12 +194,12 @@ pub(crate) async fn decide_from(
         broken: &projects_of(&broken),
         before: request.before.told(before.as_ref()),
     };
-    observe::try_changes(cluster, &served, plan_request, &mut observed).await;
+    observe(cluster, &served, plan_request, &mut observed).await;
 
     let mut plan = build::build(plan_request, &observed);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
     plan.notices.extend(desired.notices);
-    plan.notices.extend(unready::told(&plan, &observed));
+    plan.notices.extend(unready::notice(&plan, &observed));
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
@@ -226,13 +228,12 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     let mut notices = Vec::new();
     let (policy, broken) = checked(&request.policy, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
-        notices.push("Some files of the base tree cannot be read: their objects are not compared.".to_owned());
+        notices.push(Notice::BaseFilesUnreadable);
     }
     let unknown = desired.manifests.keys().filter(|key| kinds.get(&key.group_kind()).is_none());
-    let unknown: BTreeSet<String> = unknown.map(|key| key.group_kind().to_string()).collect();
+    let unknown: BTreeSet<GroupKind> = unknown.map(ObjectKey::group_kind).collect();
     if !unknown.is_empty() {
-        let unknown: Vec<String> = unknown.into_iter().collect();
-        notices.push(format!("Without a cluster these kinds are taken as written: {}.", unknown.join(", ")));
+        notices.push(Notice::KindsAsWritten(unknown));
     }
     let trees = OfflineRequest {
         root: &request.root,
@@ -254,9 +255,9 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
 /// Puts the notices about changed root settings first, because these settings affect the whole plan. Adds the refusal
 /// of such a change, if there is one.
 fn tell_of_root(plan: &mut Plan, change: &RootChange) {
-    plan.notices.splice(0..0, change.notices.iter().cloned());
-    let refused = change.refusal.iter().cloned();
-    plan.refusals.extend(refused.map(|message| TreeDoubt { guard: Guard::StateNamespace, message }));
+    plan.notices.splice(0..0, change.settings.iter().cloned().map(Notice::SettingChanged));
+    let refused = change.moved_state.iter().cloned();
+    plan.refusals.extend(refused.map(|(from, to)| TreeDoubt::StateMoved { from, to }));
 }
 
 /// Refuses a tree that comes from another place than the recorded one, unless the caller says that the tree moved.
@@ -265,16 +266,16 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
     match claim.judged(prior.source.as_ref()) {
         ProvenanceMatch::Same(known) => prior.source = known,
         ProvenanceMatch::Moved { from, to } => {
-            plan.notices.insert(0, format!("The tree moved: the state now names {to} instead of {from}."));
-            prior.source = Some(to);
+            prior.source = Some(to.clone());
+            plan.notices.insert(0, Notice::TreeMoved { from, to });
         }
-        ProvenanceMatch::Elsewhere(message) => plan.refusals.push(TreeDoubt { guard: Guard::Relocation, message }),
+        ProvenanceMatch::Elsewhere { recorded, here } => plan.refusals.push(TreeDoubt::Elsewhere { recorded, here }),
     }
 }
 
 /// The request with the scope that follows from the ledger. Fails if the commits in the state have changed since the
 /// request was made.
-fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Result<RunRequest, RunError> {
+fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<Notice>) -> Result<RunRequest, RunError> {
     let mut request = request.clone();
     let (commits, touched) = match &request.since {
         ScopeBasis::Ledger { commits, touched } => (commits, touched),
@@ -286,8 +287,7 @@ fn since(request: &RunRequest, found: &Commits, notices: &mut Vec<String>) -> Re
     }
     request.scope.touched = touched.clone().filter(|_| found.ledger.current().is_some());
     if found.ledger.current().is_none() {
-        let why = "the state does not say at which commit it was last finalized";
-        notices.push(format!("The whole root is in scope, because {why}."));
+        notices.push(Notice::WholeRoot);
     }
     Ok(request)
 }
@@ -320,7 +320,7 @@ fn checked(
     policy: &Policy,
     failures: &[Failure],
     scope: &Scope,
-    notices: &mut Vec<String>,
+    notices: &mut Vec<Notice>,
 ) -> (Policy, Vec<Failure>) {
     let (ours, others): (Vec<_>, Vec<_>) =
         failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
@@ -328,9 +328,9 @@ fn checked(
     if !failures.is_empty() {
         policy.sources = SourceCoverage::Failed;
     }
-    notices.extend(ours.iter().map(|ours| format!("A file cannot be rendered, so its project fails: {}", ours.error)));
-    if let Some(Failure { error, .. }) = others.first() {
-        notices.push(format!("Nothing is deleted, because a source out of scope cannot be rendered: {error}"));
+    notices.extend(ours.iter().map(|ours| Notice::SourceFailed(ours.error.clone())));
+    if let Some(first) = others.first() {
+        notices.push(Notice::OtherSourceFailed(first.error.clone()));
     }
     (policy, ours)
 }

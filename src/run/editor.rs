@@ -63,7 +63,7 @@ pub(crate) async fn all(
         .collect()
         .await;
     if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::LockLost)) {
-        return Err(RunError::LockLost(None));
+        return Err(RunError::LockLost);
     }
     if answers.iter().any(|(_, answer)| matches!(answer, PatchEnd::NotStarted)) {
         return Err(RunError::Stopped);
@@ -85,6 +85,7 @@ async fn one(
         Lookup::Absent => return PatchEnd::Done,
         Lookup::Unknown(why) => return PatchEnd::Failed(why),
         Lookup::Live(live) => live,
+        Lookup::Proved(_) => return PatchEnd::Failed("its content was not read".to_owned()),
     };
     let Some(kind) = editor.kinds.get(&key.group_kind()) else {
         return PatchEnd::Failed("its kind is not known".to_owned());

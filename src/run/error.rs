@@ -1,16 +1,17 @@
-//! The error type of runs.
+//! The error type of runs and of the commands that change a state.
+
+use std::error::Error;
+use std::fmt::Write as _;
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::lock::LockError;
-use crate::cluster::observe::ReadError;
 use crate::cluster::store::StateWriteError;
-use crate::plan::build::Plan;
-use crate::plan::outcome::Outcome;
+use crate::object::read_error::ReadError;
 use crate::project::scope::UnknownProject;
 use crate::project::snapshot::SourceError;
-use crate::state::codec::StateError;
+use crate::state::error::StateError;
 
-/// The reason why a run did not succeed.
+/// The reason why a run made no plan, could not write its state, or did not change the state as it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Sources in scope, or the project tree itself, cannot be read. Nothing was changed.
@@ -55,60 +56,16 @@ pub enum RunError {
     /// The lock was not acquired. Nothing was changed.
     #[error(transparent)]
     Lock(LockError),
-    /// A guard or ownership refuses the plan, or the plan is not the approved one. Nothing was changed.
-    #[error("the plan is refused: {0}")]
-    Refused(String, Box<Plan>),
     /// The state could not be written. The state that was recorded before remains valid, and the next run continues
     /// from there.
     #[error("failed to {0}")]
-    WriteState(StateWriteError, Progress),
-    /// Some objects failed, and the run did the rest: the next run continues from there. Or the run did everything, but
-    /// an object that it left as it was had not been ready before and is still not ready.
-    #[error("{}", incomplete(.0, .1))]
-    Incomplete(Box<Plan>, Outcome),
-    /// A signal stopped the run. The next run continues from there.
-    #[error("the run was interrupted; the next run continues it")]
-    Interrupted(Box<Plan>, Outcome),
+    WriteState(StateWriteError),
     /// A signal came, and a request under way got no answer in time. The next run continues from there.
     #[error("the run was interrupted while a request had no answer; its lock expires, and the next run continues it")]
     CutShort,
     /// The lock was lost. The next run continues from there.
     #[error("the lock was lost; the run that holds it now, or the next run, continues")]
-    LockLost(Progress),
-}
-
-/// The plan and its outcome, if the run got that far.
-pub(crate) type Progress = Option<Box<(Plan, Outcome)>>;
-
-impl RunError {
-    /// Adds the plan and its outcome to a failed state write or a lost lock. Other errors stay as they are.
-    #[must_use]
-    pub fn after(self, plan: Plan, outcome: Outcome) -> Self {
-        match self {
-            Self::WriteState(error, None) => Self::WriteState(error, Some(Box::new((plan, outcome)))),
-            Self::LockLost(None) => Self::LockLost(Some(Box::new((plan, outcome)))),
-            error => error,
-        }
-    }
-
-    /// The plan and its outcome, if the run got that far.
-    pub fn progress(&self) -> Option<(&Plan, Option<&Outcome>)> {
-        match self {
-            Self::Refused(_, plan) => Some((plan, None)),
-            Self::Incomplete(plan, outcome) | Self::Interrupted(plan, outcome) => Some((plan, Some(outcome))),
-            Self::WriteState(_, Some(progress)) | Self::LockLost(Some(progress)) => {
-                Some((&progress.0, Some(&progress.1)))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl RunError {
-    /// Returns `true` unless the run carried out everything and only an object that is not ready is left to report.
-    pub(crate) fn ended_early(&self) -> bool {
-        !matches!(self, Self::Incomplete(plan, outcome) if plan.broken.is_empty() && outcome.is_carried_through())
-    }
+    LockLost,
 }
 
 fn first_of(errors: &[SourceError]) -> String {
@@ -119,19 +76,13 @@ fn first_of(errors: &[SourceError]) -> String {
     }
 }
 
-fn incomplete(plan: &Plan, outcome: &Outcome) -> String {
-    if !plan.broken.is_empty() {
-        return first_of(&plan.broken);
+/// Formats an error and its causes as one line: `failed to a: b: c`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
     }
-    match outcome.first_failure() {
-        Some(failure) => {
-            format!("{} failed: {}", failure.key, failure.message.as_deref().unwrap_or("no reason was given"))
-        }
-        None => match outcome.first_unready() {
-            Some(object) if outcome.is_carried_through() => {
-                format!("{} is not ready: {}", object.key, object.message.as_deref().unwrap_or("no reason was given"))
-            }
-            _ => "some objects were skipped".to_owned(),
-        },
-    }
+    text
 }

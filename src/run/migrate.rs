@@ -13,9 +13,9 @@ use crate::plan::field_rules::{relinquished, seized};
 use crate::plan::leftover_fields::claimed;
 use crate::plan::migration::FieldTransfer;
 use crate::plan::unreadable_fields::{restated, unified};
+use crate::run::context::RunContext;
 use crate::run::decide::RunRequest;
-use crate::run::reconcile::RunContext;
-use crate::run::write::WriteError;
+use crate::run::write_error::WriteError;
 
 /// The number of attempts to change the managed fields. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;

@@ -1,16 +1,17 @@
 //! Rebuilds the state of a root from the live marks. The state keeps its entries and gains every live object that is
 //! ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::{Ownership, Root, ownership};
+use crate::plan::notice::Notice;
 use crate::plan::observed::{Lookup, Observed};
 use crate::project::path::ProjectPath;
 use crate::run::error::RunError;
-use crate::run::observe::{Sweep, list_owned};
+use crate::run::listing::list_everything;
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 
@@ -33,7 +34,7 @@ pub(crate) struct Rebuilt {
     /// The objects that carry the root's label and are not ours, each with the reason.
     pub skipped: Vec<(ObjectKey, String)>,
     /// Notices about kinds that could not be listed. The rebuild adds no objects of these kinds.
-    pub unlisted: Vec<String>,
+    pub unlisted: Vec<Notice>,
 }
 
 /// Adds every live object that is ours to the state of a root. Creates the state if it is missing.
@@ -52,9 +53,8 @@ pub(crate) async fn rebuild(
         return Err(RunError::State(damage));
     }
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
-    let (looks, mut unlisted) =
-        list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
-    unlisted.extend(kinds.unavailable().map(|group| format!("the server of {group} does not answer")));
+    let (looks, mut unlisted) = list_everything(cluster, root, &kinds).await;
+    unlisted.extend(kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())));
     let skipped = foreign(&looks, root);
     let observed = Observed { kinds, looks, ..Observed::default() };
     let recorded = prior.entries.keys();
@@ -91,7 +91,7 @@ fn foreign(looks: &BTreeMap<ObjectKey, Lookup>, root: &Root) -> Vec<(ObjectKey, 
             Ownership::Other(owner) => Some(format!("it belongs to {owner}")),
             Ownership::Copied(owner) => Some(format!("it carries {owner}")),
         },
-        Lookup::Absent | Lookup::Unknown(_) => None,
+        Lookup::Proved(_) | Lookup::Absent | Lookup::Unknown(_) => None,
     };
     looks.iter().filter_map(|(key, look)| Some((key.clone(), why(look)?))).collect()
 }

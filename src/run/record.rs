@@ -8,9 +8,11 @@ use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
 use crate::run::error::RunError;
 use crate::run::shards::{ShardSite, unwritten};
-use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, Recorded, StateError};
+use crate::state::annotation::{ROOT_ANNOTATION, RUN_ANNOTATION};
+use crate::state::codec::{self, Recorded};
 use crate::state::commits::Commits;
 use crate::state::done::{DONE_ANNOTATION, Done};
+use crate::state::error::StateError;
 use crate::state::payload::Payload;
 use crate::state::provenance::Provenance;
 use crate::state::shard::SHARDS_ANNOTATION;
@@ -102,7 +104,7 @@ impl Store {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict, None))
+        Err(RunError::WriteState(StateWriteError::Conflict))
     }
 
     /// Phase one: records the objects that the run intends to own, before it changes anything. Marks the ledger as

@@ -1,13 +1,13 @@
 //! Deletes one object of ours, either for good or before the run creates it anew.
 
 use crate::cluster::apply::ObjectError;
-use crate::cluster::delete::Deletion;
+use crate::cluster::delete::Deletion as Sent;
 use crate::object::kinds::Kind;
-use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
 use crate::plan::change::Change;
-use crate::plan::cleanup::kept;
-use crate::run::reconcile::RunContext;
+use crate::plan::decision::Protection;
+use crate::plan::meanwhile::{Deletion, Judge};
+use crate::run::context::RunContext;
 
 /// The number of attempts to delete an object. Each attempt after the first follows a change of the object.
 const ATTEMPTS: usize = 5;
@@ -28,6 +28,8 @@ pub(crate) enum Removed {
     Released,
     /// The server refused the deletion.
     Refused(Refusal),
+    /// By now, the object is protected.
+    Protected(Protection),
     /// The object still exists, for this reason.
     Failed(String),
     /// A signal came before the deletion was sent.
@@ -47,37 +49,28 @@ pub(crate) async fn remove(work: RunContext<'_>, change: &Change) -> Removed {
         return Removed::Failed("its uid is not known".to_owned());
     };
     let marked = change.from.as_ref().unwrap_or(&change.project);
+    let judge = Judge { root: &work.request.root, policy: &work.request.policy };
     for _ in 0..ATTEMPTS {
         if work.interrupt.is_requested() {
             return Removed::NotStarted;
         }
         match work.cluster.delete(work.lock, kind, key, &uid, &version).await {
-            Ok(Deletion::Gone) => return Removed::Gone,
-            Ok(Deletion::Terminating) => {
+            Ok(Sent::Gone) => return Removed::Gone,
+            Ok(Sent::Terminating) => {
                 return Removed::Leaving { kind: kind.clone(), uid };
             }
             Err(ObjectError::LockLost) => return Removed::LockLost,
             Err(ObjectError::Refused(Refusal::Changed(_) | Refusal::Absent(_))) => {
-                match work.cluster.get(kind, key).await {
-                    Ok(None) => return Removed::Gone,
-                    Ok(Some(live)) if live.uid() != uid => return Removed::Released,
-                    Ok(Some(live)) => match ownership(&live, &work.request.root) {
-                        Ownership::Ours(project) if project == *marked => {
-                            if let Some(why) = kept(&work.request.policy, key, &live) {
-                                return Removed::Failed(format!("it stays, because by now {why}"));
-                            }
-                            live.resource_version().clone_into(&mut version);
-                        }
-                        // The object now belongs to another project of this root. The next run plans with its new mark.
-                        Ownership::Ours(_) => {
-                            return Removed::Failed("its mark changed meanwhile: run again".to_owned());
-                        }
-                        Ownership::Lost(_) => {
-                            return Removed::Failed("its managed fields were lost meanwhile: run again".to_owned());
-                        }
-                        _ => return Removed::Released,
-                    },
+                let now = match work.cluster.get(kind, key).await {
+                    Ok(now) => now,
                     Err(error) => return Removed::Failed(error.to_string()),
+                };
+                match judge.deletion(key, &uid, marked, now.as_ref()) {
+                    Deletion::Again(read) => version = read,
+                    Deletion::Gone => return Removed::Gone,
+                    Deletion::Released => return Removed::Released,
+                    Deletion::Protected(protection) => return Removed::Protected(protection),
+                    Deletion::Failed(why) => return Removed::Failed(why.to_owned()),
                 }
             }
             Err(ObjectError::Refused(refusal)) => return Removed::Refused(refusal),

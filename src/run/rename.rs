@@ -12,11 +12,13 @@ use crate::cluster::lock::HeldLock;
 use crate::object::ident::ObjectKey;
 use crate::object::mark::Root;
 use crate::object::mark_patch;
+use crate::plan::notice::Notice;
 use crate::plan::observed::{Lookup, Observed};
 use crate::run::editor::{self, Editor};
 use crate::run::error::RunError;
 use crate::run::interrupt::Interrupt;
-use crate::run::observe::{self, Sweep, list_owned};
+use crate::run::listing::list_everything;
+use crate::run::observe::look;
 use crate::run::record::Store;
 use crate::state::payload::{Entries, Payload, Version};
 use crate::state::rename::Renaming;
@@ -30,7 +32,7 @@ pub(crate) struct Renamed {
     /// The objects that still carry the old mark, each with the reason. They stay recorded under the old name.
     pub failed: BTreeMap<ObjectKey, String>,
     /// Notices about kinds that could not be listed. Unrecorded objects of these kinds keep the old mark.
-    pub unlisted: Vec<String>,
+    pub unlisted: Vec<Notice>,
 }
 
 /// The parameters of a rename.
@@ -130,23 +132,22 @@ pub(crate) async fn rename_root(
 
 /// Looks up every object that is recorded in `prior` or carries the mark of one of the roots. `prior` is the state of
 /// the first root.
-async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<String>), RunError> {
+async fn sweep(cluster: &Cluster, prior: &mut Prior, roots: &[&Root]) -> Result<(Observed, Vec<Notice>), RunError> {
     let kinds = cluster.discover().await.map_err(RunError::Cluster)?;
     let mut observed = Observed { kinds: kinds.clone(), ..Observed::default() };
-    let mut unlisted: Vec<String> =
-        kinds.unavailable().map(|group| format!("the server of {group} does not answer")).collect();
+    let mut unlisted: Vec<Notice> =
+        kinds.unavailable().map(|group| Notice::GroupUnavailable(group.to_owned())).collect();
     for root in roots {
-        let (looks, notices) =
-            list_owned(cluster, root, &kinds, &BTreeSet::new(), &BTreeSet::new(), Sweep::Everything).await;
+        let (looks, notices) = list_everything(cluster, root, &kinds).await;
         observed.looks.extend(looks);
         unlisted.extend(notices);
     }
     if let Some(root) = roots.first() {
         let owned = observed.owned(root, |key| prior.entries.keys().contains(key));
         prior.sweep(&owned, root).map_err(RunError::State)?;
+        let recorded: Vec<ObjectKey> = prior.entries.keys().into_iter().cloned().collect();
+        look(cluster, root, &mut observed, recorded).await;
     }
-    let recorded: Vec<ObjectKey> = prior.entries.keys().into_iter().cloned().collect();
-    observe::look(cluster, &mut observed, recorded).await;
     Ok((observed, unlisted))
 }
 

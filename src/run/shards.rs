@@ -15,12 +15,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
-use crate::cluster::observe::ReadError;
 use crate::cluster::shards::{Created, NewShard, StoredShard};
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
+use crate::object::read_error::ReadError;
 use crate::run::error::RunError;
-use crate::state::codec::{self, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use crate::state::annotation::{ROOT_ANNOTATION, RUN_ANNOTATION};
+use crate::state::codec;
+use crate::state::error::StateError;
 use crate::state::payload::Payload;
 use crate::state::shard::{Candidate, Head, Joining, SHARD_LABEL, SHARD_TYPE, Shard, is_own, shard_name};
 
@@ -92,7 +94,7 @@ impl ShardSite<'_> {
                 Err(error) => return Err(unwritten(error)),
             }
         }
-        Err(RunError::WriteState(StateWriteError::Conflict, None))
+        Err(RunError::WriteState(StateWriteError::Conflict))
     }
 
     /// Deletes this root's shards to which the head does not refer, provided that the stored head is still this
@@ -138,7 +140,7 @@ impl ShardSite<'_> {
 /// Converts a failed write into the error of the run.
 pub(super) fn unwritten(error: StateWriteError) -> RunError {
     match error {
-        StateWriteError::LockLost => RunError::LockLost(None),
-        error => RunError::WriteState(error, None),
+        StateWriteError::LockLost => RunError::LockLost,
+        error => RunError::WriteState(error),
     }
 }

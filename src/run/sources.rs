@@ -12,10 +12,11 @@ use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
 use crate::object::manifest::{Document, Manifest};
 use crate::object::{exported, resolve};
+use crate::plan::notice::Notice;
 use crate::project::files::Files;
 use crate::project::inputs::Inputs;
-use crate::project::snapshot::{Failure, SourceError};
 use crate::project::settings::{SETTINGS_FILE, is_settings};
+use crate::project::snapshot::{Failure, SourceError};
 use crate::project::tree::Tree;
 use crate::render::source::{SourceReadError, WorkTree};
 use crate::render::{Rendered, render, wanted};
@@ -60,7 +61,7 @@ pub struct Desired {
     /// The failures of rendering or resolving, anywhere in the tree.
     pub failures: Vec<Failure>,
     /// Notices about the manifests for readers of a plan.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
 }
 
 impl Sources {
@@ -133,14 +134,8 @@ impl Sources {
         let failures = self.rendered.failures.iter().cloned().chain(errors).collect();
         let saved: Vec<&Document> =
             self.rendered.documents.iter().filter(|document| exported::is_saved(&document.body)).collect();
-        let notice = saved.first().map(|first| {
-            let others = if saved.len() == 1 { String::new() } else { format!(" and {} more", saved.len() - 1) };
-            format!(
-                "The manifest at {}{others} was saved from a cluster: what only a server writes is left out (status, \
-                 managed fields, owners, generated labels).",
-                first.place
-            )
-        });
+        let notice =
+            saved.first().map(|first| Notice::SavedFromCluster { first: first.place.clone(), others: saved.len() - 1 });
         Desired { manifests, failures, notices: notice.into_iter().collect() }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) async fn unmanage(
         return Err(RunError::Unknown(format!("{key} is not recorded for root {root}")));
     }
     let mut observed = Observed { kinds: cluster.discover().await.map_err(RunError::Cluster)?, ..Observed::default() };
-    look(cluster, &mut observed, keys.iter().cloned()).await;
+    look(cluster, root, &mut observed, keys.iter().cloned()).await;
     let Observed { kinds, looks, .. } = observed;
     let editor = Editor { cluster, locks: &[lock], root, kinds: &kinds, interrupt };
     let failed = editor::all(editor, looks, &|live| unmarked(live, root)).await?;

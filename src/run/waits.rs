@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::wait::{Awaited, Until, WaitStatus};
 use crate::object::ident::GroupKind;
-use crate::run::reconcile::RunContext;
+use crate::run::context::RunContext;
+use crate::run::events::{Event, Waiting};
 
 /// The shortest pause between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -71,8 +72,8 @@ impl<'a, T> Waits<'a, T> {
     pub(crate) fn new(work: RunContext<'a>) -> Self {
         let mut owned = BTreeMap::new();
         let unseen = work.plan.changes.iter().map(|change| &change.ident.key);
-        let unseen = unseen.filter(|key| work.observed.live(key).is_none());
-        let seen = work.observed.looks.keys().filter(|key| work.observed.live(key).is_some());
+        let unseen = unseen.filter(|key| !work.observed.exists(key));
+        let seen = work.observed.looks.keys().filter(|key| work.observed.exists(key));
         for key in unseen.chain(seen) {
             *owned.entry(key.group_kind()).or_default() += 1;
         }
@@ -185,14 +186,23 @@ impl<'a, T> Waits<'a, T> {
             self.gone_by = after(self.work.cluster.settings().vanishing_timeout);
         }
         let mut ended = Vec::new();
+        let mut reasons = Vec::new();
         for ((awaited, then), sight) in std::mem::take(&mut self.waiting).into_iter().zip(sights) {
             let end = if vanishes(&awaited.until) { self.gone_by } else { self.ready_by };
             match sight {
                 WaitStatus::Over => ended.push((then, End::Over)),
                 WaitStatus::Failed(reason) => ended.push((then, End::Failed(reason))),
                 WaitStatus::Waiting(reason) if now >= end => ended.push((then, End::TimedOut(reason))),
-                WaitStatus::Waiting(_) => self.waiting.push((awaited, then)),
+                WaitStatus::Waiting(reason) => {
+                    reasons.push(self.work.redacted(&awaited.key, &reason));
+                    self.waiting.push((awaited, then));
+                }
             }
+        }
+        let keys = self.waiting.iter().map(|(awaited, _)| &awaited.key);
+        let waiting: Vec<Waiting<'_>> = keys.zip(reasons).map(|(key, reason)| Waiting { key, reason }).collect();
+        if !waiting.is_empty() {
+            (self.work.events)(Event::Waiting(&waiting));
         }
         ended
     }

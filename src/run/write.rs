@@ -6,15 +6,16 @@ use crate::cluster::apply::{Applied, ObjectError};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::{Kind, defined_kind};
 use crate::object::live::Live;
-use crate::object::mark::{Ownership, ownership};
 use crate::object::refusal::Refusal;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
+use crate::plan::meanwhile::{Creation, Judge};
 use crate::plan::outcome::Verdict;
-use crate::plan::policy::Adoption;
+use crate::run::context::RunContext;
 use crate::run::decide::RunRequest;
 use crate::run::migrate::{migrate, unify};
-use crate::run::reconcile::RunContext;
 use crate::run::remove::{Removed, remove};
+use crate::run::write_error::WriteError;
 
 /// The largest number of objects that are being deleted and that a write waits for, one after another, before it can
 /// write its own object.
@@ -55,20 +56,6 @@ pub(crate) struct Written {
     pub live: Live,
 }
 
-/// The reason why an object was not written.
-pub(crate) enum WriteError {
-    /// The lock is lost.
-    LockLost,
-    /// A signal stopped the run before the write.
-    Stopped,
-    /// The server refused the create or apply request itself.
-    Refused(Refusal),
-    /// The live object is not the one that the plan saw.
-    MovedOn,
-    /// Another failure, as a message of the server or of ours.
-    Failed(String),
-}
-
 /// Writes one object, or returns the object that has to be gone first.
 ///
 /// # Errors
@@ -83,7 +70,7 @@ pub(crate) async fn write(work: RunContext<'_>, change: &Change, place: Slot) ->
     let occupied = |uid: &str, then| Wrote::Occupied { kind: kind.clone(), uid: uid.to_owned(), then };
     let body = work.request.policy.sent(manifest, &work.request.root);
     if place == Slot::AsPlanned {
-        if change.action == Action::Replace
+        if change.action() == Action::Replace
             && let Some(uid) = removed(work, change).await?
         {
             return Ok(occupied(&uid, Slot::Vacated(0)));
@@ -93,7 +80,7 @@ pub(crate) async fn write(work: RunContext<'_>, change: &Change, place: Slot) ->
         }
     }
     let written = kind.at_version(&manifest.ident.version);
-    let is_empty = place != Slot::AsPlanned || matches!(change.action, Action::Create | Action::Replace);
+    let is_empty = place != Slot::AsPlanned || matches!(change.action(), Action::Create | Action::Replace);
     let Put { live, verdict, message } = if is_empty {
         create(work, change, &written, body).await?
     } else {
@@ -133,7 +120,7 @@ async fn configure(
     written: &Kind,
     mut body: Value,
 ) -> Result<Put, WriteError> {
-    let is_planned = matches!(change.action, Action::Update | Action::Move | Action::Adopt);
+    let is_planned = matches!(change.action(), Action::Update | Action::Move | Action::Adopt);
     if is_planned {
         migrate(work, change, kind).await?;
     }
@@ -147,7 +134,11 @@ async fn configure(
         }
         applied => applied?,
     };
-    Ok(Put { live, verdict: if created { Verdict::Created } else { Verdict::Configured }, message: None })
+    Ok(Put {
+        live,
+        verdict: if created { Verdict::Created } else { Verdict::of_change(change.action()) },
+        message: None,
+    })
 }
 
 /// Returns `true` if the object that the plan saw is gone.
@@ -162,7 +153,7 @@ async fn is_gone(work: RunContext<'_>, kind: &Kind, key: &ObjectKey) -> bool {
 async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Value) -> Result<Put, WriteError> {
     let key = &change.ident.key;
     let RunRequest { root, policy, .. } = work.request;
-    let verdict = if change.action == Action::Replace { Verdict::Replaced } else { Verdict::Created };
+    let verdict = if change.action() == Action::Replace { Verdict::Replaced } else { Verdict::Created };
     let conflict = match work.cluster.create(work.lock, kind, &body, root).await {
         Ok(live) => return Ok(Put { live, verdict, message: None }),
         Err(ObjectError::LockLost) => return Err(WriteError::LockLost),
@@ -171,23 +162,16 @@ async fn create(work: RunContext<'_>, change: &Change, kind: &Kind, mut body: Va
     };
     let found = work.cluster.get(kind, key).await.map_err(|error| WriteError::Failed(error.to_string()))?;
     let Some(found) = found else { return Err(WriteError::Failed(conflict.to_string())) };
-    if found.is_terminating() {
-        return Ok(Put { live: found, verdict, message: None });
-    }
-    let (verdict, message) = match ownership(&found, root) {
-        // Our own request created the object and its answer was lost, or an earlier run created it.
-        Ownership::Ours(_) => (verdict, None),
-        Ownership::Other(owner) if !policy.takes_over(key, &found) => {
-            let why = format!("it appeared after the plan was made, and belongs to {owner}: it stays as it is");
-            return Err(WriteError::Failed(why));
+    let appeared = |then: &str| format!("it appeared after the plan was made, and {then}");
+    let (verdict, message) = match (Judge { root, policy }).creation(key, &found) {
+        Creation::Waits => return Ok(Put { live: found, verdict, message: None }),
+        Creation::Ours => (verdict, None),
+        Creation::Adopts => (Verdict::Adopted, Some(appeared("was adopted"))),
+        Creation::Foreign(owner) => {
+            return Err(WriteError::Failed(appeared(&format!("belongs to {owner}: it stays as it is"))));
         }
-        Ownership::Unmarked | Ownership::Copied(_) | Ownership::Lost(_) if policy.adoption == Adoption::Refused => {
-            let why = "it appeared after the plan was made, and adoption is off: it stays as it is";
-            return Err(WriteError::Failed(why.to_owned()));
-        }
-        _ => {
-            let message = "it appeared after the plan was made, and was adopted".to_owned();
-            (Verdict::Configured, Some(message))
+        Creation::Unadopted => {
+            return Err(WriteError::Failed(appeared("adoption is off: it stays as it is")));
         }
     };
     body["metadata"]["uid"] = found.uid().into();
@@ -227,6 +211,7 @@ async fn removed(work: RunContext<'_>, change: &Change) -> Result<Option<String>
         Removed::Leaving { uid, .. } => Ok(Some(uid)),
         Removed::Released => Err(WriteError::Failed("someone else made it anew meanwhile: run again".to_owned())),
         Removed::Refused(refusal) => Err(WriteError::Failed(format!("it cannot be replaced: {refusal}"))),
+        Removed::Protected(protection) => Err(WriteError::Protected(protection)),
         Removed::Failed(why) => Err(WriteError::Failed(format!("it cannot be replaced: {why}"))),
         Removed::NotStarted => Err(WriteError::Stopped),
         Removed::LockLost => Err(WriteError::LockLost),

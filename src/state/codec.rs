@@ -1,103 +1,35 @@
-//! The state's wire form: gzip of compact JSON with sorted keys, and the annotations beside it.
+//! The wire format of the state: gzip of compact JSON with sorted keys, and annotations.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 
-use flate2::Compression;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::payload::{Entries, Payload};
+use super::annotation::ROOT_ANNOTATION;
+use super::error::{LARGEST, StateError};
+use super::gzip::{gunzip, gzip};
+use super::payload::Payload;
 use super::shard::{self, Head, Shard};
-use crate::object::ident::Ident;
 use crate::object::mark::Root;
 
-/// The Secret's type.
-pub(crate) const SECRET_TYPE: &str = "kubernator.io/project-state";
-/// The annotation that names the root; Kubernator writes this one alone.
-pub(crate) const ROOT_ANNOTATION: &str = "kubernator.io/project-root";
-/// The annotation with the digest of what we wrote: missing where someone else wrote last.
-pub(crate) const DIGEST_ANNOTATION: &str = "kubernator.io/ktor-digest";
-/// The annotation that names the run which wrote last.
-pub(crate) const RUN_ANNOTATION: &str = "kubernator.io/ktor-run";
-/// The annotation with the open projects: those in which something is blocked or kept.
-pub(crate) const OPEN_ANNOTATION: &str = "kubernator.io/ktor-open";
-
-/// Decompressed, a state is never larger: a Secret holds 1 MiB, and idents compress no better than this.
-const LARGEST: u64 = 64 * 1024 * 1024;
-/// A state that takes more bytes in its Secret is written in shards. The Secret may hold 1 MiB.
+/// The largest size of a state in one Secret, in bytes. A larger state is written in shards. A Secret holds 1 MiB.
 const LARGEST_WHOLE: usize = 900 * 1024;
 
-/// A state that cannot be used. Each says what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The Secret belongs to another root (two names may share a prefix of their hash).
-    #[error("the state is annotated for root {found:?}, not {expected:?}: rename one of the two roots")]
-    OtherRoot {
-        /// The root in the annotation.
-        found: String,
-        /// The root that was asked for.
-        expected: String,
-    },
-    /// The payload is no gzip.
-    #[error("the state is damaged")]
-    Damaged(#[source] std::io::Error),
-    /// The payload is too large when decompressed.
-    #[error("the state is larger than {} MiB", LARGEST >> 20)]
-    TooLarge,
-    /// The version is not known.
-    #[error("the state is of version {0:?}, which this version does not know")]
-    UnknownVersion(String),
-    /// The payload is no state.
-    #[error("the state cannot be understood")]
-    Malformed(#[source] serde_json::Error),
-    /// A head lists what no run writes.
-    #[error("the state's list of shards cannot be understood")]
-    WrongHead,
-    /// A shard is not there, and the head that refers to it does not change.
-    #[error("the state's shard {0} is missing")]
-    MissingShard(String),
-    /// A shard holds something else than its digest says, or belongs to someone else.
-    #[error("the state's shard {0} is damaged")]
-    OtherContent(String),
-    /// More than a state can hold.
-    #[error("the state has more objects than one root can record: divide the root")]
-    TooManyObjects,
-    /// An entry names a project of another root.
-    #[error("the state records project {0:?}, which is not of its root")]
-    ForeignProject(String),
-    /// An entry names an object that no server can have.
-    #[error("the state records {0:?}, which no server can have")]
-    ImpossibleEntry(String),
-    /// An entry that is to be written could not be read again.
-    #[error("{0:?} cannot be recorded, as no server can have it: nothing was written")]
-    Unrecordable(String),
-    /// Marked objects are live, yet there is no state.
-    #[error("there is no state for root {root}, yet {count} live objects carry its mark: restore the state")]
-    Missing {
-        /// The root.
-        root: String,
-        /// The number of marked objects that were found.
-        count: usize,
-    },
-}
-
-/// Encodes a payload.
+/// Encodes a payload as a whole.
 pub fn encode(payload: &Payload) -> Vec<u8> {
-    // Serializing maps with text keys cannot fail; an empty state would be refused on reading.
+    // Serializing maps with text keys cannot fail. If it did, the reader would refuse the empty state.
     gzip(&serde_json::to_vec(payload).unwrap_or_default())
 }
 
-/// Encodes a payload as its Secret is to hold it: whole, or as a head and the shards to write before it.
+/// Encodes a payload for its Secret. Returns the data of the Secret, and the shards that must be written before it. A
+/// payload that fits into the Secret has no shards.
 ///
 /// # Errors
 ///
-/// What no reader would accept: another root's projects, objects that no server can have, too many objects.
+/// A payload that no reader would accept: it has projects of another root, objects that no API server can have, or too
+/// many objects.
 pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>), StateError> {
     for entries in [&payload.resources, &payload.pending] {
-        check_entries(entries, root).map_err(|error| match error {
+        entries.check(root).map_err(|error| match error {
             StateError::ImpossibleEntry(shown) => StateError::Unrecordable(shown),
             other => other,
         })?;
@@ -114,30 +46,17 @@ pub fn encode_all(payload: &Payload, root: &Root) -> Result<(Vec<u8>, Vec<Shard>
     Ok((gzip(&serde_json::to_vec(&head).unwrap_or_default()), shards))
 }
 
-pub(super) fn gzip(json: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory cannot fail.
-    encoder.write_all(json).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-/// Decompresses no more than `largest` bytes.
-pub(super) fn gunzip(data: &[u8], largest: u64) -> Result<Vec<u8>, StateError> {
-    let mut json = Vec::new();
-    MultiGzDecoder::new(data).take(largest + 1).read_to_end(&mut json).map_err(StateError::Damaged)?;
-    if json.len() as u64 > largest { Err(StateError::TooLarge) } else { Ok(json) }
-}
-
-/// The content of a state's Secret.
+/// The decoded data of the state's Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// The state itself.
+    /// The state as a whole.
     Whole(Payload),
-    /// The head that lists the shards.
+    /// The head of a state in shards.
     Sharded(Head),
 }
 
 impl Recorded {
-    /// Returns `true` if the run that wrote it came to its end.
+    /// Returns `true` if the run that wrote the state finished.
     pub fn finalized(&self) -> bool {
         match self {
             Self::Whole(payload) => payload.finalized,
@@ -146,11 +65,12 @@ impl Recorded {
     }
 }
 
-/// Reads what a state's Secret holds, and holds it to its root.
+/// Decodes the data of the state's Secret and checks that the entries belong to the root.
 ///
 /// # Errors
 ///
-/// What is damaged, too large, of an unknown version or with another root's projects; a head that no run wrote.
+/// The data is damaged, too large or of an unknown version. An entry is in a project of another root, or names an
+/// object that no API server can have. The head has a form that no run writes.
 pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -167,35 +87,16 @@ pub fn read(data: &[u8], root: &Root) -> Result<Recorded, StateError> {
 
 fn whole(json: &[u8], root: &Root) -> Result<Payload, StateError> {
     let payload: Payload = serde_json::from_slice(json).map_err(StateError::Malformed)?;
-    check_entries(&payload.resources, root)?;
-    check_entries(&payload.pending, root)?;
+    payload.resources.check(root)?;
+    payload.pending.check(root)?;
     Ok(payload)
 }
 
-/// Refuses another root's projects, and objects that no server can have.
-pub(super) fn check_entries(entries: &Entries, root: &Root) -> Result<(), StateError> {
-    if let Some(foreign) = entries.projects().find(|project| project.root() != *root.segment()) {
-        return Err(StateError::ForeignProject(foreign.to_string()));
-    }
-    match entries.iter().find(|(_, ident)| !ident.is_possible()) {
-        Some((_, Ident { key, .. })) => {
-            let shown: String = key.to_string().chars().take(200).collect();
-            Err(StateError::ImpossibleEntry(shown))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The digest of encoded state, as its annotation holds it.
-pub fn digest(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Refuses a state Secret whose annotation names another root.
+/// Refuses a Secret whose annotation names another root.
 ///
 /// # Errors
 ///
-/// [`StateError::OtherRoot`].
+/// [`StateError::OtherRoot`], if the annotation names another root.
 pub(crate) fn check_root(annotations: &BTreeMap<String, String>, root: &Root) -> Result<(), StateError> {
     match annotations.get(ROOT_ANNOTATION) {
         Some(found) if found != root.segment().as_str() => {
@@ -210,6 +111,10 @@ mod tests {
     use super::*;
     use crate::project::path::Segment;
     use base64::Engine;
+    use flate2::Compression;
+    use flate2::read::MultiGzDecoder;
+    use flate2::write::GzEncoder;
+    use std::io::{Read, Write};
 
     fn root() -> Root {
         Root::new(Segment::new("demo").unwrap())
@@ -221,7 +126,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// The samples that Kubernator wrote: what is decoded from its Secret, encoded again, is its JSON to the letter.
+    /// The samples were written by Kubernator. Decoding a Secret and encoding it again gives exactly the JSON of the
+    /// sample.
     #[test]
     fn o8_states_written_by_kubernator_are_read_and_written_in_its_form() {
         for (secret, json) in [
@@ -275,7 +181,7 @@ mod tests {
         }
         refuses(&gzip(&vec![b' '; 10 << 20]), "cannot be understood");
         refuses(&gzip(&vec![b' '; (64 << 20) + 1]), "larger than 64 MiB");
-        // Many members, one after another, are one payload: 20 GiB here, if all of it were unpacked.
+        // Many gzip members in a row are one payload. This one would decompress to 20 GiB.
         let member = gzip(&vec![b' '; 64 << 20]);
         assert!(member.len() < 512 * 1024);
         refuses(&member.repeat(320), "larger than 64 MiB");

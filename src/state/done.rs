@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::object::body::Body;
 use crate::object::ident::ObjectKey;
 use crate::object::manifest::Manifest;
 
@@ -64,8 +65,8 @@ fn removes_itself(key: &ObjectKey, body: &Value) -> bool {
         && body.pointer("/spec/ttlSecondsAfterFinished").is_some_and(Value::is_number)
 }
 
-fn digest(body: &Value) -> String {
-    Sha256::digest(body.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+fn digest(body: &Body) -> String {
+    Sha256::digest(body.json()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
             let key: ObjectKey = format!("Job.batch/x/{name}").parse().unwrap();
             let ident = Ident { key: key.clone(), version: "v1".into() };
             let place = SourcePlace { path: "x.yaml".into(), line: 1, column: 1 };
-            (key, Manifest { ident, body: json!({"spec": spec}), project: "demo".parse().unwrap(), place })
+            (key, Manifest { ident, body: json!({"spec": spec}).into(), project: "demo".parse().unwrap(), place })
         };
         jobs.iter().map(one).collect()
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::codec::{DIGEST_ANNOTATION, RUN_ANNOTATION, digest};
+use super::annotation::{DIGEST_ANNOTATION, RUN_ANNOTATION};
+use super::gzip::digest;
 
 /// The relation of a state to the digest in its annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -2,9 +2,12 @@
 //!
 //! This module does no I/O. Other modules read and write the Secret.
 
+pub(crate) mod annotation;
 pub mod codec;
 pub mod commits;
 pub(crate) mod done;
+pub mod error;
+pub(crate) mod gzip;
 pub(crate) mod inspect;
 pub mod lateness;
 pub mod payload;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::error::StateError;
 use crate::object::ident::{Ident, IdentRef, ObjectKey};
+use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
 
 /// The recorded objects by owning project. The key of each object maps to the API version with which the object was
@@ -20,6 +22,20 @@ pub struct Entries {
 }
 
 impl Entries {
+    /// Refuses projects of another root, and objects that no API server can have.
+    pub(super) fn check(&self, root: &Root) -> Result<(), StateError> {
+        if let Some(foreign) = self.projects().find(|project| project.root() != *root.segment()) {
+            return Err(StateError::ForeignProject(foreign.to_string()));
+        }
+        match self.iter().find(|(_, ident)| !ident.is_possible()) {
+            Some((_, Ident { key, .. })) => {
+                let shown: String = key.to_string().chars().take(200).collect();
+                Err(StateError::ImpossibleEntry(shown))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Records an object under a project. Replaces the version that was recorded for the same object and project.
     pub fn insert(&mut self, project: &ProjectPath, ident: &Ident) {
         let objects = self.by_project.entry(project.clone()).or_default();

@@ -163,8 +163,13 @@ pub enum ProvenanceMatch {
         /// The place to record from now on.
         to: Provenance,
     },
-    /// The tree comes from another place, and the caller did not accept a move. Contains the message.
-    Elsewhere(String),
+    /// The tree comes from another place, and the caller did not accept a move.
+    Elsewhere {
+        /// The recorded place.
+        recorded: Provenance,
+        /// The place of this tree.
+        here: Provenance,
+    },
 }
 
 impl Claim {
@@ -174,10 +179,9 @@ impl Claim {
             (Some(from), Some(to), Relocation::Accepted) if from != to => {
                 ProvenanceMatch::Moved { from: from.clone(), to: to.clone() }
             }
-            (Some(from), Some(to), Relocation::Refused) if from != to => ProvenanceMatch::Elsewhere(format!(
-                "the record says that this root is {from}, but this tree is {to}: give one of the two roots another name, \
-                 unless it is the same tree in a new place"
-            )),
+            (Some(recorded), Some(here), Relocation::Refused) if recorded != here => {
+                ProvenanceMatch::Elsewhere { recorded: recorded.clone(), here: here.clone() }
+            }
             (recorded, here, _) => ProvenanceMatch::Same(recorded.or(here.as_ref()).cloned()),
         }
     }
@@ -321,10 +325,8 @@ mod tests {
             }
         }
         for other in [&web, &below, &top] {
-            let ProvenanceMatch::Elsewhere(told) = claim(Some(other), Relocation::Refused).judged(Some(&shop)) else {
-                panic!("{other} is not {shop}")
-            };
-            assert!(told.contains("k8s of github.com/acme/shop") && told.contains(&other.to_string()), "{told}");
+            let elsewhere = ProvenanceMatch::Elsewhere { recorded: shop.clone(), here: other.clone() };
+            assert_eq!(claim(Some(other), Relocation::Refused).judged(Some(&shop)), elsewhere);
             let moved = ProvenanceMatch::Moved { from: shop.clone(), to: other.clone() };
             assert_eq!(claim(Some(other), Relocation::Accepted).judged(Some(&shop)), moved);
         }

@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::codec::{self, StateError, digest};
+use super::annotation;
+use super::error::StateError;
+use super::gzip::{self, digest};
 use super::payload::{Entries, Payload, Version};
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
@@ -115,7 +117,7 @@ pub fn split(payload: &Payload) -> Result<(Head, Vec<Shard>), StateError> {
             // Serialization of maps with string keys cannot fail.
             let json = serde_json::to_vec(&piece).unwrap_or_default();
             let digest = digest(&json);
-            shards.entry(digest.clone()).or_insert_with(|| (json.len(), codec::gzip(&json)));
+            shards.entry(digest.clone()).or_insert_with(|| (json.len(), gzip::gzip(&json)));
             digests.push(digest);
         }
         digests
@@ -200,7 +202,7 @@ impl<'a> Joining<'a> {
             return Err(StateError::TooManyObjects);
         }
         let entries: Entries = serde_json::from_slice(&json).map_err(StateError::Malformed)?;
-        codec::check_entries(&entries, self.root)?;
+        entries.check(self.root)?;
         for (list, target) in [
             (&self.head.shards.pending, &mut self.payload.pending),
             (&self.head.shards.resources, &mut self.payload.resources),
@@ -246,9 +248,9 @@ pub struct Candidate<'a> {
 pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
     let Candidate { name, secret_type, annotations, labels, data } = candidate;
     secret_type == SHARD_TYPE
-        && annotations.get(codec::ROOT_ANNOTATION).is_some_and(|found| found == root.segment().as_str())
+        && annotations.get(annotation::ROOT_ANNOTATION).is_some_and(|found| found == root.segment().as_str())
         && labels.get(SHARD_LABEL).is_some_and(|found| found == root.hash())
-        && codec::gunzip(data, LARGEST_SHARD).is_ok_and(|json| shard_name(root, &digest(&json)) == name)
+        && gzip::gunzip(data, LARGEST_SHARD).is_ok_and(|json| shard_name(root, &digest(&json)) == name)
 }
 
 /// Decompresses the JSON of a shard, and checks that it has the expected digest.
@@ -257,7 +259,7 @@ pub fn is_own(candidate: Candidate<'_>, root: &Root) -> bool {
 ///
 /// The data cannot be decompressed, or its digest is another one.
 pub(crate) fn verified(expected: &str, data: &[u8]) -> Result<Vec<u8>, StateError> {
-    let json = codec::gunzip(data, LARGEST_SHARD)?;
+    let json = gzip::gunzip(data, LARGEST_SHARD)?;
     if digest(&json) == expected { Ok(json) } else { Err(StateError::OtherContent(expected.to_owned())) }
 }
 
@@ -359,7 +361,7 @@ mod tests {
         let check = |pending: Vec<String>, expected: &str| {
             let head =
                 serde_json::json!({"finalized": true, "shards": {"pending": pending, "resources": []}, "version": "2"});
-            let error = read(&codec::gzip(head.to_string().as_bytes()), &root()).unwrap_err().to_string();
+            let error = read(&gzip::gzip(head.to_string().as_bytes()), &root()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         let digest_of = |number: usize| digest(&number.to_be_bytes());
@@ -372,7 +374,7 @@ mod tests {
         assert_eq!(head.clone().check().unwrap(), head);
 
         let hostile = |json: &[u8]| {
-            let shard = Shard { digest: digest(json), data: codec::gzip(json) };
+            let shard = Shard { digest: digest(json), data: gzip::gzip(json) };
             let shards = Lists { resources: vec![shard.digest.clone()], ..Lists::default() };
             joined(&Head { finalized: true, shards, version: HeadVersion::Two }, &[shard]).unwrap_err()
         };
@@ -406,7 +408,8 @@ mod tests {
         let (_, shards) = split(&Payload { resources: entries(0..50), ..Payload::default() }).unwrap();
         let shard = &shards[0];
         let name = shard_name(&root(), &shard.digest);
-        let annotations: BTreeMap<String, String> = [(codec::ROOT_ANNOTATION.to_owned(), "demo".to_owned())].into();
+        let annotations: BTreeMap<String, String> =
+            [(annotation::ROOT_ANNOTATION.to_owned(), "demo".to_owned())].into();
         let labels: BTreeMap<String, String> = [(SHARD_LABEL.to_owned(), root().hash().to_owned())].into();
         let own = Candidate {
             name: &name,
@@ -418,13 +421,13 @@ mod tests {
         assert!(is_own(own, &root()));
         let other = Root::new(Segment::new("other").unwrap());
         assert!(!is_own(own, &other));
-        let others: BTreeMap<String, String> = [(codec::ROOT_ANNOTATION.to_owned(), "other".to_owned())].into();
-        let changed = codec::gzip(b"{}");
+        let others: BTreeMap<String, String> = [(annotation::ROOT_ANNOTATION.to_owned(), "other".to_owned())].into();
+        let changed = gzip::gzip(b"{}");
         for stranger in [
             Candidate { name: "database-password", ..own },
             Candidate { name: &name[..name.len() - 1], ..own },
             Candidate { secret_type: "Opaque", ..own },
-            Candidate { secret_type: codec::SECRET_TYPE, ..own },
+            Candidate { secret_type: annotation::SECRET_TYPE, ..own },
             Candidate { annotations: &others, ..own },
             Candidate { annotations: &BTreeMap::new(), ..own },
             Candidate { labels: &BTreeMap::new(), ..own },

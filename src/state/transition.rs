@@ -9,8 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::codec::{self, DIGEST_ANNOTATION, OPEN_ANNOTATION, ROOT_ANNOTATION, RUN_ANNOTATION, StateError};
+use super::annotation::{DIGEST_ANNOTATION, OPEN_ANNOTATION, ROOT_ANNOTATION, RUN_ANNOTATION};
 use super::commits::{Commits, Ledger};
+use super::error::StateError;
+use super::gzip;
 use super::payload::{Entries, Payload, Version};
 use super::provenance::Provenance;
 use crate::object::ident::{Ident, ObjectKey};
@@ -66,7 +68,7 @@ impl Prior {
     /// `kept` has the commits of the review key's Secret.
     pub fn of(payload: Payload, data: &[u8], annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let Payload { finalized, pending, resources, version: Version::One } = payload;
-        let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == codec::digest(data));
+        let ours = annotations.get(DIGEST_ANNOTATION).is_some_and(|digest| *digest == gzip::digest(data));
         let (commits, agree) = Commits::merged(Commits::of(annotations), kept);
         let settled = finalized && ours && agree;
         let mut entries = resources;
@@ -239,7 +241,7 @@ pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTre
     let mut annotations = record.commits.annotations();
     let stated = [
         (ROOT_ANNOTATION, root.segment().as_str()),
-        (DIGEST_ANNOTATION, codec::digest(data).as_str()),
+        (DIGEST_ANNOTATION, gzip::digest(data).as_str()),
         (RUN_ANNOTATION, run),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -257,6 +259,7 @@ pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTre
 mod tests {
     use super::*;
     use crate::project::path::Segment;
+    use crate::state::codec;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const LATER: &str = "f123456789abcdef0123456789abcdef01234567";

@@ -52,7 +52,7 @@ fn a4_crd_custom_resource_namespace_and_content_work_in_one_first_run() {
     let (bench, ns, group) = whole("whole");
     let plan = bench.ktor(&["plan", "-o", "json", "--detailed-exitcode"]).exits(2).json();
     assert_eq!(plan["summary"]["create"], 6, "{plan:#}");
-    assert_eq!(change(&plan, "changes", "front")["reason"]["kind"], "unverified", "{plan:#}");
+    assert_eq!(change(&plan, "changes", "front")["reason"]["kind"], "unchecked", "{plan:#}");
     let outcome = bench.apply();
     assert_eq!(outcome["summary"]["created"], 6, "{outcome:#}");
     let front = bench.get(&format!("tills.{group}/front"), Some(&ns)).unwrap();
@@ -120,7 +120,7 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     let outcome = ran.json();
     let verdict = |name: &str| {
         let objects = outcome["applied"].as_array().unwrap();
-        objects.iter().find(|object| object["key"]["name"] == name).unwrap()["verdict"].clone()
+        objects.iter().find(|object| object["key"]["name"] == name).unwrap()["outcome"].clone()
     };
     assert_eq!(verdict(&format!("tills.{group}")), "failed");
     assert_eq!(verdict("front"), "skipped");
@@ -133,4 +133,28 @@ fn a7_one_failing_object_leaves_the_independent_ones_done_and_the_rest_undone() 
     bench.apply();
     assert_eq!(bench.get("configmap/dropped", Some(&ns)), None);
     assert!(bench.recorded().0);
+}
+
+#[test]
+fn r16_progress_and_requests_are_on_standard_error_and_the_report_alone_on_standard_output() {
+    let (bench, ns, _) = whole("progress");
+    bench.write("d-gone.yaml", &config_map(&ns, "gone", "1"));
+    let ran = bench.ktor(&["apply", "--yes", "-v", "-o", "json"]).exits(0);
+    assert_eq!(ran.json()["summary"]["created"], 7, "{ran:#?}");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let once = |line: &str| assert_eq!(lines.iter().filter(|told| **told == line).count(), 1, "{line}: {ran:#?}");
+    once(&format!("applied ConfigMap {ns}/config (created)"));
+    once(&format!("applied Deployment.apps {ns}/web (created)"));
+    once(&format!("ready Deployment.apps {ns}/web"));
+    for phase in ["planning", "recording", "applying", "cleaning up", "finalizing"] {
+        once(phase);
+    }
+    assert!(lines.iter().any(|line| line.starts_with("GET /version 200, ") && line.ends_with(" ms")), "{ran:#?}");
+    assert!(!ran.stderr.contains('?') && !ran.stderr.contains('\u{1b}'), "{ran:#?}");
+
+    bench.remove("d-gone.yaml");
+    let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(0);
+    assert_eq!(ran.json()["summary"]["deleted"], 1, "{ran:#?}");
+    assert!(ran.stderr.lines().any(|line| line == format!("deleted ConfigMap {ns}/gone")), "{ran:#?}");
+    assert!(!ran.stderr.contains("/config") && !ran.stderr.contains("GET "), "{ran:#?}");
 }

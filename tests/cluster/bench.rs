@@ -11,10 +11,9 @@ use base64::Engine;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use sha1::{Digest, Sha1};
+use support::controlplane::{ControlPlane, User};
+use support::profile;
 use tempfile::TempDir;
-
-use crate::support::controlplane::{ControlPlane, User};
-use crate::support::profile;
 
 /// A project in a temporary directory, and the control plane that it is applied to.
 pub struct Bench {

@@ -1,9 +1,9 @@
 //! Cohabiting kinds: one object that is served in two groups. Its manifest uses one group, and then the other.
 
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Recorder, User};
 
 use super::bench::{Bench, change, namespace};
-use crate::support::controlplane::{Entry, Recorder, User};
 
 /// The group in which the manifest of an Event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

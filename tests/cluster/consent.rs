@@ -5,8 +5,9 @@ use std::process::Child;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use support::controlplane::User;
+
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::User;
 
 const QUESTION: &str = "Type `yes` to continue: ";
 

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use support::controlplane::{Fault, Gate, Recorder, User};
+
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a9_a_killed_apply_is_finished_by_the_next_run_after_its_lease() {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Recorder, User};
 
 use super::admission_policy::Denied;
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Entry, Recorder, User};
 
 /// The arguments that open every guard against dropping everything.
 pub const DROP: [&str; 7] =
@@ -41,7 +41,7 @@ pub fn outcomes(report: &Value, list: &str) -> BTreeMap<String, (String, String)
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let one = |object: &Value| {
         let name = format!("{} {}", text(&object["key"]["kind"]), text(&object["key"]["name"]));
-        (name, (text(&object["verdict"]), text(&object["message"])))
+        (name, (text(&object["outcome"]), text(&object["message"])))
     };
     report[list].as_array().unwrap().iter().map(one).collect()
 }
@@ -195,8 +195,8 @@ fn c6_a_namespace_or_definition_stays_with_what_is_protected_in_it() {
     let plan = bench.plan();
     for name in [ns.clone(), format!("tills.{group}")] {
         let kept = change(&plan, "cleanup", &name);
-        let words = format!("it contains Till.{group} {ns}/front, which stays");
-        assert_eq!((&kept["action"], &kept["reason"]["subject"]), (&json!("keep"), &json!(words)), "{plan:#}");
+        let words = format!("kept: it contains Till.{group} {ns}/front, which stays");
+        assert_eq!((&kept["action"], &kept["reason"]["message"]), (&json!("keep"), &json!(words)), "{plan:#}");
     }
     bench.ktor(&DROP).exits(0);
     assert!(bench.get(&front, Some(&ns)).is_some());
@@ -222,7 +222,7 @@ fn p3_a_deletion_that_admission_refuses_shows_in_the_plan_and_fails_the_apply() 
     let planned = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
     let refused = change(&planned, "cleanup", "wanted");
     assert_eq!(refused["action"], "blocked", "{planned:#}");
-    assert!(refused["reason"]["subject"].as_str().unwrap().contains("the auditors want it"), "{planned:#}");
+    assert!(refused["reason"]["message"].as_str().unwrap().contains("the auditors want it"), "{planned:#}");
 
     let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(1).says("the auditors want it");
     let report = ran.says(&format!("ConfigMap {ns}/wanted")).json();

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use support::controlplane::User;
 
 use super::bench::Bench;
-use crate::support::controlplane::User;
 
 /// The part of the cluster in which rules apply.
 pub enum Extent<'a> {

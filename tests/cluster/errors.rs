@@ -1,7 +1,8 @@
 //! User mistakes: one sentence that says what to do, and the right exit code.
 
+use support::controlplane::User;
+
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::User;
 
 #[test]
 fn b4_no_cluster_and_no_permission_are_one_sentence_each() {

@@ -57,9 +57,9 @@ fn a3_a_scaled_deployment_shows_both_values_and_the_remedy_and_is_left_or_taken_
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let blocked = change(&plan, "changes", "web");
     assert_eq!(blocked["action"], "blocked", "{blocked:#}");
-    let words = blocked["reason"]["subject"].as_str().unwrap();
-    assert!(words.starts_with(".spec.replicas is held by kubectl: someone scaled it"), "{words}");
-    let line = json!([{"path": "spec.replicas", "before": "4", "after": "2"}]);
+    let words = blocked["reason"]["message"].as_str().unwrap();
+    assert!(words.starts_with("conflict: .spec.replicas is held by kubectl: someone scaled it"), "{words}");
+    let line = json!([{"path": "spec.replicas", "before": 4, "after": 2, "sensitive": false}]);
     assert_eq!(blocked["diff"], line, "{blocked:#}");
     let digest = plan["digest"].clone();
 
@@ -96,8 +96,8 @@ fn a3_only_the_fields_that_the_settings_name_are_taken() {
     let theirs = json!({"data": {"phase": "theirs", "other": "theirs"}}).to_string();
     bench.kubectl(&["patch", "configmap", "config", "-n", &ns, "-p", &theirs], "");
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
-    let words = change(&plan, "changes", "config")["reason"]["subject"].as_str().unwrap().to_owned();
-    assert!(words.starts_with(".data.other is held by kubectl-patch: "), "{words}");
+    let words = change(&plan, "changes", "config")["reason"]["message"].as_str().unwrap().to_owned();
+    assert!(words.starts_with("conflict: .data.other is held by kubectl-patch: "), "{words}");
     bench.write("config.yaml", &config_map(&ns, "config", "1"));
     bench.apply();
     let data = bench.get("configmap/config", Some(&ns)).unwrap()["data"].clone();
@@ -142,7 +142,7 @@ fn a3_what_other_tools_applied_counts_as_ours_where_the_settings_say_so() {
         bench.write("config.yaml", &config_map(&ns, "config", "2"));
         let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
         let blocked = change(&plan, "changes", "config");
-        let words = blocked["reason"]["subject"].as_str().unwrap();
+        let words = blocked["reason"]["message"].as_str().unwrap();
         assert!(words.contains("adoptManagers"), "{preset}: {words}");
         // The object is not ours, so its live values are not shown.
         assert!(blocked["diff"].as_array().unwrap().iter().all(|line| line["before"].is_null()), "{blocked:#}");

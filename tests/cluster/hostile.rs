@@ -11,9 +11,9 @@ use ktor_action::project::path::Segment;
 use ktor_action::state::payload::{Entries, Payload};
 use ktor_action::state::shard::{shard_name, split};
 use serde_json::{Value, json};
+use support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
 
 /// Sends a dry-run create to the server. Returns the status and the message.
 async fn created(client: &kube::Client, path: &str, object: &Value) -> (u16, String) {
@@ -293,7 +293,7 @@ fn x9_what_roots_keep_their_books_in_is_no_desired_object() {
         for arguments in [["plan"].as_slice(), &["apply", "--yes", "--take-over", &other.root]] {
             let ran = bench.ktor(arguments).exits(1);
             assert!(
-                ran.stderr.contains("hostile.yaml:1:1: ") && ran.stderr.contains("no manifest may hold it"),
+                ran.stderr.contains("hostile.yaml:1:1: ") && ran.stderr.contains("no manifest may contain it"),
                 "{ran:#?}"
             );
         }

@@ -5,9 +5,10 @@ use ktor_action::git::commit::Commit;
 use ktor_action::object::mark::Root;
 use ktor_action::project::path::Segment;
 use serde_json::json;
+use support::repository::TestRepository;
+use support::workflow_run::{Event, Ran, dispatched, pushed};
 
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, Ran, Story, dispatched, pushed};
+use crate::story::Story;
 
 const NOTICE: &str = "An earlier change left 1 object as it is";
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";

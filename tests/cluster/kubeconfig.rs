@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use support::github::FakeGitHub;
+use support::repository::TestRepository;
+use support::workflow_run::{Event, WorkflowRun, opened, pushed};
+
 use super::bench::{Bench, config_map, namespace};
-use crate::support::github::FakeGitHub;
-use crate::support::repository::TestRepository;
-use crate::support::story::{act, opened, pushed};
 
 /// Writes a kubeconfig that gets its credentials from a program. The program leaves the file `pwned`.
 fn planted(file: &Path, pwned: &Path) {
@@ -68,12 +69,16 @@ fn x15_the_action_refuses_a_kubeconfig_of_the_checkout_however_it_is_named() {
         (home, at("")),
         (home, ".".to_owned()),
     ];
+    let act = |number: u64, event: &Event, (name, value): &(&str, String)| {
+        let folder = folder.join(number.to_string());
+        let run = WorkflowRun { ktor: env!("CARGO_BIN_EXE_ktor"), forge: &forge, folder, number };
+        run.act(&repository, event, None, &[(*name, value.as_str())])
+    };
     let mut run = 0;
     for event in [opened(&head, &base), pushed(&base, &head)] {
-        for (name, value) in &ways {
+        for way @ (name, value) in &ways {
             run += 1;
-            let ran =
-                act(&forge, &folder.join(run.to_string()), run, &repository, &event, None, &[(*name, value.as_str())]);
+            let ran = act(run, &event, way);
             assert_eq!(ran.exit, 64, "{name}={value}: {}", ran.log);
             assert!(ran.log.contains("lies in the checkout"), "{name}={value}: {}", ran.log);
             assert!(!pwned.exists(), "{name}={value} was used");
@@ -81,9 +86,7 @@ fn x15_the_action_refuses_a_kubeconfig_of_the_checkout_however_it_is_named() {
         // The same file outside the repository is used.
         run += 1;
         let used = [(input, beside("config")), (variable, list(&[&at("absent"), &beside("config")]))];
-        let (name, value) = &used[usize::try_from(run).unwrap() % 2];
-        let ran =
-            act(&forge, &folder.join(run.to_string()), run, &repository, &event, None, &[(*name, value.as_str())]);
+        let ran = act(run, &event, &used[usize::try_from(run).unwrap() % 2]);
         assert!(ran.exit == 1 && !ran.log.contains("lies in"), "{}", ran.log);
         assert!(pwned.exists());
         fs::remove_file(&pwned).unwrap();

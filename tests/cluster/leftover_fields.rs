@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, namespace};
 use super::deployer::{Extent, deployer};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 /// Creates a project with its namespace.
 fn project(begins: &str) -> (Bench, String) {
@@ -334,9 +334,9 @@ fn r1_what_another_manager_set_is_named_with_the_remedy_and_nothing_is_replaced(
         ("till", ".spec.a", "operator"),
     ] {
         let blocked = change(&plan, "changes", name);
-        let words = blocked["reason"]["subject"].as_str().unwrap_or_default();
+        let words = blocked["reason"]["message"].as_str().unwrap_or_default();
         assert_eq!(blocked["action"], "blocked", "{blocked:#}");
-        assert!(words.starts_with(&format!("{field}, which {manager} set, ")), "{words}");
+        assert!(words.starts_with(&format!("conflict: {field}, which {manager} set, ")), "{words}");
         assert!(words.contains("remove it from the live object"), "{words}");
     }
     bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(3);
@@ -385,7 +385,7 @@ fn r1_a_claim_that_shrinks_by_a_typo_is_refused_and_never_replaced() {
         let plan = bench.ktor(&[&["plan", "-o", "json"], &flags[..]].concat()).exits(3).json();
         let blocked = change(&plan, "changes", "data");
         assert_eq!(blocked["action"], "keep", "{blocked:#}");
-        assert!(blocked["reason"]["subject"].as_str().unwrap().contains("never replaced"), "{blocked:#}");
+        assert!(blocked["reason"]["message"].as_str().unwrap().contains("never replaced"), "{blocked:#}");
         bench.ktor(&[&["apply", "--yes"], &flags[..]].concat()).exits(3);
         assert_eq!(versions(&bench, &ns), uids);
     }
@@ -407,7 +407,7 @@ fn r1_without_the_right_to_update_it_is_not_known_and_nothing_is_replaced() {
     let plan = bench.ktor(&["plan", "-o", "json", "--allow-replacement"]).exits(3).json();
     let blocked = change(&plan, "changes", "web");
     assert_eq!((&blocked["action"], &blocked["reason"]["kind"]), (&json!("blocked"), &json!("unknown")), "{plan:#}");
-    assert!(blocked["reason"]["subject"].as_str().unwrap().contains("the right to update it is needed"), "{blocked:#}");
+    assert!(blocked["reason"]["message"].as_str().unwrap().contains("the right to update it is needed"), "{blocked:#}");
     bench.ktor(&["apply", "--yes", "--allow-replacement"]).exits(3);
     assert_eq!(versions(&bench, &ns), uids);
 }

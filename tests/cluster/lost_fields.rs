@@ -82,7 +82,7 @@ fn r10_what_is_desired_is_taken_over_again_and_what_is_not_is_kept_and_named() {
         }
         let kept = change(&plan, "cleanup", "undesired");
         assert_eq!(kept["action"], "keep", "{how}: {kept:#}");
-        assert!(kept["reason"]["subject"].as_str().unwrap().contains("managed fields were lost"), "{how}: {kept:#}");
+        assert!(kept["reason"]["message"].as_str().unwrap().contains("managed fields were lost"), "{how}: {kept:#}");
         assert_eq!(change(&plan, "cleanup", "other")["action"], "delete", "{how}");
         bench.ktor(&["apply", "--yes"]);
         let config = bench.get("configmap/config", Some(&ns)).unwrap();

@@ -2,9 +2,9 @@
 //! lacks.
 
 use serde_json::{Value, json};
+use support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, Ran, change, config_map};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -186,8 +186,8 @@ fn a1_a_later_client_side_apply_is_migrated_again_and_a_hand_edit_conflicts() {
     bench.kubectl(&["patch", "configmap", "config", "-n", &ns, "-p", r#"{"data":{"phase":"by hand"}}"#], "");
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
     let blocked = change(&plan, "changes", "config");
-    let words = blocked["reason"]["subject"].as_str().unwrap();
-    assert!(words.starts_with(".data.phase is held by kubectl-patch: "), "{plan:#}");
+    let words = blocked["reason"]["message"].as_str().unwrap();
+    assert!(words.starts_with("conflict: .data.phase is held by kubectl-patch: "), "{plan:#}");
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::process::{Command, Output};
 
 use ktor_action::git::commit::Commit;
 use serde_json::{Value, json};
+use support::kubernator::Kubernator;
+use support::profile;
+use support::repository::TestRepository;
+use support::workflow_run::{Event, dispatched};
 
 use super::bench::{Bench, config_map, namespace};
-use crate::support::kubernator::Kubernator;
-use crate::support::profile;
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, Story, dispatched};
+use crate::story::Story;
 
 const SOURCE: &str = "kubernator.io/ktor-source";
 const TOKEN: &str = "ghs_canary0123456789";

@@ -30,7 +30,7 @@ fn named_with(bench: &Bench, ns: &str, refused: (&str, &Value), obstacle: (&str,
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(code).json();
     let blocked = change(&plan, "changes", name);
     assert_eq!(blocked["action"], "blocked", "{plan:#}");
-    let told = blocked["reason"]["subject"].as_str().unwrap();
+    let told = blocked["reason"]["message"].as_str().unwrap();
     assert!(told.contains(word) && told.contains("in a commit of its own first"), "{told}");
     bench.ktor(&["apply", "--yes"]).exits(code);
     let (kind, object) = word.split_once(' ').unwrap();
@@ -119,7 +119,7 @@ fn r15_a_deletion_that_meets_a_webhook_which_the_same_run_deletes_is_not_yet_che
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
     for name in ["one", "two"] {
         let gone = change(&plan, "cleanup", name);
-        assert_eq!((&gone["action"], &gone["reason"]["kind"]), (&json!("delete"), &json!("unverified")), "{plan:#}");
+        assert_eq!((&gone["action"], &gone["reason"]["kind"]), (&json!("delete"), &json!("unchecked")), "{plan:#}");
     }
     assert!(plan["notices"].to_string().contains("2 objects are not yet checked"), "{plan:#}");
     let outcome = bench.apply();
@@ -144,7 +144,7 @@ fn r15_a_deletion_that_a_policy_refuses_until_the_server_notices_that_it_went_is
     });
     bench.remove("one.json").remove("policy.json").remove("binding.json");
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
-    assert_eq!(change(&plan, "cleanup", "one")["reason"]["kind"], "unverified", "{plan:#}");
+    assert_eq!(change(&plan, "cleanup", "one")["reason"]["kind"], "unchecked", "{plan:#}");
     let outcome = bench.apply();
     assert_eq!(outcome["summary"]["deleted"], 3, "{outcome:#}");
 }
@@ -156,6 +156,6 @@ fn r15_a_null_that_an_apply_takes_for_a_value_is_told_with_its_place() {
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "namespace": ns}, "secrets": [null]});
     bench.write("account.json", &account.to_string());
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
-    let told = change(&plan, "changes", "a")["reason"]["subject"].as_str().unwrap().to_owned();
+    let told = change(&plan, "changes", "a")["reason"]["message"].as_str().unwrap().to_owned();
     assert!(told.contains("null at .secrets[0]: remove it"), "{told}");
 }

@@ -6,9 +6,9 @@ use std::io::Write;
 use base64::Engine;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 fn project(begins: &str) -> (Bench, String) {
     let bench = Bench::new(begins);
@@ -122,7 +122,7 @@ fn o11_an_adopted_object_with_an_immutable_difference_is_refused_not_replaced() 
     let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
     let blocked = change(&plan, "changes", "sealed");
     assert_eq!(blocked["action"], "blocked", "{plan:#}");
-    assert!(blocked["reason"]["subject"].as_str().unwrap().contains("field is immutable"), "{blocked:#}");
+    assert!(blocked["reason"]["message"].as_str().unwrap().contains("field is immutable"), "{blocked:#}");
     bench.ktor(&["apply", "--yes"]).exits(1).says("field is immutable");
     assert_eq!(bench.get("configmap/sealed", Some(&ns)).unwrap(), before, "not replaced, and not touched");
 

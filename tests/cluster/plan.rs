@@ -1,7 +1,8 @@
 //! Plans write nothing, reveal no secret, and are stable.
 
+use support::controlplane::{Recorder, User};
+
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::{Recorder, User};
 
 #[test]
 fn p1_a_plan_puts_no_persisting_verb_on_the_wire() {

@@ -12,7 +12,7 @@ use super::waiting::until;
 fn green(bench: &Bench, unchecked: usize) {
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(0).json();
     let changes = plan["changes"].as_array().unwrap();
-    let counted = changes.iter().filter(|change| change["reason"]["kind"] == "unverified").count();
+    let counted = changes.iter().filter(|change| change["reason"]["kind"] == "unchecked").count();
     assert_eq!(counted, unchecked, "{plan:#}");
     let notices = plan["notices"].to_string();
     assert!(notices.contains(&format!("{unchecked} object")), "{notices}");
@@ -30,7 +30,7 @@ fn red(bench: &Bench, name: &str, text: &Value, words: &str) {
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
     let refused = change(&plan, "changes", name);
     assert_eq!(refused["action"], "blocked", "{plan:#}");
-    assert!(refused["reason"]["subject"].as_str().unwrap().contains(words), "{refused:#}");
+    assert!(refused["reason"]["message"].as_str().unwrap().contains(words), "{refused:#}");
     bench.remove("refused.json");
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use support::controlplane::{Recorder, User};
 
 use super::admission_policy::Denied;
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::{Recorder, User};
 
 /// Creates and applies two projects with one object each.
 fn two_projects(begins: &str) -> (Bench, String) {

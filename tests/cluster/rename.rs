@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::admission_policy::Denied;
 use super::bench::{Bench, config_map};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 const OBJECTS: [&str; 5] = ["configmap/one", "configmap/two", "configmap/deep", "deployment/web", "statefulset/db"];
 

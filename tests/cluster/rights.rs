@@ -41,7 +41,7 @@ fn r12_a_deployer_of_two_namespaces_gets_a_correct_plan_and_one_notice() {
     expected.sort();
     assert_eq!(found, expected, "{plan:#}");
     let notices = plan["notices"].as_array().unwrap();
-    let about_rights = notices.iter().filter(|notice| notice.as_str().unwrap().contains("list"));
+    let about_rights = notices.iter().filter(|notice| notice["message"].as_str().unwrap().contains("list"));
     assert_eq!(about_rights.count(), 1, "{notices:#?}");
     assert!(notices.len() < 4, "{notices:#?}");
     bench.ktor(&["apply", "--yes"]).exits(0);
@@ -58,7 +58,7 @@ fn r12_a_version_that_nobody_serves_names_those_that_are() {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
     bench.write("scaler.json", &scaler.to_string());
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
-    let words = change(&plan, "changes", "web")["reason"]["subject"].as_str().unwrap().to_owned();
+    let words = change(&plan, "changes", "web")["reason"]["message"].as_str().unwrap().to_owned();
     assert!(words.contains("is served in v2, v1 and not in v2beta2"), "{words}");
 }
 
@@ -90,8 +90,8 @@ fn r12_an_aggregated_role_names_the_remedy_and_is_applied_when_it_is_followed() 
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(3).json();
-    let words = change(&plan, "changes", &name)["reason"]["subject"].as_str().unwrap().to_owned();
-    assert!(words.starts_with(".rules is held by clusterrole-aggregation-controller: "), "{words}");
+    let words = change(&plan, "changes", &name)["reason"]["message"].as_str().unwrap().to_owned();
+    assert!(words.starts_with("conflict: .rules is held by clusterrole-aggregation-controller: "), "{words}");
     assert!(words.contains("remove `rules` from the manifest"), "{words}");
     bench.write("whole.json", &whole(None));
     bench.ktor(&["apply", "--yes"]).exits(0);

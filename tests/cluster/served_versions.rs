@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use http::{Method, header};
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Recorder, User};
 
 use super::bench::{Bench, change, config_map, namespace};
-use crate::support::controlplane::{Fault, Recorder, User};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -242,7 +242,11 @@ fn c3_what_a_group_owns_that_does_not_answer_is_kept_and_settled_when_it_does() 
     for name in ["one", "two"] {
         let found = plan["cleanup"].as_array().unwrap().iter();
         let till = found.clone().find(|it| it["key"]["kind"] == "Till" && it["key"]["name"] == name).unwrap();
-        assert_eq!((&till["action"], &till["reason"]["subject"]), (&json!("keep"), &json!(silent)), "{plan:#}");
+        assert_eq!(
+            (&till["action"], &till["reason"]["message"]),
+            (&json!("keep"), &json!(format!("not known: {silent}"))),
+            "{plan:#}"
+        );
     }
     let ran = bench.ktor(&["apply", "--yes"]).exits(3);
     assert!(ran.stdout.contains(&silent), "{ran:#?}");

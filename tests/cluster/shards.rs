@@ -18,10 +18,10 @@ use ktor_action::state::payload::{Entries, Payload, Version};
 use ktor_action::state::transition::{RunCommits, Settlement, Start};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
+use support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
+use support::kubernator::Kubernator;
 
 use super::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder, User};
-use crate::support::kubernator::Kubernator;
 
 /// The state as a reader sees it.
 type Whole = (Entries, Start);

@@ -14,11 +14,11 @@ use ktor_action::plan::unchanged::is_proved;
 use ktor_action::project::path::Segment;
 use kube::client::Body;
 use serde_json::{Map, Value, json};
+use support::announce;
+use support::controlplane::ControlPlane;
 use tokio::time::{sleep, timeout};
 
 use super::chaos::random::{Random, rounds, seed};
-use crate::support::announce;
-use crate::support::controlplane::ControlPlane;
 
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::controlplane::{Fault, Gate, Recorder, User};
 
 use super::bench::{Bench, Ran, change, config_map, namespace};
 use super::deletion::{definition, hold, outcomes, till};
-use crate::support::controlplane::{Fault, Gate, Recorder, User};
 
 /// Starts an apply while an object is being deleted, and removes its finalizer after two seconds.
 fn applied_while(bench: &Bench, lift: impl FnOnce()) -> Ran {
@@ -41,7 +41,7 @@ fn a10_an_object_that_is_being_deleted_is_waited_for_and_created() {
     for name in ["same", "changed"] {
         let planned = change(&plan, "changes", name);
         assert_eq!((&planned["action"], &planned["reason"]["kind"]), (&json!("create"), &json!("terminating")));
-        assert!(planned["reason"]["subject"].as_str().unwrap().contains("held by a.dev/hold"), "{plan:#}");
+        assert!(planned["reason"]["message"].as_str().unwrap().contains("held by a.dev/hold"), "{plan:#}");
     }
     // The finalizer stays, so the run names it and never applies the object.
     let ran = bench.impatient(&["apply", "--yes", "-o", "json"]).exits(1).says("held by a.dev/hold");
@@ -110,7 +110,7 @@ fn a10_what_lies_in_someone_elses_vanishing_namespace_is_never_as_desired() {
     let plan = bench.ktor(&["plan", "-o", "json"]).exits(1).json();
     let planned = change(&plan, "changes", "config");
     assert_eq!(planned["action"], "blocked", "{plan:#}");
-    assert!(planned["reason"]["subject"].as_str().unwrap().contains(&words), "{plan:#}");
+    assert!(planned["reason"]["message"].as_str().unwrap().contains(&words), "{plan:#}");
     let ran = bench.ktor(&["apply", "--yes", "-o", "json"]).exits(1).says(&words);
     assert_eq!(outcomes(&ran.json(), "applied")["ConfigMap config"].0, "failed");
     hold(&bench, "configmap/config", &ns, &json!(null));

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::bench::{Bench, Ran, change, config_map, namespace};
-use super::waiting::{until, workload};
-use crate::support::repository::TestRepository;
-use crate::support::story::{Event, Story};
 use ktor_action::git::commit::Commit;
 use ktor_action::object::mark::Root;
 use ktor_action::project::path::Segment;
+use serde_json::{Value, json};
+use support::repository::TestRepository;
+use support::workflow_run::Event;
+
+use super::bench::{Bench, Ran, change, config_map, namespace};
+use super::waiting::{until, workload};
+use crate::story::Story;
 
 const NOWHERE: &str = "no.example.com/node";
 
@@ -93,7 +94,8 @@ fn r16_one_sick_deployment_keeps_the_deletions_of_its_project_alone_and_the_repo
     assert_eq!((&report["complete"], &report["error"], &report["digest"]), (&json!(false), &Value::Null, &digest));
     assert!(!sick.lives("b-old") && sick.lives("a-old"));
     let kept = change(&report, "kept", "a-old");
-    assert_eq!(kept["reason"], json!({"kind": "not-ready", "subject": format!("Deployment.apps {ns}/web")}));
+    let web = json!({"group": "apps", "kind": "Deployment", "namespace": ns, "name": "web"});
+    assert_eq!((&kept["reason"]["kind"], &kept["reason"]["object"]), (&json!("not-ready"), &web));
     let (finalized, recorded) = bench.recorded();
     assert!(finalized && recorded[&format!("{ns}.a")].contains(&"ConfigMap a-old".to_owned()), "{recorded:?}");
     assert_eq!((sick.open().as_str(), bench.lease()), ("root.a", None));

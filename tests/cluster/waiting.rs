@@ -119,7 +119,7 @@ fn r14_a_wait_that_ends_names_each_object_and_its_reason_under_one_deadline() {
     assert!(started.elapsed() < Duration::from_secs(14), "{:?}", started.elapsed());
     let outcome = ran.json();
     assert_eq!(outcome["summary"]["failed"], 20, "{outcome:#}");
-    for object in outcome["applied"].as_array().unwrap().iter().filter(|object| object["verdict"] == "failed") {
+    for object in outcome["applied"].as_array().unwrap().iter().filter(|object| object["outcome"] == "failed") {
         assert!(object["message"].as_str().unwrap().contains("not ready after 5 s: 0 of 1 replicas"), "{object:#}");
     }
 }

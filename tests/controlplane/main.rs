@@ -9,16 +9,12 @@
 //! read -r kubectl <&"${PLANE[0]}" && export "${kubectl?}"
 //! ```
 
-#[expect(dead_code, unused_imports, reason = "by hand one needs a part of what the tests use")]
-#[path = "../it/support/controlplane/mod.rs"]
-mod controlplane;
-
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use controlplane::{ControlPlane, User, sentence};
+use support::controlplane::{ControlPlane, User, sentence};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {

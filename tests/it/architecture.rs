@@ -2,7 +2,7 @@
 
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use source::{Named, code, named, words};
 
 const DOMAIN: [&str; 4] = ["project", "object", "state", "plan"];
 const ADAPTERS: [&str; 5] = ["cluster", "forge", "git", "render", "process"];
-const UPPER: [&str; 3] = ["report", "run", "cli"];
+const UPPER: [&str; 5] = ["report", "run", "conclusion", "action", "cli"];
 
 /// The names that a module must not have, because they say nothing about its content.
 const EMPTY_NAMES: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"];
@@ -82,6 +82,8 @@ fn may_name(from: &str, to: &str) -> bool {
         (_, Some(from), to) => to.is_some_and(|to| to < from),
         ("git" | "render", _, _) => to == "process",
         ("run", _, _) => is_adapter && to != "forge",
+        ("conclusion", _, _) => is_adapter && to != "forge" || ["report", "run"].contains(&to),
+        ("action", _, _) => is_adapter || ["report", "run", "conclusion"].contains(&to),
         _ => false,
     }
 }
@@ -134,6 +136,9 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
         for name in ["kube::Error", "kube::error"] {
             found.extend(reached(&paths, name, "stays in cluster"));
         }
+    }
+    if layer != "cli" {
+        found.extend(reached(&paths, "clap", "stays in cli"));
     }
     if layer != "forge" {
         found.extend(reached(&paths, "octocrab", "stays in forge"));
@@ -192,7 +197,8 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     names.map(|(name, _)| name.replace('-', "_")).collect()
 }
 
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+/// Adds the Rust files in a directory and below it to `found`.
+pub(crate) fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -222,6 +228,54 @@ fn every_file_keeps_to_its_layer_and_form() {
         })
         .collect();
     assert!(found.is_empty(), "{}", found.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// Returns the pairs of files that import each other, given the path and the text of every file below `src/`. A module
+/// and its parent do not count, because the parent declares the module.
+fn circles(files: &BTreeMap<String, String>) -> Vec<String> {
+    let file_of = |path: &Named| {
+        let segments = path.segments.split_first().filter(|(first, _)| *first == "crate")?.1;
+        (1..=segments.len()).rev().find_map(|length| {
+            let module = segments[..length].join("/");
+            [format!("{module}.rs"), format!("{module}/mod.rs")].into_iter().find(|file| files.contains_key(file))
+        })
+    };
+    let imports: BTreeMap<&String, BTreeSet<String>> = files
+        .iter()
+        .map(|(file, text)| {
+            let paths = named(&code(text), &module(file));
+            (file, paths.iter().filter(|path| path.imported).filter_map(file_of).collect())
+        })
+        .collect();
+    let is_parent =
+        |one: &str, other: &str| module(other).split_last().is_some_and(|(_, parent)| parent == module(one));
+    let both = |one: &String, other: &String| {
+        one < other
+            && !is_parent(one, other)
+            && !is_parent(other, one)
+            && imports.get(other).is_some_and(|its| its.contains(one))
+    };
+    let pairs = imports.iter().flat_map(|(one, its)| its.iter().map(move |other| (*one, other)));
+    pairs.filter(|(one, other)| both(one, other)).map(|(one, other)| format!("{one} and {other}")).collect()
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let tree = |files: &[(&str, &str)]| files.iter().map(|(file, text)| (file.to_string(), text.to_string())).collect();
+    let files = tree(&[
+        ("a/b.rs", "use super::c::X; use crate::d::Y;"),
+        ("a/c.rs", "use crate::a::b::{Z, z};"),
+        ("d/mod.rs", "mod e; use self::e::W;"),
+        ("d/e.rs", "use super::V; fn f() { crate::a::b::g() }"),
+    ]);
+    assert_eq!(circles(&files), ["a/b.rs and a/c.rs"]);
+
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    rust_files(&source, &mut paths);
+    let name = |path: &Path| path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
+    let files = paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
+    assert_eq!(circles(&files), [""; 0], "what two files share belongs in a third one");
 }
 
 /// Checks a text, after an opening line, against the rules for a file.
@@ -289,6 +343,8 @@ fn layers_name_only_what_lies_below_them() {
         ("render", &["project", "object", "state", "plan", "process"]),
         ("report", &DOMAIN),
         ("run", &["project", "object", "state", "plan", "cluster", "git", "render", "process"]),
+        ("conclusion", &["project", "object", "state", "plan", "cluster", "git", "render", "process", "report", "run"]),
+        ("action", &all().filter(|layer| *layer != "cli").collect::<Vec<_>>()),
         ("cli", &all().collect::<Vec<_>>()),
     ] {
         for to in all().filter(|to| *to != from) {
@@ -367,11 +423,13 @@ fn the_domain_does_nothing_but_decide() {
 #[test]
 fn errors_and_the_environment_stay_where_they_belong() {
     let kube = "kube::Error: kube::Error stays in cluster";
-    for file in ["run/x.rs", "cli/x.rs", "git/x.rs"] {
+    for file in ["run/x.rs", "action/x.rs", "cli/x.rs", "git/x.rs"] {
         check(file, "fn f(e: kube::Error) {}", &[kube]);
         check(file, "use octocrab::Octocrab;", &["octocrab::Octocrab: octocrab stays in forge"]);
         check(file, "use std::env::var;", &["std::env::var: std::env stays in cli/env.rs"]);
         check(file, "use kube::Client;", &[]);
+        let clap: &[&str] = if file == "cli/x.rs" { &[] } else { &["clap::Parser: clap stays in cli"] };
+        check(file, "use clap::Parser;", clap);
     }
     check("cluster/x.rs", "fn f(e: kube::Error) {}", &[]);
     check("forge/x.rs", "use octocrab::Octocrab;", &[]);

@@ -7,8 +7,7 @@ use ktor_action::forge::{
     RepositorySlug, Sticky, Token, Upserted, hidden_block,
 };
 use serde_json::json;
-
-use crate::support::github::{ACTIONS_BOT, FakeGitHub, FakePull, Fault, Flavor, REPOSITORY, TOKEN};
+use support::github::{ACTIONS_BOT, FakeGitHub, FakePull, Fault, Flavor, REPOSITORY, TOKEN};
 
 const PR: u64 = 7;
 const COMMENTS: &str = "/issues/7/comments";

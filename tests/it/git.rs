@@ -16,8 +16,7 @@ use ktor_action::git::repository::{Ancestry, Repository};
 use ktor_action::git::worktree::ReadFiles;
 use ktor_action::project::snapshot::Snapshot;
 use ktor_action::render::source::read_worktree;
-
-use crate::support::repository::TestRepository;
+use support::repository::TestRepository;
 
 mod hostile;
 mod lateness;

@@ -25,9 +25,8 @@ use ktor_action::state::transition::{Prior, RunCommits};
 use kube::client::Body;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use support::profile;
 use tower::{BoxError, service_fn};
-
-use crate::support::profile;
 
 fn root() -> Root {
     Root::new(Segment::new("demo").unwrap())
@@ -349,7 +348,7 @@ async fn ask_everything(cluster: &Cluster, kind: &Kind, key: &ObjectKey, body: &
     let lock = cluster.acquire(&request, &mut |_| {}).await.unwrap();
     let live = Live { body: json!({"metadata": {"uid": "u", "resourceVersion": "1"}}) };
     drop(cluster.get(kind, key).await);
-    drop(cluster.list_owned(kind, &root).await);
+    drop(cluster.list_owned(kind, None, &root, std::convert::identity).await);
     drop(cluster.list_metadata(kind, key.namespace.as_deref()).await);
     drop(cluster.try_apply(kind, body, &root).await);
     drop(cluster.try_forced_apply(kind, body, &root).await);

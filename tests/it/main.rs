@@ -1,11 +1,7 @@
-//! The one integration-test binary.
+//! The tests that need only Rust, git and a shell: no API server, no network.
 #![cfg(test)]
 
-mod action;
 mod architecture;
-#[path = "../cluster/mod.rs"]
-mod cluster;
-mod controlplane;
 mod forge;
 mod git;
 mod hostile;
@@ -16,6 +12,4 @@ mod report;
 mod secrecy;
 mod shell;
 mod sim;
-mod support;
-mod workflow;
 mod yaml;

@@ -27,10 +27,12 @@ fn own_tests() -> BTreeSet<String> {
     listed.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect()
 }
 
-/// Returns `true` if the library has this test, according to the file of the test's module.
-fn is_in_library(test: &str) -> bool {
-    let Some((module, name)) = test.split_once("::tests::") else { return false };
-    read(&format!("src/{}.rs", module.replace("::", "/"))).contains(&format!("fn {name}("))
+/// Returns `true` if the file of a module below `folder` has a test with this name.
+fn is_in_file(folder: &str, (module, name): (&str, &str)) -> bool {
+    let module = module.replace("::", "/");
+    let whole = format!("{folder}/{module}/mod.rs");
+    let is_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&whole).is_file();
+    read(&if is_folder { whole } else { format!("{folder}/{module}.rs") }).contains(&format!("fn {name}("))
 }
 
 #[test]
@@ -45,9 +47,13 @@ fn every_deliberate_defect_can_be_made_and_names_a_test_that_exists() {
         assert_ne!(before, after, "{name}");
         assert!(!killed_by.is_empty(), "{name}: nothing kills it");
         for test in killed_by {
-            let exists = match test.strip_prefix("it::") {
-                Some(test) => own.contains(test),
-                None => is_in_library(test),
+            let exists = match test.split_once(": ") {
+                None => test.split_once("::tests::").is_some_and(|test| is_in_file("src", test)),
+                Some(("tests/it", test)) => own.contains(test),
+                Some((folder @ "tests/cluster", test)) => {
+                    test.rsplit_once("::").is_some_and(|test| is_in_file(folder, test))
+                }
+                Some(_) => false,
             };
             assert!(exists, "{name}: there is no test {test}");
         }

@@ -1,16 +1,19 @@
-//! The files that are shipped with the binary agree with it: action.yml, the README, the examples, CI.
+//! The files that are shipped with the binary agree with it: action.yml, the README, the examples, CI. The list of
+//! scenarios agrees with the tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use clap::{ArgAction, CommandFactory};
 use ktor_action::cli::args::Cli;
-use ktor_action::cli::exit::Exit;
+use ktor_action::conclusion::exit::Exit;
 use ktor_action::plan::guard::Guard;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+
+use crate::architecture::rust_files;
 
 #[derive(Deserialize)]
 struct Action {
@@ -341,4 +344,122 @@ fn the_shipped_table_is_sound() {
         let (version, name) = file.split_once('/').unwrap();
         assert!(version.starts_with('v') && name.starts_with("ktor-") && name.ends_with("-linux-musl"), "{line}");
     }
+}
+
+/// A row of the list of scenarios.
+struct Scenario {
+    id: String,
+    files: Vec<String>,
+}
+
+/// Returns the rows of the tables in a list of scenarios.
+fn scenarios(list: &str) -> Vec<Scenario> {
+    let rows =
+        list.lines().filter(|line| line.starts_with('|') && !["| id |", "|---"].iter().any(|s| line.starts_with(s)));
+    let scenario = |row: &str| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, behavior, files] = cells[..] else { panic!("a row has an id, a behavior and files: {row}") };
+        assert!(!behavior.is_empty(), "a row says what happens: {row}");
+        let files = files.split_whitespace().map(|file| file.replace(['`', ','], "")).collect();
+        Scenario { id: id.to_owned(), files }
+    };
+    rows.map(scenario).collect()
+}
+
+/// Returns the ids in the names of the tests in a file, as the list writes them. A name begins with its ids, and may
+/// have another one after `_and_`.
+fn ids_of_tests(text: &str) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim_start) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let Some(signature) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")) else { continue };
+        if std::mem::take(&mut is_test) {
+            let name = signature.split('(').next().unwrap();
+            let words: Vec<&str> = name.split('_').collect();
+            let first = words.iter().take_while(|word| is_id(word));
+            let further = words.windows(2).filter(|pair| is_id(words[0]) && pair[0] == "and" && is_id(pair[1]));
+            ids.extend(first.chain(further.map(|pair| &pair[1])).map(|id| id.to_uppercase()));
+        }
+    }
+    ids
+}
+
+/// Returns `true` for one or two letters with a number after them, for example `o2`.
+fn is_id(word: &str) -> bool {
+    let number = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    (1..=2).contains(&(word.len() - number.len())) && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// Compares a list of scenarios with the files that have tests of each id, and returns what is wrong in the list.
+fn wrong_in_list(list: &[Scenario], tests: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let missing = tests.iter().filter_map(|(id, files)| match list.iter().filter(|row| row.id == *id).count() {
+        0 => Some(format!("{id} has tests in {files:?} and no row")),
+        1 => None,
+        rows => Some(format!("{id} has {rows} rows")),
+    });
+    let rotten = list.iter().flat_map(|row| match tests.get(&row.id) {
+        None => vec![format!("{} has no test", row.id)],
+        Some(_) if row.files.is_empty() => vec![format!("the row of {} names no file", row.id)],
+        Some(files) => {
+            let wrong = row.files.iter().filter(|file| !files.contains(*file));
+            wrong.map(|file| format!("{file} has no test of {}", row.id)).collect()
+        }
+    });
+    missing.chain(rotten).collect()
+}
+
+#[test]
+fn the_list_of_scenarios_has_every_id_of_a_test_once() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    rust_files(&root().join("tests"), &mut files);
+    let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in &files {
+        let file = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        for id in ids_of_tests(&fs::read_to_string(path).unwrap()) {
+            tests.entry(id).or_default().insert(file.to_owned());
+        }
+    }
+    assert!(tests.len() > 80, "{tests:?}");
+    let wrong = wrong_in_list(&scenarios(&read("tests/SCENARIOS.md")), &tests);
+    assert!(wrong.is_empty(), "in tests/SCENARIOS.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn ids_are_read_from_the_names_of_tests_alone() {
+    for (text, expected) in [
+        ("#[test]\nfn o2_a() {", &["O2"][..]),
+        ("    #[tokio::test(start_paused = true)]\n    async fn x15_a() {", &["X15"]),
+        ("#[test]\nfn a1_b2_c_d3() {", &["A1", "B2"]),
+        ("#[test]\nfn a1_b_and_c2_d() {", &["A1", "C2"]),
+        ("#[test]\n#[cfg(unix)]\nfn ab1_c() {", &["AB1"]),
+        ("#[test]\nfn a() {}\nfn a1_b() {", &[]),
+        ("fn a1_b() {", &[]),
+        ("#[test]\nfn abc1_d() {", &[]),
+        ("#[test]\nfn v_and_v1() {", &[]),
+        ("#[test]\nfn a1b_c() {", &[]),
+        ("text(\"#[test]\\nfn a1_b() {}\")", &[]),
+    ] {
+        assert_eq!(ids_of_tests(text).into_iter().collect::<Vec<_>>(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_list_of_scenarios_that_disagrees_with_the_tests_is_wrong() {
+    #[track_caller]
+    fn check(rows: &[&str], expected: &[&str]) {
+        let tests = [("A1", &["x.rs", "y.rs"][..]), ("B2", &["y.rs"])];
+        let tests = tests.map(|(id, files)| (id.to_owned(), files.iter().map(ToString::to_string).collect()));
+        let list = format!("# A title\n\n| id | behavior | tests |\n|---|---|---|\n{}\n", rows.join("\n"));
+        assert_eq!(wrong_in_list(&scenarios(&list), &tests.into()), expected);
+    }
+    let (a, b) = ("| A1 | Does a. | `x.rs`, `y.rs` |", "| B2 | Does b. | `y.rs` |");
+    check(&[a, b], &[]);
+    check(&["| A1 | Does a. | `y.rs` |", b], &[]);
+    check(&[a], &["B2 has tests in {\"y.rs\"} and no row"]);
+    check(&[a, b, b], &["B2 has 2 rows"]);
+    check(&[a, b, "| C3 | Does c. | `x.rs` |"], &["C3 has no test"]);
+    check(&[a, "| B2 | Does b. | `x.rs`, `y.rs`, `z.rs` |"], &["x.rs has no test of B2", "z.rs has no test of B2"]);
+    check(&[a, "| B2 | Does b. |  |"], &["the row of B2 names no file"]);
 }

@@ -9,7 +9,7 @@ use ktor_action::object::manifest::Manifest;
 use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::Redactor;
 use ktor_action::plan::build::{Baseline, Plan, PlanRequest, build};
-use ktor_action::plan::change::Action;
+use ktor_action::plan::decision::Action;
 use ktor_action::plan::observed::{DryRun, Lookup, Observed};
 use ktor_action::plan::policy::Policy;
 use ktor_action::project::path::{ProjectPath, Segment};
@@ -72,7 +72,7 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
             ident: ident(*number),
             project: project(*owner),
             place: place.clone(),
-            body: body(*number, value),
+            body: body(*number, value).into(),
         };
         (manifest.ident.key.clone(), manifest)
     };
@@ -166,7 +166,7 @@ proptest! {
                 Some(_) if value == 0 => Action::Unchanged,
                 Some(_) => Action::Update,
             };
-            prop_assert_eq!(change.action, expected);
+            prop_assert_eq!(change.action(), expected);
         }
 
         // Phase one records everything that was recorded before and everything that is desired in scope.
@@ -225,8 +225,8 @@ proptest! {
         prop_assert_eq!(&one.digest, &again.digest);
         // In this test, the action on an object follows from its number, its project and the value.
         let done = |plan: &Plan| -> BTreeSet<String> {
-            let acts = plan.all().filter(|change| change.action != Action::Unchanged);
-            acts.map(|change| format!("{:?} {} {}", change.action, change.ident.key, change.project)).collect()
+            let acts = plan.all().filter(|change| change.action() != Action::Unchanged);
+            acts.map(|change| format!("{:?} {} {}", change.action(), change.ident.key, change.project)).collect()
         };
         prop_assert_eq!(one.digest == two.digest, done(&one) == done(&two));
     }

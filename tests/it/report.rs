@@ -3,10 +3,16 @@
 use std::collections::BTreeSet;
 
 use ktor_action::object::ident::{Ident, ObjectKey};
+use ktor_action::object::refusal::{FieldConflict, Refusal};
 use ktor_action::plan::build::{Plan, PlanMode};
-use ktor_action::plan::change::{Action, Change, FieldChange, Reason};
+use ktor_action::plan::change::{Change, FieldChange, ShownValue};
+use ktor_action::plan::decision::{
+    Adopt, Blocked, Contents, Create, Decision, Delete, Finding, Keep, Move, Protection, Release, ServerRefusal,
+    Unchanged, Unknown, Update, Withheld,
+};
 use ktor_action::plan::guard::{Guard, TreeDoubt};
-use ktor_action::plan::outcome::{ObjectOutcome, Outcome, Verdict};
+use ktor_action::plan::notice::Notice;
+use ktor_action::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::snapshot::SourcePlace;
 use ktor_action::report::markdown::Markdown;
@@ -30,10 +36,9 @@ fn project(text: &str) -> ProjectPath {
     text.parse().unwrap()
 }
 
-fn change(action: Action, reason: Reason, kind: &str, name: &str, of: &str) -> Change {
+fn change(decision: Decision, kind: &str, name: &str, of: &str) -> Change {
     Change {
-        action,
-        reason,
+        decision,
         ident: Ident { key: key(kind, name), version: "v1".into() },
         project: project(of),
         from: None,
@@ -44,9 +49,14 @@ fn change(action: Action, reason: Reason, kind: &str, name: &str, of: &str) -> C
     }
 }
 
+/// Returns a changed field. The values are JSON.
 fn field(path: &str, before: Option<&str>, after: Option<&str>) -> FieldChange {
-    FieldChange { path: path.into(), before: before.map(str::to_owned), after: after.map(str::to_owned) }
+    let value = |text: &str| ShownValue::Plain(serde_json::from_str(text).unwrap());
+    FieldChange { path: path.into(), before: before.map(value), after: after.map(value) }
 }
+
+const UNDESIRED: Decision = Decision::Delete(Delete::Undesired);
+const AS_DESIRED: Decision = Decision::Unchanged(Unchanged::AsDesired);
 
 fn empty() -> Plan {
     Plan {
@@ -71,12 +81,13 @@ fn heading() -> Heading<'static> {
         base: Some("1111111111111111111111111111111111111111"),
         head: Some("2222222222222222222222222222222222222222"),
         run: Some("https://forge.example/demo/actions/runs/7"),
+        directory: None,
     }
 }
 
 /// Returns a plan with one change of every kind.
 fn full() -> Plan {
-    let mut update = change(Action::Update, Reason::Differs, "Deployment.apps", "shop/web", "demo.shop");
+    let mut update = change(Decision::Update(Update::Differs), "Deployment.apps", "shop/web", "demo.shop");
     update.diff = vec![
         field("spec.replicas", Some("2"), Some("3")),
         field("spec.template.spec.containers[name=web].image", Some("\"web:1.4\""), Some("\"web:1.5\"")),
@@ -86,15 +97,14 @@ fn full() -> Plan {
             Some(r#"{"image":"proxy:2","ports":[{"containerPort":8080}]}"#),
         ),
     ];
-    let mut config = change(Action::Move, Reason::MovedFrom("demo".into()), "ConfigMap", "shop/settings", "demo.shop");
+    let mut config = change(Decision::Move(Move::Checked), "ConfigMap", "shop/settings", "demo.shop");
     config.from = Some(project("demo"));
     config.diff = vec![
         field("data.app.conf", Some(r#""a = 1\nb = 2\nc = 3\nd = 4\n""#), Some(r#""a = 1\nb = 20\nc = 3\nd = 4\n""#)),
         field("data.motd", Some("\"hello\""), None),
     ];
     let mut blocked = change(
-        Action::Blocked,
-        Reason::Conflict(".spec.replicas is held by autoscaler".into()),
+        Refusal::Conflict(vec![FieldConflict { field: ".spec.replicas".into(), manager: "autoscaler".into() }]).into(),
         "Deployment.apps",
         "shop/api",
         "demo.shop",
@@ -102,31 +112,27 @@ fn full() -> Plan {
     blocked.place = Some(SourcePlace::new("shop/api.yaml", 12, 1));
     Plan {
         changes: vec![
-            change(Action::Create, Reason::New, "Namespace", "till", "demo"),
-            change(Action::Create, Reason::Unverified("Namespace till".into()), "ConfigMap", "till/rates", "demo"),
-            change(Action::Adopt, Reason::Unmarked, "Service", "shop/web", "demo.shop"),
+            change(Decision::Create(Create::New), "Namespace", "till", "demo"),
+            change(Decision::Create(Create::Unchecked(key("Namespace", "till"))), "ConfigMap", "till/rates", "demo"),
+            change(Decision::Adopt(Adopt::Unmarked), "Service", "shop/web", "demo.shop"),
             config,
             blocked,
             update,
-            change(Action::Unchanged, Reason::AsDesired, "Secret", "shop/key", "demo.shop"),
+            change(AS_DESIRED, "Secret", "shop/key", "demo.shop"),
         ],
         cleanup: vec![
-            change(Action::Delete, Reason::Undesired, "Namespace", "old-shop", "demo"),
-            change(Action::Delete, Reason::Undesired, "Deployment.apps", "old-shop/web", "demo.shop"),
+            change(UNDESIRED, "Namespace", "old-shop", "demo"),
+            change(UNDESIRED, "Deployment.apps", "old-shop/web", "demo.shop"),
             change(
-                Action::Keep,
-                Reason::Protected("its annotation kubernator.io/cleanup says so".into()),
+                Decision::Keep(Keep::Protected(Protection::Annotation("kubernator.io/cleanup"))),
                 "PersistentVolumeClaim",
                 "shop/books",
                 "demo.shop",
             ),
-            change(Action::Release, Reason::Foreign("other.api".into()), "ConfigMap", "shop/lent", "demo.shop"),
+            change(Decision::Release(Release::Foreign("other.api".into())), "ConfigMap", "shop/lent", "demo.shop"),
         ],
-        refusals: vec![TreeDoubt {
-            guard: Guard::MassDeletion,
-            message: "25 of 31 live objects would be deleted, more than half".into(),
-        }],
-        notices: vec!["An apply of this root is in progress, by demo run 12.".into()],
+        refusals: vec![TreeDoubt::MoreThanHalf { deleted: 25, live: 31 }],
+        notices: vec![Notice::Unchecked(1)],
         ..empty()
     }
 }
@@ -153,9 +159,9 @@ fn an_empty_plan_reads_well() {
     };
     let mut plan = empty();
     assert_eq!(say(&plan), "Nothing to do.");
-    plan.changes = vec![change(Action::Unchanged, Reason::AsDesired, "Secret", "a/b", "demo")];
+    plan.changes = vec![change(AS_DESIRED, "Secret", "a/b", "demo")];
     assert_eq!(say(&plan), "Nothing to do: 1 object is as desired.");
-    plan.cleanup = vec![change(Action::Keep, Reason::Protected("x".into()), "Secret", "a/c", "demo")];
+    plan.cleanup = vec![change(Decision::Keep(Keep::Protected(Protection::CleanupOff)), "Secret", "a/c", "demo")];
     assert_eq!(say(&plan), "Nothing to do: 1 object is as desired, 1 kept.");
     plan = Plan { scope: BTreeSet::new(), ..empty() };
     assert_eq!(say(&plan), "Nothing to do: no project is in scope.");
@@ -166,7 +172,12 @@ fn an_empty_plan_reads_well() {
 }
 
 fn happened(verdict: Verdict, kind: &str, name: &str, message: Option<&str>) -> ObjectOutcome {
-    ObjectOutcome { key: key(kind, name), project: project("demo"), verdict, message: message.map(str::to_owned) }
+    ObjectOutcome {
+        key: key(kind, name),
+        project: project("demo"),
+        verdict,
+        detail: message.map(|text| Detail::Message(text.to_owned())),
+    }
 }
 
 fn incomplete() -> Outcome {
@@ -197,7 +208,7 @@ fn a7_an_incomplete_apply_names_what_failed_first() {
     job.batch/seed failed (shop): deadline exceeded
     ingress.networking.k8s.io/web skipped (shop): needs Service shop/web
     persistentvolumeclaim/books kept (shop): its annotation kubernator.io/cleanup says so
-    note: An apply of this root is in progress, by demo run 12.
+    note: 1 object is not yet checked by the server: what it needs comes first in the same run.
     1 created, 1 configured, 2 failed, 1 skipped, 1 kept; 1 unchanged.
     ");
 }
@@ -298,11 +309,23 @@ fn json_keys_keep_their_order() {
     assert_eq!(
         keys(1),
         [
-            "version", "root", "target", "mode", "base", "head", "scope", "summary", "changes", "cleanup", "refusals",
-            "notices", "digest", "cluster"
+            "formatVersion",
+            "root",
+            "target",
+            "mode",
+            "base",
+            "head",
+            "cluster",
+            "scope",
+            "summary",
+            "changes",
+            "cleanup",
+            "refusals",
+            "notices",
+            "digest"
         ]
     );
-    assert_eq!(keys(3)[..8], ["action", "reason", "key", "version", "project", "from", "source", "diff"]);
+    assert_eq!(keys(3)[..8], ["action", "reason", "key", "apiVersion", "project", "from", "source", "diff"]);
     insta::assert_snapshot!(json::text(&json::plan(&empty(), &heading())).unwrap());
     let outcome = incomplete();
     let document: serde_json::Value = serde_json::to_value(json::outcome(&full(), &outcome, &heading(), None)).unwrap();
@@ -314,7 +337,7 @@ fn json_keys_keep_their_order() {
 #[test]
 fn f5_json_text_means_the_same_and_is_safe_in_a_log() {
     let mut plan = empty();
-    plan.notices = vec!["a ##[error]b \u{202e}c \u{1f600} ä \u{e0041} ::x\r".into()];
+    plan.notices = vec![Notice::GroupUnavailable("a ##[error]b \u{202e}c \u{1f600} ä \u{e0041} ::x\r".into())];
     let document = serde_json::to_value(json::plan(&plan, &heading())).unwrap();
     let text = json::text(&json::plan(&plan, &heading())).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
@@ -408,8 +431,8 @@ const CORPUS: [&str; 34] = [
 
 /// Returns a plan with one text in every place that can have a text.
 fn hostile(text: &str) -> Plan {
-    let with = |action: Action, reason: Reason| {
-        let mut change = change(action, reason, "Kind", "namespace/name", "demo");
+    let with = |decision: Decision| {
+        let mut change = change(decision, "Kind", "namespace/name", "demo");
         change.ident.key =
             ObjectKey { group: text.into(), kind: text.into(), namespace: Some(text.into()), name: text.into() };
         change.place = Some(SourcePlace::new(text, 1, 1));
@@ -418,32 +441,62 @@ fn hostile(text: &str) -> Plan {
     let json = serde_json::Value::from(text).to_string();
     let long = serde_json::Value::from(format!("{text}\n{text}\nx")).to_string();
     let nested = serde_json::json!({text: [text, {text: text}]}).to_string();
-    let mut update = with(Action::Update, Reason::Differs);
+    let secret = FieldChange { path: text.into(), before: Some(ShownValue::Secret), after: None };
+    let order = |items: &[&str]| Some(ShownValue::Order(items.iter().map(ToString::to_string).collect()));
+    let mut update = with(Decision::Update(Update::Differs));
     update.diff = vec![
         field(text, Some(&json), Some(&nested)),
         field(text, Some(&long), Some("\"x\"")),
-        field(text, Some(text), None),
+        secret,
+        FieldChange { path: text.into(), before: order(&[text, "x"]), after: order(&["x", text]) },
     ];
     let mut moved = update.clone();
-    (moved.action, moved.reason) = (Action::Move, Reason::MovedFrom(text.into()));
-    let refusal = |guard| TreeDoubt { guard, message: text.into() };
+    moved.decision = Decision::Move(Move::Checked);
+    let object = || key("ConfigMap", text);
+    let invalid = || Refusal::Invalid(text.into());
+    let conflict = || vec![FieldConflict { field: text.into(), manager: text.into() }];
+    let refused = ServerRefusal { refusal: invalid(), null: Some(text.into()), obstacle: Some(key("ConfigMap", text)) };
+    let held = Contents::Listed { first: vec![object()], count: 2, unseen: vec![text.into(), text.into()] };
     Plan {
         changes: vec![
             update,
             moved,
-            with(Action::Create, Reason::Unverified(text.into())),
-            with(Action::Replace, Reason::Immutable(text.into())),
-            with(Action::Blocked, Reason::Refused(text.into())),
-            with(Action::Adopt, Reason::Unmarked),
+            with(Decision::Create(Create::Unchecked(object()))),
+            with(Decision::Create(Create::AfterItsEnd(vec![text.into()]))),
+            with(Decision::Replace(invalid())),
+            with(Decision::Keep(Keep::Irreplaceable(invalid(), Protection::Volume))),
+            with(Decision::Blocked(Blocked::Refused(refused.clone()))),
+            with(Refusal::Conflict(conflict()).into()),
+            with(Refusal::Beside(conflict()).into()),
+            with(Decision::Blocked(Blocked::Foreign(text.into()))),
+            with(Decision::Blocked(Blocked::SameObject { other: object(), place: Some(text.into()) })),
+            with(Decision::Blocked(Blocked::Needs(object()))),
+            with(Decision::Blocked(Blocked::Unrendered(text.into()))),
+            with(Decision::Adopt(Adopt::Unmarked)),
+            with(Decision::Adopt(Adopt::From(text.into()))),
         ],
         cleanup: vec![
-            with(Action::Delete, Reason::Undesired),
-            with(Action::Keep, Reason::Unknown(text.into())),
-            with(Action::Release, Reason::Foreign(text.into())),
-            with(Action::Blocked, Reason::Refused(text.into())),
+            with(UNDESIRED),
+            with(Decision::Delete(Delete::AfterDeletionOf(object()))),
+            with(Decision::Keep(Keep::Unknown(Unknown::Message(text.into())))),
+            with(Decision::Keep(Keep::NeededBy(object()))),
+            with(Decision::Keep(Keep::Withheld(Withheld::RefusedBy(object())))),
+            with(Decision::Keep(Keep::Guarded(Guard::Foreign, Finding::Contents(held.clone())))),
+            with(Decision::Release(Release::Foreign(text.into()))),
+            with(Decision::Blocked(Blocked::Refused(refused))),
         ],
-        refusals: vec![refusal(Guard::EmptyDesired), refusal(Guard::MassDeletion)],
-        notices: vec![text.to_owned(), format!("about {text}: mind it")],
+        refusals: vec![
+            TreeDoubt::StateMoved { from: text.into(), to: text.into() },
+            TreeDoubt::MoreThanHalf { deleted: 25, live: 31 },
+        ],
+        notices: vec![
+            Notice::GroupUnavailable(text.to_owned()),
+            Notice::AdoptedManagers(vec![text.to_owned()]),
+            Notice::OtherTool { object: object(), tool: text.to_owned() },
+            Notice::AlsoDeleted { holder: object(), contents: held },
+            Notice::BaseUnreadable { commit: text.to_owned(), why: text.to_owned() },
+            Notice::LeftEarlier { count: 2, first: object(), decision: invalid().into() },
+        ],
         ..empty()
     }
 }
@@ -457,12 +510,19 @@ fn address(text: &str) -> Option<&str> {
 /// Returns every Markdown report with one text in all its places.
 fn reports(text: &str) -> Vec<String> {
     let plan = hostile(text);
-    let heading = Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: address(text) };
+    let heading = Heading {
+        target: text,
+        cluster: Some(text),
+        base: Some(text),
+        head: Some(text),
+        run: address(text),
+        directory: None,
+    };
     let object = |verdict| ObjectOutcome {
         key: plan.changes[0].ident.key.clone(),
         project: project("demo"),
         verdict,
-        message: Some(text.to_owned()),
+        detail: Some(Detail::Message(text.to_owned())),
     };
     let outcome = Outcome {
         applied: Verdict::ALL.into_iter().chain([Verdict::Failed, Verdict::Unready]).map(object).collect(),
@@ -470,7 +530,7 @@ fn reports(text: &str) -> Vec<String> {
     };
     vec![
         markdown::plan(&plan, &heading, Budget::COMMENT).text,
-        markdown::plan(&plan, &heading, Budget::COMMENT.less(COMMENT)).text,
+        markdown::plan(&plan, &heading, Budget::COMMENT.less(COMMENT / 2)).text,
         markdown::outcome(&plan, &outcome, &heading, Some(text), Budget::COMMENT).text,
         markdown::outcome(&plan, &Outcome::default(), &heading, Some(text), Budget::COMMENT).text,
         markdown::failure(&heading, text),
@@ -505,8 +565,14 @@ fn f5_untrusted_text_is_inert_in_markdown() {
 #[test]
 fn f5_untrusted_text_is_inert_on_a_page() {
     let page = |text: &str| {
-        let heading =
-            Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: address(text) };
+        let heading = Heading {
+            target: text,
+            cluster: Some(text),
+            base: Some(text),
+            head: Some(text),
+            run: address(text),
+            directory: None,
+        };
         html::plan(&hostile(text), &heading)
     };
     let elements = |page: &str| -> Vec<String> {
@@ -540,13 +606,19 @@ fn tags(seen: &Seen) -> Vec<String> {
 fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
     for text in CORPUS {
         let plan = hostile(text);
-        let heading =
-            Heading { target: text, cluster: Some(text), base: Some(text), head: Some(text), run: address(text) };
+        let heading = Heading {
+            target: text,
+            cluster: Some(text),
+            base: Some(text),
+            head: Some(text),
+            run: address(text),
+            directory: None,
+        };
         let object = ObjectOutcome {
             key: plan.changes[0].ident.key.clone(),
             project: project("demo"),
             verdict: Verdict::Failed,
-            message: Some(text.to_owned()),
+            detail: Some(Detail::Message(text.to_owned())),
         };
         let outcome = Outcome { applied: vec![object], cleaned: vec![] };
         for report in [terminal::plan(&plan, &heading, Style::Plain), terminal::outcome(&plan, &outcome, Style::Plain)]
@@ -565,14 +637,14 @@ fn many(updates: usize, creations: usize, deletions: usize) -> Plan {
     let lines = ["line\\n"; 12].concat();
     let update = |n: usize| {
         let mut change =
-            change(Action::Update, Reason::Differs, "ConfigMap", &format!("shop/settings-{n:04}"), "demo.shop");
+            change(Decision::Update(Update::Differs), "ConfigMap", &format!("shop/settings-{n:04}"), "demo.shop");
         // Some differences are longer than others.
         let value = format!("\"{}{n}\"", lines.repeat(n % 5));
         change.diff = vec![field("data.a", Some(&value), Some("\"x\\ny\"")), field("data.b", None, Some("1"))];
         change
     };
-    let create = |n: usize| change(Action::Create, Reason::New, "Secret", &format!("shop/new-{n:04}"), "demo.shop");
-    let delete = |n: usize| change(Action::Delete, Reason::Undesired, "Service", &format!("shop/old-{n:04}"), "demo");
+    let create = |n: usize| change(Decision::Create(Create::New), "Secret", &format!("shop/new-{n:04}"), "demo.shop");
+    let delete = |n: usize| change(UNDESIRED, "Service", &format!("shop/old-{n:04}"), "demo");
     Plan {
         changes: (0..updates).map(update).chain((0..creations).map(create)).collect(),
         cleanup: (0..deletions).map(delete).collect(),
@@ -685,7 +757,7 @@ fn f2_any_plan_fits_any_budget() {
                             key: change.ident.key.clone(),
                             project: change.project.clone(),
                             verdict: Verdict::Failed,
-                            message: Some(long.clone()),
+                            detail: Some(Detail::Message(long.clone())),
                         })
                         .collect(),
                     cleaned: vec![],

@@ -11,7 +11,8 @@ use ktor_action::object::mark::{Root, stamp};
 use ktor_action::object::redact::{Adopted, Redactor};
 use ktor_action::object::refusal::{FieldConflict, Refusal};
 use ktor_action::plan::build::{Baseline, Plan, PlanRequest, build};
-use ktor_action::plan::change::Action;
+use ktor_action::plan::change::ShownValue;
+use ktor_action::plan::decision::Action;
 use ktor_action::plan::observed::{DryRun, Lookup, Observed};
 use ktor_action::plan::policy::{Policy, TakeOver};
 use ktor_action::project::path::Segment;
@@ -189,7 +190,7 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: DryRun, redactor: &Re
         ident: Ident { key: key.clone(), version: "v1".to_owned() },
         project: root().project(),
         place: SourcePlace::new("o.yaml", 1, 1),
-        body: desired.clone(),
+        body: desired.clone().into(),
     };
     let observed = Observed {
         kinds: Kinds::builtin(),
@@ -268,7 +269,7 @@ proptest! {
             let trial = trial(answer, "Secret", &live, &desired);
             let is_refused = matches!(trial, DryRun::Refused(_));
             let plan = planned("Secret", &desired, live, trial, &Redactor::default());
-            let differs = plan.changes[0].diff.iter().any(|field| field.before.as_deref() == Some("(secret, changed)"));
+            let differs = plan.changes[0].diff.iter().any(|field| field.before == Some(ShownValue::Secret));
             ((is_refused, differs), plan)
         };
         let ((first, one), (second, two)) = (plan(&one), plan(&two));
@@ -298,7 +299,7 @@ proptest! {
             let trial = trial(answer, "Till", &live, &desired);
             let redactor = redactor(&[pointer], Adopted::Hidden);
             let plan = planned("Till", &desired, live, trial, &redactor);
-            (plan.changes[0].action, plan.changes[0].diff.iter().any(|field| field.before.as_deref() == Some("(secret, changed)")), plan)
+            (plan.changes[0].action(), plan.changes[0].diff.iter().any(|field| field.before == Some(ShownValue::Secret)), plan)
         };
         let (first, second) = (plan(&one), plan(&two));
         prop_assume!((first.0, first.1) == (second.0, second.1));
@@ -324,7 +325,7 @@ proptest! {
         };
         let (one, two) = (plan(&one, "1"), plan(&two, "22"));
         if applied {
-            prop_assert_eq!(one.changes[0].action, Action::Adopt);
+            prop_assert_eq!(one.changes[0].action(), Action::Adopt);
         }
         prop_assert_eq!(reports(&one), reports(&two), "{:?}", answer);
     }

@@ -9,8 +9,7 @@ use std::process::Command;
 use ktor_action::report::escape::{inert, logged, visible};
 use ktor_action::report::shell::{quoted, quoted_path};
 use proptest::prelude::*;
-
-use crate::support::profile;
+use support::profile;
 
 /// Returns the installed shells. A person who pastes a command has one of these.
 fn shells() -> Vec<&'static str> {

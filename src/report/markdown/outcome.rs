@@ -9,7 +9,8 @@ use super::parts::{folded, footer, notices, refusals, signed, staying};
 use super::{Markdown, Room, joined, strong, title};
 use crate::object::ident::ObjectKey;
 use crate::plan::build::Plan;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 use crate::plan::outcome::{ObjectOutcome, Outcome, Verdict};
 
 /// Returns the report of a run: the first failure, the deleted objects, the objects that stay and the reasons, and the
@@ -26,7 +27,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
         (false, true) => "Incomplete apply of",
         (false, false) => "Not applied:",
     };
-    let kept = plan.cleanup.iter().filter(|change| change.action == Action::Keep).count();
+    let kept = plan.cleanup.iter().filter(|change| change.action() == Action::Keep).count();
     let head = format!("{}\n{}\n", title(words, heading), wording::outcome(outcome, kept, strong));
     let alert = alert(outcome, error, started);
     let foot = footer(heading, Some(plan), Some(1));
@@ -51,7 +52,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let standing = of(outcome, &[Verdict::Blocked, Verdict::Kept]);
     let standing = room.rest(|room, rest| headed("### Blocked or kept\n\n", '!', &standing, room, rest));
     let notices = room.rest(|room, rest| notices(&plan.notices, room, rest));
-    let applied = of(outcome, &[Verdict::Created, Verdict::Configured]);
+    let applied = of(outcome, &[Verdict::Created, Verdict::Configured, Verdict::Moved, Verdict::Adopted]);
     let applied = room.rest(|room, rest| headed("### Applied\n\n", '+', &applied, room, rest));
     let foot = if room.omitted > 0 { foot } else { footer(heading, Some(plan), None) };
     let parts = [head, alert, refusals, failed, unready, standing, deleted, staying, skipped, applied, notices, foot];
@@ -63,9 +64,9 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
 fn alert(outcome: &Outcome, error: Option<&str>, started: bool) -> String {
     let mut lines = Vec::new();
     let mut first = |words: &str, object: Option<&ObjectOutcome>| {
-        let Some(ObjectOutcome { key, message, .. }) = object else { return };
-        let why = message.as_deref().map(|message| format!(": {}", inert(message))).unwrap_or_default();
-        lines.push(format!("**{words}:** {}{why}", code(&key.to_string())));
+        let Some(object) = object else { return };
+        let why = wording::detail(object).map(|message| format!(": {}", inert(&message))).unwrap_or_default();
+        lines.push(format!("**{words}:** {}{why}", code(&object.key.to_string())));
     };
     first("First to fail", outcome.first_failure());
     first("Not ready", outcome.first_unready());
@@ -97,9 +98,9 @@ fn headed(head: &str, sign: char, objects: &[&ObjectOutcome], room: usize, rest:
 }
 
 fn row(object: &ObjectOutcome) -> Vec<String> {
-    let ObjectOutcome { key, project, verdict, message } = object;
+    let ObjectOutcome { key, project, verdict, .. } = object;
     let mut row = vec![verdict.word().to_owned(), wording::kind(key), wording::name(key), project.to_string()];
-    row.extend(message.clone());
+    row.extend(wording::detail(object));
     row
 }
 
@@ -115,8 +116,8 @@ fn unready(outcome: &Outcome) -> Vec<Entry> {
 
 fn after_first(outcome: &Outcome, verdict: Verdict) -> Vec<Entry> {
     let entry = |object: &&ObjectOutcome| {
-        let message = object.message.as_deref().unwrap_or("no reason was given");
-        vec![object.key.to_string(), format!("  {}", clipped(message, 1_200))]
+        let message = wording::detail(object).unwrap_or_else(|| "no reason was given".to_owned());
+        vec![object.key.to_string(), format!("  {}", clipped(&message, 1_200))]
     };
     of(outcome, &[verdict]).iter().skip(1).map(entry).collect()
 }

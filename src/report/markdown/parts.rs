@@ -4,8 +4,10 @@ use super::super::escape::{SHORT, clipped, code, inert, link};
 use super::super::listing::{self, Entry, Section};
 use super::super::{Heading, wording};
 use crate::plan::build::Plan;
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 use crate::plan::guard::TreeDoubt;
+use crate::plan::notice::Notice;
 
 /// The number of bytes of project names after which a footer names no further project.
 const PROJECTS: usize = 400;
@@ -17,8 +19,8 @@ pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Secti
     }
     let head = "> [!CAUTION]\n> **Refused.** An apply would stop here and write nothing:\n>\n";
     let item = |refusal: &TreeDoubt| {
-        let option = wording::option(refusal.guard).map(|option| format!(" To allow it: {}", code(&option)));
-        format!("> - {}.{}", inert(&refusal.message), option.unwrap_or_default())
+        let option = wording::option(refusal.guard()).map(|option| format!(" To allow it: {}", code(&option)));
+        format!("> - {}.{}", inert(&wording::doubt(refusal)), option.unwrap_or_default())
     };
     let items: Vec<String> = refusals.iter().map(item).collect();
     let Section { text, omitted } = listing::lined(&items, room.saturating_sub(head.len()), "> - ", rest);
@@ -28,14 +30,14 @@ pub(super) fn refusals(refusals: &[TreeDoubt], room: usize, rest: &str) -> Secti
 /// Lists the recorded objects that are no longer desired and still stay, grouped by reason. `unstarted` has the
 /// deletions that the run did not reach.
 pub(super) fn staying(plan: &Plan, unstarted: &[&Change], room: usize, rest: &str) -> Section {
-    let kept = plan.cleanup.iter().filter(|change| change.action != Action::Delete);
+    let kept = plan.cleanup.iter().filter(|change| change.action() != Action::Delete);
     let mut staying: Vec<(String, &Change)> = kept.map(|change| (wording::staying(change), change)).collect();
     staying
         .extend(unstarted.iter().map(|change| ("remembered: the run ended before its deletion".to_owned(), *change)));
     if staying.is_empty() {
         return Section::default();
     }
-    staying.sort_by(|(a, x), (b, y)| (x.action, a).cmp(&(y.action, b)));
+    staying.sort_by(|(a, x), (b, y)| (x.action(), a).cmp(&(y.action(), b)));
     let rows: Vec<Vec<String>> = staying.iter().map(|(_, change)| row(change)).collect();
     let titles = staying.into_iter().map(|(title, _)| title);
     listing::fenced("text", &listing::grouped(titles.zip(listing::columns(&rows))), room, rest)
@@ -54,11 +56,11 @@ pub(super) fn signed(rows: &[(char, Vec<String>)]) -> Vec<Entry> {
 }
 
 /// Lists the notices of a plan.
-pub(super) fn notices(notices: &[String], room: usize, rest: &str) -> Section {
+pub(super) fn notices(notices: &[Notice], room: usize, rest: &str) -> Section {
     if notices.is_empty() {
         return Section::default();
     }
-    let items: Vec<String> = notices.iter().map(|notice| format!("- {}", inert(notice))).collect();
+    let items: Vec<String> = notices.iter().map(|notice| format!("- {}", inert(&wording::notice(notice)))).collect();
     let head = "### Notices\n\n";
     let Section { text, omitted } = listing::lined(&items, room.saturating_sub(head.len()), "- ", rest);
     Section { text: format!("{head}{text}"), omitted }

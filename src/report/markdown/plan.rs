@@ -9,7 +9,8 @@ use super::super::{Budget, Heading, wording};
 use super::parts::{folded, footer, notices, refusals, row, signed, staying};
 use super::{Markdown, Room, joined, strong, title};
 use crate::plan::build::{Plan, PlanMode};
-use crate::plan::change::{Action, Change};
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
 use crate::project::path::ProjectPath;
 
 /// Returns the report of a plan.
@@ -78,8 +79,8 @@ fn blocked(plan: &Plan, room: usize, rest: &str) -> Section {
 /// Returns the table with the number of objects for each project and action.
 fn table(plan: &Plan, room: usize, rest: &str) -> Section {
     let mut counts: BTreeMap<&ProjectPath, BTreeMap<Action, usize>> = BTreeMap::new();
-    for change in plan.all().filter(|change| change.action != Action::Unchanged) {
-        *counts.entry(&change.project).or_default().entry(change.action).or_default() += 1;
+    for change in plan.all().filter(|change| change.action() != Action::Unchanged) {
+        *counts.entry(&change.project).or_default().entry(change.action()).or_default() += 1;
     }
     if counts.is_empty() {
         return Section::default();
@@ -103,7 +104,7 @@ fn table(plan: &Plan, room: usize, rest: &str) -> Section {
 
 fn cleanup_title(plan: &Plan) -> String {
     let actions = [Action::Delete, Action::Blocked, Action::Release, Action::Keep];
-    let count = |action| plan.cleanup.iter().filter(|change| change.action == action).count();
+    let count = |action| plan.cleanup.iter().filter(|change| change.action() == action).count();
     let replaced = plan.replacements().count();
     let mut parts: Vec<String> = actions
         .into_iter()
@@ -131,15 +132,15 @@ fn deletions(plan: &Plan, room: usize, rest: &str) -> Section {
 
 /// Returns the sign and the cells of a change for a list.
 fn line(change: &Change) -> (char, Vec<String>) {
-    let sign = if change.action == Action::Create { '+' } else { '!' };
-    let mut cells = vec![change.action.word().to_owned()];
+    let sign = if change.action() == Action::Create { '+' } else { '!' };
+    let mut cells = vec![change.action().word().to_owned()];
     cells.extend(row(change));
     cells.extend(wording::remark(change));
     (sign, cells)
 }
 
 fn is_shown(change: &Change) -> bool {
-    !matches!(change.action, Action::Unchanged | Action::Blocked)
+    !matches!(change.action(), Action::Unchanged | Action::Blocked)
 }
 
 /// Lists the changes without a field difference, for example creations and changes of only the owner. Replacements are
@@ -148,7 +149,7 @@ fn listed(plan: &Plan, room: usize, rest: &str) -> Section {
     let rows: Vec<(char, Vec<String>)> = plan
         .changes
         .iter()
-        .filter(|change| is_shown(change) && change.diff.is_empty() && change.action != Action::Replace)
+        .filter(|change| is_shown(change) && change.diff.is_empty() && change.action() != Action::Replace)
         .map(line)
         .collect();
     let count = |action: Action| rows.iter().filter(|(_, row)| row[0] == action.word()).count();
@@ -227,7 +228,7 @@ fn block(change: &Change) -> String {
     };
     format!(
         "<details><summary>{} <code>{}</code>{remark}: {fields}</summary>\n\n{}\n</details>\n",
-        change.action.word(),
+        change.action().word(),
         html(&clipped(&change.ident.key.to_string(), LONGEST)),
         fence("diff", lines.iter().map(String::as_str)),
     )

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Once;
 
 use serde_json::Value;
+use support::controlplane::{ControlPlane, User};
 
 use super::world::{GUARDS, World, whole};
-use crate::cluster::bench::{Bench, Ran};
-use crate::support::controlplane::{ControlPlane, User};
+use crate::bench::{Bench, Ran};
 
 /// Objects that are not ours, as they were when they were created: uid and resourceVersion by namespace, kind and name.
 pub struct Foreign {

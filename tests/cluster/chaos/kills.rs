@@ -3,12 +3,13 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use support::controlplane::User;
+
 use super::check::Foreign;
 use super::random::{Random, rounds, seed};
 use super::script::Script;
 use super::world::World;
-use crate::cluster::bench::{Bench, Ran};
-use crate::support::controlplane::User;
+use crate::bench::{Bench, Ran};
 
 /// The number of roots that are tested in parallel. Most of the time, a run waits until the lock of a dead run expires.
 const ROOTS: usize = 16;

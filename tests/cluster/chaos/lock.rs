@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use support::controlplane::{Recorder, User};
 
 use super::network::{signal, standing};
 use super::script::{Script, is_change, is_lease};
-use crate::cluster::bench::{Bench, config_map};
-use crate::support::controlplane::{Recorder, User};
+use crate::bench::{Bench, config_map};
 
 const PROCESSES: usize = 20;
 

@@ -3,12 +3,13 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use support::controlplane::{Gate, User};
+
 use super::check::{Foreign, run};
 use super::random::{Random, rounds, seed};
 use super::script::{Script, is_finalizing};
 use super::world::{World, whole};
-use crate::cluster::bench::{Bench, Ran};
-use crate::support::controlplane::{Gate, User};
+use crate::bench::{Bench, Ran};
 
 const ROOTS: usize = 10;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use http::Method;
+use support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder};
 
 use super::random::Random;
-use crate::support::controlplane::{ControlPlane, Entry, Fault, Gate, Recorder};
 
 /// The way in which requests are currently disturbed.
 enum Act {

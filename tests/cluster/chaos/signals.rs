@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
+use support::controlplane::{Entry, Fault, Gate, Recorder, User};
 
 use super::network::{signal, standing};
 use super::script::{is_change, is_lease};
-use crate::cluster::bench::{Bench, config_map, namespace};
-use crate::support::controlplane::{Entry, Fault, Gate, Recorder, User};
+use crate::bench::{Bench, config_map, namespace};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

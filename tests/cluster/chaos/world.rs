@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::random::Random;
-use crate::cluster::bench::Bench;
+use crate::bench::Bench;
 
 /// The kinds of objects in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,12 +7,12 @@ use ktor_action::git::commit::Commit;
 use ktor_action::git::error::GitError;
 use ktor_action::git::repository::Repository;
 use serde_json::Value;
+use support::github::FakeGitHub;
+use support::profile;
+use support::repository::TestRepository;
+use support::workflow_run::{WorkflowRun, opened};
 
 use super::{differing_with, everything, nowhere, script};
-use crate::support::github::FakeGitHub;
-use crate::support::profile;
-use crate::support::repository::TestRepository;
-use crate::support::story::{act, opened};
 
 /// The way in which a forged repository gets into a checkout.
 #[derive(Clone, Copy, Debug)]
@@ -295,7 +295,9 @@ fn x1_the_actions_plan_is_of_the_real_history_or_an_error() {
         let event = opened(&checkout.second, &checkout.first);
         // The action's path is `k8s`. Here a link leads from it to the project.
         checkout.repository.link("k8s", "deploy");
-        let ran = act(&forge, &files.path().join("run"), 1, &checkout.repository, &event, None, &[]);
+        let folder = files.path().join("run");
+        let run = WorkflowRun { ktor: env!("CARGO_BIN_EXE_ktor"), forge: &forge, folder, number: 1 };
+        let ran = run.act(&checkout.repository, &event, None, &[]);
         checkout.assert_quiet(&place);
         if ran.exit == 0 {
             assert_eq!((ran.output("result"), ran.output("changes")), ("changes", "1"), "{place:?}: {}", ran.log);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ktor_action::cli::ancestry::{standing, tip};
 use ktor_action::git::commit::Commit;
 use ktor_action::git::history::Branch;
+use ktor_action::run::ancestry::{standing, tip};
 use ktor_action::state::lateness::{CommitOrder, Tip};
+use support::repository::TestRepository;
 
 use super::references;
-use crate::support::repository::TestRepository;
 
 /// A history of numbered commits, of which one is `main`.
 struct History {

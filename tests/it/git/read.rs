@@ -9,10 +9,10 @@ use ktor_action::render::source::read_worktree;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
+use support::profile;
+use support::repository::TestRepository;
 
 use super::{differing, differing_with, everything, paths, script};
-use crate::support::profile;
-use crate::support::repository::TestRepository;
 
 /// A change to a file after the commit.
 #[derive(Clone, Copy, Debug)]

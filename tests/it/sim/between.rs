@@ -7,8 +7,10 @@
 
 use http::Method;
 use jiff::Timestamp;
-use ktor_action::cli::exit::Exit;
+use ktor_action::conclusion::exit::Exit;
 use serde_json::json;
+use support::announce;
+use support::model::World;
 
 use super::branch::{Apply, BRANCH, By, Due, LAST, apply, due, is_own, outdated, standing};
 use super::choice::{Forest, Tree};
@@ -16,10 +18,8 @@ use super::crashes::{beginning, fail_on};
 use super::history::managed;
 use super::invariant::{commits_in, foreigners, is_others, settled};
 use super::kept_objects::{W, open, with_another_roots};
-use super::model::World;
 use super::other_actors::{kubernator, recreate, send};
 use super::simulation::{LEASE, REVIEW_KEY, STATE, Simulation};
-use crate::support::announce;
 
 /// An action of another actor between two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ktor_action::cli::command::concluded;
-use ktor_action::cli::diagnostic::CliError;
-use ktor_action::cli::exit::Exit;
-use ktor_action::cli::request::{Judged, RunPermission};
 use ktor_action::cluster::lock::LockRequest;
+use ktor_action::conclusion::exit::Exit;
+use ktor_action::conclusion::failure::Failure;
+use ktor_action::conclusion::{concluded, ended};
 use ktor_action::git::commit::Commit;
 use ktor_action::object::kinds::Kinds;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis};
@@ -19,14 +18,15 @@ use ktor_action::run::error::RunError;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::reconcile;
 use ktor_action::run::record::Store;
+use ktor_action::run::workspace::{Judged, RunPermission};
 use ktor_action::state::commits::Commits;
 use ktor_action::state::lateness::{self, Acceptance, Caller, CommitOrder, Facts, Recording, Tip};
 use ktor_action::state::transition::Prior;
+use support::model::World;
 
 use super::choice::{Choice, Forest, Tree};
 use super::history::{PATIENCE, Run, request, root};
 use super::invariant::{MARK, commits_recorded, is_others, is_ours};
-use super::model::World;
 use super::simulation::{Fates, Simulation};
 
 /// The tree of each commit on the branch, the oldest first. One commit does not change the tree.
@@ -194,7 +194,7 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
         timeout: PATIENCE,
         run_url: None,
     };
-    let exit = |error: RunError| CliError::from(error).exit;
+    let exit = |error: RunError| Failure::from(error).exit;
     for _ in 0..5 {
         let prior = match Store::open(&cluster, STATE_NAMESPACE, &root()).await {
             Ok((_, prior)) => prior,
@@ -205,17 +205,20 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
         match judged.permit(&mut request) {
             Ok(RunPermission::Granted) => {}
             Ok(RunPermission::Superseded(_)) => return Exit::Success,
-            Err(error) => return error.exit,
+            Err(error) => return Failure::from(error).exit,
         }
         let is_applied = prior.commits.ledger.current() == Some(apply.head().as_str()) && judged.ledger.is_some();
         if apply.by == By::Push && is_applied && prior.open.is_empty() && !has_orphans(forest, apply, &prior) {
             return Exit::Success;
         }
         request.commits = judged.commits();
-        match reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await {
+        match reconcile(&cluster, &lock, &request, sources, &interrupt, &|_| {}).await {
             Err(RunError::StateChanged) => {}
             Err(error) => return exit(error),
-            Ok(reconciled) => return concluded(&reconciled.plan).map_or_else(|error| error.exit, |()| Exit::Success),
+            Ok(report) => {
+                let result = ended(&report).and_then(|()| concluded(&report.plan));
+                return result.map_or_else(|error| error.exit, |()| Exit::Success);
+            }
         }
     }
     Exit::Failure

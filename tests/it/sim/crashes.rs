@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::{Value, json};
+use support::announce;
+use support::model::{Request, World};
 
 use super::choice::{Choice, Forest, NAMESPACE, Tree};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
-use super::model::{Request, World};
 use super::script::{Script, Step};
 use super::simulation::{Moment, Simulation, When};
-use crate::support::announce;
 
 /// The options of a run that may crash.
 const CHOICES: [Choice; 8] = [

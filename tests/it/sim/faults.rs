@@ -6,16 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ktor_action::run::error::RunError;
+use support::announce;
+use support::model::World;
 use tokio::sync::Notify;
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
-use super::history::{Run, run, settle};
+use super::history::{Run, Stopped, run, settle};
 use super::invariant::foreigners;
-use super::model::World;
 use super::simulation::{Fate, Fates, LEASE, Simulation, When};
-use crate::support::announce;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -130,7 +129,7 @@ async fn l2_any_fault_of_a_renewal_or_of_two_that_follow_each_other() {
         let step = format!("{choice}, renewals {fates:?}");
         match troubled.result {
             Ok(_) => {}
-            Err(RunError::LockLost(_)) if fates.len() > 1 => {}
+            Err(stopped) if stopped.is_lock_lost() && fates.len() > 1 => {}
             Err(error) => panic!("{step}: {error}"),
         }
         tokio::time::sleep(3 * MINUTE).await;
@@ -152,7 +151,7 @@ async fn l2_a_run_whose_renewals_all_fail_ends_with_the_lock_lost() {
             let began = tokio::time::Instant::now();
             let ended = run(&site, &forest, &Run { fates: long(&fates), ..Run::of("cut-off", choice) }).await;
             let step = format!("{choice}, every renewal from {from} on: {fate:?}");
-            assert!(matches!(ended.result, Err(RunError::LockLost(_))), "{step}: {:?}", ended.result.err());
+            assert!(ended.result.as_ref().is_err_and(Stopped::is_lock_lost), "{step}: {:?}", ended.result.err());
             // The run looks at the namespace before it acquires the lock, and it waits for a read that is under way.
             let latest = 2 * MINUTE / 6 + MINUTE + u32::try_from(from).unwrap() * MINUTE / 3;
             assert!(began.elapsed() <= latest, "{step}: after {:?}", began.elapsed());
@@ -233,7 +232,7 @@ async fn l1_l3_two_actors_any_switch_and_back() {
                         gate.notify_one();
                         ended
                     });
-                    let says = |result: &Result<_, RunError>| match result {
+                    let says = |result: &Result<_, Stopped>| match result {
                         Ok(_) => "succeeds".to_owned(),
                         Err(error) => format!("{error}"),
                     };

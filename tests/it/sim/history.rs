@@ -1,8 +1,8 @@
 //! Runs on the simulated site, one after another, and the checks after they have ended.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ktor_action::cluster::lock::LockRequest;
@@ -13,9 +13,11 @@ use ktor_action::plan::policy::Policy;
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis, decide};
+use ktor_action::run::ended::{End, RunReport};
 use ktor_action::run::error::RunError;
+use ktor_action::run::events::Event;
 use ktor_action::run::interrupt;
-use ktor_action::run::reconcile::{Reconciled, reconcile};
+use ktor_action::run::reconcile::reconcile;
 use ktor_action::state::provenance::Claim;
 use ktor_action::state::transition::RunCommits;
 
@@ -47,9 +49,62 @@ impl Run {
 
 /// A run that has ended.
 pub struct Ended {
-    pub result: Result<Reconciled, RunError>,
+    pub result: Result<RunReport, Stopped>,
+    /// The events that the run told.
+    pub events: Vec<String>,
     /// The number of requests that the run made.
     pub requests: usize,
+}
+
+/// A run that did not do everything.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The run made no plan.
+    Error(RunError),
+    /// The run made a plan, and this is its report.
+    Report(Box<RunReport>),
+}
+
+impl Stopped {
+    /// Returns the report, if the run made a plan.
+    pub fn report(&self) -> Option<&RunReport> {
+        match self {
+            Self::Error(_) => None,
+            Self::Report(report) => Some(report),
+        }
+    }
+
+    /// Returns `true` if objects failed or are unready.
+    pub fn is_incomplete(&self) -> bool {
+        self.report().is_some_and(|report| matches!(report.end, End::Incomplete | End::Finalized))
+    }
+
+    /// Returns `true` if the run lost the lock.
+    pub fn is_lock_lost(&self) -> bool {
+        matches!(self, Self::Error(RunError::LockLost))
+            || self.report().is_some_and(|report| matches!(report.end, End::LockLost))
+    }
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error(error) => error.fmt(f),
+            Self::Report(report) => write!(f, "{:?}: {:?}", report.end, report.outcome),
+        }
+    }
+}
+
+/// Returns the test's form of an event.
+fn told(event: Event<'_>) -> String {
+    match event {
+        Event::LockHeld(holder) => format!("held by {}", holder.identity),
+        Event::Phase(phase) => format!("{phase:?}"),
+        Event::Applied(outcome) => format!("{} {}", outcome.verdict.word(), outcome.key),
+        Event::Waiting(objects) => format!("waiting for {}", objects.len()),
+        Event::Waited(outcome) => format!("waited: {} {}", outcome.verdict.word(), outcome.key),
+        Event::Cleaned(outcome) => format!("cleaned: {} {}", outcome.verdict.word(), outcome.key),
+    }
 }
 
 pub fn root() -> Root {
@@ -93,10 +148,16 @@ pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     };
     let request = request(run);
     let sources = forest.sources(run.choice.tree);
-    let result = reconcile(&cluster, &lock, &request, sources, &interrupt, &mut |_: &_| {}).await;
+    let events = Mutex::new(Vec::new());
+    let tell = |event: Event<'_>| events.lock().unwrap().push(told(event));
+    let result = match reconcile(&cluster, &lock, &request, sources, &interrupt, &tell).await {
+        Ok(report) if report.is_success() => Ok(report),
+        Ok(report) => Err(Stopped::Report(Box::new(report))),
+        Err(error) => Err(Stopped::Error(error)),
+    };
     drop(interrupter);
     let requests = count.load(Relaxed);
-    Ended { result, requests }
+    Ended { result, events: events.into_inner().unwrap(), requests }
 }
 
 /// Plans a tree and returns the violations. A plan must write nothing and must find no changes.
@@ -114,8 +175,8 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
             let changes: Vec<String> = decided
                 .plan
                 .all()
-                .filter(|change| change.action != ktor_action::plan::change::Action::Unchanged)
-                .map(|change| format!("{:?} {} ({})", change.action, change.ident.key, change.reason))
+                .filter(|change| change.action() != ktor_action::plan::decision::Action::Unchanged)
+                .map(|change| format!("{} {:?}", change.ident.key, change.decision))
                 .collect();
             violations.push(format!("planning again changes nothing: it would {}", changes.join(", ")));
         }

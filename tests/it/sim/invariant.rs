@@ -8,9 +8,9 @@ use base64::Engine;
 use flate2::read::GzDecoder;
 use http::Method;
 use serde_json::Value;
+use support::model::{Request, World};
 
 use super::choice::Tree;
-use super::model::{Request, World};
 use super::simulation::{LEASE, REVIEW_KEY, STATE, path_of};
 
 /// The field manager of our writes.

@@ -3,14 +3,14 @@
 //! is open without a reason.
 
 use http::Method;
-use ktor_action::plan::change::Disposition;
+use ktor_action::plan::decision::Disposition;
 use serde_json::{Value, json};
+use support::model::World;
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::fail_on;
 use super::history::{Run, run, settle};
 use super::invariant::recorded;
-use super::model::World;
 use super::other_actors::{Y, after, every_end, send};
 use super::simulation::{STATE, Simulation};
 

@@ -5,7 +5,6 @@
 //! scenario ends with runs that nothing disturbs, with a plan that must be empty, and with checks of the named
 //! invariants. A counterexample is printed as numbered steps.
 
-mod agreement;
 mod between;
 mod branch;
 mod choice;
@@ -14,7 +13,6 @@ mod faults;
 mod history;
 mod invariant;
 mod kept_objects;
-mod model;
 mod other_actors;
 mod random;
 mod script;

@@ -9,17 +9,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use jiff::Timestamp;
-use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
+use support::announce;
+use support::model::{Answer, Request, World};
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{Past, beginning, crash, fail_on};
-use super::history::{Run, run, settle};
+use super::history::{Run, Stopped, run, settle};
 use super::invariant::{foreigners, recorded, state};
-use super::model::{Answer, Request, World};
 use super::script::Script;
 use super::simulation::{Fates, Hand, LEASE, STATE, Simulation, When};
-use crate::support::announce;
 
 pub const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
 
@@ -278,7 +277,7 @@ async fn o11_an_adopted_object_with_an_immutable_difference_is_refused_in_any_ru
         assert_eq!(past.world.object(Y), world.object(Y), "{}", past.script);
         let site = Simulation::new(past.world.clone());
         let result = run(&site, &forest, &Run::of("next", Choice::of(Tree::Resealed))).await.result;
-        assert!(matches!(result, Err(RunError::Incomplete(..))), "{}; {:?}", past.script, result.err());
+        assert!(result.as_ref().is_err_and(Stopped::is_incomplete), "{}; {:?}", past.script, result.err());
         assert_eq!(site.world().object(Y), world.object(Y), "{}", past.script);
     }
 }
@@ -341,7 +340,7 @@ async fn c4_o2_a_deletion_that_a_finalizer_holds_is_settled_wherever_the_run_die
                 let stuck = run(&site, &forest, &Run::of("stuck", Choice::of(goal))).await.result;
                 let script = format!("{}; {} while y is held", past.script, goal.name());
                 if is_leaving || goal == Tree::Dropped {
-                    assert!(matches!(stuck, Err(RunError::Incomplete(..))), "{script}: {:?}", stuck.err());
+                    assert!(stuck.as_ref().is_err_and(Stopped::is_incomplete), "{script}: {:?}", stuck.err());
                 }
                 assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "{script}");
                 let mut world = site.world();

@@ -4,14 +4,15 @@
 
 use std::time::Duration;
 
+use support::announce;
+use support::model::World;
+
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
 use super::history::{Run, run, settle};
 use super::invariant::foreigners;
-use super::model::World;
 use super::other_actors::{kubernator, recreate};
 use super::simulation::{Fate, Fates, Flying, Hand, Simulation};
-use crate::support::announce;
 
 const TREES: [Tree; 8] =
     [Tree::Whole, Tree::Dropped, Tree::Moved, Tree::Renewed, Tree::Broken, Tree::Bare, Tree::Sealed, Tree::Resealed];

@@ -15,12 +15,12 @@ use ktor_action::cluster::{Cluster, ClusterSettings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
 use serde_json::{Value, json};
+use support::model::{Answer, Request, World};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, service_fn};
 
 use super::invariant;
-use super::model::{Answer, Request, World};
 
 /// The path of the lock's Lease. The root is `demo`.
 pub const LEASE: &str =

@@ -10,14 +10,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use ktor_action::plan::outcome::Verdict;
+use ktor_action::run::ended::End;
 use ktor_action::run::error::RunError;
 use serde_json::{Value, json};
+use support::model::{Request, World};
 
 use super::choice::{Choice, Forest, Tree};
 use super::crashes::{beginning, fail_on};
-use super::history::{Run, run};
+use super::history::{Run, Stopped, run};
 use super::invariant::{recorded, settled, state};
-use super::model::{Request, World};
 use super::simulation::{Fate, Fates, STATE, Simulation};
 
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
@@ -83,7 +84,7 @@ async fn a7_a_failed_apply_ends_the_run_before_cleanup_and_phase_two() {
     let site = Simulation::new(world);
     let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(422))]), ..Fates::default() };
     let result = run(&site, &forest, &Run { fates, ..Run::of("failing", choice) }).await.result;
-    assert!(matches!(result, Err(RunError::Incomplete(..))), "{:?}", result.err());
+    assert!(result.as_ref().is_err_and(Stopped::is_incomplete), "{:?}", result.err());
     assert!(site.world().object(W).is_some(), "what is independent of it is done");
     assert!(site.world().object(Y).is_some(), "nothing is deleted");
     assert_eq!(state(&site.world()).unwrap()["finalized"], false);
@@ -100,9 +101,10 @@ async fn a_run_whose_last_write_is_refused_says_what_it_did() {
         let site = Simulation::new(world.clone());
         let fates = Fates { at: BTreeMap::from([(number, Fate::Refused(status))]), ..Fates::default() };
         let error = run(&site, &forest, &Run { fates, ..Run::of("refused", choice) }).await.result.unwrap_err();
-        let (plan, outcome) = error.progress().unwrap_or_else(|| panic!("{status}: {error}"));
-        assert_eq!(plan.deletions().count(), 1, "{status}: {error}");
-        assert_eq!(outcome.unwrap().count(Verdict::Deleted), 1, "{status}: {error}");
+        let report = error.report().unwrap_or_else(|| panic!("{status}: {error}"));
+        assert!(matches!(report.end, End::Failed(RunError::WriteState(_))), "{status}: {error}");
+        assert_eq!(report.plan.deletions().count(), 1, "{status}: {error}");
+        assert_eq!(report.outcome.count(Verdict::Deleted), 1, "{status}: {error}");
         assert!(recorded(&site.world()).contains_key("ConfigMap shop/y"), "phase one's record stands");
         check_settles(site.world(), &forest, Tree::Dropped).await;
     }
@@ -194,4 +196,61 @@ async fn o15_a_move_to_a_project_out_of_scope_deletes_and_forgets_nothing() {
     assert!(site.world().object(Y).is_some());
     assert_eq!(recorded(&site.world())["ConfigMap shop/y"], ["demo.a"]);
     check_settles(site.world(), &forest, Tree::Moved).await;
+}
+
+/// A run tells its phases in order, and each object that it applies or deletes exactly once.
+#[tokio::test(start_paused = true)]
+async fn r16_a_run_tells_each_object_once_and_its_phases_in_order() {
+    let forest = Forest::grow().await;
+    for (before, tree, expected) in [
+        (
+            Tree::Whole,
+            Tree::Renewed,
+            &[
+                "Plan",
+                "Record",
+                "Apply",
+                "configured ConfigMap shop/x",
+                "created ClusterRole.rbac.authorization.k8s.io w",
+                "unchanged Secret shop/z",
+                "Cleanup",
+                "cleaned: deleted ConfigMap shop/y",
+                "Finalize",
+            ][..],
+        ),
+        (
+            Tree::Sealed,
+            Tree::Resealed,
+            &[
+                "Plan",
+                "Record",
+                "Apply",
+                "unchanged ConfigMap shop/x",
+                "replaced ConfigMap shop/y",
+                "unchanged Secret shop/z",
+                "Cleanup",
+                "Finalize",
+            ],
+        ),
+    ] {
+        let site = Simulation::new(after(&forest, before).await);
+        let ended = run(&site, &forest, &Run::of("telling", Choice::of(tree))).await;
+        let report = ended.result.unwrap();
+        // The objects of one wave are sent at once, and their events come in any order.
+        let is_phase = |event: &&String| !event.contains(' ');
+        let phases = |events: &[String]| events.iter().filter(is_phase).cloned().collect::<Vec<_>>();
+        let sorted = |events: &[String]| {
+            let mut events = events.to_vec();
+            events.sort();
+            events
+        };
+        let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!((phases(&ended.events), sorted(&ended.events)), (phases(&expected), sorted(&expected)));
+        let at = |event: &str| ended.events.iter().position(|told| told == event).unwrap();
+        for event in ended.events.iter().filter(|event| !is_phase(event)) {
+            let (from, to) = if event.starts_with("cleaned") { ("Cleanup", "Finalize") } else { ("Apply", "Cleanup") };
+            assert!(at(from) < at(event) && at(event) < at(to), "{:#?}", ended.events);
+        }
+        assert_eq!(report.outcome.all().count() + 5, ended.events.len());
+    }
 }

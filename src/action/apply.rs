@@ -1,0 +1,156 @@
+//! The apply of a push, of a merged pull request, or of a workflow that a person started.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::baseline::ledger_of;
+use super::job::{ATTEMPTS, Job, at_commit};
+use super::options::Told;
+use super::reporter::{Report, reviewed_in};
+use crate::conclusion::exit::Exit;
+use crate::conclusion::failure::{Failure, preparing};
+use crate::conclusion::{concluded, early_end, ended};
+use crate::forge::{Event, PullRequest};
+use crate::git::commit::Commit;
+use crate::plan::policy::Reviewed;
+use crate::report::Heading;
+use crate::run::decide::ScopeBasis;
+use crate::run::ended::RunReport;
+use crate::run::error::RunError;
+use crate::run::events::Event as RunEvent;
+use crate::run::reconcile::reconcile;
+use crate::run::workspace::{RunPermission, Workspace};
+use crate::state::lateness::Caller;
+
+impl Job<'_> {
+    pub(super) async fn merged(&self, pull: &PullRequest) -> Result<Exit, Failure> {
+        if !self.is_applied(&format!("refs/heads/{}", pull.base_ref)) {
+            return Ok(self.nothing(&format!("{} is not the branch that is applied", pull.base_ref)));
+        }
+        let commit = pull.merge_commit_sha.clone().unwrap_or_else(|| self.around.context.sha.clone());
+        self.applied(&commit, Some((pull.number, pull.head_sha.clone()))).await
+    }
+
+    pub(super) async fn pushed(&self, commit: &str) -> Result<Exit, Failure> {
+        self.applied(commit, None).await
+    }
+
+    /// Applies the whole root, because a person started the workflow. A start on another branch than the applied one is
+    /// a mistake and is refused.
+    pub(super) async fn dispatched(&self) -> Result<Exit, Failure> {
+        let started_on = self.around.context.git_ref.as_deref().unwrap_or("an unknown ref");
+        if !self.is_applied(started_on) {
+            let branch = self.branch().unwrap_or("the default branch");
+            return Err(Failure::new(
+                Exit::Refused,
+                format!(
+                    "the workflow was started on {started_on}, and only {branch} is applied: start it there, or name the \
+                     other branch as apply-ref"
+                ),
+            ));
+        }
+        self.applied(&self.around.context.sha, None).await
+    }
+
+    /// Returns the name of the applied branch, if it is known.
+    fn branch(&self) -> Option<&str> {
+        let named = self.options.history.apply_ref.as_deref();
+        named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self
+            .around
+            .context
+            .default_branch
+            .as_deref())
+    }
+
+    /// Returns `true` if a full ref is the applied branch.
+    pub(super) fn is_applied(&self, r#ref: &str) -> bool {
+        let branch = r#ref.strip_prefix("refs/heads/");
+        match (&self.around.context.event, self.branch()) {
+            (_, Some(applied)) => branch == Some(applied),
+            // If the applied branch is unknown, a push counts only on the default branch. A merge into any branch
+            // counts: the check of the commit later compares it with the remote's default branch.
+            (Event::Push(push), None) => push.default_branch,
+            (_, None) => branch.is_some(),
+        }
+    }
+
+    /// Applies a commit of the applied branch and writes the result to the comments of its pull requests.
+    async fn applied(&self, commit: &str, merged: Option<(u64, String)>) -> Result<Exit, Failure> {
+        let interrupt = (self.around.interrupts)();
+        let prepared = preparing(&interrupt, async {
+            let project = self.open().await?;
+            let head = at_commit(project.repository("an apply")?, commit).await?;
+            let target = self.target(&project);
+            let pulls = match merged {
+                Some(pull) => vec![pull],
+                None => self.reporter.pulls_of(commit).await,
+            };
+            let cluster = self.connect().await?;
+            let mut request = project.request(&self.options.scope, &self.options.policy, None, self.run_name());
+            request.before = self.before_push(&project, &head).await?;
+            let comments = self.reporter.comments(&pulls, &target).await;
+            if !self.options.allows_unreviewed_deletions {
+                request.policy.reviewed = Reviewed::Only(reviewed_in(&comments));
+            }
+            Ok((project, head, target, cluster, request, pulls, comments))
+        });
+        let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
+        (self.around.tell)(Told::RunBegins(&target));
+        let mut result = Err(RunError::StateChanged);
+        for _ in 0..ATTEMPTS {
+            let since = self.since_ledger(&project, &cluster, &head, &request);
+            let (mut request, prior) = preparing(&interrupt, since).await?;
+            Workspace::check_place(&request, &prior)?;
+            let ask = async |head: &Commit, other: &str| self.reporter.standing(head.as_str(), other).await;
+            let (history, commits) = (&self.options.history, &prior.commits);
+            let judged = project.judged(Caller::Workflow, history, self.branch(), commits, &ask);
+            let judged = preparing(&interrupt, async { Ok(judged.await?) }).await?;
+            if let RunPermission::Superseded(why) = judged.permit(&mut request)? {
+                return Ok(self.nothing(&why));
+            }
+            let is_applied = ledger_of(commits).as_ref() == Some(&head) && judged.ledger.is_some();
+            if matches!(self.around.context.event, Event::WorkflowDispatch) {
+                // A person who starts the workflow wants a check of the whole root.
+                request.since = ScopeBasis::Judged(commits.clone());
+            } else if is_applied && prior.open.is_empty() && !project.has_orphans(&prior) {
+                return Ok(self.nothing(&format!("{head} was applied already")));
+            }
+            request.commits = judged.commits();
+            let lock = project.lock(self.options.lock_timeout, &request.run, Some(self.around.context.run_url()));
+            let tell = |event: RunEvent<'_>| (self.around.tell)(Told::Run(event));
+            result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &tell).await;
+            if !matches!(result, Err(RunError::StateChanged)) {
+                break;
+            }
+        }
+        (self.around.tell)(Told::RunEnded);
+        let report = result?;
+        let run = self.around.context.run_url();
+        let heading = Heading {
+            target: &target,
+            cluster: Some(cluster.context()),
+            base: None,
+            head: Some(commit),
+            run: Some(&run),
+            directory: Some(&project.prefix),
+        };
+        self.conclude(&report, &pulls, &comments, heading).await
+    }
+
+    async fn conclude(
+        &self,
+        report: &RunReport,
+        pulls: &[(u64, String)],
+        comments: &BTreeMap<u64, Value>,
+        heading: Heading<'_>,
+    ) -> Result<Exit, Failure> {
+        let end = ended(report);
+        let RunReport { plan, outcome, .. } = report;
+        let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
+        let url = self.reporter.outcome(pulls, comments, &shown).await;
+        end?;
+        self.outputs(plan, "applied", url.as_deref());
+        Ok(self.told(concluded(plan)))
+    }
+}

@@ -1,0 +1,145 @@
+//! One job of a workflow, and the steps that every event shares.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use super::options::{ActionOptions, Surroundings, Told};
+use super::reporter::Reporter;
+use crate::cluster::connect::Cluster;
+use crate::conclusion::exit::Exit;
+use crate::conclusion::failure::Failure;
+use crate::forge::{Context, Event};
+use crate::git::commit::Commit;
+use crate::git::repository::Repository;
+use crate::plan::build::Plan;
+use crate::plan::decision::{Action, Disposition};
+use crate::project::snapshot::printable;
+use crate::report::Heading;
+use crate::run::workspace::{Workspace, run_name};
+use crate::state::provenance::{Provenance, RepositoryName};
+
+/// The maximum number of attempts of a plan or an apply. An attempt starts over if another run wrote the state
+/// meanwhile.
+pub(super) const ATTEMPTS: usize = 5;
+
+/// One job of a workflow.
+pub(super) struct Job<'a> {
+    /// The options.
+    pub options: &'a ActionOptions,
+    /// The surroundings.
+    pub around: &'a Surroundings<'a>,
+    /// The reporter.
+    pub reporter: &'a Reporter<'a>,
+    /// The name of the target in comments and summaries. Set once the project is open.
+    pub named: OnceLock<String>,
+}
+
+impl Job<'_> {
+    /// Prints a notice.
+    pub(super) fn notice(&self, message: &str) {
+        (self.around.tell)(Told::Notice(message));
+    }
+
+    pub(super) fn nothing(&self, why: &str) -> Exit {
+        self.notice(&format!("nothing to do: {why}"));
+        self.reporter.outputs(&[("result", "nothing"), ("changes", "0"), ("cleanup-count", "0"), ("kept", "0")]);
+        Exit::Success
+    }
+
+    pub(super) async fn open(&self) -> Result<Workspace, Failure> {
+        // Anyone who can commit could otherwise choose the cluster, and the program that fetches its credentials.
+        if let Some(planted) = &self.around.planted_kubeconfig {
+            return Err(Failure::usage(format!(
+                "the kubeconfig {} lies in the checkout, where a pull request can put its own: write it elsewhere, as \
+                 below RUNNER_TEMP",
+                printable(planted)
+            )));
+        }
+        let path = &self.options.path;
+        let path = if path.is_absolute() { path.clone() } else { self.around.context.workspace.join(path) };
+        // A repository that contains the workspace does not belong to the workflow, so the search stops at the
+        // workspace.
+        let mut project =
+            Workspace::open_within(&path, Some(&self.around.context.workspace), &self.around.environment).await?;
+        // The forge's name for the repository takes precedence over the remote's address. For a pull request from a
+        // fork, it is the name of the base repository.
+        let Context { server_url, repository, .. } = self.around.context;
+        let forge = RepositoryName::of_forge(server_url, &repository.owner, &repository.name);
+        project.place = forge.and_then(|name| Provenance::new(name, &project.prefix)).or(project.place);
+        self.named.get_or_init(|| self.target(&project));
+        Ok(project)
+    }
+
+    /// Reports an error of a run that made no plan, in the step summary and in the comments of the pull requests.
+    pub(super) async fn failed(&self, error: &Failure) {
+        let (pulls, is_apply) = match &self.around.context.event {
+            Event::PullRequest(pull) => (vec![(pull.number, pull.head_sha.clone())], pull.merged),
+            Event::Push(push) => (self.reporter.pulls_of(&push.after).await, true),
+            _ => (Vec::new(), true),
+        };
+        let target = self.options.target.as_ref().or(self.named.get()).map_or("ktor", String::as_str);
+        // A failed apply can be repeated and then needs the reviewed deletions again. A failed plan has nothing to
+        // review.
+        let reviewed = if is_apply { self.reporter.comments(&pulls, target).await } else { BTreeMap::new() };
+        let run = self.around.context.run_url();
+        let heading = Heading { target, run: Some(&run), ..Heading::default() };
+        self.reporter.failure(&pulls, &reviewed, &heading, error.first()).await;
+    }
+
+    /// Returns the exit code for a report that was already made, and prints the reasons to the log.
+    pub(super) fn told(&self, judged: Result<(), Failure>) -> Exit {
+        match judged {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                (self.around.tell)(Told::Failure(&error));
+                error.exit
+            }
+        }
+    }
+
+    pub(super) fn run_name(&self) -> String {
+        let Context { repository, run_id, attempt, .. } = self.around.context;
+        let who = format!("{}/{} run {run_id} attempt {attempt}", repository.owner, repository.name);
+        run_name(&who, (self.around.seed)())
+    }
+
+    /// Returns `true` if a cluster is configured.
+    pub(super) fn has_cluster(&self) -> bool {
+        !self.around.cluster.kubeconfig.is_empty() || self.around.cluster.in_cluster
+    }
+
+    /// Connects to the cluster.
+    pub(super) async fn connect(&self) -> Result<Cluster, Failure> {
+        let connecting = Cluster::connect_with(&self.around.cluster, self.around.settings.clone());
+        connecting.await.map_err(|error| Failure::from(&error))
+    }
+
+    pub(super) fn target(&self, project: &Workspace) -> String {
+        self.options.target.clone().unwrap_or_else(|| project.root.to_string())
+    }
+
+    pub(super) fn outputs(&self, plan: &Plan, result: &str, url: Option<&str>) {
+        let changes = plan.all().filter(|change| !matches!(change.action(), Action::Unchanged | Action::Keep)).count();
+        self.reporter.outputs(&[
+            ("result", result),
+            ("changes", &changes.to_string()),
+            ("cleanup-count", &plan.deletions().count().to_string()),
+            ("kept", &plan.standing(Disposition::Kept).count().to_string()),
+            ("comment-url", url.unwrap_or_default()),
+            ("digest", &plan.digest),
+        ]);
+    }
+}
+
+/// Returns HEAD, which must be the event's commit. Any other commit would plan or apply something that the event does
+/// not ask for.
+pub(super) async fn at_commit(repository: &Repository, commit: &str) -> Result<Commit, Failure> {
+    let head = repository.head().await?;
+    if head.as_str() == commit {
+        return Ok(head);
+    }
+    Err(Failure::new(
+        Exit::Refused,
+        format!("the checkout is at {head}, but the event is about {commit}: check out the event's own commit"),
+    ))
+}

@@ -1,0 +1,13 @@
+//! The workflow: dispatches on the event, plans a pull request, applies a push, and writes the comments. It is the only
+//! place where a plan becomes a comment.
+//!
+//! This module knows no command line, environment or terminal: the caller passes them as [`options`].
+
+pub(crate) mod dispatch;
+pub(crate) mod options;
+
+mod apply;
+mod baseline;
+mod job;
+mod pull_request;
+mod reporter;

@@ -1,0 +1,73 @@
+//! The options and the surroundings of a workflow's job, as plain values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cluster::connect::{ClusterSettings, ConnectOptions};
+use crate::conclusion::failure::Failure;
+use crate::forge::Context;
+use crate::process::Environment;
+use crate::run::events::Event;
+use crate::run::interrupt::Interrupt;
+use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+
+/// The options of a job.
+///
+/// The type has no `Debug` implementation because it contains a token.
+pub(crate) struct ActionOptions {
+    /// The directory of the root project, relative to the checkout.
+    pub path: PathBuf,
+    /// The projects to cover.
+    pub scope: ScopeOptions,
+    /// The parts of a plan that are allowed or refused.
+    pub policy: PolicyOptions,
+    /// The commits that may be applied.
+    pub history: HistoryOptions,
+    /// The name of the target, if it is not the root's name.
+    pub target: Option<String>,
+    /// The token for the forge.
+    pub token: Option<String>,
+    /// The login that the token's comments appear under.
+    pub comment_author: String,
+    /// `true` if an apply may delete objects whose deletion no plan showed.
+    pub allows_unreviewed_deletions: bool,
+    /// The time to wait for the lock.
+    pub lock_timeout: Duration,
+}
+
+/// The surroundings of a job.
+pub(crate) struct Surroundings<'a> {
+    /// The event, the repository and the run.
+    pub context: &'a Context,
+    /// The variables for programs that the job starts.
+    pub environment: Environment,
+    /// The selected cluster.
+    pub cluster: ConnectOptions,
+    /// The limits of the work with the cluster.
+    pub settings: ClusterSettings,
+    /// A selected kubeconfig that the checkout decides about.
+    pub planted_kubeconfig: Option<PathBuf>,
+    /// The receiver of everything that the job tells.
+    pub tell: &'a (dyn Fn(Told<'_>) + Sync),
+    /// Begins to handle signals.
+    pub interrupts: &'a (dyn Fn() -> Interrupt + Sync),
+    /// Returns bytes that differ in every call.
+    pub seed: fn() -> [u8; 16],
+}
+
+/// A message of a job.
+#[derive(Clone, Copy)]
+pub(crate) enum Told<'a> {
+    /// A notice for people.
+    Notice(&'a str),
+    /// A workflow command.
+    Command(&'a str),
+    /// An error that does not end the job.
+    Failure(&'a Failure),
+    /// A run for the named target begins.
+    RunBegins(&'a str),
+    /// An event of the run.
+    Run(Event<'a>),
+    /// The run has ended.
+    RunEnded,
+}

@@ -1,0 +1,8 @@
+//! The commands, one file each. A command turns its arguments into requests, and prints the results.
+
+pub(crate) mod action;
+pub(crate) mod apply;
+pub(crate) mod plan;
+pub(crate) mod scope;
+pub(crate) mod state;
+pub(crate) mod unlock;

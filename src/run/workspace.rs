@@ -1,0 +1,530 @@
+//! A project on disk: finds it, reads its sources, compares it with other commits, and builds the request of a run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::LockRequest;
+use crate::git::commit::Commit;
+use crate::git::error::GitError;
+use crate::git::repository::Repository;
+use crate::object::kinds::Kinds;
+use crate::object::mark::Root;
+use crate::object::redact::Redactor;
+use crate::plan::field_rules::managers_of;
+use crate::plan::guard::TreeDoubt;
+use crate::plan::notice::Notice;
+use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
+use crate::process::Environment;
+use crate::project::changed::RootChange;
+use crate::project::path::ProjectPath;
+use crate::project::scope::{ScopeRequest, touched};
+use crate::project::settings::{SETTINGS_FILE, is_settings};
+use crate::project::tree::Tree;
+use crate::render::source::read_worktree;
+use crate::run::ancestry;
+use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
+use crate::run::error::{RunError, chain};
+use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::record::Store;
+use crate::run::sources::{Origin, Sources, SourcesError};
+use crate::state::commits::Commits;
+use crate::state::lateness::{
+    self, Acceptance, Caller, CommitOrder, CommitRefusal, CommitVerdict, Facts, Recording, Tip,
+};
+use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
+use crate::state::transition::{Prior, RunCommits};
+
+/// The reason why a project cannot be loaded, or cannot be used as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// The directory cannot be read.
+    #[error("{} cannot be read", .directory.display())]
+    Unreadable {
+        /// The directory, as it was named.
+        directory: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The path does not name a directory.
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory is a sub-project of another project.
+    #[error("{} lies in the project at {}", .directory.display(), .root.display())]
+    SubProject {
+        /// The directory, as it was named.
+        directory: PathBuf,
+        /// The directory of the root project.
+        root: PathBuf,
+        /// The name of the sub-project, if the root project can be loaded.
+        project: Option<ProjectPath>,
+    },
+    /// The directory is in no repository, and the caller needs one.
+    #[error("{needed_by} needs a git repository, and {} is in none", .directory.display())]
+    NoRepository {
+        /// The operation that needs the repository.
+        needed_by: &'static str,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The tree comes from another repository or directory than the state records.
+    #[error("the tree comes from another place than the state records")]
+    Elsewhere(TreeDoubt),
+    /// The commit that is checked out is not applied, and a person has to decide.
+    #[error("{head} is not applied: {refusal}")]
+    CommitRefused {
+        /// The commit.
+        head: String,
+        /// The reason.
+        refusal: CommitRefusal,
+    },
+    /// Git fails.
+    #[error(transparent)]
+    Git(GitError),
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Sources(SourcesError),
+}
+
+impl From<GitError> for WorkspaceError {
+    fn from(error: GitError) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<SourcesError> for WorkspaceError {
+    fn from(error: SourcesError) -> Self {
+        Self::Sources(error)
+    }
+}
+
+/// A loaded project.
+pub struct Workspace {
+    /// The root directory.
+    pub directory: PathBuf,
+    /// The git repository that contains the root directory, if there is one.
+    pub repository: Option<Repository>,
+    /// The path of the root directory in the repository. Empty without a repository.
+    pub prefix: PathBuf,
+    /// The repository and directory that the tree comes from. `None` if other clones do not know the repository by a
+    /// common name.
+    pub place: Option<Provenance>,
+    /// The root.
+    pub root: Root,
+    /// The sources in the work tree.
+    pub sources: Sources,
+}
+
+/// The tree that a project is compared with.
+pub struct Base {
+    /// The commit of the tree.
+    pub commit: Commit,
+    /// The sources of the tree. `None` if there was no project at this commit, or if the commit cannot be read.
+    pub sources: Option<Sources>,
+    /// The projects that changed since this commit. If the commit cannot be read, these are all projects.
+    pub touched: BTreeSet<ProjectPath>,
+    /// A notice for the user about the choice of this base.
+    pub notice: Option<String>,
+    /// The reason why the tree cannot be read. If set, the run deletes nothing.
+    pub unreadable: Option<Notice>,
+}
+
+/// The decision about a run's commit, and the commits that the run records.
+pub struct Judged {
+    /// The commit that is checked out. `None` without a repository, or if the repository has no commit.
+    pub head: Option<Commit>,
+    /// The position of the commit relative to the applied branch.
+    pub tip: Tip,
+    /// The changes that the run may make.
+    pub verdict: CommitVerdict,
+    /// The commit to record as begun.
+    pub begun: Option<Commit>,
+    /// The commit that may become the ledger: the branch contains it, and the work tree is identical to it.
+    pub ledger: Option<Commit>,
+    /// The commit that a rewritten history shares with the recorded one. Set only if the caller accepted that history.
+    pub accepted: Option<Commit>,
+}
+
+impl Judged {
+    fn without_commit() -> Self {
+        let verdict = CommitVerdict::Apply;
+        Self { head: None, tip: Tip::Unknown, verdict, begun: None, ledger: None, accepted: None }
+    }
+
+    /// Returns the commits that the run writes into the state.
+    pub fn commits(&self) -> RunCommits {
+        let text = |commit: &Option<Commit>| commit.as_ref().map(|commit| commit.as_str().to_owned());
+        RunCommits { begun: text(&self.begun), ledger: text(&self.ledger), accepted: text(&self.accepted) }
+    }
+
+    /// Applies the decision to the request: adds its limits and its notices.
+    ///
+    /// # Errors
+    ///
+    /// The commit is refused, and a person has to decide.
+    pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, WorkspaceError> {
+        let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
+        match self.verdict {
+            CommitVerdict::Apply => {}
+            CommitVerdict::ApplyOnly => {
+                request.policy.sources = SourceCoverage::LaterCommits;
+                request.notices.push(Notice::LaterCommits);
+            }
+            CommitVerdict::Superseded => {
+                return Ok(RunPermission::Superseded(format!("superseded: the branch has a later commit than {head}")));
+            }
+            CommitVerdict::Refused(refusal) => {
+                return Err(WorkspaceError::CommitRefused { head: head.to_owned(), refusal });
+            }
+        }
+        if self.begun != self.head
+            && let Some(begun) = &self.begun
+        {
+            let (head, recorded) = (head.to_owned(), begun.as_str().to_owned());
+            request.notices.push(Notice::OffTheBranch { head, recorded });
+        }
+        Ok(RunPermission::Granted)
+    }
+}
+
+/// The permission of a run to go on.
+pub enum RunPermission {
+    /// The run may go on.
+    Granted,
+    /// There is nothing to do, for this reason.
+    Superseded(String),
+}
+
+impl Base {
+    /// Returns the tree before the changes.
+    pub(crate) fn before(&self) -> BaseTree {
+        match &self.sources {
+            Some(sources) => BaseTree::Tree(Arc::new(sources.clone())),
+            None if self.unreadable.is_some() => BaseTree::Unreadable,
+            None => BaseTree::Nothing,
+        }
+    }
+}
+
+impl Workspace {
+    /// Loads the project at a directory.
+    ///
+    /// # Errors
+    ///
+    /// There is no project, the directory is a sub-project of another project, or the settings are wrong.
+    pub(crate) async fn open(path: &Path, environment: &Environment) -> Result<Self, WorkspaceError> {
+        Self::open_within(path, None, environment).await
+    }
+
+    /// Loads the project at a directory. If `boundary` contains the directory, only a repository within `boundary`
+    /// counts.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Workspace::open`].
+    pub(crate) async fn open_within(
+        path: &Path,
+        boundary: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, WorkspaceError> {
+        let named = || path.to_owned();
+        let directory = path.canonicalize();
+        let directory = directory.map_err(|source| WorkspaceError::Unreadable { directory: named(), source })?;
+        if !directory.is_dir() {
+            return Err(WorkspaceError::NotADirectory(named()));
+        }
+        let repository = Repository::discover(&directory, boundary, environment).await?;
+        let prefix = match &repository {
+            Some(repository) => {
+                refuse_sub_project(&directory, repository.top())?;
+                repository.prefix(&directory)?
+            }
+            None => PathBuf::new(),
+        };
+        let sources = Sources::load(Origin::WorkTree(&directory)).await?;
+        let root = Root::new(sources.tree.root().root());
+        let place = match &repository {
+            Some(repository) => {
+                let addresses = repository.remote_addresses("origin").await?;
+                let name = addresses.iter().find_map(|address| RepositoryName::of_address(address));
+                name.and_then(|name| Provenance::new(name, &prefix))
+            }
+            None => None,
+        };
+        Ok(Self { directory, repository, prefix, place, root, sources })
+    }
+
+    /// Returns the place that the tree comes from, and the caller's permission for a place that differs from the
+    /// recorded one.
+    fn claim(&self, policy: &PolicyOptions) -> Claim {
+        Claim { here: self.place.clone(), relocation: policy.relocation }
+    }
+
+    /// Refuses a tree that comes from another place than the state records. This check comes before the commits are
+    /// compared, because commits of another repository have no order.
+    ///
+    /// # Errors
+    ///
+    /// The tree comes from another place, and the caller does not allow the move.
+    pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), WorkspaceError> {
+        match request.claim.judged(prior.source.as_ref()) {
+            ProvenanceMatch::Elsewhere { recorded, here } => {
+                Err(WorkspaceError::Elsewhere(TreeDoubt::Elsewhere { recorded, here }))
+            }
+            ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
+        }
+    }
+
+    /// Returns the repository, for callers that cannot work without one. `needed_by` names the caller in the message.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository.
+    pub(crate) fn repository(&self, needed_by: &'static str) -> Result<&Repository, WorkspaceError> {
+        let absent = || WorkspaceError::NoRepository { needed_by, directory: self.directory.clone() };
+        self.repository.as_ref().ok_or_else(absent)
+    }
+
+    /// Returns the base for a revision, with the projects that the work tree changes since then.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository, or the revision is unknown.
+    pub async fn base(&self, revision: &str) -> Result<Base, WorkspaceError> {
+        let base = self.repository("a base revision")?.base_for(revision).await?;
+        let notice = base.notice.map(|notice| notice.to_string());
+        Ok(Base { notice, ..self.compared(base.commit, BTreeSet::new()).await? })
+    }
+
+    /// Returns a commit as the base, with the projects that changed since then: in the commits up to `head`, and in
+    /// files of the work tree that differ from the base. A missing commit gives a base that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository, or git fails.
+    pub(crate) async fn base_at(&self, base: &Commit, head: &Commit) -> Result<Base, WorkspaceError> {
+        let repository = self.repository("a comparison of commits")?;
+        match repository.changed_between(base, head).await {
+            Ok(changed) => self.compared(base.clone(), changed).await,
+            Err(error @ GitError::MissingCommit { .. }) => Ok(self.unreadable(base.clone(), &error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches a commit and returns it as the base, like [`Workspace::base_at`]. A commit that cannot be fetched gives a
+    /// base that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Workspace::base_at`].
+    pub(crate) async fn base_fetched(&self, base: &Commit, head: &Commit) -> Result<Base, WorkspaceError> {
+        match self.repository("a comparison of commits")?.fetch_commit("origin", base).await {
+            Ok(()) => self.base_at(base, head).await,
+            Err(error) => Ok(self.unreadable(base.clone(), &error)),
+        }
+    }
+
+    /// Returns a base that cannot be read. Every project counts as changed, and the content of the base is unknown.
+    fn unreadable(&self, commit: Commit, why: &dyn std::error::Error) -> Base {
+        let unreadable = Notice::BaseUnreadable { commit: commit.short().to_owned(), why: chain(why) };
+        let touched = self.sources.tree.projects();
+        Base { commit, sources: None, touched, notice: None, unreadable: Some(unreadable) }
+    }
+
+    async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, WorkspaceError> {
+        let repository = self.repository("a comparison of commits")?;
+        let sources = match Sources::load_if_project(Origin::Commit(repository, &commit, &self.prefix)).await {
+            Ok(sources) => sources,
+            Err(error) => return Ok(self.unreadable(commit, &error)),
+        };
+        let reads = |path: &Path| self.sources.reads(path) || sources.iter().any(|base| base.reads(path));
+        changed.extend(repository.differing(&commit, &self.sources.read_files(&self.prefix), &reads).await?);
+        let base = sources.as_ref().map(Sources::inputs);
+        let touched = touched(&changed, &self.prefix, base, self.sources.inputs());
+        Ok(Base { commit, sources, touched, notice: None, unreadable: None })
+    }
+
+    /// Returns the commit of the work tree if every file that was read is identical to that commit.
+    ///
+    /// # Errors
+    ///
+    /// Git fails.
+    pub(crate) async fn clean_commit(&self) -> Result<Option<Commit>, WorkspaceError> {
+        let Some(repository) = &self.repository else { return Ok(None) };
+        let Ok(head) = repository.head().await else { return Ok(None) };
+        let read = self.sources.read_files(&self.prefix);
+        let differing = repository.differing(&head, &read, &|path| self.sources.reads(path)).await?;
+        Ok(differing.is_empty().then_some(head))
+    }
+
+    /// Reads the current state, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be read or cannot be used.
+    pub async fn prior(&self, cluster: &Cluster) -> Result<Prior, RunError> {
+        let namespace = &self.sources.tree.settings().state_namespace;
+        Ok(Store::open(cluster, namespace, &self.root).await?.1)
+    }
+
+    /// Returns `true` if the state contains an object that the tree no longer asks for. An object of a kind that only
+    /// the cluster knows may also count.
+    pub fn has_orphans(&self, prior: &Prior) -> bool {
+        let desired = self.sources.resolve(&self.sources.with_defined_kinds(Kinds::builtin())).manifests;
+        prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
+    }
+
+    /// Decides what a run of the commit that is checked out may do, and which commits it records.
+    ///
+    /// # Errors
+    ///
+    /// Git fails at an operation that needs no remote.
+    pub(crate) async fn judged(
+        &self,
+        caller: Caller,
+        history: &HistoryOptions,
+        branch: Option<&str>,
+        record: &Commits,
+        ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
+    ) -> Result<Judged, WorkspaceError> {
+        // Without a commit, there is no order.
+        let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
+        let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
+        let (tip, last) = ancestry::tip(repository, &head, branch, ask).await?;
+        let mut standings = Vec::new();
+        for commit in &measures(record) {
+            standings.push(ancestry::standing(repository, &head, commit, ask).await?);
+        }
+        let acceptance = match &history.accepted {
+            Some(accepted) if *accepted == head => Acceptance::Given,
+            _ => Acceptance::None,
+        };
+        let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
+        let refused = matches!(lateness::judge(&unaccepted), CommitVerdict::Refused(_));
+        let verdict = lateness::judge(&Facts { acceptance, ..unaccepted });
+        let shared = async |other: Option<&Commit>| match other {
+            Some(other) => repository.merge_base(&head, other).await.ok().flatten(),
+            None => None,
+        };
+        // If the histories share no commit, the recorded history starts anew with this commit.
+        let accepted = if refused && acceptance == Acceptance::Given {
+            let begun = record.begun.first().or(record.ledger.commits().first()).and_then(|commit| commit.parse().ok());
+            Some(shared(begun.as_ref()).await.unwrap_or_else(|| head.clone()))
+        } else {
+            None
+        };
+        let (begun, ledger) = match (lateness::recording(tip), caller) {
+            (Recording::Whole, _) => (Some(head.clone()), self.clean_commit().await?),
+            (Recording::MergeBase, Caller::Workflow) => (Some(head.clone()), None),
+            (Recording::MergeBase, Caller::Person) => (shared(last.as_ref()).await.or(Some(head.clone())), None),
+        };
+        Ok(Judged { head: Some(head), tip, verdict, begun, ledger, accepted })
+    }
+
+    /// Builds the request of a run of this project.
+    pub(crate) fn request(
+        &self,
+        scope: &ScopeOptions,
+        policy: &PolicyOptions,
+        base: Option<&Base>,
+        run: String,
+    ) -> RunRequest {
+        let tree = &self.sources.tree;
+        let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
+        let root_change = earlier.map(|earlier| RootChange::between(earlier, tree)).unwrap_or_default();
+        let mut lowered = lowered(policy, base, tree);
+        // If the change of the root's settings is refused, nothing is applied. The plan then reads the state in the old
+        // namespace.
+        if let Some(earlier) = earlier.filter(|_| root_change.moved_state.is_some()) {
+            lowered.state_namespace.clone_from(&earlier.settings().state_namespace);
+        }
+        RunRequest {
+            root: self.root.clone(),
+            scope: ScopeRequest {
+                include: scope.include.clone(),
+                exclude: scope.exclude.clone(),
+                touched: base.filter(|base| base.unreadable.is_none()).map(|base| base.touched.clone()),
+            },
+            policy: lowered,
+            redactor: self.redactor(policy, base),
+            run,
+            commits: RunCommits::default(),
+            known: base.and_then(|base| base.sources.as_ref()).map(|base| base.tree.projects()).unwrap_or_default(),
+            approved: None,
+            since: ScopeBasis::Unasked,
+            root_change,
+            claim: self.claim(policy),
+            notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
+            before: base.map_or(BaseTree::Unknown, Base::before),
+        }
+    }
+
+    /// Returns the redactor. A field that the base hides stays hidden, even if the work tree shows it.
+    fn redactor(&self, options: &PolicyOptions, base: Option<&Base>) -> Redactor {
+        // If the base cannot be read, the fields that it hides are unknown.
+        if base.is_some_and(|base| base.unreadable.is_some()) {
+            return Redactor::hiding_all();
+        }
+        let base = base.and_then(|base| base.sources.as_ref());
+        let hidden = [&self.sources].into_iter().chain(base).flat_map(|sources| &sources.tree.settings().redact);
+        Redactor::new(hidden.chain(&options.redact).cloned(), options.adopted)
+    }
+
+    /// Builds the request for the lock.
+    pub(crate) fn lock(&self, timeout: Duration, holder: &str, url: Option<String>) -> LockRequest {
+        LockRequest {
+            namespace: self.sources.tree.settings().state_namespace.clone(),
+            root: self.root.clone(),
+            holder: holder.to_owned(),
+            timeout,
+            run_url: url,
+        }
+    }
+}
+
+/// Returns the commits that a run's commit must not be older than.
+fn measures(record: &Commits) -> BTreeSet<Commit> {
+    let mut measures = record.measures();
+    if measures.is_empty() {
+        measures.clone_from(&record.reviewed_from);
+    }
+    measures.iter().filter_map(|commit| commit.parse().ok()).collect()
+}
+
+/// Returns the name of a run: the given name, and a number from `seed` that makes it unique.
+pub(crate) fn run_name(who: &str, seed: [u8; 16]) -> String {
+    let number: String = seed.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{who}#{number}")
+}
+
+/// Lowers the options to the policy of the plan.
+fn lowered(options: &PolicyOptions, base: Option<&Base>, tree: &Tree) -> Policy {
+    let settings = tree.settings();
+    let unreadable = base.is_some_and(|base| base.unreadable.is_some());
+    Policy {
+        sources: if unreadable { SourceCoverage::BaseUnknown } else { SourceCoverage::Complete },
+        adoption: options.adoption,
+        take_over: options.take_over.clone(),
+        reviewed: Reviewed::NotRequired,
+        allowed: options.allowed.clone(),
+        fields: settings.fields.clone(),
+        adopt_managers: settings.adopt_managers.iter().flat_map(|name| managers_of(name)).collect(),
+        ..Policy::new(options.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
+    }
+}
+
+/// Refuses a directory that is a sub-project of a project above it. Otherwise, it would become a second root by
+/// accident.
+fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), WorkspaceError> {
+    let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
+    let above = directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(&top));
+    let Some(root) = above.filter(|ancestor| ancestor.join(SETTINGS_FILE).is_file()).last() else { return Ok(()) };
+    let project = read_worktree(root, &is_settings).ok().and_then(|files| Tree::load(&files).ok()).and_then(|tree| {
+        let below = directory.strip_prefix(root).ok()?;
+        Some(tree.project_of(&below.join("any.yaml")).clone())
+    });
+    Err(WorkspaceError::SubProject { directory: directory.to_owned(), root: root.to_owned(), project })
+}

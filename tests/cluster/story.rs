@@ -1,0 +1,217 @@
+//! The surroundings of one workflow: a repository with a project, its forge, its cluster, and the runs that the forge
+//! starts.
+//!
+//! Everything that a run prints or reports is searched for its secrets.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ktor_action::forge::read_hidden_block;
+use ktor_action::git::commit::Commit;
+use serde_json::{Value, json};
+use support::controlplane::{ControlPlane, User};
+use support::github::{FakeComment, FakeGitHub, FakePull, TOKEN};
+use support::repository::TestRepository;
+use support::workflow_run::{Event, PULL, Ran, WorkflowRun, pushed};
+use tempfile::TempDir;
+
+/// The surroundings that the runs of one workflow share.
+pub struct Story {
+    pub origin: TestRepository,
+    pub forge: FakeGitHub,
+    pub plane: &'static ControlPlane,
+    /// The name of the root project and of its namespace. No two stories share a name.
+    pub root: String,
+    files: TempDir,
+    runs: Cell<u64>,
+}
+
+impl Story {
+    /// Creates a story with a root project at `k8s` and an empty namespace. `main` has only the settings and a README.
+    pub fn new(root: &str) -> Self {
+        let plane = ControlPlane::shared();
+        let created = plane.kubectl(&["create", "namespace", root]);
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let story = Self {
+            origin: TestRepository::new(),
+            forge: FakeGitHub::start(),
+            plane,
+            root: root.to_owned(),
+            files: tempfile::tempdir().unwrap(),
+            runs: Cell::new(100),
+        };
+        let settings = format!("project: {root}\ncleanup: true\nnamespace: {root}\n");
+        story.origin.write("k8s/.ktor.yaml", settings).write("README.md", "# The shop\n");
+        story.origin.commit("begin");
+        story
+    }
+
+    /// Writes a ConfigMap as a manifest: `web/banner` becomes `k8s/web/banner.yaml`.
+    pub fn config(&self, path: &str, value: &str) -> &Self {
+        self.write(path, value, &json!(null))
+    }
+
+    /// Writes an immutable ConfigMap as a manifest.
+    pub fn sealed(&self, path: &str, value: &str) -> &Self {
+        self.write(path, value, &json!(true))
+    }
+
+    fn write(&self, path: &str, value: &str, immutable: &Value) -> &Self {
+        let name = path.rsplit('/').next().unwrap();
+        let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"value": value}, "immutable": immutable});
+        self.origin.write(format!("k8s/{path}.yaml"), serde_json::to_string_pretty(&manifest).unwrap());
+        self
+    }
+
+    /// Removes a manifest.
+    pub fn remove(&self, path: &str) -> &Self {
+        self.origin.remove(format!("k8s/{path}.yaml"));
+        self
+    }
+
+    /// Commits `change` on the branch `feature`. If `action` is `opened`, the branch starts at `main`. Returns the
+    /// event of the pull request and the commit of its test merge.
+    pub fn propose(&self, action: &str, change: impl FnOnce(&Self)) -> (Event, Commit) {
+        let new = action == "opened";
+        let at = if new { "main" } else { "feature" };
+        self.origin.branch("feature", at);
+        change(self);
+        let head = self.origin.commit(action);
+        let base = self.origin.git(["rev-parse", "main"]);
+        self.origin.branch("pull", "main");
+        let merge = self.origin.merge("feature");
+        self.origin.branch("main", "main");
+        let pull = FakePull::new(PULL);
+        self.forge.add_pull(FakePull { head_sha: head.to_string(), base_sha: base.clone(), ..pull });
+        let file = if new { "pull_request-opened" } else { "pull_request-synchronize" };
+        let mut event = Event::of_pull(file, head.as_str(), &base, merge.as_str(), "refs/pull/7/merge");
+        event.payload()["after"] = json!(head.as_str());
+        (event, merge)
+    }
+
+    /// Merges `feature` as a forge does. Returns the event of the closed pull request and the merge commit.
+    pub fn merge(&self) -> (Event, Commit) {
+        self.origin.branch("main", "main");
+        let (base, head) = (self.origin.head(), self.origin.git(["rev-parse", "feature"]));
+        self.origin.git(["merge", "--quiet", "--no-ff", "--message", "Merge pull request #7", "feature"]);
+        let merge = self.origin.head();
+        let pull = FakePull { head_sha: head.clone(), base_sha: base.to_string(), ..FakePull::new(PULL) };
+        self.forge.add_pull(pull.merged_as(merge.as_str()));
+        let file = "pull_request-closed-merged";
+        let mut event = Event::of_pull(file, &head, base.as_str(), merge.as_str(), "refs/heads/main");
+        event.payload()["pull_request"]["merge_commit_sha"] = json!(merge.as_str());
+        (event, merge)
+    }
+
+    /// Returns the event of a pull request that was closed without a merge.
+    pub fn close(&self) -> Event {
+        let (base, head) = (self.origin.git(["rev-parse", "main"]), self.origin.git(["rev-parse", "feature"]));
+        let merge = self.origin.git(["rev-parse", "pull"]);
+        let mut event = Event::of_pull("pull_request-closed-unmerged", &head, &base, &merge, "refs/pull/7/merge");
+        event.payload()["pull_request"]["merge_commit_sha"] = json!(merge);
+        event
+    }
+
+    /// Commits `change` on `main`. Returns the event of the push and the commit.
+    pub fn push(&self, change: impl FnOnce(&Self)) -> (Event, Commit) {
+        self.origin.branch("main", "main");
+        let before = self.origin.head();
+        change(self);
+        let after = self.origin.commit("push");
+        (pushed(&before, &after), after)
+    }
+
+    /// Runs `ktor action` in a depth-1 checkout of `commit`, with the cluster's kubeconfig.
+    pub fn run(&self, event: &Event, commit: &Commit) -> Ran {
+        self.run_in(&TestRepository::checkout(&self.origin, commit), event, Some(&self.kubeconfig()))
+    }
+
+    /// Runs `ktor action` in a checkout, with or without a kubeconfig.
+    pub fn run_in(&self, checkout: &TestRepository, event: &Event, kubeconfig: Option<&Path>) -> Ran {
+        self.run_with(checkout, event, kubeconfig, &[])
+    }
+
+    /// Runs `ktor action` in a checkout, with further inputs. An empty value removes an input.
+    pub fn run_with(
+        &self,
+        checkout: &TestRepository,
+        event: &Event,
+        kubeconfig: Option<&Path>,
+        inputs: &[(&str, &str)],
+    ) -> Ran {
+        let number = self.next_run();
+        let folder = self.files.path().join(number.to_string());
+        let run = WorkflowRun { ktor: env!("CARGO_BIN_EXE_ktor"), forge: &self.forge, folder, number };
+        let ran = run.act(checkout, event, kubeconfig, inputs);
+        self.check_secrecy(&ran);
+        ran
+    }
+
+    /// Returns the path of the administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.plane.kubeconfig(User::Admin)
+    }
+
+    /// Returns the one comment of the pull request.
+    pub fn comment(&self) -> FakeComment {
+        let mut comments = self.forge.comments(PULL);
+        assert_eq!(comments.len(), 1, "{comments:#?}");
+        comments.remove(0)
+    }
+
+    /// Returns the object names of the cleanup set in the comment's hidden block.
+    pub fn hidden_cleanup(&self) -> Vec<String> {
+        let set = read_hidden_block(&self.comment().body, "cleanup").unwrap_or_default();
+        let names =
+            set["deleted"].as_array().into_iter().flatten().map(|ident| ident["name"].as_str().unwrap().to_owned());
+        names.collect()
+    }
+
+    /// Returns the names and values of the live ConfigMaps that the story manages.
+    pub fn live(&self) -> BTreeMap<String, String> {
+        let list = self.get(&["configmaps", "-n", &self.root]);
+        let items = list["items"].as_array().unwrap().iter();
+        let values =
+            items.filter_map(|item| Some((item["metadata"]["name"].as_str()?, item["data"]["value"].as_str()?)));
+        values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Returns every object that a run of this story could write, with its resourceVersion.
+    pub fn versions(&self) -> Vec<String> {
+        let marked = self.get(&["configmaps,secrets", "-n", &self.root]);
+        let state = self.get(&["secrets,leases", "-n", "kubernator-system"]);
+        let of_root =
+            |item: &&Value| item.to_string().contains(&format!("\"kubernator.io/project-root\":\"{}\"", self.root));
+        let version = |item: &Value| {
+            let metadata = &item["metadata"];
+            format!("{} {} {}", item["kind"], metadata["name"], metadata["resourceVersion"])
+        };
+        let state = state["items"].as_array().unwrap().iter().filter(of_root).map(version);
+        marked["items"].as_array().unwrap().iter().map(version).chain(state).collect()
+    }
+
+    fn get(&self, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
+        let output = self.plane.kubectl(&arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Returns the number of the next run, which is greater than all earlier ones.
+    fn next_run(&self) -> u64 {
+        self.runs.set(self.runs.get() + 1);
+        self.runs.get()
+    }
+
+    fn check_secrecy(&self, ran: &Ran) {
+        let comments: String = self.forge.comments(PULL).iter().map(|comment| comment.body.as_str()).collect();
+        let masked = |line: &&str| !line.starts_with("::add-mask::");
+        let log: Vec<&str> = ran.log.lines().filter(masked).collect();
+        for secret in [TOKEN, self.plane.token(User::Admin)] {
+            for said in [&log.join("\n"), &ran.summary, &format!("{:?}", ran.outputs), &comments] {
+                assert!(!said.contains(secret), "{said}");
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Throw-away git repositories with a fixed author, fixed dates, a temporary HOME, and no user or system configuration.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ktor_action::git::commit::Commit;
+use ktor_action::git::repository::Repository;
+use ktor_action::process::Environment;
+use tempfile::TempDir;
+
+/// A repository with its own work tree. It is deleted when it is dropped.
+pub struct TestRepository {
+    directory: TempDir,
+}
+
+impl Default for TestRepository {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestRepository {
+    /// Creates a repository without a commit, on the branch `main`.
+    pub fn new() -> Self {
+        let repository = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(repository.top()).unwrap();
+        fs::create_dir(repository.home()).unwrap();
+        repository.git(["init", "--quiet", "--initial-branch=main"]);
+        repository
+    }
+
+    /// Creates a depth-1 checkout of one commit of `origin`, as `actions/checkout` does.
+    pub fn checkout(origin: &Self, commit: &Commit) -> Self {
+        let clone = Self::new();
+        clone.git(["remote", "add", "origin", &origin.url()]);
+        let reference = format!("+{commit}:refs/remotes/pull/1/merge");
+        clone.git(["fetch", "--quiet", "--no-tags", "--depth=1", "origin", &reference]);
+        clone.git(["checkout", "--quiet", "--force", "refs/remotes/pull/1/merge"]);
+        clone
+    }
+
+    /// Creates a clone with the whole history of `main`.
+    pub fn clone_of(origin: &Self) -> Self {
+        let clone = Self::new();
+        clone.git(["remote", "add", "origin", &origin.url()]);
+        clone.git(["pull", "--quiet", "origin", "main"]);
+        clone
+    }
+
+    /// Returns the top of the work tree.
+    pub fn top(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    /// Returns the temporary HOME, which is outside of the work tree.
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    /// Returns the URL from which others clone the repository.
+    pub fn url(&self) -> String {
+        format!("file://{}", self.top().display())
+    }
+
+    /// Returns the environment of a run in this repository.
+    pub fn environment(&self) -> Environment {
+        let variables = self.variables().map(|(name, value)| (name.into(), value));
+        variables.collect()
+    }
+
+    /// Opens this repository with the git adapter.
+    pub async fn open(&self) -> Repository {
+        Repository::discover(&self.top(), None, &self.environment()).await.unwrap().unwrap()
+    }
+
+    /// Runs git at the top and returns its output, without white space at the end. Panics if git fails.
+    pub fn git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let output = self.try_git(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Runs git at the top and returns its result, even if git fails.
+    pub fn try_git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
+        let mut git = Command::new("git");
+        git.env_clear().envs(self.variables()).current_dir(self.top());
+        git.args(["-c", "protocol.file.allow=always"]).args(arguments).output().unwrap()
+    }
+
+    /// Writes a file of the work tree and creates the directories above it.
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.top().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    /// Creates a symbolic link in the work tree.
+    pub fn link(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> &Self {
+        let path = self.top().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    /// Removes a file or directory of the work tree.
+    pub fn remove(&self, path: impl AsRef<Path>) -> &Self {
+        let path = self.top().join(path);
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.unwrap();
+        self
+    }
+
+    /// Moves a file or directory of the work tree.
+    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> &Self {
+        let to = self.top().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(self.top().join(from), to).unwrap();
+        self
+    }
+
+    /// Commits the whole work tree, even if nothing changed.
+    pub fn commit(&self, message: &str) -> Commit {
+        self.git(["add", "--all"]);
+        self.git(["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.head()
+    }
+
+    /// Merges a branch with a merge commit, as a forge does.
+    pub fn merge(&self, branch: &str) -> Commit {
+        self.git(["merge", "--quiet", "--no-ff", "--message", "merge", branch]);
+        self.head()
+    }
+
+    /// Creates or resets a branch at a revision, and switches to it.
+    pub fn branch(&self, name: &str, at: &str) -> &Self {
+        self.git(["checkout", "--quiet", "-B", name, at]);
+        self
+    }
+
+    /// Returns the commit that is checked out.
+    pub fn head(&self) -> Commit {
+        self.git(["rev-parse", "HEAD"]).parse().unwrap()
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
+        let fixed = [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_AUTHOR_NAME", "A Tester"),
+            ("GIT_AUTHOR_EMAIL", "tester@example.com"),
+            ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
+            ("GIT_COMMITTER_NAME", "A Tester"),
+            ("GIT_COMMITTER_EMAIL", "tester@example.com"),
+            ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
+        ];
+        let own = [("PATH", search_path()), ("HOME", self.home().into())];
+        fixed.into_iter().map(|(name, value)| (name, value.into())).chain(own)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests run the git that whoever runs them has")]
+fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap()
+}
