@@ -11,6 +11,7 @@ use super::error::{GitError, LinkProblem};
 use super::repository::Repository;
 use crate::project::files::Files;
 use crate::project::snapshot::{Allowance, Snapshot};
+use crate::project::tree::normalized;
 
 const READ_TIME: Duration = Duration::from_mins(2);
 const READ_LIMIT: usize = 512 << 20;
@@ -21,6 +22,8 @@ const LINKS_FOLLOWED: usize = 40;
 const DIRECTORIES_ENTERED: usize = 1_000;
 /// The largest number of files that are found through links.
 const FILES_REPEATED: usize = 100_000;
+/// The largest number of directories that renderers ask for, with the directories that links lead to from there.
+const DIRECTORIES_REACHED: usize = 10_000;
 
 /// The files that were read from a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Repository {
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<Found, GitError> {
-        let found = self.listed_tree(commit, prefix).await?.walk(View::root(), select);
+        let found = self.listed_tree(commit, prefix).await?.walk(View::root(), &mut WalkLimits::default(), select);
         found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })
     }
 
@@ -117,6 +120,8 @@ pub struct CommitTree<'a> {
     /// Everything in the commit. It is listed when something outside the directory is asked for.
     whole: Option<ListedTree>,
     allowance: Allowance,
+    /// The limits for everything that is listed because it is asked for.
+    limits: WalkLimits,
 }
 
 impl<'a> CommitTree<'a> {
@@ -132,30 +137,35 @@ impl<'a> CommitTree<'a> {
     ) -> Result<(Self, Files), GitError> {
         let found = repository.walk_tree(commit, prefix, &|_| true).await?;
         let mut files = Files::default();
-        for path in found.files.keys().chain(found.broken.keys()) {
-            files.list(path.clone());
-        }
+        found.list(&mut files);
+        let limits = WalkLimits { directories: DIRECTORIES_REACHED, repeated: FILES_REPEATED };
         let allowance = Allowance::default();
-        Ok((Self { repository, commit, prefix, found, whole: None, allowance }, files))
+        Ok((Self { repository, commit, prefix, found, whole: None, allowance, limits }, files))
     }
 
-    /// Loads the content of files. A path that is not listed yet is listed first, with everything below it. It can be in
-    /// a hidden directory, or outside the directory of this tree. If there is nothing at the path, nothing happens.
+    /// Answers for paths: loads the content of the files, all with one git process.
     ///
-    /// All contents are read with one git process.
+    /// A path that is not listed yet is listed first, with everything below it. It can be in a hidden directory, or
+    /// outside the directory of this tree. A path that leaves the repository is answered as if nothing were there, and
+    /// so is a path that is not normalized.
     ///
     /// # Errors
     ///
     /// A link leads to no file, a limit is exceeded, or git fails.
     pub async fn load(&mut self, files: &mut Files, wanted: &BTreeSet<PathBuf>) -> Result<(), GitError> {
-        for path in wanted.iter().filter(|path| !files.paths().contains(*path)).cloned().collect::<Vec<_>>() {
-            self.reach(&path, files).await?;
+        let wanted: Vec<&PathBuf> = wanted.iter().filter(|path| !files.is_answered(path)).collect();
+        for path in &wanted {
+            if !files.is_listed(path) && normalized(path) == **path && !path.is_absolute() {
+                self.reach(path, files).await?;
+            }
+            if !files.paths().contains(*path) {
+                files.set_absent((*path).clone());
+            }
         }
-        if let Some((path, problem)) = wanted.iter().find_map(|path| self.found.broken.get_key_value(path)) {
+        if let Some((path, problem)) = wanted.iter().find_map(|path| self.found.broken.get_key_value(*path)) {
             return Err(self.link(path.clone(), *problem));
         }
-        let named = wanted.iter().filter(|path| !files.loaded().contains_key(*path));
-        let named: Vec<_> = named.filter_map(|path| self.found.files.get_key_value(path)).collect();
+        let named: Vec<_> = wanted.iter().filter_map(|path| self.found.files.get_key_value(*path)).collect();
         let operation = || format!("read the files of commit {}", self.commit);
         let blobs = named.iter().map(|(_, blob)| (*blob).clone()).collect();
         let content = self.repository.blobs(&blobs, operation).await?;
@@ -175,24 +185,28 @@ impl<'a> CommitTree<'a> {
             Some(whole) => whole,
             None => self.repository.listed_tree(self.commit, Path::new("")).await?,
         };
-        let whole = self.whole.insert(whole);
-        let found = match whole.follow(&self.prefix.join(path)) {
+        let whole = &*self.whole.insert(whole);
+        let full = self.prefix.join(path);
+        // A path without a link in it stands for itself. A file behind a link can repeat another file.
+        let itself = normalized(&full);
+        let found = match whole.follow(&full) {
             Ok(Target::File(blob)) => {
-                // The path may contain links, so the file counts as one that links repeat.
-                let paths = BTreeSet::from([path.to_owned()]);
-                Found { files: [(path.to_owned(), blob)].into(), repeated: paths, ..Found::default() }
+                let is_repeated = !matches!(whole.entries.get(&itself), Some(Entry::File(own)) if *own == blob);
+                let repeated = is_repeated.then(|| path.to_owned()).into_iter().collect();
+                Found { files: [(path.to_owned(), blob)].into(), repeated, ..Found::default() }
             }
             Ok(Target::Directory(directory)) => {
                 let above = BTreeSet::from([directory.clone()]);
-                let view = View { directory, seen_as: path.to_owned(), above };
-                whole.walk(view, &|_| true).map_err(|(path, problem)| self.link(path, problem))?
+                let seen_as = if directory == itself { itself } else { path.to_owned() };
+                let view = View { directory, seen_as: seen_as.clone(), above };
+                let walked = whole.walk(view, &mut self.limits, &|_| true);
+                let found = walked.map_err(|(path, problem)| self.link(path, problem))?;
+                found.moved(&seen_as, path)
             }
-            Err(LinkProblem::Dangles) => return Ok(()),
+            Err(LinkProblem::Dangles | LinkProblem::Leaves) => return Ok(()),
             Err(problem) => Found { broken: [(path.to_owned(), problem)].into(), ..Found::default() },
         };
-        for path in found.files.keys().chain(found.broken.keys()) {
-            files.list(path.clone());
-        }
+        found.list(files);
         self.found.files.extend(found.files);
         self.found.broken.extend(found.broken);
         self.found.repeated.extend(found.repeated);
@@ -296,6 +310,39 @@ pub(super) struct Found {
     submodules: BTreeSet<PathBuf>,
 }
 
+impl Found {
+    /// Adds the paths of the files, and of the links that lead to no file.
+    fn list(&self, files: &mut Files) {
+        for path in self.files.keys().chain(self.broken.keys()) {
+            files.list(path.clone());
+        }
+    }
+
+    /// Replaces the directory `from` at the beginning of every path by `to`.
+    fn moved(self, from: &Path, to: &Path) -> Self {
+        let moved = |path: PathBuf| path.strip_prefix(from).map(|below| to.join(below)).unwrap_or(path);
+        Self {
+            files: self.files.into_iter().map(|(path, blob)| (moved(path), blob)).collect(),
+            broken: self.broken.into_iter().map(|(path, problem)| (moved(path), problem)).collect(),
+            repeated: self.repeated.into_iter().map(moved).collect(),
+            submodules: self.submodules.into_iter().map(moved).collect(),
+        }
+    }
+}
+
+/// The numbers of directories and repeated files that may still be found.
+#[derive(Debug)]
+struct WalkLimits {
+    directories: usize,
+    repeated: usize,
+}
+
+impl Default for WalkLimits {
+    fn default() -> Self {
+        Self { directories: DIRECTORIES_ENTERED, repeated: FILES_REPEATED }
+    }
+}
+
 /// A listed tree, whose links can be followed.
 #[derive(Debug)]
 struct ListedTree {
@@ -331,15 +378,19 @@ impl ListedTree {
     }
 
     /// Finds the selected files, with the paths by which they are reached. Returns an error if links multiply.
-    fn walk(&self, from: View, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
+    fn walk(
+        &self,
+        from: View,
+        limits: &mut WalkLimits,
+        select: &dyn Fn(&Path) -> bool,
+    ) -> Result<Found, (PathBuf, LinkProblem)> {
         let mut found = Found::default();
         let mut open = VecDeque::from([from]);
-        let mut entered = 0;
         while let Some(view) = open.pop_front() {
-            entered += 1;
-            if entered > DIRECTORIES_ENTERED {
+            let Some(left) = limits.directories.checked_sub(1) else {
                 return Err((view.seen_as, LinkProblem::TooMany));
-            }
+            };
+            limits.directories = left;
             for (path, entry) in self.below(&view.directory).filter(|(path, _)| view.shows(path)) {
                 let seen = view.seen_as.join(path.strip_prefix(&view.directory).unwrap_or(path));
                 let target = match entry {
@@ -353,9 +404,10 @@ impl ListedTree {
                 match target {
                     Ok(Target::File(name)) if select(&seen) => {
                         if seen != *path || !matches!(entry, Entry::File(_)) {
-                            if found.repeated.len() == FILES_REPEATED {
+                            let Some(left) = limits.repeated.checked_sub(1) else {
                                 return Err((seen, LinkProblem::Repeats));
-                            }
+                            };
+                            limits.repeated = left;
                             found.repeated.insert(seen.clone());
                         }
                         found.files.insert(seen, name);
@@ -439,9 +491,11 @@ mod tests {
 
     fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {
         let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
-        let found = tree(entries).walk(View::root(), &yaml).and_then(|found| match found.broken.into_iter().next() {
-            Some(broken) => Err(broken),
-            None => Ok(found.files),
+        let found = tree(entries).walk(View::root(), &mut WalkLimits::default(), &yaml).and_then(|found| {
+            match found.broken.into_iter().next() {
+                Some(broken) => Err(broken),
+                None => Ok(found.files),
+            }
         });
         let expected = expected.map_err(|(path, problem)| (PathBuf::from(path), problem));
         let expected = expected.map(|files| files.iter().map(|(p, b)| (PathBuf::from(p), (*b).to_owned())).collect());
@@ -486,7 +540,8 @@ mod tests {
         let names: Vec<_> = (0..24).map(|n| (format!("{n}/a"), format!("{n}/b"), format!("-> ../{}", n + 1))).collect();
         let mut entries: Vec<_> = names.iter().flat_map(|(a, b, to)| [(&**a, &**to), (&**b, &**to)]).collect();
         entries.push(("24/x.yaml", "1"));
-        let problem = tree(&entries).walk(View::root(), &|_| true).err().map(|(_, problem)| problem);
+        let walked = tree(&entries).walk(View::root(), &mut WalkLimits::default(), &|_| true);
+        let problem = walked.err().map(|(_, problem)| problem);
         assert_eq!(problem, Some(LinkProblem::TooMany));
     }
 

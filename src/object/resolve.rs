@@ -22,12 +22,11 @@ pub(crate) fn manifests<'a>(
     let mut manifests: BTreeMap<ObjectKey, Manifest> = BTreeMap::new();
     let mut failures = Vec::new();
     for document in documents {
-        let found = manifest(document.clone(), kinds).and_then(|manifest| {
-            match second(&manifests, &manifest.ident.key) {
+        let found =
+            manifest(document.clone(), kinds).and_then(|manifest| match second(&manifests, &manifest.ident.key) {
                 Some(message) => Err(SourceError::new(manifest.place, message)),
                 None => Ok(manifest),
-            }
-        });
+            });
         match found {
             Ok(manifest) => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
             Err(error) => failures.push(Failure { project: document.owner.project.clone(), error }),

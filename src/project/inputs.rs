@@ -4,11 +4,11 @@
 //! settings file in a directory changes the project that the manifests below that directory belong to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::path::ProjectPath;
 use super::settings::SETTINGS_FILE;
-use super::tree::Tree;
+use super::tree::{Tree, normalized};
 
 /// The inputs of each project, relative to the root directory. A path outside the root directory begins with `..`. A
 /// directory stands for everything in it.
@@ -16,7 +16,7 @@ use super::tree::Tree;
 pub struct Inputs(BTreeMap<ProjectPath, BTreeSet<PathBuf>>);
 
 impl Inputs {
-    /// Returns the inputs that the settings files of a tree are and name.
+    /// The settings files of a tree, and the inputs that they name.
     pub fn of_settings(tree: &Tree) -> Self {
         let mut inputs = Self::default();
         for (directory, project, named) in tree.directories() {
@@ -44,18 +44,22 @@ impl Inputs {
         }
     }
 
-    /// Returns the projects that each path is an input of.
-    pub(super) fn by_path(&self) -> BTreeMap<&Path, Vec<&ProjectPath>> {
-        let mut by_path: BTreeMap<&Path, Vec<&ProjectPath>> = BTreeMap::new();
+    /// The projects of each input. `prefix` is the path of the root directory in the repository. The inputs are relative
+    /// to the repository's top directory. An input that contains the whole repository is the empty path.
+    pub(super) fn by_path(&self, prefix: &Path) -> BTreeMap<PathBuf, Vec<&ProjectPath>> {
+        let mut by_path: BTreeMap<PathBuf, Vec<&ProjectPath>> = BTreeMap::new();
         for (project, paths) in &self.0 {
             for path in paths {
+                let path = normalized(&prefix.join(path));
+                let contains_all = path.components().all(|part| part == Component::ParentDir);
+                let path = if contains_all { PathBuf::new() } else { path };
                 by_path.entry(path).or_default().push(project);
             }
         }
         by_path
     }
 
-    /// Returns the inputs of a project.
+    /// The inputs of a project.
     pub fn of(&self, project: &ProjectPath) -> impl Iterator<Item = &Path> {
         self.0.get(project).into_iter().flatten().map(PathBuf::as_path)
     }
@@ -72,12 +76,24 @@ mod tests {
         let tree = Tree::load(&files.into()).unwrap();
         let mut inputs = Inputs::of_settings(&tree);
         inputs.add_source(tree.project_of(Path::new("a/b/x.yaml")), Path::new("a/b/x.yaml"));
-        let of = |project: &str| -> Vec<PathBuf> {
-            inputs.of(&project.parse().unwrap()).map(Path::to_owned).collect()
-        };
+        let of = |project: &str| -> Vec<PathBuf> { inputs.of(&project.parse().unwrap()).map(Path::to_owned).collect() };
         assert_eq!(of("demo"), ["../lib", ".ktor.yaml"].map(PathBuf::from));
         let expected = [".ktor.yaml", "a/.ktor.yaml", "a/b/.ktor.yaml", "a/b/x.yaml"];
         assert_eq!(of("demo.a"), expected.map(PathBuf::from));
-        assert_eq!(of("demo.b"), [PathBuf::new(); 0]);
+        assert!(of("demo.b").is_empty());
+    }
+
+    #[test]
+    fn inputs_are_found_by_their_place_in_the_repository() {
+        let demo: ProjectPath = "demo".parse().unwrap();
+        let mut inputs = Inputs::default();
+        for path in ["a", "../lib", "../k8s/b", "..", "../..", "../../..", "../../../other", "/etc"] {
+            inputs.add(&demo, path.into());
+        }
+        let found: Vec<_> = inputs.by_path(Path::new("deploy/k8s")).into_keys().collect();
+        assert_eq!(
+            found,
+            ["", "../other", "/etc", "deploy", "deploy/k8s/a", "deploy/k8s/b", "deploy/lib"].map(PathBuf::from)
+        );
     }
 }

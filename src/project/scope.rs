@@ -5,21 +5,20 @@ use std::path::{Path, PathBuf};
 
 use super::inputs::Inputs;
 use super::path::ProjectPath;
-use super::tree::normalized;
 
 /// The scope that the caller asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeRequest {
-    /// `-I`: prefixes of projects; empty for all.
+    /// The projects to include, with the projects below them. Empty for all projects.
     pub include: Vec<ProjectPath>,
-    /// `-X`: prefixes of projects that stay out.
+    /// The projects to exclude, with the projects below them.
     pub exclude: Vec<ProjectPath>,
-    /// The projects that changed paths concern; absent where the scope is not computed from changes.
+    /// The projects that changed paths concern. `None` if the scope does not depend on changes.
     pub touched: Option<BTreeSet<ProjectPath>>,
 }
 
 impl ScopeRequest {
-    /// Returns `true` if the caller named projects: then nothing else pulls a project in.
+    /// Returns `true` if the caller named projects. Then no other rule adds a project to the scope.
     pub(crate) fn is_explicit(&self) -> bool {
         !self.include.is_empty() || !self.exclude.is_empty()
     }
@@ -41,14 +40,14 @@ pub struct UnknownProject {
 }
 
 impl Scope {
-    /// Resolves a request against the known projects (of the tree, of the base tree, of the state).
+    /// Resolves a request against the known projects: those of the tree, of the base tree and of the state.
     ///
-    /// `undesired` are the projects with recorded entries that no manifest wants: they are always in scope, so that
-    /// cleanup that failed or was off is retried, except where the caller named projects.
+    /// `undesired` contains the projects with recorded objects that are no longer desired. They are in scope unless the
+    /// caller named projects, so that the run repeats a cleanup that failed or was off.
     ///
     /// # Errors
     ///
-    /// A pattern that matches nothing known.
+    /// A pattern matches no known project.
     pub fn resolve(
         request: &ScopeRequest,
         known: &BTreeSet<ProjectPath>,
@@ -76,7 +75,7 @@ impl Scope {
         self.projects.contains(project)
     }
 
-    /// The projects, in order.
+    /// The projects in scope, in order.
     pub fn projects(&self) -> &BTreeSet<ProjectPath> {
         &self.projects
     }
@@ -93,24 +92,13 @@ pub fn touched(
     base: Option<&Inputs>,
     head: &Inputs,
 ) -> BTreeSet<ProjectPath> {
-    let inputs: Vec<_> = base.into_iter().chain([head]).map(Inputs::by_path).collect();
+    let inputs: Vec<_> = base.into_iter().chain([head]).map(|inputs| inputs.by_path(prefix)).collect();
     let mut projects = BTreeSet::new();
     for path in changed {
-        let inside = path.strip_prefix(prefix).ok();
-        let relative = inside.map_or_else(|| relative_to(path, prefix), Path::to_path_buf);
-        let found = relative.ancestors().flat_map(|path| inputs.iter().filter_map(move |inputs| inputs.get(path)));
+        let found = path.ancestors().flat_map(|path| inputs.iter().filter_map(move |inputs| inputs.get(path)));
         projects.extend(found.flatten().copied().cloned());
     }
     projects
-}
-
-/// Returns a path outside `prefix` relative to `prefix`. The result begins with `..`.
-fn relative_to(path: &Path, prefix: &Path) -> PathBuf {
-    let common = path.components().zip(prefix.components()).take_while(|(a, b)| a == b).count();
-    let up = prefix.components().skip(common).map(|_| Path::new(".."));
-    let mut relative: PathBuf = up.collect();
-    relative.extend(path.components().skip(common));
-    normalized(&relative)
 }
 
 fn list(projects: &BTreeSet<ProjectPath>) -> String {
@@ -125,7 +113,7 @@ mod tests {
 
     use super::super::settings::is_settings;
     use super::super::snapshot::Snapshot;
-    use super::super::tree::Tree;
+    use super::super::tree::{Tree, normalized};
     use super::*;
 
     fn names(texts: &[&str]) -> BTreeSet<ProjectPath> {
@@ -209,7 +197,8 @@ mod tests {
     }
 
     const DIRECTORIES: [&str; 7] = ["", "a", "a/b", "a/b/c", "ab", "d", "d/e"];
-    const INPUTS: [&str; 8] = ["../lib", "../../lib/x", "..", ".", "../a", "b/x.yaml", "/etc", "../d/e/../x"];
+    const INPUTS: [&str; 9] =
+        ["../lib", "../../lib/x", "..", ".", "../a", "b/x.yaml", "/etc", "../d/e/../x", "../../k/s/d"];
 
     /// The files of one directory: its settings file and its manifests, if there are any.
     #[derive(Clone, Debug)]
@@ -232,7 +221,8 @@ mod tests {
         for (number, (directory, content)) in DIRECTORIES.iter().zip(contents).enumerate() {
             let at = |name: &str| Path::new(directory).join(name).to_str().unwrap().to_owned();
             if content.has_settings || number == 0 {
-                let name = if content.is_named || number == 0 { format!("project: p{number}\n") } else { String::new() };
+                let name =
+                    if content.is_named || number == 0 { format!("project: p{number}\n") } else { String::new() };
                 files.push((at(".ktor.yaml"), format!("{name}inputs: {:?}\n", content.inputs)));
             }
             files.extend(content.manifests.iter().map(|name| (at(name), String::new())));
@@ -253,11 +243,13 @@ mod tests {
             names.join(".").parse::<ProjectPath>().unwrap()
         };
         let inside = path.strip_prefix(prefix).ok();
-        let relative = inside.map_or_else(|| relative_to(path, prefix), Path::to_path_buf);
+        // Inputs may name directories above the repository.
+        let top = Path::new("/1/2/3/4/5");
         let mut found = BTreeSet::new();
         for (number, (directory, content)) in DIRECTORIES.iter().zip(contents).enumerate() {
             let directory = Path::new(directory);
-            let depends = |input: &&str| relative.starts_with(normalized(&directory.join(input)));
+            let input_path = |input: &str| normalized(&top.join(prefix).join(directory).join(input));
+            let depends = |input: &&str| top.join(path).starts_with(input_path(input));
             let is_below = |file: &Path| is_settings(file) && directory.starts_with(file.parent().unwrap());
             let is_read = |file: &Path| content.manifests.iter().any(|name| directory.join(name) == file);
             let ruled = is_set(number) || !content.manifests.is_empty();

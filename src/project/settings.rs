@@ -18,51 +18,52 @@ pub(crate) const SETTINGS_FILE: &str = ".ktor.yaml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = ".ktor.yaml"))]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The name that this directory adds to the name of the project above it. Required at the root.
     #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_-]+$"), length(max = 120)))]
-    pub(crate) project: Option<Stated<String>>,
+    pub project: Option<Stated<String>>,
     /// Root only. `true` deletes the objects that no manifest contains any more. The default is `false`.
-    pub(crate) cleanup: Option<Stated<bool>>,
+    pub cleanup: Option<Stated<bool>>,
     /// Root only. The namespace of the state and the lock. The default is `kubernator-system`.
     #[cfg_attr(test, schemars(regex(pattern = LABEL)))]
-    pub(crate) state_namespace: Option<Stated<String>>,
+    pub state_namespace: Option<Stated<String>>,
     /// Root only. JSON pointers of more secret fields, for example `/spec/password`. `*` matches any field or item.
     #[cfg_attr(test, schemars(inner(inner(regex(pattern = POINTER)))))]
-    pub(crate) redact: Option<Stated<Vec<Stated<String>>>>,
+    pub redact: Option<Stated<Vec<Stated<String>>>>,
     /// Root only. Rules for fields that other managers set.
-    pub(crate) fields: Option<Stated<Vec<FieldSettings>>>,
+    pub fields: Option<Stated<Vec<FieldSettings>>>,
     /// Root only. Field managers whose objects this root treats as its own: `helm`, `flux`, `argocd`, `kapp`, `kubectl`,
     /// or the name of a manager.
-    pub(crate) adopt_managers: Option<Stated<Vec<String>>>,
+    pub adopt_managers: Option<Stated<Vec<String>>>,
     /// The namespace for manifests that name none. The setting of the nearest directory applies.
     #[cfg_attr(test, schemars(regex(pattern = LABEL)))]
-    pub(crate) namespace: Option<Stated<String>>,
+    pub namespace: Option<Stated<String>>,
     /// Glob patterns of the manifest files. The default is `*.yaml`, `*.yml` and `*.json`.
-    pub(crate) include: Option<Vec<Stated<String>>>,
+    pub include: Option<Vec<Stated<String>>>,
     /// Glob patterns of files that are not manifests, in addition to those of the directories above.
-    pub(crate) exclude: Option<Vec<Stated<String>>>,
+    pub exclude: Option<Vec<Stated<String>>>,
     /// Paths of files and directories that the project depends on, relative to this directory.
-    pub(crate) inputs: Option<Vec<Stated<String>>>,
+    pub inputs: Option<Vec<Stated<String>>>,
 }
 
 /// A rule for fields that other managers set.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct FieldSettings {
+pub struct FieldSettings {
     /// The kinds that the rule applies to: `Deployment`, `apps/Deployment`, or `*` for all.
-    pub(crate) kinds: Vec<Stated<String>>,
+    pub kinds: Vec<Stated<String>>,
     /// JSON pointers of the fields. `*` matches any field or item.
-    pub(crate) pointers: Vec<Stated<String>>,
+    pub pointers: Vec<Stated<String>>,
     /// The treatment of the fields.
-    pub(crate) policy: FieldPolicy,
+    pub policy: FieldPolicy,
 }
 
 /// A value of a settings file, with its place in the file.
 #[derive(Debug)]
-pub(crate) struct Stated<T> {
-    pub(crate) value: T,
+pub struct Stated<T> {
+    /// The value.
+    pub value: T,
     line: usize,
     column: usize,
 }
@@ -97,9 +98,9 @@ impl Settings {
             return Ok(Self::default());
         }
         serde_saphyr::from_str(text).map_err(|error| {
-            let place = error.location().map_or(SourcePlace::whole(path), |at| {
-                SourcePlace::new(path, number(at.line()), number(at.column()))
-            });
+            let place = error
+                .location()
+                .map_or(SourcePlace::whole(path), |at| SourcePlace::new(path, number(at.line()), number(at.column())));
             SourceError::new(place, message_of(&error))
         })
     }
@@ -182,7 +183,8 @@ mod tests {
         let readme = include_str!("../../README.md");
         let table = readme.lines().skip_while(|line| !line.starts_with("| setting |")).skip(2);
         let names = table.take_while(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
-        let names: BTreeSet<&str> = names.flat_map(|cell| cell.split(',')).map(|n| n.trim().trim_matches('`')).collect();
+        let names: BTreeSet<&str> =
+            names.flat_map(|cell| cell.split(',')).map(|n| n.trim().trim_matches('`')).collect();
         let schema = schema();
         let keys: BTreeSet<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, keys);

@@ -1,6 +1,7 @@
-//! Reads manifests from files: the work tree as a snapshot, YAML as kubectl reads it, and plain manifests.
+//! Renders the files of a tree into objects. Also reads the work tree, and YAML with kubectl's meaning.
 //!
-//! This module is an adapter: it reads files and decides nothing about the cluster.
+//! A caller asks [`wanted`] for the files to load, loads them, and repeats this until nothing is wanted. Then it calls
+//! [`render`]. Both are pure: the files come from a work tree or from a commit, and the result is the same.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,53 +10,65 @@ use crate::object::manifest::Document;
 use crate::project::files::Files;
 use crate::project::inputs::Inputs;
 use crate::project::snapshot::{Failure, SourceError, SourcePlace};
-use crate::project::tree::Tree;
-use self::yaml::ValueBudget;
+use crate::project::tree::{Owner, Tree};
+use yaml::ValueBudget;
 
 mod plain;
 pub mod source;
 pub mod stage;
 pub mod yaml;
 
-/// The objects of a tree, with the failures and the inputs of rendering.
+/// The objects of a tree, with the failures and the inputs of all projects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rendered {
     /// The objects, in the order of their sources.
     pub(crate) documents: Vec<Document>,
     /// The failures, one for each source that cannot be rendered.
     pub(crate) failures: Vec<Failure>,
-    /// The files that each project was rendered from, including those that failed.
+    /// The inputs of each project, including the sources that failed.
     pub(crate) inputs: Inputs,
 }
 
-/// Returns the files that rendering needs and that are not loaded yet.
+/// Returns the paths that rendering needs, as far as they are known from the loaded files, and that no reader has
+/// answered for yet.
 pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
-    files.selected(&|path| tree.is_manifest(path) && !files.loaded().contains_key(path))
+    files.selected(&|path| !files.is_answered(path) && tree.is_manifest(path))
 }
 
-/// Renders the sources of a tree, whose files are loaded.
+/// Renders every source of a tree.
 ///
-/// The result depends only on the arguments. A source that cannot be rendered is a failure of its project, and the
-/// other sources are rendered all the same.
+/// The result depends only on the arguments. A source that cannot be rendered, or whose files are not loaded, is a
+/// failure of its project. The other sources are still rendered.
 pub(crate) fn render(tree: &Tree, files: &Files) -> Rendered {
     let mut rendered = Rendered { inputs: Inputs::of_settings(tree), ..Rendered::default() };
     let mut budget = ValueBudget::default();
-    for (path, bytes) in files.loaded().iter().filter(|(path, _)| tree.is_manifest(path)) {
+    for path in files.paths().iter().filter(|path| tree.is_manifest(path)) {
         let owner = tree.owner_of(path);
         rendered.inputs.add_source(&owner.project, path);
-        let found = match unsupported(path) {
-            Some(source) => Err(SourceError::new(
-                SourcePlace::whole(path),
-                format!("{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"),
-            )),
-            None => plain::manifests(path, bytes, &owner, &mut budget),
-        };
-        match found {
+        match documents(path, files, &owner, &mut budget) {
             Ok(found) => rendered.documents.extend(found),
             Err(error) => rendered.failures.push(Failure { project: owner.project, error }),
         }
     }
     rendered
+}
+
+/// Renders one source.
+fn documents(
+    path: &Path,
+    files: &Files,
+    owner: &Owner,
+    budget: &mut ValueBudget,
+) -> Result<Vec<Document>, SourceError> {
+    let error = |message: String| SourceError::new(SourcePlace::whole(path), message);
+    if let Some(source) = unsupported(path) {
+        return Err(error(format!(
+            "{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"
+        )));
+    }
+    // A file that is missing here must not count as empty, because then its objects would be deleted.
+    let bytes = files.loaded().get(path).ok_or_else(|| error("the file was not read: run again".to_owned()))?;
+    plain::manifests(path, bytes, owner, budget)
 }
 
 /// Names the kind of source that a file belongs to, if there is no renderer for that kind yet.
@@ -75,6 +88,32 @@ fn unsupported(path: &Path) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn loaded(files: &[(&str, &str)]) -> Files {
+        let mut loaded = Files::default();
+        for (path, text) in files {
+            loaded.load(path.into(), (*text).into());
+        }
+        loaded
+    }
+
+    #[test]
+    fn manifests_are_wanted_until_a_reader_answers_and_fail_if_they_are_not_loaded() {
+        let mut files = loaded(&[(".ktor.yaml", "project: demo\nexclude: [x.yaml]\n")]);
+        for path in ["a.yaml", "b/c.yaml", "x.yaml", "notes.txt"] {
+            files.list(path.into());
+        }
+        let tree = Tree::load(files.loaded()).unwrap();
+        assert_eq!(wanted(&tree, &files), ["a.yaml", "b/c.yaml"].map(PathBuf::from).into());
+        files.load("a.yaml".into(), b"{apiVersion: v1, kind: Namespace, metadata: {name: x}}".into());
+        assert_eq!(wanted(&tree, &files), ["b/c.yaml"].map(PathBuf::from).into());
+        files.set_absent("b/c.yaml".into());
+        assert!(wanted(&tree, &files).is_empty());
+        let rendered = render(&tree, &files);
+        assert_eq!(rendered.documents.len(), 1);
+        let failures: Vec<_> = rendered.failures.iter().map(|failure| failure.error.to_string()).collect();
+        assert_eq!(failures, ["b/c.yaml: the file was not read: run again"]);
+    }
+
     #[test]
     fn every_source_has_an_owner_and_is_an_input_even_if_it_fails() {
         let files = [
@@ -85,11 +124,7 @@ mod tests {
             ("kustomization.yaml", "resources: []"),
             ("notes.txt", "nothing"),
         ];
-        let mut loaded = Files::default();
-        for (path, text) in files {
-            loaded.load(path.into(), text.into());
-        }
-        let files = loaded;
+        let files = loaded(&files);
         let tree = Tree::load(files.loaded()).unwrap();
         let rendered = render(&tree, &files);
         let owners: Vec<_> = rendered.documents.iter().map(|document| &document.owner).collect();

@@ -1,4 +1,4 @@
-//! Lists and reads the files of the work tree, and refuses what must not be read.
+//! Lists and reads the files of the work tree. It refuses links that leave the tree, special files and large files.
 //!
 //! The caller selects the files to read. Other modules interpret their content.
 
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::yaml::MAX_BYTES;
 use crate::project::files::Files;
 use crate::project::snapshot::{Allowance, Exceeded, Snapshot, printable};
+use crate::project::tree::normalized;
 
 /// The maximum number of directories that are entered without a link.
 const MAX_DIRECTORIES: usize = 100_000;
@@ -157,7 +158,7 @@ struct Directory {
     is_linked: bool,
 }
 
-/// The directory that links may not leave, and the consequence for a link to a directory that does.
+/// The directory that links may not leave, and the consequence for a link to a directory that leaves it.
 #[derive(Clone, Copy)]
 enum Limit {
     /// Links stay within the root. Another link is an error.
@@ -207,22 +208,25 @@ impl WorkTree {
         Ok((tree, files))
     }
 
-    /// Loads the content of files. A path that is not listed yet is listed first, with everything below it. It can be in
-    /// a hidden directory, or outside the root and within the boundary. If there is nothing at the path, nothing
-    /// happens.
+    /// Answers for paths: loads the content of the files.
+    ///
+    /// A path that is not listed yet is listed first, with everything below it. It can be in a hidden directory, or
+    /// outside the root and within the boundary. A path beyond the boundary is answered as if nothing were there, and so
+    /// is a path that is not normalized.
     ///
     /// # Errors
     ///
     /// A file cannot be read, or exceeds a limit.
     pub fn load(&mut self, files: &mut Files, wanted: &BTreeSet<PathBuf>) -> Result<(), SourceReadError> {
         for path in wanted {
-            if files.loaded().contains_key(path) {
+            if files.is_answered(path) {
                 continue;
             }
-            if !files.paths().contains(path) {
+            if !files.is_listed(path) && normalized(path) == *path {
                 self.reach(path, files)?;
             }
             if !files.paths().contains(path) {
+                files.set_absent(path.clone());
                 continue;
             }
             let real = match self.indirect.remove(path) {
@@ -240,8 +244,7 @@ impl WorkTree {
     fn reach(&mut self, path: &Path, files: &mut Files) -> Result<(), SourceReadError> {
         let Ok(real) = fs::canonicalize(self.root.join(path)) else { return Ok(()) };
         if self.is_outside(&real, Limit::Boundary) {
-            let error = SourceReadError::Outside { path: path.to_owned(), target: real };
-            return self.add(path.to_owned(), Some(Indirect::Broken(error)), files);
+            return Ok(());
         }
         if !real.is_dir() {
             return self.add(path.to_owned(), Some(Indirect::Linked(real)), files);
@@ -330,6 +333,9 @@ impl WorkTree {
     }
 
     fn add(&mut self, path: PathBuf, indirect: Option<Indirect>, files: &mut Files) -> Result<(), SourceReadError> {
+        if files.paths().contains(&path) {
+            return Ok(());
+        }
         let left = if indirect.is_some() { &mut self.linked_paths_left } else { &mut self.paths_left };
         *left = left.checked_sub(1).ok_or_else(|| SourceReadError::TooMany { path: path.clone() })?;
         files.list(path.clone());
@@ -466,6 +472,16 @@ mod tests {
         symlink(outside.path(), root.path().join(".hop")).unwrap();
         symlink(".hop/secret.yaml", root.path().join("x.yaml")).unwrap();
         refused(root.path(), "follow the symbolic link x.yaml: it leaves the tree");
+    }
+
+    #[test]
+    fn b3_a_link_into_the_directory_of_git_is_named() {
+        let root = tree(&["a.yaml", ".git/config"]);
+        symlink(".git/config", root.path().join("x.yaml")).unwrap();
+        refused(root.path(), "follow the symbolic link x.yaml: it leaves the tree");
+        fs::remove_file(root.path().join("x.yaml")).unwrap();
+        symlink(".git", root.path().join("dir")).unwrap();
+        refused(root.path(), "follow the symbolic link dir: it leaves the tree");
     }
 
     #[test]

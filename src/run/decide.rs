@@ -316,12 +316,7 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
 }
 
 /// The policy and the failures that fail projects in scope. If any source failed, this policy forbids deletions.
-fn checked(
-    policy: &Policy,
-    failures: &[Failure],
-    scope: &Scope,
-    notices: &mut Vec<Notice>,
-) -> (Policy, Vec<Failure>) {
+fn checked(policy: &Policy, failures: &[Failure], scope: &Scope, notices: &mut Vec<Notice>) -> (Policy, Vec<Failure>) {
     let (ours, others): (Vec<_>, Vec<_>) =
         failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
     let mut policy = policy.clone();

@@ -21,11 +21,20 @@ use crate::project::tree::Tree;
 use crate::render::source::{SourceReadError, WorkTree};
 use crate::render::{Rendered, render, wanted};
 
+/// The largest number of times that files are loaded. It is more than the depth of any reasonable chain of references,
+/// and it keeps an endless chain from starting git forever.
+const ROUNDS: usize = 100;
+
 /// The place that a tree is read from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// A directory, as it is on disk.
-    WorkTree(&'a Path),
+    /// A directory, as it is on disk. Renderers can read files in `top`, which contains `root`.
+    WorkTree {
+        /// The root directory.
+        root: &'a Path,
+        /// The top directory of the repository, or the root directory without a repository.
+        top: &'a Path,
+    },
     /// A commit. The path is the root directory's path in the repository.
     Commit(&'a Repository, &'a Commit, &'a Path),
 }
@@ -93,17 +102,27 @@ impl Sources {
         let settings = files.selected(&is_settings);
         reader.load(&mut files, &settings).await?;
         let tree = Tree::load(files.loaded()).map_err(SourcesError::Settings)?;
-        let wanted = wanted(&tree, &files);
-        reader.load(&mut files, &wanted).await?;
+        // What a file refers to is known once the file is loaded. A source whose files are still missing in the end
+        // fails to render.
+        for _ in 0..ROUNDS {
+            let wanted = wanted(&tree, &files);
+            if wanted.is_empty() {
+                break;
+            }
+            reader.load(&mut files, &wanted).await?;
+        }
         let rendered = render(&tree, &files);
         Ok(Self { tree, files, rendered })
     }
 
     /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
     pub(crate) fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
-        let files = self.files.loaded().iter();
-        let files = files.map(|(path, bytes)| (path.as_path(), bytes.as_slice())).collect();
-        ReadFiles { prefix, files, inputs: self.tree.inputs() }
+        let loaded = self.files.loaded().iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice()));
+        // Git lists no hidden directories, and nothing outside the root directory, unless they are inputs.
+        let is_beyond = |directory: &Path| directory.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
+        let (beyond, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            loaded.partition(|(path, _)| path.parent().is_some_and(is_beyond));
+        ReadFiles { prefix, files, inputs: self.tree.inputs().into_iter().chain(beyond.into_keys()).collect() }
     }
 
     /// Returns `true` if these sources would read a file of this path.
@@ -150,8 +169,8 @@ impl<'a> Reader<'a> {
     /// Lists the files of a tree.
     async fn open(origin: Origin<'a>) -> Result<(Self, Files), SourcesError> {
         match origin {
-            Origin::WorkTree(root) => {
-                let (tree, files) = WorkTree::open(root, root).map_err(SourcesError::WorkTree)?;
+            Origin::WorkTree { root, top } => {
+                let (tree, files) = WorkTree::open(root, top).map_err(SourcesError::WorkTree)?;
                 Ok((Self::WorkTree(tree), files))
             }
             Origin::Commit(repository, commit, prefix) => {

@@ -244,7 +244,8 @@ impl Workspace {
             }
             None => PathBuf::new(),
         };
-        let sources = Sources::load(Origin::WorkTree(&directory)).await?;
+        let top = repository.as_ref().map_or(directory.as_path(), Repository::top);
+        let sources = Sources::load(Origin::WorkTree { root: &directory, top }).await?;
         let root = Root::new(sources.tree.root().root());
         let place = match &repository {
             Some(repository) => {

@@ -131,7 +131,7 @@ fn load(documents: &[Value]) -> Sources {
     let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
     fs::write(directory.path().join("x.yaml"), text.join("\n---\n")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Sources::load(Origin::WorkTree(directory.path()))).unwrap()
+    runtime.block_on(Sources::load(Origin::WorkTree { root: directory.path(), top: directory.path() })).unwrap()
 }
 
 proptest! {
