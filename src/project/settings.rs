@@ -1,7 +1,7 @@
-//! The settings file `.ktor.yaml`: its keys, and the place of each value. `tree` gives the settings their meaning.
+//! The settings file `.ktor.yaml`: its keys, and the place of each value. Other modules interpret the values.
 //!
-//! The JSON Schema for editors, `settings.schema.json`, is generated from these types by a test. The comments of the
-//! types are the descriptions in the schema.
+//! The types here define the JSON Schema for editors, `settings.schema.json`. Their comments are the descriptions in the
+//! schema. A test compares the schema with the committed file.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The project tree: which directory belongs to which project, and by what settings. Loaded from `.ktor.yaml` files.
+//! The project tree: the project of each directory, and the settings that apply there. `.ktor.yaml` files define it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -12,10 +12,10 @@ use super::pointer::Pointer;
 use super::settings::{SETTINGS_FILE, Settings, Stated, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 
-/// The namespace of the state and the lock if the root names none.
+/// The namespace of the state and the lock if no setting names one.
 pub(crate) const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
 
-/// A root's name is part of its field manager's, and a server takes no field manager of more than 128 characters.
+/// The maximum length of the name of a root. The name is part of the field manager, which can have 128 characters.
 const LONGEST_ROOT: usize = 120;
 
 const DEFAULT_INCLUDES: [&str; 3] = ["*.yaml", "*.yml", "*.json"];
@@ -27,20 +27,20 @@ pub struct RootSettings {
     pub cleanup: Cleanup,
     /// The namespace of the state and the lock.
     pub state_namespace: String,
-    /// Further secret fields, as `/spec/password`.
+    /// The fields that are secret in addition to those of Secrets, such as `/spec/password`.
     pub redact: Vec<Pointer>,
-    /// The rules about fields that are left to other managers or taken from them.
+    /// The rules for fields that other managers set.
     pub fields: Vec<FieldRule>,
-    /// The managers, or tools by their short names, whose whole objects count as ours.
+    /// The managers, or tools by their short names, whose objects this root treats as its own.
     pub adopt_managers: Vec<String>,
 }
 
-/// The root's choice to delete undesired objects or only to keep them recorded.
+/// The treatment of objects that are no longer desired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// They are deleted.
+    /// ktor deletes them.
     On,
-    /// They stay, and stay recorded.
+    /// ktor keeps them, and keeps them recorded.
     Off,
 }
 
@@ -53,16 +53,16 @@ pub struct Owner {
     pub namespace: Option<String>,
 }
 
-/// A directory that has settings of its own, with what it inherits.
+/// A directory with a settings file, and its settings together with those that it inherits.
 #[derive(Clone, Debug)]
 struct Directory {
     project: ProjectPath,
-    /// True if this directory names the project, false if it belongs to the project above it.
+    /// `true` if this directory names its project. `false` if it belongs to the project above it.
     names_project: bool,
     namespace: Option<String>,
     include: Globs,
     exclude: Vec<Globs>,
-    /// Normalized, relative to the project's root directory; may begin with `..`.
+    /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
 }
 
@@ -80,7 +80,7 @@ impl Globs {
     }
 }
 
-/// A loaded project tree.
+/// A project tree.
 #[derive(Clone, Debug)]
 pub struct Tree {
     settings: RootSettings,
@@ -89,11 +89,11 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Loads a tree from its settings files: entries of `files` that are not named `.ktor.yaml` are passed over.
+    /// Loads a tree from its settings files. Other files are ignored.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong in any of the files, in their order.
+    /// The errors in all settings files, in the order of the files.
     pub fn load(files: &Snapshot) -> Result<Self, Vec<SourceError>> {
         let settings_files = files.iter().filter(|(path, _)| is_settings(path));
         let mut errors = Vec::new();
@@ -136,7 +136,7 @@ impl Tree {
         };
         let mut tree = Self { settings, root, directories: BTreeMap::new() };
         let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
-        // A map of paths lists every directory after its ancestors.
+        // The map lists every directory after the directories above it.
         for (directory, (path, settings)) in &parsed {
             match tree.directory(directory, path, settings) {
                 Ok(entry) => {
@@ -192,7 +192,7 @@ impl Tree {
         })
     }
 
-    /// The settings in force in a directory: its own or its nearest ancestor's.
+    /// Returns the settings that apply in a directory: its own, or those of the nearest directory above it.
     fn nearest(&self, directory: &Path) -> Option<&Directory> {
         directory.ancestors().find_map(|ancestor| self.directories.get(ancestor))
     }
@@ -211,12 +211,12 @@ impl Tree {
         &self.settings
     }
 
-    /// Every project of the tree.
+    /// The projects of the tree.
     pub fn projects(&self) -> BTreeSet<ProjectPath> {
         self.directories.values().map(|directory| directory.project.clone()).collect()
     }
 
-    /// Returns `true` if a file of this path is read for manifests.
+    /// Returns `true` if a file with this path can contain manifests.
     pub(crate) fn is_manifest(&self, file: &Path) -> bool {
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         !hidden
@@ -225,7 +225,7 @@ impl Tree {
             })
     }
 
-    /// The project that a file belongs to.
+    /// Returns the project of a file.
     pub fn project_of(&self, file: &Path) -> &ProjectPath {
         self.of_file(file).map_or(&self.root, |directory| &directory.project)
     }
@@ -236,7 +236,7 @@ impl Tree {
         Owner { project: self.project_of(file).clone(), namespace }
     }
 
-    /// The inputs that any directory declares, relative to the root directory; they may begin with `..`.
+    /// The inputs of all settings files, relative to the root directory. They may begin with `..`.
     pub fn inputs(&self) -> BTreeSet<&Path> {
         self.directories.values().flat_map(|directory| &directory.inputs).map(PathBuf::as_path).collect()
     }
@@ -247,7 +247,7 @@ impl Tree {
     }
 }
 
-/// Resolves `.` and `..` in a relative path by its text alone; a leading `..` stays.
+/// Removes `.` and `..` from a relative path without looking at the files. A leading `..` stays.
 pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for component in path.components() {
@@ -262,7 +262,7 @@ pub(crate) fn normalized(path: &Path) -> PathBuf {
     parts.into_iter().collect()
 }
 
-/// Refuses namespaces that no server can have: they become parts of paths.
+/// Returns an error for each namespace that is not a DNS label. Namespaces become parts of request paths.
 fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
     let set = [("namespace", &settings.namespace), ("stateNamespace", &settings.state_namespace)];
     let set = set.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
