@@ -1,7 +1,5 @@
 //! A desired object, its place in the tree, and the project that it belongs to.
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
@@ -34,5 +32,5 @@ pub struct Document {
     /// The place where the document begins.
     pub place: SourcePlace,
     /// The content, which may be any JSON value.
-    pub body: Value,
+    pub body: Body,
 }

@@ -29,7 +29,7 @@ pub(crate) fn manifests(
     for located in yaml::read(path, bytes, budget)? {
         let yaml::Document { place, body } = located.document;
         flatten(place, body, &located.items, &mut |place, body| {
-            found.push(Document { owner: owner.clone(), place, body });
+            found.push(Document { owner: owner.clone(), place, body: body.into() });
         })?;
     }
     Ok(found)

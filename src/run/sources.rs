@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::repository::Repository;
@@ -10,8 +12,8 @@ use crate::git::tree::CommitTree;
 use crate::git::worktree::ReadFiles;
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
-use crate::object::manifest::{Document, Manifest};
-use crate::object::{exported, resolve};
+use crate::object::manifest::Manifest;
+use crate::object::resolve::{self, Resolved};
 use crate::plan::notice::Notice;
 use crate::project::files::Files;
 use crate::project::inputs::Inputs;
@@ -138,23 +140,23 @@ impl Sources {
     /// The kinds in `known`, and the kinds that the CRDs of this tree define.
     #[must_use]
     pub fn with_defined_kinds(&self, mut known: Kinds) -> Kinds {
-        let is_definition = |document: &&Document| {
-            let text = |field| document.body.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
-            split_api_version(text("apiVersion")).0 == "apiextensions.k8s.io"
-                && text("kind") == "CustomResourceDefinition"
+        const KIND: &str = "CustomResourceDefinition";
+        let is_definition = |body: &Value| {
+            let text = |field| body.get(field).and_then(Value::as_str).unwrap_or_default();
+            split_api_version(text("apiVersion")).0 == "apiextensions.k8s.io" && text("kind") == KIND
         };
-        known.add_definitions(self.rendered.documents.iter().filter(is_definition).map(|document| &document.body));
+        // Only a few documents name the kind, and only these are parsed.
+        let named = self.rendered.documents.iter().filter(|document| document.body.json().contains(KIND));
+        known.add_definitions(named.map(|document| &*document.body).filter(|body| is_definition(body)));
         known
     }
 
     /// Resolves the desired objects with the given kinds.
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
-        let (manifests, errors) = resolve::manifests(&self.rendered.documents, kinds);
-        let failures = self.rendered.failures.iter().cloned().chain(errors).collect();
-        let saved: Vec<&Document> =
-            self.rendered.documents.iter().filter(|document| exported::is_saved(&document.body)).collect();
-        let notice =
-            saved.first().map(|first| Notice::SavedFromCluster { first: first.place.clone(), others: saved.len() - 1 });
+        let Resolved { manifests, failures, saved } = resolve::manifests(&self.rendered.documents, kinds);
+        let failures = self.rendered.failures.iter().cloned().chain(failures).collect();
+        let others = saved.len().saturating_sub(1);
+        let notice = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
         Desired { manifests, failures, notices: notice.into_iter().collect() }
     }
 }
