@@ -93,7 +93,7 @@ mod tests {
         let found: Vec<_> = inputs.by_path(Path::new("deploy/k8s")).into_keys().collect();
         assert_eq!(
             found,
-            ["", "../other", "/etc", "deploy", "deploy/k8s/a", "deploy/k8s/b", "deploy/lib"].map(PathBuf::from)
+            ["", "/etc", "../other", "deploy", "deploy/k8s/a", "deploy/k8s/b", "deploy/lib"].map(PathBuf::from)
         );
     }
 }

@@ -193,19 +193,33 @@ mod tests {
 
     #[test]
     fn wrong_types_and_unknown_keys_have_their_place() {
-        let check = |text: &str, expected: &str| {
-            let error = Settings::parse(Path::new("a/.ktor.yaml"), text.as_bytes()).unwrap_err().to_string();
-            assert_eq!(error, expected, "{text:?}");
-        };
-        check("project: demo\nclean: true\n", "");
-        check("project: [a]\n", "");
-        check("a\n", "");
-        check("fields:\n- kinds: [a]\n  pointers: [/a]\n  policy: other\n", "");
-        check("fields:\n- kinds: [a]\n  pointers: [/a]\n  police: leave\n", "");
-        check("fields:\n- kinds: [a]\n  policy: leave\n", "");
-        check("inputs: a\n", "");
-        check("cleanup: 3\n", "");
-        check("redact: [/a, [b]]\n", "");
-        check("namespace: a\nnamespace: b\n", "");
+        let errors = [
+            "project: demo\nclean: true\n",
+            "project: [a]\n",
+            "a\n",
+            "fields:\n- kinds: [a]\n  pointers: [/a]\n  policy: other\n",
+            "fields:\n- kinds: [a]\n  pointers: [/a]\n  police: leave\n",
+            "fields:\n- kinds: [a]\n  policy: leave\n",
+            "inputs: a\n",
+            "cleanup: 3\n",
+            "redact: [/a, [b]]\n",
+            "namespace: a\nnamespace: b\n",
+        ]
+        .map(|text| Settings::parse(Path::new("a/.ktor.yaml"), text.as_bytes()).unwrap_err().to_string());
+        assert_eq!(
+            errors,
+            [
+                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, inputs",
+                "a/.ktor.yaml:1:10: expected string scalar",
+                "a/.ktor.yaml:1:1: expected mapping start",
+                "a/.ktor.yaml:4:11: unknown variant `other`, expected one of leave, force",
+                "a/.ktor.yaml:4:3: unknown field `police`, expected one of kinds, pointers, policy",
+                "a/.ktor.yaml:3:3: missing field `pointers`",
+                "a/.ktor.yaml:1:9: expected sequence start",
+                "a/.ktor.yaml:1:10: invalid boolean",
+                "a/.ktor.yaml:1:14: expected string scalar",
+                "a/.ktor.yaml:2:1: duplicate mapping key: namespace, set DuplicateKeyPolicy in Options if acceptable",
+            ]
+        );
     }
 }
