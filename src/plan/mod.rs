@@ -29,6 +29,7 @@ pub mod outcome;
 pub mod policy;
 pub mod question;
 pub(crate) mod review;
+pub(crate) mod risk;
 pub(crate) mod schema;
 pub(crate) mod trial;
 pub mod unchanged;
