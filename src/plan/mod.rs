@@ -33,6 +33,7 @@ pub(crate) mod review;
 pub(crate) mod reviewed;
 pub(crate) mod risk;
 pub(crate) mod schema;
+pub(crate) mod signature;
 pub(crate) mod trial;
 pub mod unchanged;
 pub(crate) mod unchecked;

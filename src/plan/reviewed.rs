@@ -115,7 +115,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(number: usize) -> ObjectKey {
-        ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: Some("x".into()), name: format!("c{number}") }
+        ObjectKey {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: Some("x".into()),
+            name: format!("c{number}"),
+        }
     }
 
     /// A commit of a generated history: the objects that its tree desires, and those that its plan shows, if it counts.
@@ -129,7 +134,8 @@ mod tests {
 
     fn history() -> impl Strategy<Value = (BTreeSet<usize>, Vec<Commit>)> {
         let some = || prop::collection::btree_set(0..OBJECTS, 0..=OBJECTS);
-        let commit = (some(), prop::option::weighted(0.7, some())).prop_map(|(desired, shown)| Commit { desired, shown });
+        let commit =
+            (some(), prop::option::weighted(0.7, some())).prop_map(|(desired, shown)| Commit { desired, shown });
         (some(), prop::collection::vec(commit, 0..8))
     }
 

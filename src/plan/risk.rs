@@ -185,9 +185,8 @@ fn roles(before: &Value, after: &Value, found: &mut Vec<Risk>) {
 
 fn binding(before: &Value, after: &Value, found: &mut Vec<Risk>) {
     let role = after.pointer("/roleRef/name").and_then(Value::as_str).unwrap_or_default();
-    let subjects = |body: &Value| -> Vec<Value> {
-        body.get("subjects").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
+    let subjects =
+        |body: &Value| -> Vec<Value> { body.get("subjects").and_then(Value::as_array).cloned().unwrap_or_default() };
     let known = subjects(before);
     let is_same_role = before.get("roleRef") == after.get("roleRef");
     if !is_same_role || subjects(after).iter().any(|subject| !known.contains(subject)) {
@@ -422,9 +421,19 @@ mod tests {
     /// Any small JSON, with names that the table knows.
     fn body() -> impl Strategy<Value = Value> {
         let names = prop::sample::select(vec![
-            "spec", "template", "containers", "image", "rules", "verbs", "webhooks", "roleRef", "replicas", "volumes",
+            "spec",
+            "template",
+            "containers",
+            "image",
+            "rules",
+            "verbs",
+            "webhooks",
+            "roleRef",
+            "replicas",
+            "volumes",
         ]);
-        let leaf = prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), "[a*:]{0,3}".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), "[a*:]{0,3}".prop_map(Value::from)];
         leaf.prop_recursive(5, 30, 4, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
