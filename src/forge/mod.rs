@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod hidden;
 mod pull;
+mod subject;
 mod token;
 pub(crate) mod workflow;
 

@@ -9,6 +9,7 @@ pub mod commit;
 mod discovery;
 pub mod error;
 pub mod history;
+pub mod landed;
 pub(crate) mod remote;
 pub mod repository;
 pub mod tree;

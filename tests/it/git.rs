@@ -20,6 +20,7 @@ use ktor_action::render::source::{WorkTree, read_worktree};
 use support::repository::TestRepository;
 
 mod hostile;
+mod landed;
 mod lateness;
 mod read;
 
