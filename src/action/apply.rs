@@ -1,19 +1,15 @@
 //! The apply of a push, of a merged pull request, or of a workflow that a person started.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use super::baseline::ledger_of;
 use super::job::{ATTEMPTS, Job, at_commit};
+use super::landed::{Known, MergedPull};
 use super::options::Told;
-use super::reporter::{Report, reviewed_in};
+use super::reporter::Report;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::{Failure, preparing};
 use crate::conclusion::{concluded, early_end, ended};
 use crate::forge::{Event, PullRequest};
 use crate::git::commit::Commit;
-use crate::plan::policy::Reviewed;
 use crate::report::Heading;
 use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
@@ -29,11 +25,11 @@ impl Job<'_> {
             return Ok(self.nothing(&format!("{} is not the branch that is applied", pull.base_ref)));
         }
         let commit = pull.merge_commit_sha.clone().unwrap_or_else(|| self.around.context.sha.clone());
-        self.applied(&commit, Some((pull.number, pull.head_sha.clone()))).await
+        self.applied(&commit).await
     }
 
     pub(super) async fn pushed(&self, commit: &str) -> Result<Exit, Failure> {
-        self.applied(commit, None).await
+        self.applied(commit).await
     }
 
     /// Applies the whole root, because a person started the workflow. A start on another branch than the applied one is
@@ -50,11 +46,11 @@ impl Job<'_> {
                 ),
             ));
         }
-        self.applied(&self.around.context.sha, None).await
+        self.applied(&self.around.context.sha).await
     }
 
     /// Returns the name of the applied branch, if it is known.
-    fn branch(&self) -> Option<&str> {
+    pub(super) fn branch(&self) -> Option<&str> {
         let named = self.options.history.apply_ref.as_deref();
         named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self
             .around
@@ -76,31 +72,23 @@ impl Job<'_> {
     }
 
     /// Applies a commit of the applied branch and writes the result to the comments of its pull requests.
-    async fn applied(&self, commit: &str, merged: Option<(u64, String)>) -> Result<Exit, Failure> {
+    async fn applied(&self, commit: &str) -> Result<Exit, Failure> {
         let interrupt = (self.around.interrupts)();
         let prepared = preparing(&interrupt, async {
             let project = self.open().await?;
             let head = at_commit(project.repository("an apply")?, commit).await?;
             let target = self.target(&project);
-            let pulls = match merged {
-                Some(pull) => vec![pull],
-                None => self.reporter.pulls_of(commit).await,
-            };
             let cluster = self.connect().await?;
             let mut request = project.request(&self.options.scope, &self.options.policy, None, self.run_name());
             request.before = self.before_push(&project, &head).await?;
-            let comments = self.reporter.comments(&pulls, &target).await;
-            if !self.options.allows_unreviewed_deletions {
-                request.policy.reviewed = Reviewed::Only(reviewed_in(&comments));
-            }
-            Ok((project, head, target, cluster, request, pulls, comments))
+            Ok((project, head, target, cluster, request))
         });
-        let (project, head, target, cluster, request, pulls, comments) = prepared.await?;
+        let (project, head, target, cluster, request) = prepared.await?;
         (self.around.tell)(Told::RunBegins(&target));
-        let mut result = Err(RunError::StateChanged);
+        let (mut result, mut pulls) = (Err(RunError::StateChanged), Vec::new());
         for _ in 0..ATTEMPTS {
             let since = self.since_ledger(&project, &cluster, &head, &request);
-            let (mut request, prior) = preparing(&interrupt, since).await?;
+            let (mut request, prior, keys) = preparing(&interrupt, since).await?;
             Workspace::check_place(&request, &prior)?;
             let ask = async |head: &Commit, other: &str| self.reporter.standing(head.as_str(), other).await;
             let (history, commits) = (&self.options.history, &prior.commits);
@@ -117,6 +105,12 @@ impl Job<'_> {
                 return Ok(self.nothing(&format!("{head} was applied already")));
             }
             request.commits = judged.commits();
+            let known = Known { project: &project, prior: &prior, keys: keys.as_ref(), target: &target, head: &head };
+            let arrivals = preparing(&interrupt, self.arrivals(known, judged.accepted.as_ref())).await?;
+            if !self.options.allows_unreviewed_deletions {
+                request.review = arrivals.review;
+            }
+            pulls = arrivals.pulls;
             let lock = project.lock(self.options.lock_timeout, &request.run, Some(self.around.context.run_url()));
             let tell = |event: RunEvent<'_>| (self.around.tell)(Told::Run(event));
             result = reconcile(&cluster, &lock, &request, &project.sources, &interrupt, &tell).await;
@@ -135,20 +129,19 @@ impl Job<'_> {
             run: Some(&run),
             directory: Some(&project.prefix),
         };
-        self.conclude(&report, &pulls, &comments, heading).await
+        self.conclude(&report, &pulls, heading).await
     }
 
     async fn conclude(
         &self,
         report: &RunReport,
-        pulls: &[(u64, String)],
-        comments: &BTreeMap<u64, Value>,
+        pulls: &[MergedPull],
         heading: Heading<'_>,
     ) -> Result<Exit, Failure> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
-        let url = self.reporter.outcome(pulls, comments, &shown).await;
+        let url = self.reporter.outcome(pulls, &shown).await;
         end?;
         self.outputs(plan, "applied", url.as_deref());
         Ok(self.told(concluded(plan)))

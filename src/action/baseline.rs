@@ -1,27 +1,32 @@
 //! The commits and the tree before the changes that a job is about.
 
+use std::sync::Arc;
+
 use super::job::Job;
 use crate::cluster::connect::Cluster;
 use crate::conclusion::failure::Failure;
 use crate::forge::Event;
 use crate::git::commit::Commit;
 use crate::plan::policy::SourceCoverage;
+use crate::plan::signature::SigningKeys;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
+use crate::run::review::ReviewBasis;
 use crate::run::workspace::Workspace;
 use crate::state::commits::Commits;
 use crate::state::transition::Prior;
 
 impl Job<'_> {
     /// Completes the request with the ledger from the state and the projects that changed since that commit. Returns
-    /// the request and the state that was read.
+    /// the request, the state that was read, and the keys that plans are signed with.
     pub(super) async fn since_ledger(
         &self,
         project: &Workspace,
         cluster: &Cluster,
         head: &Commit,
         request: &RunRequest,
-    ) -> Result<(RunRequest, Prior), Failure> {
-        let prior = project.prior(cluster).await?;
+    ) -> Result<(RunRequest, Prior, Option<SigningKeys>), Failure> {
+        let (prior, keys) = project.prior_and_keys(cluster).await?;
+        self.reporter.believe(keys.as_ref());
         let mut request = request.clone();
         let commits = prior.commits.clone();
         if matches!(request.before, BaseTree::Unknown)
@@ -30,8 +35,12 @@ impl Job<'_> {
             request.before = before;
         }
         let Some(ledger) = ledger_of(&commits) else {
+            if let (ReviewBasis::Proposed(_), Some(last)) = (&request.review, finalized_at(&commits)) {
+                let base = project.base_fetched(&last, head).await?;
+                request.review = ReviewBasis::Proposed(base.sources.map(Arc::new));
+            }
             request.since = ScopeBasis::Ledger { commits, touched: None };
-            return Ok((request, prior));
+            return Ok((request, prior, keys));
         };
         let base = project.base_fetched(&ledger, head).await?;
         if matches!(request.before, BaseTree::Unknown) {
@@ -41,8 +50,11 @@ impl Job<'_> {
             request.policy.sources = SourceCoverage::BaseUnknown;
             request.notices.push(why);
         }
+        if matches!(request.review, ReviewBasis::Proposed(_)) {
+            request.review = ReviewBasis::Proposed(base.sources.map(Arc::new));
+        }
         request.since = ScopeBasis::Ledger { commits, touched: Some(base.touched) };
-        Ok((request, prior))
+        Ok((request, prior, keys))
     }
 
     /// Returns the tree before the push, or [`BaseTree::Unknown`] if the event names no commit that can be read.

@@ -1,8 +1,8 @@
 //! One job of a workflow, and the steps that every event shares.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
 use super::reporter::Reporter;
 use crate::cluster::connect::Cluster;
@@ -72,18 +72,24 @@ impl Job<'_> {
 
     /// Reports an error of a run that made no plan, in the step summary and in the comments of the pull requests.
     pub(super) async fn failed(&self, error: &Failure) {
-        let (pulls, is_apply) = match &self.around.context.event {
-            Event::PullRequest(pull) => (vec![(pull.number, pull.head_sha.clone())], pull.merged),
-            Event::Push(push) => (self.reporter.pulls_of(&push.after).await, true),
-            _ => (Vec::new(), true),
-        };
         let target = self.options.target.as_ref().or(self.named.get()).map_or("ktor", String::as_str);
-        // A failed apply can be repeated and then needs the reviewed deletions again. A failed plan has nothing to
-        // review.
-        let reviewed = if is_apply { self.reporter.comments(&pulls, target).await } else { BTreeMap::new() };
+        let pulls = match &self.around.context.event {
+            Event::PullRequest(pull) => vec![(pull.number, pull.head_sha.clone(), pull.merged)],
+            Event::Push(push) => {
+                let pulls = self.reporter.pulls_of(&push.after).await;
+                pulls.into_iter().map(|pull| (pull.number, pull.head_sha, true)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut failed = Vec::new();
+        for (number, head, is_apply) in pulls {
+            // A failed apply can be repeated and then needs the signed plan again. A failed plan has nothing to review.
+            let block = if is_apply { self.reporter.block(number, target).await.ok() } else { None };
+            failed.push(MergedPull { number, head, block: block.and_then(Result::ok).flatten() });
+        }
         let run = self.around.context.run_url();
         let heading = Heading { target, run: Some(&run), ..Heading::default() };
-        self.reporter.failure(&pulls, &reviewed, &heading, error.first()).await;
+        self.reporter.failure(&failed, &heading, error.first()).await;
     }
 
     /// Returns the exit code for a report that was already made, and prints the reasons to the log.
@@ -114,6 +120,7 @@ impl Job<'_> {
         connecting.await.map_err(|error| Failure::from(&error))
     }
 
+    /// The name of the target.
     pub(super) fn target(&self, project: &Workspace) -> String {
         self.options.target.clone().unwrap_or_else(|| project.root.to_string())
     }

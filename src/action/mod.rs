@@ -9,5 +9,7 @@ pub(crate) mod options;
 mod apply;
 mod baseline;
 mod job;
+mod landed;
+mod merge;
 mod pull_request;
 mod reporter;

@@ -28,8 +28,8 @@ pub(crate) struct ActionOptions {
     pub target: Option<String>,
     /// The token for the forge.
     pub token: Option<String>,
-    /// The login that the token's comments appear under.
-    pub comment_author: String,
+    /// The login that the token's comments appear under. If absent, the forge is asked for it.
+    pub comment_author: Option<String>,
     /// `true` if an apply may delete objects whose deletion no plan showed.
     pub allows_unreviewed_deletions: bool,
     /// The time to wait for the lock.

@@ -1,42 +1,77 @@
 //! The plan of a pull request or of a merge queue's group.
 
 use super::job::{ATTEMPTS, Job, at_commit};
-use super::reporter::Report;
+use super::merge::{Planned, PlannedTree};
+use super::reporter::{Report, Signing};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
 use crate::conclusion::judged;
-use crate::forge::PullRequest;
+use crate::forge::{Pull, PullRequest};
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
+use crate::plan::signature::SigningKeys;
 use crate::report::Heading;
+use crate::report::markdown::Unsigned;
 use crate::run::decide::{RunRequest, decide, decide_offline};
 use crate::run::error::RunError;
+use crate::run::review::ReviewBasis;
 use crate::run::workspace::{Base, Workspace};
 
 impl Job<'_> {
     /// Plans a pull request and writes the plan to its comment.
     pub(super) async fn pull_request(&self, pull: &PullRequest) -> Result<Exit, Failure> {
         let project = self.open().await?;
-        let repository = project.repository("a pull request's plan")?;
-        let head = repository.head().await?;
-        let base = pull_request_base(&project, &head, pull, &self.around.context.sha).await?;
-        let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
-        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
-        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
-        let (plan, cluster) = self.planned(&project, request, &base, &head, offline).await?;
+        let now = self.reporter.pull(pull.number).await;
+        if let Some(why) = now.as_ref().and_then(|now| outdated(now, pull)) {
+            return Ok(self.nothing(&why));
+        }
+        let branch = now.as_ref().map_or(&pull.base_ref, |now| &now.base_ref);
         let target = self.target(&project);
         let run = self.around.context.run_url();
+        let directory = project.prefix.clone();
         let heading = Heading {
             target: &target,
-            cluster: cluster.as_ref().map(Cluster::context),
-            base: Some(base.commit.as_str()),
             head: Some(&pull.head_sha),
             run: Some(&run),
-            directory: Some(&project.prefix),
+            directory: Some(&directory),
+            ..Heading::default()
+        };
+        let tree = match self.merge_of(project, pull, branch).await? {
+            Planned::Tree(tree) => *tree,
+            Planned::Nothing(why) => {
+                self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), true).await;
+                return Ok(self.nothing(&why));
+            }
+        };
+        if !self.is_applied(&format!("refs/heads/{branch}")) {
+            let why = format!("the merge into {branch} applies nothing, because it is not the branch that is applied");
+            let is_new = !tree.base.touched.is_empty();
+            self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), is_new).await;
+            return Ok(self.nothing(&why));
+        }
+        let PlannedTree { project, base, head, unsigned } = tree;
+        let mut request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
+        request.review = ReviewBasis::Proposed(None);
+        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
+        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
+        let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
+        let heading = Heading {
+            cluster: cluster.as_ref().map(Cluster::context),
+            base: Some(base.commit.as_str()),
+            ..heading
+        };
+        let signing = match (unsigned, &keys, &now) {
+            (Some(why), _, _) => Signing::Not(why),
+            (None, _, _) if offline => Signing::Not(Unsigned::Offline),
+            (None, None, _) => Signing::Not(Unsigned::NoKey),
+            (None, _, None) => Signing::Not(Unsigned::NoForge),
+            (None, Some(keys), Some(now)) => {
+                Signing::By { keys, about: self.about(now, &project, keys, &target), tree: head.to_string() }
+            }
         };
         let report = Report { plan: &plan, outcome: None, heading, error: None };
-        let url = self.reporter.plan(pull.number, &pull.head_sha, &target, &report).await;
+        let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing).await;
         let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };
         let result = match (exit, plan.has_changes()) {
             (Exit::Failure, _) => "failed",
@@ -54,15 +89,15 @@ impl Job<'_> {
         base: &Base,
         head: &Commit,
         offline: bool,
-    ) -> Result<(Plan, Option<Cluster>), Failure> {
+    ) -> Result<(Plan, Option<Cluster>, Option<SigningKeys>), Failure> {
         if offline {
-            return Ok((decide_offline(&request, base.sources.as_ref(), &project.sources)?, None));
+            return Ok((decide_offline(&request, base.sources.as_ref(), &project.sources)?, None, None));
         }
         let cluster = self.connect().await?;
         for _ in 0..ATTEMPTS {
-            let (request, _) = self.since_ledger(project, &cluster, head, &request).await?;
+            let (request, _, _) = self.since_ledger(project, &cluster, head, &request).await?;
             match decide(&cluster, &request, &project.sources).await {
-                Ok(decided) => return Ok((decided.plan, Some(cluster))),
+                Ok(decided) => return Ok((decided.plan, Some(cluster), decided.store.signing_keys())),
                 Err(RunError::StateChanged) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -78,7 +113,7 @@ impl Job<'_> {
         let base: Commit = base_sha.parse().map_err(|error| Failure::other(&error))?;
         let base = project.base_fetched(&base, &head).await?;
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
-        let (plan, cluster) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
+        let (plan, cluster, _) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
         let target = self.target(&project);
         let run = self.around.context.run_url();
         let cluster = cluster.as_ref().map(Cluster::context);
@@ -101,31 +136,22 @@ impl Job<'_> {
             Some(target) => target.clone(),
             None => self.target(&self.open().await?),
         };
-        self.reporter.closed(pull.number, &pull.head_sha, &target).await;
+        let heading = Heading { target: &target, ..Heading::default() };
+        let sentence = "Closed without a merge: nothing was applied.";
+        self.reporter.note(pull.number, &pull.head_sha, &heading, sentence, false).await;
         Ok(self.nothing("the pull request was closed without a merge"))
     }
 }
 
-/// Returns the base that a pull request's plan is compared with.
-async fn pull_request_base(
-    project: &Workspace,
-    head: &Commit,
-    pull: &PullRequest,
-    event_sha: &str,
-) -> Result<Base, Failure> {
-    let repository = project.repository("a pull request's plan")?;
-    let parse = |text: &str| text.parse::<Commit>().map_err(|error| Failure::other(&error));
-    if head.as_str() != event_sha && head.as_str() != pull.head_sha {
-        at_commit(repository, event_sha).await?;
+/// Returns the reason why a plan of the event's pull request would be of no use now.
+fn outdated(now: &Pull, event: &PullRequest) -> Option<String> {
+    if now.merged {
+        Some(format!("#{} is merged already", now.number))
+    } else if !now.open {
+        Some(format!("#{} is closed", now.number))
+    } else if now.head_sha != event.head_sha {
+        Some(format!("superseded: #{} has a later commit than {}", now.number, event.head_sha))
+    } else {
+        None
     }
-    if let Some(base) = repository.merged_into(head, &parse(&pull.head_sha)?).await? {
-        return Ok(project.base_fetched(&base, head).await?);
-    }
-    // HEAD is no merge commit: the forge makes none, or the workflow checked out the pull request's own head.
-    let target = parse(&pull.base_sha)?;
-    let target = match repository.fetch_commit("origin", &target).await {
-        Ok(()) => repository.merge_base(&target, head).await?.unwrap_or(target),
-        Err(_) => target,
-    };
-    Ok(project.base_fetched(&target, head).await?)
 }

@@ -1,26 +1,28 @@
 //! The reports of `ktor action`: the sticky comment, the step summary and the outputs. An error of the forge never
 //! fails a run.
 
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
-
+use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
-    Context, Forge, ForgeSettings, Freshness, Marker, Patience, Relation, Sticky, Token, Upserted, hidden_block,
-    workflow,
+    Context, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Pull, Relation, Sticky, Token, Upserted,
+    hidden_block, workflow,
 };
 use crate::plan::build::Plan;
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
+use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
-use crate::plan::policy::Shown;
-use crate::plan::review::{self, Review};
+use crate::plan::signature::{About, SigningKeys, Statement, sign};
+use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
-/// The hidden block of a comment that lists the deletions shown to the reviewer.
-const CLEANUP: &str = "cleanup";
+/// The hidden block of a comment with the signed statement of its plan.
+const REVIEW: &str = "review";
 /// The hidden block of a comment that contains the plan's digest.
 const DIGEST: &str = "digest";
 
@@ -43,6 +45,23 @@ pub(crate) struct Reporter<'a> {
     context: &'a Context,
     around: &'a Surroundings<'a>,
     reported: AtomicBool,
+    /// The keys of the root, once they are known. Comments of other runs are believed only with a seal then.
+    keys: OnceLock<SigningKeys>,
+}
+
+/// The signed part of a plan's comment.
+pub(crate) enum Signing<'a> {
+    /// The plan is signed.
+    By {
+        /// The keys of the root.
+        keys: &'a SigningKeys,
+        /// The subject of the plan.
+        about: About,
+        /// The planned commit.
+        tree: String,
+    },
+    /// The plan is not signed, for this reason.
+    Not(Unsigned),
 }
 
 impl<'a> Reporter<'a> {
@@ -62,7 +81,7 @@ impl<'a> Reporter<'a> {
                     api_url: context.api_url.clone(),
                     repository: context.repository.clone(),
                     token: Token::new(token).map_err(|error| Failure::other(&error))?,
-                    author: Some(options.comment_author.clone()),
+                    author: options.comment_author.clone(),
                     patience: Patience::default(),
                 };
                 Some(Forge::new(settings).map_err(|error| Failure::other(&error))?)
@@ -72,7 +91,7 @@ impl<'a> Reporter<'a> {
                 None
             }
         };
-        Ok(Self { forge, context, around, reported: AtomicBool::new(false) })
+        Ok(Self { forge, context, around, reported: AtomicBool::new(false), keys: OnceLock::new() })
     }
 
     /// Returns `true` if the run has already written its report to the step summary.
@@ -80,78 +99,138 @@ impl<'a> Reporter<'a> {
         self.reported.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if there is a forge to ask.
+    pub(crate) fn has_forge(&self) -> bool {
+        self.forge.is_some()
+    }
+
+    /// Believes only comments that these keys sealed from now on.
+    pub(crate) fn believe(&self, keys: Option<&SigningKeys>) {
+        if let Some(keys) = keys {
+            self.keys.get_or_init(|| keys.clone());
+        }
+    }
+
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
-    pub(crate) async fn plan(&self, number: u64, head: &str, target: &str, report: &Report<'_>) -> Option<String> {
-        self.summary(report);
-        let hidden = hidden_of(report.plan);
-        let budget = Budget::COMMENT.less(reserved(&hidden));
-        let text = markdown::plan(report.plan, &report.heading, budget).text;
-        self.say(number, head, target, hidden, text).await
+    pub(crate) async fn plan(
+        &self,
+        number: u64,
+        head: &str,
+        report: &Report<'_>,
+        signing: Signing<'_>,
+    ) -> Option<String> {
+        let Report { plan, heading, .. } = report;
+        let wholly = self.summary(report);
+        let signed = match signing {
+            Signing::By { keys, about, tree } => self.signed(plan, keys, about, tree).ok_or(Unsigned::NoForge),
+            Signing::Not(why) => Err(why),
+        };
+        let (block, alert) = match signed {
+            Ok(block) => (Some(block), String::new()),
+            Err(why) => (None, markdown::unsigned(plan, &why)),
+        };
+        let mut hidden: Vec<String> = hidden_block(DIGEST, &plan.digest).into_iter().chain(block).collect();
+        let budget = Budget::COMMENT.less(reserved(&hidden) + alert.len());
+        let shown = markdown::plan(plan, heading, budget);
+        if !wholly && shown.omitted > 0 {
+            hidden.truncate(1);
+        }
+        self.say(number, head, heading.target, hidden, format!("{alert}{}", shown.text)).await
+    }
+
+    /// Signs what the plan shows. Returns the hidden line.
+    fn signed(&self, plan: &Plan, keys: &SigningKeys, about: About, tree: String) -> Option<String> {
+        let key = keys.keys.first()?;
+        let named = |changes: Vec<&Change>| NameSet::of(changes.iter().map(|change| &change.ident.key), key.names());
+        let own = plan.deletions().filter(|change| !plan.pending.contains(&change.ident.key));
+        let added = plan.changes.iter().filter(|change| change.action() == Action::Create);
+        let statement = Statement {
+            about,
+            tree,
+            run: self.context.run_id,
+            attempt: u64::from(self.context.attempt),
+            // The time of the merge is on the forge's clock, so the time of the plan is too.
+            time: self.forge.as_ref()?.time()?,
+            deleted: named(own.collect()),
+            replaced: named(plan.replacements().collect()),
+            added: named(added.collect()),
+        };
+        hidden_block(REVIEW, &sign(&statement, key))
     }
 
     /// Writes an apply's outcome to the step summary and to the comment of each pull request that it merged. Returns
     /// the URL of the last comment written.
-    pub(crate) async fn outcome(
-        &self,
-        pulls: &[(u64, String)],
-        comments: &BTreeMap<u64, Value>,
-        report: &Report<'_>,
-    ) -> Option<String> {
+    pub(crate) async fn outcome(&self, pulls: &[MergedPull], report: &Report<'_>) -> Option<String> {
         self.summary(report);
         let outcome = report.outcome?;
         let mut url = None;
-        for (number, head) in pulls {
-            // The comment keeps the reviewed deletions, because a repeated run reads them again.
-            let reviewed = comments.get(number).map(|set| hidden_block(CLEANUP, set));
-            let hidden: Vec<String> = reviewed.into_iter().collect();
+        for pull in pulls {
+            // The comment keeps the signed plan, because a repeated run reads it again.
+            let hidden = pull.hidden();
             let budget = Budget::COMMENT.less(reserved(&hidden));
             let text = markdown::outcome(report.plan, outcome, &report.heading, report.error, budget).text;
-            url = self.say(*number, head, report.heading.target, hidden, text).await.or(url);
+            url = self.say(pull.number, &pull.head, report.heading.target, hidden, text).await.or(url);
         }
         url
     }
 
-    /// Reports a run that made no plan. The comment of each pull request keeps its reviewed deletions, which `comments`
-    /// contains.
-    pub(crate) async fn failure(
-        &self,
-        pulls: &[(u64, String)],
-        comments: &BTreeMap<u64, Value>,
-        heading: &Heading<'_>,
-        error: &str,
-    ) {
+    /// Reports a run that made no plan. The comment of each pull request keeps its signed plan.
+    pub(crate) async fn failure(&self, pulls: &[MergedPull], heading: &Heading<'_>, error: &str) {
         let text = markdown::failure(heading, error);
         self.write_summary(&text);
-        for (number, head) in pulls {
-            let hidden = comments.get(number).map(|set| hidden_block(CLEANUP, set));
-            self.say(*number, head, heading.target, hidden.into_iter().collect(), text.clone()).await;
+        for pull in pulls {
+            self.say(pull.number, &pull.head, heading.target, pull.hidden(), text.clone()).await;
         }
     }
 
-    /// Notes in the comment that the pull request was closed without a merge. Without a comment, it does nothing.
-    pub(crate) async fn closed(&self, number: u64, head: &str, target: &str) {
-        let text = "Closed without a merge: nothing was applied.".to_owned();
+    /// Says one sentence about a pull request in its comment. Without a comment, it writes one only if `is_new` says so.
+    pub(crate) async fn note(&self, number: u64, head: &str, heading: &Heading<'_>, sentence: &str, is_new: bool) {
         let Some(forge) = &self.forge else { return };
-        match forge.find_sticky(number, &Marker::new(target)).await {
-            Ok(Some(_)) => drop(self.say(number, head, target, Vec::new(), text).await),
-            Ok(None) => {}
+        let text = markdown::note(heading, sentence);
+        match forge.find_sticky(number, &Marker::new(heading.target)).await {
+            Ok(None) if !is_new => {}
+            Ok(_) => drop(self.say(number, head, heading.target, Vec::new(), text).await),
             Err(error) => self.notice(&format!("the comment was not found: {}", chain(&error))),
         }
     }
 
-    /// Returns the number and the head commit of each merged pull request that belongs to a commit. The list is empty
-    /// if the forge fails.
-    pub(crate) async fn pulls_of(&self, commit: &str) -> Vec<(u64, String)> {
+    /// Reads a pull request. Returns `None` if the forge does not know it, or fails.
+    pub(crate) async fn pull(&self, number: u64) -> Option<Pull> {
+        match self.forge.as_ref()?.pull(number).await {
+            Ok(pull) => Some(pull),
+            Err(error) => {
+                self.notice(&format!("#{number} is not known: {}", chain(&error)));
+                None
+            }
+        }
+    }
+
+    /// Returns the merged pull requests that belong to a commit. The list is empty if the forge fails.
+    pub(crate) async fn pulls_of(&self, commit: &str) -> Vec<Pull> {
         let Some(forge) = &self.forge else { return Vec::new() };
         match forge.pulls_of_commit(commit).await {
-            Ok(pulls) => {
-                pulls.into_iter().filter(|pull| pull.merged).map(|pull| (pull.number, pull.head_sha)).collect()
-            }
+            Ok(pulls) => pulls.into_iter().filter(|pull| pull.merged).collect(),
             Err(error) => {
                 self.notice(&format!("the pull requests of {commit} are not known: {}", chain(&error)));
                 Vec::new()
             }
         }
+    }
+
+    /// Reads the signed block in our comment on a pull request. If there is no such comment, returns the author of
+    /// another comment with its marker, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The forge fails.
+    pub(crate) async fn block(
+        &self,
+        number: u64,
+        target: &str,
+    ) -> Result<Result<Option<String>, Option<String>>, ForgeError> {
+        let Some(forge) = &self.forge else { return Ok(Err(None)) };
+        let found = forge.find_sticky_or_author(number, &Marker::new(target)).await?;
+        Ok(found.map(|comment| comment.hidden(REVIEW).map(str::to_owned)))
     }
 
     /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge
@@ -175,26 +254,6 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Reads the deletions that the comments of the pull requests showed, by pull request number.
-    pub(crate) async fn comments(&self, pulls: &[(u64, String)], target: &str) -> BTreeMap<u64, Value> {
-        let mut sets = BTreeMap::new();
-        let Some(forge) = &self.forge else { return sets };
-        for (number, _) in pulls {
-            match forge.find_sticky(*number, &Marker::new(target)).await {
-                Ok(Some(comment)) => {
-                    let Some(block) = comment.hidden(CLEANUP) else { continue };
-                    if let Err(error) = review::decode(&block) {
-                        self.notice(&format!("the plan of #{number} shows no deletion: {}", chain(&error)));
-                    }
-                    sets.insert(*number, block);
-                }
-                Ok(None) => {}
-                Err(error) => self.notice(&format!("the plan of #{number} cannot be read: {}", chain(&error))),
-            }
-        }
-        sets
-    }
-
     /// Writes the step's outputs.
     pub(crate) fn outputs(&self, outputs: &[(&'static str, &str)]) {
         let Some(file) = &self.context.output else { return };
@@ -205,34 +264,45 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Writes the step summary.
-    pub(crate) fn summary(&self, report: &Report<'_>) {
+    /// Writes the step summary. Returns `true` if the summary has the whole report.
+    pub(crate) fn summary(&self, report: &Report<'_>) -> bool {
         let Report { plan, outcome, heading, error } = report;
-        let text = match outcome {
-            Some(outcome) => summary::outcome(plan, outcome, heading, *error).text,
-            None => summary::plan(plan, heading).text,
+        let summary = match outcome {
+            Some(outcome) => summary::outcome(plan, outcome, heading, *error),
+            None => summary::plan(plan, heading),
         };
-        self.write_summary(&text);
+        self.write_summary(&summary.text) && summary.omitted == 0
     }
 
     fn notice(&self, message: &str) {
         (self.around.tell)(Told::Notice(message));
     }
 
-    fn write_summary(&self, text: &str) {
+    /// Writes a text to the step summary. Returns `true` if it was written.
+    fn write_summary(&self, text: &str) -> bool {
         self.reported.store(true, Ordering::Relaxed);
-        let Some(file) = &self.context.step_summary else { return };
-        if let Err(error) = append(file, &workflow::step_summary(text)) {
+        let Some(file) = &self.context.step_summary else { return false };
+        let written = append(file, &workflow::step_summary(text));
+        if let Err(error) = &written {
             self.notice(&format!("the step summary was not written: {error}"));
         }
+        written.is_ok()
     }
 
     async fn say(&self, number: u64, head: &str, target: &str, hidden: Vec<String>, text: String) -> Option<String> {
         let forge = self.forge.as_ref()?;
-        let freshness =
-            Freshness { head_sha: head.to_owned(), run_id: self.context.run_id, attempt: self.context.attempt };
+        let Context { run_id, attempt, .. } = *self.context;
+        let keys = self.keys.get();
+        let seal = keys.and_then(|keys| keys.seal(&sealed(target, number, head, run_id, attempt)));
+        let freshness = Freshness { head_sha: head.to_owned(), run_id, attempt, seal };
+        // Anyone who can write comments as this workflow can claim to be a later run, but only a run with the keys can
+        // prove it.
+        let believes = |told: &Freshness| {
+            let text = sealed(target, number, &told.head_sha, told.run_id, told.attempt);
+            keys.is_none_or(|keys| told.seal.as_ref().is_some_and(|seal| keys.is_sealed(&text, seal)))
+        };
         let sticky = Sticky { marker: Marker::new(target), freshness, hidden, text };
-        match forge.upsert_sticky(number, &sticky).await {
+        match forge.upsert_sticky(number, &sticky, &believes).await {
             Ok(upserted) => {
                 if let Upserted::Superseded { .. } = &upserted {
                     self.notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
@@ -247,21 +317,16 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Returns the union of the reviewed deletions in the comments, each with its pull request. A block that cannot be read
-/// shows nothing.
-pub(crate) fn reviewed_in<'a>(blocks: impl IntoIterator<Item = (&'a u64, &'a Value)>) -> Shown {
-    let mut shown = Shown::default();
-    for (pull, block) in blocks {
-        let review = review::decode(block).unwrap_or_default();
-        shown.deleted.extend(review.deleted_keys().map(|key| (key, *pull)));
-        shown.replaced.extend(review.replaced_keys().map(|key| (key, *pull)));
+impl MergedPull {
+    /// The hidden lines that its comment keeps.
+    fn hidden(&self) -> Vec<String> {
+        self.block.iter().filter_map(|block| hidden_block(REVIEW, block)).collect()
     }
-    shown
 }
 
-fn hidden_of(plan: &Plan) -> Vec<String> {
-    let review = review::encode(&Review::of(plan));
-    vec![hidden_block(CLEANUP, &review), hidden_block(DIGEST, &json!(plan.digest))]
+/// Returns the text whose seal proves that a run wrote a comment.
+fn sealed(target: &str, number: u64, head: &str, run: u64, attempt: u32) -> String {
+    format!("{number} {head} {run} {attempt} {target}")
 }
 
 /// Returns the bytes that the hidden lines of a comment take. The forge's size limit counts them like the visible text.

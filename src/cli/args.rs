@@ -299,9 +299,10 @@ pub struct ActionArgs {
     /// The token that reads the pull request and writes its comment.
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// The login that the token's comments appear under.
-    #[arg(long, value_name = "LOGIN", default_value = "github-actions[bot]")]
-    pub comment_author: String,
+    /// The login that the token's comments appear under. By default, the forge is asked for it. If it tells another
+    /// login, the run fails.
+    #[arg(long, value_name = "LOGIN")]
+    pub comment_author: Option<String>,
     /// The options that allow or refuse parts of a plan.
     #[command(flatten)]
     pub policy: PolicyArgs,

@@ -24,6 +24,10 @@ use crate::state::annotation::SECRET_TYPE;
 #[cfg(test)]
 const TYPE: &str = Which::State.secret_type();
 
+/// The key of the previous review key in the data of its Secret. To rotate the key, a person moves `key` to it. The
+/// next apply then makes a new key.
+const PREVIOUS_KEY: &str = "previous";
+
 /// The purpose of the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
@@ -60,6 +64,9 @@ impl Which {
 pub(crate) struct StoredState {
     /// The content of the key, decoded from base64 and not decompressed. It is empty if the key is missing.
     pub data: Vec<u8>,
+    /// The previous review key, if the Secret is one of a review key and has it. Plans that were signed with it still
+    /// count.
+    pub previous_key: Option<Vec<u8>>,
     /// The annotations of the Secret.
     pub annotations: BTreeMap<String, String>,
     /// The type of the Secret.
@@ -170,6 +177,9 @@ impl Cluster {
         let call = match previous {
             None => Call::post(ResourcePath::secrets(namespace), &secret),
             Some(previous) => {
+                if let Some(key) = &previous.previous_key {
+                    secret["data"][PREVIOUS_KEY] = json!(BASE64.encode(key));
+                }
                 secret["metadata"]["uid"] = json!(previous.uid);
                 secret["metadata"]["resourceVersion"] = json!(previous.resource_version);
                 // The type of a Secret cannot be changed. If it is wrong, the reader refuses the Secret.
@@ -224,13 +234,15 @@ impl Cluster {
 
 fn stored(which: Which, answer: &ApiAnswer) -> Result<StoredState, ReadError> {
     let live = answer.object().map_err(|refusal| ReadError::Unavailable(refusal.to_string()))?;
-    let encoded =
-        live.body.get("data").and_then(|data| data.get(which.key())).and_then(Value::as_str).unwrap_or_default();
-    let data = BASE64
-        .decode(encoded)
-        .map_err(|_| ReadError::Unavailable("the state's Secret does not hold base64".to_owned()))?;
+    let decoded = |key: &str| {
+        let encoded = live.body.get("data").and_then(|data| data.get(key)?.as_str());
+        let decoded = encoded.map(|encoded| BASE64.decode(encoded)).transpose();
+        decoded.map_err(|_| ReadError::Unavailable("the state's Secret does not hold base64".to_owned()))
+    };
+    let previous_key = if which == Which::ReviewKey { decoded(PREVIOUS_KEY)? } else { None };
     Ok(StoredState {
-        data,
+        data: decoded(which.key())?.unwrap_or_default(),
+        previous_key: previous_key.filter(|key| !key.is_empty()),
         annotations: texts(&live, "annotations"),
         secret_type: live.body.get("type").and_then(Value::as_str).unwrap_or_default().to_owned(),
         uid: live.uid().to_owned(),
@@ -338,6 +350,7 @@ mod tests {
     fn p5_a_states_data_is_in_no_debug_output() {
         let state = StoredState {
             data: b"canary".to_vec(),
+            previous_key: None,
             annotations: annotations(),
             secret_type: TYPE.to_owned(),
             uid: "u".to_owned(),

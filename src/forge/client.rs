@@ -57,6 +57,8 @@ pub(super) struct Client {
     patience: Patience,
     /// The part of [`Patience::total`] that is used up.
     spent: Mutex<Duration>,
+    /// The time of the last answer on the forge's clock, in seconds since 1970.
+    clock: Mutex<Option<u64>>,
 }
 
 /// A successful answer.
@@ -134,7 +136,7 @@ impl Client {
             .map_err(|error| failed(&error))?
             .build()
             .map_err(|error| failed(&error))?;
-        Ok(Self { octocrab, patience, spent: Mutex::default() })
+        Ok(Self { octocrab, patience, spent: Mutex::default(), clock: Mutex::default() })
     }
 
     /// Sends one request once. `url` is absolute. octocrab sends the token only to the host of its base URL.
@@ -158,6 +160,9 @@ impl Client {
         let request = self.octocrab.build_request(request, body).map_err(|error| AttemptFailure::transport(&error))?;
         let answer = self.octocrab.execute(request).await.map_err(|error| AttemptFailure::transport(&error))?;
         let (parts, body) = answer.into_parts();
+        if let Some(time) = date(&parts.headers) {
+            self.clock.lock().unwrap_or_else(PoisonError::into_inner).replace(time);
+        }
         let bytes = Limited::new(body, ANSWER_LIMIT).collect().await;
         let bytes = bytes.map_err(|error| AttemptFailure::transport(error.as_ref()))?.to_bytes();
         if !parts.status.is_success() {
@@ -215,6 +220,22 @@ impl Client {
                 Err(failure) => tries.again(operation, failure).await?,
             }
         }
+    }
+
+    /// Sends a query that changes nothing, by POST. Repeats the request when the failure may be temporary.
+    pub(super) async fn ask(&self, operation: &str, url: &str, query: &Value) -> Result<ForgeAnswer, ForgeError> {
+        let mut tries = self.tries();
+        loop {
+            match self.once(Method::POST, url, Some(query)).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => tries.again(operation, failure).await?,
+            }
+        }
+    }
+
+    /// Returns the time of the last answer on the forge's clock, in seconds since 1970.
+    pub(super) fn time(&self) -> Option<u64> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the list at `url` page by page, at most `most` pages.

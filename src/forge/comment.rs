@@ -11,18 +11,22 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::client::{AttemptFailure, malformed};
-use super::{ACTIONS_BOT, Forge, ForgeError, Freshness, Marker, read_hidden_block};
+use super::{Dialect, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 
 /// The maximum length of a comment in characters, including its hidden lines. GitHub refuses 65,536.
 pub const BODY_LIMIT: usize = 60_000;
 
 /// The maximum number of content writes of one [`Forge`]. A run has one [`Forge`].
-pub(crate) const WRITE_LIMIT: u8 = 3;
+pub(crate) const WRITE_LIMIT: u8 = 30;
+
+/// The pause between two content writes. GitHub allows 80 a minute, and asks for one second between two.
+const PACE: Duration = Duration::from_secs(1);
 
 /// The maximum number of pages of comments that are read.
 const PAGES: u32 = 500;
@@ -99,7 +103,7 @@ impl Sticky {
 
 impl Comment {
     /// Reads the hidden block `name` of the comment.
-    pub fn hidden(&self, name: &str) -> Option<Value> {
+    pub fn hidden(&self, name: &str) -> Option<&str> {
         read_hidden_block(&self.body, name)
     }
 
@@ -129,13 +133,31 @@ impl Upserted {
 impl Forge {
     /// Finds our comment with `marker` on a pull request. If there are several, it returns the newest.
     pub async fn find_sticky(&self, pr: u64, marker: &Marker) -> Result<Option<Comment>, ForgeError> {
-        Ok(self.stickies(pr, marker).await?.pop())
+        Ok(self.stickies(pr, marker).await?.0.pop())
+    }
+
+    /// Finds our comment with `marker` on a pull request. If there is none, returns the login of someone else who wrote
+    /// a comment with this marker, if there is one.
+    pub async fn find_sticky_or_author(
+        &self,
+        pr: u64,
+        marker: &Marker,
+    ) -> Result<Result<Comment, Option<String>>, ForgeError> {
+        let (mut ours, other) = self.stickies(pr, marker).await?;
+        Ok(ours.pop().ok_or(other))
     }
 
     /// Writes `sticky` to a pull request: edits our comment, or creates one if there is none.
     ///
+    /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run.
+    ///
     /// If the answer to a write is lost, it reads the comments again before it repeats the write.
-    pub async fn upsert_sticky(&self, pr: u64, sticky: &Sticky) -> Result<Upserted, ForgeError> {
+    pub async fn upsert_sticky(
+        &self,
+        pr: u64,
+        sticky: &Sticky,
+        believes: &(dyn Fn(&Freshness) -> bool + Sync),
+    ) -> Result<Upserted, ForgeError> {
         let operation = format!("write the comment of #{pr}");
         let body = sticky.body();
         let characters = body.chars().count();
@@ -146,8 +168,9 @@ impl Forge {
         // The kind of the last write whose answer was lost.
         let mut unanswered = None;
         loop {
-            let ours = self.stickies(pr, &sticky.marker).await?;
-            let newest = ours.iter().rev().find_map(|comment| Some((comment, newer(comment, &sticky.freshness)?)));
+            let (ours, _) = self.stickies(pr, &sticky.marker).await?;
+            let newer = |comment| newer(comment, &sticky.freshness).filter(|freshness| believes(freshness));
+            let newest = ours.iter().rev().find_map(|comment| Some((comment, newer(comment)?)));
             if let Some((comment, by)) = newest {
                 return Ok(Upserted::Superseded { url: comment.url.clone(), by });
             }
@@ -179,8 +202,9 @@ impl Forge {
         }
     }
 
-    /// Lists our comments with `marker`, oldest first. Reads every page.
-    async fn stickies(&self, pr: u64, marker: &Marker) -> Result<Vec<Comment>, ForgeError> {
+    /// Lists our comments with `marker`, oldest first, and returns the login of another author of such a comment. Reads
+    /// every page.
+    async fn stickies(&self, pr: u64, marker: &Marker) -> Result<(Vec<Comment>, Option<String>), ForgeError> {
         let author = self.login().await?;
         let operation = format!("list the comments of #{pr}");
         let url = format!("{}/issues/{pr}/comments", self.repository_url);
@@ -188,11 +212,12 @@ impl Forge {
         if !list.complete {
             return Err(ForgeError::Endless { operation, pages: PAGES });
         }
-        let ours =
-            list.items.iter().filter(|item| login_of(item).is_some_and(|login| login.eq_ignore_ascii_case(&author)));
-        let mut ours: Vec<_> = ours.filter_map(comment).filter(|comment| marker.opens(&comment.body)).collect();
+        let marked = list.items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
+        let marked = marked.filter(|(_, comment)| marker.opens(&comment.body));
+        let (ours, others): (Vec<_>, Vec<_>) = marked.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
+        let mut ours: Vec<Comment> = ours.into_iter().map(|(_, comment)| comment).collect();
         ours.sort_by_key(|comment| comment.id);
-        Ok(ours)
+        Ok((ours, others.last().map(|(login, _)| (*login).to_owned())))
     }
 
     /// Sends one write: an edit of `existing`, or a new comment.
@@ -204,6 +229,9 @@ impl Forge {
         body: &str,
     ) -> Result<Result<Upserted, AttemptFailure>, ForgeError> {
         self.count_write(operation)?;
+        if self.writes.load(Ordering::SeqCst) > 1 {
+            tokio::time::sleep(PACE).await;
+        }
         let (method, url) = match existing {
             // GitHub documents PATCH for an edit. octocrab's own method for it sends POST.
             Some(comment) => (Method::PATCH, format!("{}/issues/comments/{}", self.repository_url, comment.id)),
@@ -220,22 +248,42 @@ impl Forge {
         }))
     }
 
-    /// Returns the login of our own comments.
+    /// Returns the login of our own comments. If the caller named a login, it must be that one.
     async fn login(&self) -> Result<String, ForgeError> {
-        if let Some(login) = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        let known = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(login) = known {
             return Ok(login);
         }
-        let operation = "ask whose token it is";
-        let login = match self.client.get(operation, &format!("{}/user", self.api_url)).await {
-            Ok(answer) => {
-                let login = answer.body.get("login").and_then(Value::as_str);
-                login.ok_or_else(|| malformed(operation, "it names no login"))?.to_owned()
-            }
-            Err(error) if matches!(error.status(), Some(403 | 404)) => ACTIONS_BOT.to_owned(),
-            Err(error) => return Err(error),
+        let login = match self.asked_login().await {
+            Ok(login) => match &self.named_author {
+                Some(named) if !named.eq_ignore_ascii_case(&login) => {
+                    return Err(ForgeError::OtherAuthor { named: named.clone(), found: login });
+                }
+                _ => login,
+            },
+            // The forge does not tell. Only the caller knows then.
+            Err(error) => self.named_author.clone().ok_or(error)?,
         };
         self.author.lock().unwrap_or_else(PoisonError::into_inner).replace(login.clone());
         Ok(login)
+    }
+
+    /// Asks the forge for the login that the token writes under. A token of GitHub Actions may ask only the GraphQL API,
+    /// which Gitea does not have.
+    async fn asked_login(&self) -> Result<String, ForgeError> {
+        let operation = "ask whose token it is";
+        let unnamed = || malformed(operation, "it names no login");
+        let login = |body: &Value, pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        if self.dialect == Dialect::GitHub {
+            let query = json!({"query": "query { viewer { login } }"});
+            if let Ok(answer) = self.client.ask(operation, &self.graphql_url, &query).await
+                && let Some(login) = login(&answer.body, "/data/viewer/login")
+            {
+                return Ok(login);
+            }
+        }
+        let answer = self.client.get(operation, &format!("{}/user", self.api_url)).await?;
+        login(&answer.body, "/login").ok_or_else(unnamed)
     }
 
     /// Stores the login that wrote our new comment. Returns it if another login was expected.

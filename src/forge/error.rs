@@ -70,6 +70,14 @@ pub enum ForgeError {
         /// The number of pages that were read.
         pages: u32,
     },
+    /// The token writes under another login than the one that the caller named.
+    #[error("use {named} as the author of comments: the token writes as {found}")]
+    OtherAuthor {
+        /// The login that the caller named.
+        named: String,
+        /// The login that the forge tells.
+        found: String,
+    },
     /// The run has already made all its content writes.
     #[error("{operation}: the run has made its {limit} content writes")]
     TooManyWrites {

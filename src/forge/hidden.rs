@@ -4,23 +4,12 @@
 //! line and has no effect.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
-use serde_json::Value;
 
 use super::client::percent_encode;
 use super::context::is_commit;
 
 const OPEN: &str = "<!-- ktor-action:";
 const CLOSE: &str = " -->";
-
-/// The maximum size of a hidden block's JSON, in bytes. A larger block is not read.
-const DATA_LIMIT: u64 = 16 << 20;
 
 /// The first line of a sticky comment. It identifies the comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +46,8 @@ pub struct Freshness {
     pub run_id: u64,
     /// The number of the run's attempt.
     pub attempt: u32,
+    /// The proof that the run had the key of the root, if it had the key.
+    pub seal: Option<String>,
 }
 
 impl Freshness {
@@ -67,7 +58,11 @@ impl Freshness {
         let head_sha = fields.next()?.strip_prefix("head=").filter(|head| is_commit(head))?.to_owned();
         let run_id = fields.next()?.strip_prefix("run=")?.parse().ok()?;
         let attempt = fields.next()?.strip_prefix("attempt=")?.parse().ok()?;
-        fields.next().is_none().then_some(Self { head_sha, run_id, attempt })
+        let seal = match fields.next() {
+            None => None,
+            Some(field) => Some(field.strip_prefix("seal=").filter(|seal| is_base64(seal))?.to_owned()),
+        };
+        fields.next().is_none().then_some(Self { head_sha, run_id, attempt, seal })
     }
 
     /// Returns `true` if this run started after the run of `other`.
@@ -81,32 +76,28 @@ impl Freshness {
 
 impl fmt::Display for Freshness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head_sha, run_id, attempt } = self;
-        f.write_str(&hidden_line(&format!("run head={head_sha} run={run_id} attempt={attempt}")))
+        let Self { head_sha, run_id, attempt, seal } = self;
+        let seal = seal.as_ref().map(|seal| format!(" seal={seal}")).unwrap_or_default();
+        f.write_str(&hidden_line(&format!("run head={head_sha} run={run_id} attempt={attempt}{seal}")))
     }
 }
 
-/// Creates a hidden line that contains `data` under `name`. The data is compressed and encoded as base64, so that
-/// nothing in it can end the HTML comment.
-pub fn hidden_block(name: &'static str, data: &Value) -> String {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    let packed = encoder.write_all(data.to_string().as_bytes()).and_then(|()| encoder.finish());
-    // A write to memory does not fail. If it did, the reader would treat the block as absent.
-    hidden_line(&format!("data {name} {}", STANDARD.encode(packed.unwrap_or_default())))
+/// Creates a hidden line that contains the text `data` under `name`. Returns `None` if the text has other characters
+/// than base64 and dots, because they could end the HTML comment.
+pub fn hidden_block(name: &'static str, data: &str) -> Option<String> {
+    data.split('.').all(is_base64).then(|| hidden_line(&format!("data {name} {data}")))
 }
 
-/// Reads the data under `name` from the hidden lines at the start of `body`.
+/// Reads the text under `name` from the hidden lines at the start of `body`.
 ///
-/// A damaged block counts as absent. The caller must check the author of the comment before it reads the block.
-pub fn read_hidden_block(body: &str, name: &str) -> Option<Value> {
+/// The caller must check the author of the comment before it reads the block.
+pub fn read_hidden_block<'b>(body: &'b str, name: &str) -> Option<&'b str> {
     let data = hidden_lines(body).find_map(|line| line.strip_prefix("data ")?.strip_prefix(name)?.strip_prefix(' '))?;
-    let packed = STANDARD.decode(data).ok()?;
-    let mut json = Vec::new();
-    ZlibDecoder::new(packed.as_slice()).take(DATA_LIMIT + 1).read_to_end(&mut json).ok()?;
-    if json.len() as u64 > DATA_LIMIT {
-        return None;
-    }
-    serde_json::from_slice(&json).ok()
+    data.split('.').all(is_base64).then_some(data)
+}
+
+fn is_base64(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 
 fn hidden_line(content: &str) -> String {
@@ -128,14 +119,13 @@ fn encode(target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     const HEAD: &str = "1111111111111111111111111111111111111111";
 
     fn freshness(run_id: u64, attempt: u32) -> Freshness {
-        Freshness { head_sha: HEAD.into(), run_id, attempt }
+        Freshness { head_sha: HEAD.into(), run_id, attempt, seal: None }
     }
 
     /// Returns `true` if `line` is one HTML comment from its first to its last character.
@@ -179,6 +169,8 @@ mod tests {
         assert!(!freshness(12, 3).is_newer_than(&freshness(12, 3)));
         // After the first hidden lines, everything is untrusted text.
         assert_eq!(Freshness::of(&format!("{}\n\n{}", Marker::new("a").as_str(), freshness(12, 3))), None);
+        let sealed = Freshness { seal: Some("c2Vh+/=".into()), ..freshness(12, 3) };
+        assert_eq!(Freshness::of(&sealed.to_string()), Some(sealed));
         for damaged in ["run head=x run=1 attempt=1", "run head= run=1", "run run=1 attempt=1", "run"] {
             assert_eq!(Freshness::of(&hidden_line(damaged)), None, "{damaged}");
         }
@@ -186,27 +178,16 @@ mod tests {
 
     #[test]
     fn c7_hidden_blocks_read_back_from_the_head_alone() {
-        let data = json!({"delete": [{"name": "--> x", "uid": "\n"}]});
-        let block = hidden_block("cleanup", &data);
+        let block = hidden_block("review", "eyJ2+/A.c2ln").unwrap();
         let head = format!("{}\n{}", Marker::new("a").as_str(), freshness(1, 1));
         assert!(is_one_comment(&block), "{block}");
-        assert_eq!(read_hidden_block(&format!("{head}\n{block}\n\ntext"), "cleanup"), Some(data));
-        assert_eq!(read_hidden_block(&format!("{head}\n\ntext\n{block}"), "cleanup"), None, "spoofed by a manifest");
-        assert_eq!(read_hidden_block(&format!("{head}\n{block}"), "clean"), None);
-        assert_eq!(read_hidden_block(&block.replace("data cleanup ", "data cleanup !"), "cleanup"), None);
-    }
-
-    #[test]
-    fn c7_a_packed_bomb_is_refused() {
-        let bomb = hidden_block("cleanup", &Value::String("a".repeat(usize::try_from(DATA_LIMIT).unwrap())));
-        assert!(bomb.len() < 60_000);
-        assert_eq!(read_hidden_block(&bomb, "cleanup"), None);
-    }
-
-    #[test]
-    fn c7_a_large_cleanup_set_fits_into_a_comment() {
-        let keys: Vec<_> = (0..5_000).map(|n| json!(["apps", "Deployment", "shop", format!("web-{n}")])).collect();
-        assert!(hidden_block("cleanup", &Value::Array(keys)).len() < 30_000);
+        assert_eq!(read_hidden_block(&format!("{head}\n{block}\n\ntext"), "review"), Some("eyJ2+/A.c2ln"));
+        assert_eq!(read_hidden_block(&format!("{head}\n\ntext\n{block}"), "review"), None, "spoofed by a manifest");
+        assert_eq!(read_hidden_block(&format!("{head}\n{block}"), "rev"), None);
+        assert_eq!(read_hidden_block(&block.replace("data review ", "data review !"), "review"), None);
+        for hostile in ["a b", "-->", "a-b", "a\nb", "é", "<"] {
+            assert_eq!(hidden_block("review", hostile), None, "{hostile:?}");
+        }
     }
 
     proptest! {

@@ -27,11 +27,9 @@ pub(crate) use self::context::{Context, PullRequest};
 pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
 pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};
-pub use self::pull::{Files, Permission, Relation};
+pub use self::pull::{Files, Permission, Pull, Relation};
+pub(crate) use self::subject::pull_number;
 pub use self::token::Token;
-
-/// The login of comments that an Actions token writes.
-pub const ACTIONS_BOT: &str = "github-actions[bot]";
 
 /// The settings of a [`Forge`].
 #[derive(Clone, Debug)]
@@ -42,7 +40,8 @@ pub struct ForgeSettings {
     pub repository: RepositorySlug,
     /// The token for all requests.
     pub token: Token,
-    /// The login of comments that the token writes. If it is absent, the forge is asked for it.
+    /// The login of comments that the token writes, if the caller knows it. The forge is asked for it, and another
+    /// answer is an error.
     pub author: Option<String>,
     /// The limits on the time that requests may take and on the waits between them.
     pub patience: Patience,
@@ -54,7 +53,10 @@ pub struct Forge {
     /// The API's address with the repository's path, without a slash at its end.
     repository_url: String,
     api_url: String,
+    graphql_url: String,
     dialect: Dialect,
+    /// The login of our own comments that the caller named.
+    named_author: Option<String>,
     /// The login of our own comments, as soon as it is known.
     author: Mutex<Option<String>>,
     /// The number of content writes so far.
@@ -80,10 +82,22 @@ impl Forge {
             repository_url: format!("{api_url}/repos/{}/{}", repository.owner, repository.name),
             // Gitea and Forgejo serve their API below this path. GitHub does not.
             dialect: if path.ends_with("/api/v1") { Dialect::Gitea } else { Dialect::GitHub },
+            graphql_url: match api_url.strip_suffix("/v3") {
+                Some(enterprise) => format!("{enterprise}/graphql"),
+                None => format!("{api_url}/graphql"),
+            },
             api_url,
-            author: Mutex::new(author.filter(|author| !author.is_empty())),
+            named_author: author.filter(|author| !author.is_empty()),
+            author: Mutex::default(),
             writes: AtomicU8::new(0),
         })
+    }
+}
+
+impl Forge {
+    /// Returns the time on the forge's clock, in seconds since 1970, as of its last answer. `None` without an answer.
+    pub(crate) fn time(&self) -> Option<i64> {
+        self.client.time().and_then(|time| i64::try_from(time).ok())
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Pull {
     pub open: bool,
     /// `true` if the pull request is merged.
     pub merged: bool,
+    /// The time of the merge, in seconds since 1970.
+    pub merged_at: Option<i64>,
     /// The merge commit, or the test merge commit if the pull request is not merged.
     pub merge_commit_sha: Option<String>,
     /// The name of the target branch.
@@ -33,6 +35,8 @@ pub struct Pull {
     pub head_sha: String,
     /// `true` if the pull request comes from another repository, or from a repository that is deleted.
     pub from_fork: bool,
+    /// The number of the repository that the pull request is merged into.
+    pub repository: u64,
 }
 
 /// Changed paths, including the old paths of renamed files.
@@ -167,10 +171,12 @@ fn pull(value: &Value) -> Option<Pull> {
         open: value.get("state")?.as_str()? == "open",
         // A list of pull requests has only the time of the merge, without the `merged` flag.
         merged: value.get("merged").and_then(Value::as_bool).unwrap_or(false) || text("/merged_at").is_some(),
+        merged_at: text("/merged_at").and_then(|time| Some(time.parse::<jiff::Timestamp>().ok()?.as_second())),
         merge_commit_sha: text("/merge_commit_sha"),
         base_ref: text("/base/ref")?,
         head_sha: text("/head/sha")?,
         from_fork: repository("head").is_none() || repository("head") != repository("base"),
+        repository: repository("base")?,
     })
 }
 

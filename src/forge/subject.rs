@@ -12,7 +12,7 @@ pub(crate) fn pull_number(subject: &str) -> Option<u64> {
     });
     merge.or_else(|| {
         let marks = subject.match_indices("(#").map(|(at, mark)| &subject[at + mark.len()..]);
-        marks.filter_map(|rest| number(rest.split_once(')')?.0)).next_back()
+        marks.filter_map(|rest| number(rest.split_once(')')?.0)).last()
     })
 }
 

@@ -9,7 +9,7 @@ use super::error::GitError;
 use super::repository::{Ancestry, Repository, is_plain};
 
 const ASK_TIME: Duration = Duration::from_secs(30);
-const FETCH_TIME: Duration = Duration::from_mins(5);
+pub(super) const FETCH_TIME: Duration = Duration::from_mins(5);
 
 /// The order of two commits, as far as this clone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod discovery;
 pub mod error;
 pub mod history;
 pub mod landed;
+pub mod merge;
 pub(crate) mod remote;
 pub mod repository;
 pub mod tree;

@@ -176,6 +176,7 @@ impl Need {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::review::NotReviewed;
     use crate::object::ident::Ident;
     use crate::object::live::Live;
     use crate::object::refusal::Refusal;
@@ -334,7 +335,7 @@ mod tests {
             ("demo.b", key("Deployment", "web2"), json!({})),
             ("demo.a", key("ConfigMap", "c"), json!({})),
         ];
-        let unreviewed = || Some(Decision::Keep(Keep::Unreviewed));
+        let unreviewed = || Some(Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)));
         assert_eq!(cleaned(&[], unreviewed(), &objects), [keep, keep, delete, delete]);
         let till = [("demo.a", key("Till", "t"), json!({})), ("demo.a", key("Deployment", "web"), json!({}))];
         assert_eq!(cleaned(&[], unreviewed(), &till), [keep], "its operator may have to finish it");

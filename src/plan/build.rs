@@ -63,6 +63,8 @@ pub struct Plan {
     /// The objects that the run leaves as they are although they are not ready. Their projects are open unless these
     /// objects become ready.
     pub unready: BTreeSet<ObjectKey>,
+    /// The deletions that an earlier commit of the branch asked for. They are not this plan's own.
+    pub pending: BTreeSet<ObjectKey>,
     /// Further information for the reader.
     pub notices: Vec<Notice>,
     /// Identifies the planned changes.
@@ -235,6 +237,8 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
         .partition(|change| before.concerns(&change.ident.key, desired.get(&change.ident.key)));
     let own = own.into_iter().map(|change| change.ident.key.clone()).collect();
     let earlier = left_over(&earlier);
+    let deleted = cleanup.iter().filter(|change| change.action() == Action::Delete).map(|change| &change.ident.key);
+    let pending = deleted.filter(|key| policy.reviewed.is_pending(key)).cloned().collect();
     let digest = digest::digest(&all, |key| desired.get(key).map(|manifest| &manifest.body));
     let digest = digest::with_settings(digest, policy);
     let held = observed.held.iter().cloned().map(Notice::FieldsHeld);
@@ -247,7 +251,7 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let notices = policy.notices().into_iter().chain(told).collect();
     let (scope, broken) = (scope.projects().clone(), Vec::new());
     let (root, mode, unready) = (root.project(), PlanMode::Server, left_unready(&changes, observed));
-    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, notices, digest }
+    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, pending, notices, digest }
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
@@ -446,8 +450,10 @@ fn immutable(
             (Some(protection), _) => Decision::Keep(Keep::Irreplaceable(refusal, protection)),
             (None, Some(Keep::Withheld(withheld))) => Decision::Keep(Keep::ReplacementWithheld(refusal, withheld)),
             (None, Some(keep)) => Decision::Keep(keep),
-            (None, None) if policy.reviewed.shows_replacement(key) => Decision::Replace(refusal),
-            (None, None) => Decision::Keep(Keep::Unreviewed),
+            (None, None) => match policy.reviewed.refuses_replacement(key) {
+                Some(why) => Decision::Keep(Keep::Unreviewed(why)),
+                None => Decision::Replace(refusal),
+            },
         };
 }
 
@@ -766,7 +772,7 @@ mod tests {
         let shown = |deleted: &[ObjectKey], replaced: &[ObjectKey]| {
             let by_one = |keys: &[ObjectKey]| keys.iter().map(|key| (key.clone(), 1)).collect();
             let (deleted, replaced) = (by_one(deleted), by_one(replaced));
-            Policy { reviewed: Reviewed::Only(Shown { deleted, replaced }), ..opened() }
+            Policy { reviewed: Reviewed::Only(Shown { deleted, replaced, ..Shown::default() }), ..opened() }
         };
         let kept = || {
             let mut live = ours("demo");
@@ -779,8 +785,8 @@ mod tests {
             ("marked by kubernator", opened(), marked("demo", "kubernator", "Update", None), Action::Replace, why),
             ("with cleanup off", Policy { cleanup: Cleanup::Off, ..opened() }, ours("demo"), Action::Replace, why),
             ("shown", shown(&[], &[web()]), ours("demo"), Action::Replace, why),
-            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed)"),
-            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed)"),
+            ("shown to nobody", shown(&[], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed(LeftOver))"),
+            ("shown as deleted", shown(&[web()], &[]), ours("demo"), Action::Keep, "Keep(Unreviewed(LeftOver))"),
             ("unmarked", opened(), unmarked(), Action::Blocked, "Invalid(\"field is immutable"),
             ("a copy", opened(), marked("demo", "velero", "Update", None), Action::Blocked, "Blocked(Refused("),
             ("another root's", opened(), others(), Action::Blocked, "Blocked(Foreign("),

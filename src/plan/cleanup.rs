@@ -186,8 +186,8 @@ impl Judge<'_> {
         if let Some(unseen) = self.cohabiting.unseen(&ident.key, request.desired, observed) {
             return keep(Keep::Unknown(Unknown::MayBeSame(unseen.clone())));
         }
-        if !request.policy.reviewed.shows_deletion(&ident.key) {
-            return keep(Keep::Unreviewed);
+        if let Some(why) = request.policy.reviewed.refuses_deletion(&ident.key) {
+            return keep(Keep::Unreviewed(why));
         }
         match observed.undeletable.get(&ident.key) {
             Some(refusal) => change(refusal.clone().into(), Some(live), &project),

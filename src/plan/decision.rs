@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::guard::Guard;
+use super::review::NotReviewed;
 use crate::object::ident::ObjectKey;
 use crate::object::refusal::Refusal;
 use crate::project::path::ProjectPath;
@@ -303,8 +304,8 @@ pub enum Keep {
     Withheld(Withheld),
     /// The branch has later commits, or may have. The run of the last commit decides about deletions.
     LaterCommits,
-    /// No merged pull request's plan showed the deletion or replacement.
-    Unreviewed,
+    /// No merged pull request's plan showed the deletion or replacement, for this reason.
+    Unreviewed(NotReviewed),
     /// A closed guard keeps the object.
     Guarded(Guard, Finding),
     /// The named desired object, in the same project, stays as it is.
@@ -327,7 +328,7 @@ impl Keep {
             Self::Protected(_) => "protected",
             Self::Withheld(_) => "withheld",
             Self::LaterCommits => "later-commits",
-            Self::Unreviewed => "unreviewed",
+            Self::Unreviewed(_) => "unreviewed",
             Self::Guarded(..) => "guarded",
             Self::OpenProject(_) => "open-project",
             Self::NotReady(_) => "not-ready",
@@ -345,7 +346,7 @@ impl Keep {
             Self::Protected(protection) | Self::Irreplaceable(_, protection) => protection.subject(),
             Self::Withheld(withheld) | Self::ReplacementWithheld(_, withheld) => withheld.subject(),
             Self::Unknown(unknown) => unknown.subject(),
-            Self::LaterCommits | Self::Unreviewed => None,
+            Self::LaterCommits | Self::Unreviewed(_) => None,
         }
     }
 }

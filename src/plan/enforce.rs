@@ -10,7 +10,7 @@ use super::decision::{Action, Contents, Decision, Finding, Keep};
 use super::guard::{Guard, TreeDoubt};
 use super::notice::Notice;
 use super::observed::Observed;
-use super::policy::Policy;
+use super::policy::{Policy, Share};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
@@ -98,10 +98,10 @@ pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: 
     if policy.opens(Guard::MassDeletion) {
         return;
     }
-    let mut shares: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+    let mut shares: BTreeMap<Share, usize> = BTreeMap::new();
     let share_of = |change: &Change| match change.action() {
-        Action::Delete => Some(policy.reviewed.deletion_shown_by(&change.ident.key)),
-        Action::Replace => Some(policy.reviewed.replacement_shown_by(&change.ident.key)),
+        Action::Delete => Some(policy.reviewed.deletion_share(&change.ident.key)),
+        Action::Replace => Some(policy.reviewed.replacement_share(&change.ident.key)),
         _ => None,
     };
     for share in changes.iter().chain(&*cleanup).filter_map(share_of) {
@@ -149,6 +149,7 @@ mod tests {
     use crate::plan::decision::Create;
     use crate::plan::observed::Lookup;
     use crate::plan::policy::{Reviewed, Shown};
+    use crate::plan::review::NotReviewed;
     use crate::project::tree::Cleanup;
     use proptest::prelude::*;
     use serde_json::json;
@@ -196,7 +197,7 @@ mod tests {
             (deletion("", "ConfigMap", 1), json!({})),
             (deletion("apps", "StatefulSet", 1), json!({"spec": {"volumeClaimTemplates": [{}]}})),
             (Change { decision: replace(), ..deletion("batch", "Job", 1) }, finished),
-            (Change { decision: Decision::Keep(Keep::Unreviewed), ..deletion("", "Namespace", 1) }, json!({})),
+            (Change { decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)), ..deletion("", "Namespace", 1) }, json!({})),
         ] {
             let mut kept = [change.clone()];
             keep_guarded(&mut kept, |_| Some(&body), &policy());
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(found(10, 1, 11, None), [], "a small root may change as a whole");
         let kept: Vec<Change> = deletions(25)
             .into_iter()
-            .map(|change| Change { decision: Decision::Keep(Keep::Unreviewed), ..change })
+            .map(|change| Change { decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)), ..change })
             .collect();
         assert_eq!(doubts(&kept, 0, 31, &policy()), []);
     }

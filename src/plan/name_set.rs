@@ -54,12 +54,12 @@ impl NameSet {
 
     /// Returns `true` if the set contains the name.
     pub(crate) fn contains(&self, name: &ObjectKey, key: &NameKey) -> bool {
-        self.hashes.binary_search(&key.hash(name)).is_ok()
+        !self.is_empty() && self.hashes.binary_search(&key.hash(name)).is_ok()
     }
 
-    /// The number of names.
-    pub(crate) fn len(&self) -> usize {
-        self.hashes.len()
+    /// Returns `true` if the set has no names.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
     }
 
     /// Writes the set: the number of names in four bytes, and the code of each difference.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::decision::{Keep, Withheld};
 use super::guard::Guard;
+use super::review::NotReviewed;
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::mark::PROJECT;
@@ -40,55 +41,99 @@ impl SourceCoverage {
 /// The deletions and replacements that a review covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reviewed {
-    /// No review is required: the caller consents in another way, or this plan is itself the one to review.
+    /// No review is required, because the caller consents in another way.
     NotRequired,
     /// Only these objects may be deleted or replaced.
     Only(Shown),
+    /// This plan is itself the one to review. Its merge deletes and replaces what the plan shows, without these objects.
+    Proposed(Proposed),
 }
 
 /// The deletions and replacements that the plans of merged pull requests showed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// The objects to delete for good, each with the number of the pull request whose plan showed it.
     pub deleted: BTreeMap<ObjectKey, u64>,
     /// The objects to delete and create anew, each with the number of the pull request whose plan showed it.
     pub replaced: BTreeMap<ObjectKey, u64>,
+    /// The reasons why the deletion or replacement of other objects is not reviewed.
+    pub reasons: BTreeMap<ObjectKey, NotReviewed>,
+    /// The reason for every object that has none of its own.
+    pub otherwise: NotReviewed,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        let (deleted, replaced, reasons) = Default::default();
+        Self { deleted, replaced, reasons, otherwise: NotReviewed::LeftOver }
+    }
+}
+
+/// The deletions that a plan shows and that are not its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proposed {
+    /// The objects that an earlier commit of the branch removed, and whose deletion the next apply decides about.
+    pub pending: BTreeSet<ObjectKey>,
+    /// The objects that were left over before. No merge deletes them.
+    pub left_over: BTreeSet<ObjectKey>,
+}
+
+/// The group of deletions and replacements that a plan counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Share {
+    /// What no pull request showed, or what this plan proposes itself.
+    Together,
+    /// What an earlier commit of the branch left to the next apply.
+    Pending,
+    /// What the plan of this pull request showed.
+    Pull(u64),
 }
 
 impl Reviewed {
-    /// Returns `true` if the review allows deleting the object for good.
-    pub(crate) fn shows_deletion(&self, key: &ObjectKey) -> bool {
-        self.shows(|shown| shown.deleted.contains_key(key))
-    }
-
-    /// Returns `true` if the review allows deleting the object and creating it anew.
-    pub(crate) fn shows_replacement(&self, key: &ObjectKey) -> bool {
-        self.shows(|shown| shown.replaced.contains_key(key))
-    }
-
-    /// The number of the pull request whose plan showed the deletion; `None` if there is none or no review is required.
-    pub(crate) fn deletion_shown_by(&self, key: &ObjectKey) -> Option<u64> {
-        self.shown_by(|shown| shown.deleted.get(key))
-    }
-
-    /// The number of the pull request whose plan showed the replacement; `None` if there is none or no review is
-    /// required.
-    pub(crate) fn replacement_shown_by(&self, key: &ObjectKey) -> Option<u64> {
-        self.shown_by(|shown| shown.replaced.get(key))
-    }
-
-    fn shown_by<'a>(&'a self, find: impl Fn(&'a Shown) -> Option<&'a u64>) -> Option<u64> {
+    /// Returns the reason why the object may not be deleted for good.
+    pub(crate) fn refuses_deletion(&self, key: &ObjectKey) -> Option<NotReviewed> {
         match self {
             Self::NotRequired => None,
-            Self::Only(shown) => find(shown).copied(),
+            Self::Only(shown) => (!shown.deleted.contains_key(key)).then(|| shown.reason(key)),
+            Self::Proposed(proposed) => proposed.left_over.contains(key).then_some(NotReviewed::LeftOver),
         }
     }
 
-    fn shows(&self, is_shown: impl Fn(&Shown) -> bool) -> bool {
+    /// Returns the reason why the object may not be deleted and created anew.
+    pub(crate) fn refuses_replacement(&self, key: &ObjectKey) -> Option<NotReviewed> {
         match self {
-            Self::NotRequired => true,
-            Self::Only(shown) => is_shown(shown),
+            Self::NotRequired | Self::Proposed(_) => None,
+            Self::Only(shown) => (!shown.replaced.contains_key(key)).then(|| shown.reason(key)),
         }
+    }
+
+    /// Returns `true` if an earlier commit of the branch asked for the deletion, and not this plan's own change.
+    pub(crate) fn is_pending(&self, key: &ObjectKey) -> bool {
+        matches!(self, Self::Proposed(proposed) if proposed.pending.contains(key))
+    }
+
+    /// The group in which a deletion counts.
+    pub(crate) fn deletion_share(&self, key: &ObjectKey) -> Share {
+        match self {
+            Self::NotRequired => Share::Together,
+            Self::Only(shown) => shown.deleted.get(key).map_or(Share::Together, |pull| Share::Pull(*pull)),
+            Self::Proposed(_) if self.is_pending(key) => Share::Pending,
+            Self::Proposed(_) => Share::Together,
+        }
+    }
+
+    /// The group in which a replacement counts.
+    pub(crate) fn replacement_share(&self, key: &ObjectKey) -> Share {
+        match self {
+            Self::NotRequired | Self::Proposed(_) => Share::Together,
+            Self::Only(shown) => shown.replaced.get(key).map_or(Share::Together, |pull| Share::Pull(*pull)),
+        }
+    }
+}
+
+impl Shown {
+    fn reason(&self, key: &ObjectKey) -> NotReviewed {
+        self.reasons.get(key).unwrap_or(&self.otherwise).clone()
     }
 }
 

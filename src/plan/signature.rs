@@ -1,16 +1,19 @@
 //! The signed block of a plan's comment: what the plan deletes, replaces and adds, for whom and when.
 //!
-//! The block is one line of the letters of base64url and a dot, so it is inert in a comment. Its signature protects
+//! The block is one line of the letters of base64 and a dot, so it is inert in a comment. Its signature protects
 //! against other comments and changed ones. It does not protect against someone who has the credentials of a plan,
 //! because a plan reads the key to sign.
+//!
+//! A comment also has a seal: a signature of the run that wrote it. Without one, another workflow could claim to be a
+//! later run, and the honest plan would stay silent.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use super::name_set::{NameKey, NameSet};
-use super::reviewed::Unseen;
+use super::review::Unseen;
 
 /// The version of the block.
 const VERSION: u64 = 2;
@@ -19,19 +22,50 @@ const VERSION: u64 = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct SigningKey {
     sign: hmac::Key,
+    seal: hmac::Key,
     names: NameKey,
 }
 
 impl SigningKey {
     /// Derives the key from a secret of the root.
     pub(crate) fn of(secret: &[u8]) -> Self {
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"plan");
-        Self { sign: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), names: NameKey::of(secret) }
+        let secret_key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let derived = |purpose: &[u8]| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret_key, purpose).as_ref())
+        };
+        Self { sign: derived(b"plan"), seal: derived(b"seal"), names: NameKey::of(secret) }
     }
 
     /// The key of the names in the sets.
     pub(crate) fn names(&self) -> &NameKey {
         &self.names
+    }
+}
+
+/// The keys of a root, and the cluster that they belong to.
+#[derive(Clone, Debug)]
+pub(crate) struct SigningKeys {
+    /// The uid of the Secret that holds the keys. A cluster that was restored from a backup has another one.
+    pub cluster: String,
+    /// The current key first, then the previous one.
+    pub keys: Vec<SigningKey>,
+}
+
+impl SigningKeys {
+    /// Seals a text with the current key.
+    pub(crate) fn seal(&self, text: &str) -> Option<String> {
+        let key = self.keys.first()?;
+        Some(BASE64.encode(hmac::sign(&key.seal, self.sealed(text).as_bytes())))
+    }
+
+    /// Returns `true` if one of the keys made the seal of the text.
+    pub(crate) fn is_sealed(&self, text: &str, seal: &str) -> bool {
+        let Ok(tag) = BASE64.decode(seal) else { return false };
+        self.keys.iter().any(|key| hmac::verify(&key.seal, self.sealed(text).as_bytes(), &tag).is_ok())
+    }
+
+    fn sealed(&self, text: &str) -> String {
+        format!("{}\n{text}", self.cluster)
     }
 }
 
@@ -76,7 +110,7 @@ pub(crate) struct Statement {
     pub added: NameSet,
 }
 
-/// The form of a statement.
+/// The form of a statement without its sets.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -86,28 +120,19 @@ struct Form {
     run: u64,
     attempt: u64,
     time: i64,
-    deleted: String,
-    replaced: String,
-    added: String,
 }
 
 /// Signs a statement. Returns the block.
 pub(crate) fn sign(statement: &Statement, key: &SigningKey) -> String {
     let Statement { about, tree, run, attempt, time, deleted, replaced, added } = statement.clone();
-    let set = |set: &NameSet| BASE64.encode(set.encode());
-    let form = Form {
-        version: VERSION,
-        about,
-        tree,
-        run,
-        attempt,
-        time,
-        deleted: set(&deleted),
-        replaced: set(&replaced),
-        added: set(&added),
-    };
+    let form = Form { version: VERSION, about, tree, run, attempt, time };
     // Serializing texts and numbers cannot fail. If it did, no reader would accept the block.
-    let text = BASE64.encode(serde_json::to_vec(&form).unwrap_or_default());
+    let mut bytes = Vec::new();
+    for part in [serde_json::to_vec(&form).unwrap_or_default(), deleted.encode(), replaced.encode(), added.encode()] {
+        bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(part);
+    }
+    let text = BASE64.encode(bytes);
     let tag = hmac::sign(&key.sign, text.as_bytes());
     format!("{text}.{}", BASE64.encode(tag))
 }
@@ -123,16 +148,30 @@ pub(crate) fn verify<'k>(block: &str, keys: &'k [SigningKey]) -> Result<(Stateme
     let is_by = |key: &&SigningKey| hmac::verify(&key.sign, text.as_bytes(), &tag).is_ok();
     let key = keys.iter().find(is_by).ok_or(Unseen::WrongSignature)?;
     // The form is read only after the signature, so only a plan of this root wrote it.
-    let statement = stated(text).ok_or(Unseen::WrongSignature)?;
+    let statement = BASE64.decode(text).ok().and_then(|bytes| stated(&bytes)).ok_or(Unseen::WrongSignature)?;
     Ok((statement, key))
 }
 
-fn stated(text: &str) -> Option<Statement> {
-    let form: Form = serde_json::from_slice(&BASE64.decode(text).ok()?).ok()?;
-    let Form { version, about, tree, run, attempt, time, deleted, replaced, added } = form;
-    let set = |text: &str| NameSet::decode(&BASE64.decode(text).ok()?).ok();
-    let (deleted, replaced, added) = (set(&deleted)?, set(&replaced)?, set(&added)?);
-    (version == VERSION).then_some(Statement { about, tree, run, attempt, time, deleted, replaced, added })
+fn stated(mut bytes: &[u8]) -> Option<Statement> {
+    let mut next = || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        bytes = rest;
+        Some(part)
+    };
+    let Form { version, about, tree, run, attempt, time } = serde_json::from_slice(next()?).ok()?;
+    let mut set = || NameSet::decode(next()?).ok();
+    let (deleted, replaced, added) = (set()?, set()?, set()?);
+    (version == VERSION && bytes.is_empty()).then_some(Statement {
+        about,
+        tree,
+        run,
+        attempt,
+        time,
+        deleted,
+        replaced,
+        added,
+    })
 }
 
 impl Statement {
@@ -147,7 +186,7 @@ impl Statement {
         if (root, cluster, target) != (&merged.root, &merged.cluster, &merged.target)
             || (repository, pull) != (&merged.repository, &merged.pull)
         {
-            return Err(Unseen::WrongSignature);
+            return Err(Unseen::OtherSubject);
         }
         if *branch != merged.branch {
             return Err(Unseen::OtherBranch(branch.clone()));
@@ -200,7 +239,7 @@ mod tests {
         let (old, new) = (SigningKey::of(b"old"), SigningKey::of(b"new"));
         for key in [&old, &new] {
             let block = sign(&statement(key), key);
-            assert!(block.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)), "{block}");
+            assert!(block.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/.".contains(&byte)), "{block}");
             let keys = [new.clone(), old.clone()];
             let (read, by) = verify(&block, &keys).unwrap();
             assert_eq!(read, statement(key));
@@ -217,11 +256,11 @@ mod tests {
         assert_eq!(statement.check(&about(), 1_900_000_000), Ok(()));
         assert_eq!(statement.check(&about(), 1_899_999_999), Err(Unseen::SignedAfterMerge));
         for (merged, why) in [
-            (About { root: "x".into(), ..about() }, Unseen::WrongSignature),
-            (About { cluster: "x".into(), ..about() }, Unseen::WrongSignature),
-            (About { target: "x".into(), ..about() }, Unseen::WrongSignature),
-            (About { repository: 8, ..about() }, Unseen::WrongSignature),
-            (About { pull: 44, ..about() }, Unseen::WrongSignature),
+            (About { root: "x".into(), ..about() }, Unseen::OtherSubject),
+            (About { cluster: "x".into(), ..about() }, Unseen::OtherSubject),
+            (About { target: "x".into(), ..about() }, Unseen::OtherSubject),
+            (About { repository: 8, ..about() }, Unseen::OtherSubject),
+            (About { pull: 44, ..about() }, Unseen::OtherSubject),
             (About { branch: "next".into(), ..about() }, Unseen::OtherBranch("main".into())),
             (
                 About { head: "f00".into(), ..about() },
@@ -232,9 +271,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_seal_holds_for_its_text_and_its_cluster() {
+        let keys = |cluster: &str, secrets: &[&[u8]]| SigningKeys {
+            cluster: cluster.to_owned(),
+            keys: secrets.iter().map(|secret| SigningKey::of(secret)).collect(),
+        };
+        let old = keys("6c1f", &[b"old"]);
+        let seal = old.seal("run 7").unwrap();
+        assert!(old.is_sealed("run 7", &seal) && keys("6c1f", &[b"new", b"old"]).is_sealed("run 7", &seal));
+        assert!(!old.is_sealed("run 8", &seal) && !keys("6c1f", &[b"new"]).is_sealed("run 7", &seal));
+        assert!(!keys("other", &[b"old"]).is_sealed("run 7", &seal), "a restored backup is another cluster");
+        assert!(!old.is_sealed("run 7", "") && !old.is_sealed("run 7", "--"));
+        assert_eq!(keys("6c1f", &[]).seal("run 7"), None);
+    }
+
+    /// F13: the block of 10,000 deletions leaves room for text in a comment of 60,000 characters.
+    #[test]
+    fn f13_a_block_of_ten_thousand_names_fits_in_a_comment() {
+        let key = SigningKey::of(b"key");
+        let names: Vec<ObjectKey> = (0..10_000).map(name).collect();
+        let block = sign(&Statement { deleted: NameSet::of(&names, key.names()), ..statement(&key) }, &key);
+        assert!(block.len() < 50_000, "{}", block.len());
+        let (read, by) = verify(&block, std::slice::from_ref(&key)).map(|(read, by)| (read, by.clone())).unwrap();
+        assert!(names.iter().all(|name| read.deleted.contains(name, by.names())));
+    }
+
     proptest! {
         #[test]
-        fn a_changed_block_is_refused(at in any::<prop::sample::Index>(), letter in "[A-Za-z0-9_.-]") {
+        fn a_changed_block_is_refused(at in any::<prop::sample::Index>(), letter in "[A-Za-z0-9+/.]") {
             let key = SigningKey::of(b"key");
             let block = sign(&statement(&key), &key);
             let at = at.index(block.len());

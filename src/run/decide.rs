@@ -25,6 +25,7 @@ use crate::run::error::RunError;
 use crate::run::listing::{Listing, Sweep};
 use crate::run::observe::{look, observe};
 use crate::run::record::Store;
+use crate::run::review::ReviewBasis;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
 use crate::state::payload::Entries;
@@ -76,6 +77,8 @@ pub struct RunRequest {
     pub root_change: RootChange,
     /// The repository and directory that the tree is read from.
     pub claim: Claim,
+    /// The review that deletions and replacements need.
+    pub review: ReviewBasis,
     /// Notices about the request for readers of the plan.
     pub notices: Vec<Notice>,
 }
@@ -178,12 +181,18 @@ pub(crate) async fn decide_from(
 
     let request = &since(request, &prior.commits, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior, &desired)?;
-    let (policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
+    let (mut policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
+    let before = request.before.desired(&observed.kinds);
+    policy.reviewed = {
+        let recorded = prior.entries.keys();
+        let undesired = recorded.into_iter().filter(|key| !desired.manifests.contains_key(key)).collect();
+        let (reviewed, desired, kinds) = (&policy.reviewed, &desired.manifests, &observed.kinds);
+        request.review.reviewed(reviewed, &undesired, desired, before.as_ref(), kinds)
+    };
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     look(cluster, root, &mut observed, recorded_and_desired).await;
     let unfinished = (prior.exists && prior.start == Start::Unsettled).then_some(Notice::Unsettled);
-    let before = request.before.desired(&observed.kinds);
     let plan_request = PlanRequest {
         root,
         scope: &scope,

@@ -23,6 +23,7 @@ pub mod reconcile;
 pub mod record;
 pub(crate) mod remove;
 pub(crate) mod rename;
+pub mod review;
 pub mod sources;
 pub(crate) mod unmanage;
 pub(crate) mod waits;

@@ -6,6 +6,7 @@ use crate::cluster::connect::Cluster;
 use crate::cluster::lock::HeldLock;
 use crate::cluster::store::{StateWriteError, StoredState};
 use crate::object::mark::Root;
+use crate::plan::signature::{SigningKey, SigningKeys};
 use crate::run::error::RunError;
 use crate::run::shards::{ShardSite, unwritten};
 use crate::state::annotation::{ROOT_ANNOTATION, RUN_ANNOTATION};
@@ -201,16 +202,26 @@ impl Store {
         notes.extend(record.source.as_ref().map(Provenance::annotation));
         notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
         let previous = self.review_key.as_ref();
-        if previous.is_some_and(|stored| stored.annotations == notes) {
+        let key = previous.map(|stored| &stored.data).filter(|key| !key.is_empty());
+        if key.is_some() && previous.is_some_and(|stored| stored.annotations == notes) {
             return Ok(());
         }
-        let key = match previous {
-            Some(stored) => stored.data.clone(),
+        let key = match key {
+            Some(key) => key.clone(),
             None => cluster.settings().keys.key().ok_or(RunError::NoRandomness)?.to_vec(),
         };
         let written = cluster.write_review_key(lock, namespace, root, &key, &notes, previous).await;
         self.review_key = Some(written.map_err(unwritten)?);
         Ok(())
+    }
+
+    /// The keys that plans of this root are signed with. `None` if the root has no key yet, because no apply wrote its
+    /// state.
+    pub(crate) fn signing_keys(&self) -> Option<SigningKeys> {
+        let stored = self.review_key.as_ref()?;
+        let current = Some(&stored.data).filter(|key| !key.is_empty());
+        let keys = current.into_iter().chain(&stored.previous_key).map(|key| SigningKey::of(key)).collect::<Vec<_>>();
+        (!keys.is_empty()).then(|| SigningKeys { cluster: stored.uid.clone(), keys })
     }
 
     /// Returns `true` if the state may have shards.

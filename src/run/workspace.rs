@@ -17,6 +17,7 @@ use crate::plan::field_rules::managers_of;
 use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
+use crate::plan::signature::SigningKeys;
 use crate::process::Environment;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
@@ -29,6 +30,7 @@ use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::{RunError, chain};
 use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::run::record::Store;
+use crate::run::review::ReviewBasis;
 use crate::run::sources::{Origin, Sources, SourcesError};
 use crate::state::commits::Commits;
 use crate::state::lateness::{
@@ -367,8 +369,50 @@ impl Workspace {
     ///
     /// The state cannot be read or cannot be used.
     pub async fn prior(&self, cluster: &Cluster) -> Result<Prior, RunError> {
+        Ok(self.prior_and_keys(cluster).await?.0)
+    }
+
+    /// Reads the current state and the keys that plans are signed with, without the lock.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Workspace::prior`].
+    pub(crate) async fn prior_and_keys(&self, cluster: &Cluster) -> Result<(Prior, Option<SigningKeys>), RunError> {
         let namespace = &self.sources.tree.settings().state_namespace;
-        Ok(Store::open(cluster, namespace, &self.root).await?.1)
+        let (store, prior) = Store::open(cluster, namespace, &self.root).await?;
+        Ok((prior, store.signing_keys()))
+    }
+
+    /// Returns the same project with the sources of a commit in place of those of the work tree.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository, the commit has no project at this place, or it cannot be read.
+    pub(crate) async fn at(self, commit: &Commit) -> Result<Self, WorkspaceError> {
+        let repository = self.repository("a merge")?;
+        let sources = Sources::load(Origin::Commit(repository, commit, &self.prefix)).await?;
+        let root = Root::new(sources.tree.root().root());
+        Ok(Self { sources, root, ..self })
+    }
+
+    /// Returns the sources of a commit, or `None` if the commit has no project at this place.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository, or the commit cannot be read.
+    pub(crate) async fn sources_at(&self, commit: &Commit) -> Result<Option<Sources>, WorkspaceError> {
+        let repository = self.repository("a comparison of commits")?;
+        Ok(Sources::load_if_project(Origin::Commit(repository, commit, &self.prefix)).await?)
+    }
+
+    /// Returns the paths whose changes can change the objects of the root, relative to the top of the repository. An
+    /// empty list means every path.
+    pub(crate) fn input_paths(&self) -> Vec<PathBuf> {
+        let beyond = |path: &&Path| path.starts_with("..");
+        if self.prefix.as_os_str().is_empty() || self.sources.tree.inputs().iter().any(beyond) {
+            return Vec::new();
+        }
+        vec![self.prefix.clone()]
     }
 
     /// Returns `true` if the state contains an object that the tree no longer asks for. An object of a kind that only
@@ -460,6 +504,7 @@ impl Workspace {
             claim: self.claim(policy),
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
             before: base.map_or(BaseTree::Unknown, Base::before),
+            review: ReviewBasis::Policy,
         }
     }
 

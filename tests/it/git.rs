@@ -22,6 +22,7 @@ use support::repository::TestRepository;
 mod hostile;
 mod landed;
 mod lateness;
+mod merge;
 mod read;
 
 const NOWHERE: &str = "1111111111111111111111111111111111111111";

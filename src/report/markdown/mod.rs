@@ -8,6 +8,7 @@
 mod outcome;
 mod parts;
 mod plan;
+mod unsigned;
 
 use super::escape::{LONGEST, SHORT, clipped, code, inert};
 use super::listing::Section;
@@ -15,6 +16,7 @@ use super::{Budget, Heading};
 
 pub use outcome::outcome;
 pub use plan::plan;
+pub use unsigned::{Unsigned, unsigned};
 
 /// A report and the number of things that it leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +36,6 @@ pub fn failure(heading: &Heading<'_>, error: &str) -> String {
         title("No plan for", heading),
         parts::footer(heading, None, None),
     )
-}
-
-/// Returns the report for a pull request that was closed without a merge.
-pub fn closed(heading: &Heading<'_>) -> String {
-    format!("{}\nThis pull request was closed without being merged. Nothing was applied.\n", title("Plan for", heading))
 }
 
 /// Returns a report of one sentence, for example if no project is in scope, or if a newer run supersedes this one.

@@ -1,6 +1,7 @@
 //! The words for decisions: the reason for each action.
 
 use super::remedy;
+use super::review::unreviewed;
 use crate::object::ident::ObjectKey;
 use crate::object::refusal::Refusal;
 use crate::plan::decision::{
@@ -48,7 +49,7 @@ fn kept(key: &ObjectKey, keep: &Keep) -> String {
         Keep::Protected(protection) => format!("kept: {}", protected(protection)),
         Keep::Withheld(withheld) => format!("kept: {}", self::withheld(withheld)),
         Keep::LaterCommits => "kept: this is not known to be the branch's last commit".to_owned(),
-        Keep::Unreviewed => "kept: no merged pull request's plan showed its deletion".to_owned(),
+        Keep::Unreviewed(why) => format!("kept: {}", unreviewed(why)),
         Keep::Guarded(guard, finding) => {
             let found = match finding {
                 Finding::Object => String::new(),
@@ -169,6 +170,7 @@ pub(crate) fn contents(holder: &ObjectKey, contents: &Contents) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::review::NotReviewed;
     use crate::object::refusal::FieldConflict;
     use crate::plan::decision::Subject;
     use crate::plan::guard::Guard;
@@ -240,7 +242,7 @@ mod tests {
             Keep::Withheld(Withheld::Contains(other())),
             Keep::Withheld(Withheld::RefusedBy(other())),
             Keep::LaterCommits,
-            Keep::Unreviewed,
+            Keep::Unreviewed(NotReviewed::LeftOver),
             Keep::Guarded(Guard::Volume, Finding::Object),
             Keep::OpenProject(other()),
             Keep::NotReady(other()),

@@ -3,6 +3,7 @@
 mod decision;
 mod notice;
 mod remedy;
+mod review;
 
 pub(crate) use self::decision::{contents, decision, protected};
 pub(crate) use self::notice::{doubt, notice};

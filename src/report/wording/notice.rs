@@ -167,6 +167,7 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::review::NotReviewed;
     use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
     use crate::project::snapshot::{SourceError, SourcePlace};
@@ -196,7 +197,7 @@ mod tests {
             Notice::FieldsHeld(object("a")),
             Notice::AlsoDeleted { holder: object("a"), contents: Contents::NotListed },
             Notice::Unchecked(2),
-            Notice::LeftEarlier { count: 1, first: object("a"), decision: Decision::Keep(Keep::Unreviewed) },
+            Notice::LeftEarlier { count: 1, first: object("a"), decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)) },
             Notice::SourceFailed(SourceError::new(place(), "no mapping")),
             Notice::OtherSourceFailed(SourceError::new(place(), "no mapping")),
             Notice::BaseUnreadable { commit: "c0".into(), why: text() },
