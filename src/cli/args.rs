@@ -549,7 +549,7 @@ mod tests {
         assert_eq!(args.policy.cleanup, Some(Cleanup::Off));
         assert_eq!(args.wait.lock_timeout, Duration::from_secs(120));
         assert_eq!(args.token.as_deref(), Some("ghs_x"));
-        assert_eq!(args.comment_author, "github-actions[bot]");
+        assert_eq!(args.comment_author, None);
     }
 
     #[test]

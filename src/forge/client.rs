@@ -38,6 +38,8 @@ pub struct Patience {
     pub pause: Duration,
     /// The wait after a rate limit that names no wait.
     pub limited: Duration,
+    /// The pause between two content writes. GitHub allows 80 a minute, and asks for one second between two.
+    pub pace: Duration,
 }
 
 impl Default for Patience {
@@ -47,6 +49,7 @@ impl Default for Patience {
             attempt: Duration::from_secs(30),
             pause: Duration::from_secs(1),
             limited: Duration::from_mins(1),
+            pace: Duration::from_secs(1),
         }
     }
 }
@@ -231,6 +234,11 @@ impl Client {
                 Err(failure) => tries.again(operation, failure).await?,
             }
         }
+    }
+
+    /// Waits until the next content write may be sent.
+    pub(super) async fn pace(&self) {
+        sleep(self.patience.pace).await;
     }
 
     /// Returns the time of the last answer on the forge's clock, in seconds since 1970.

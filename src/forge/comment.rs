@@ -11,7 +11,6 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -23,10 +22,7 @@ use super::{Dialect, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 pub const BODY_LIMIT: usize = 60_000;
 
 /// The maximum number of content writes of one [`Forge`]. A run has one [`Forge`].
-pub(crate) const WRITE_LIMIT: u8 = 30;
-
-/// The pause between two content writes. GitHub allows 80 a minute, and asks for one second between two.
-const PACE: Duration = Duration::from_secs(1);
+pub(crate) const WRITE_LIMIT: u8 = 27;
 
 /// The maximum number of pages of comments that are read.
 const PAGES: u32 = 500;
@@ -230,7 +226,7 @@ impl Forge {
     ) -> Result<Result<Upserted, AttemptFailure>, ForgeError> {
         self.count_write(operation)?;
         if self.writes.load(Ordering::SeqCst) > 1 {
-            tokio::time::sleep(PACE).await;
+            self.client.pace().await;
         }
         let (method, url) = match existing {
             // GitHub documents PATCH for an edit. octocrab's own method for it sends POST.

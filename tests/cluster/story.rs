@@ -161,12 +161,16 @@ impl Story {
         comments.remove(0)
     }
 
-    /// Returns the object names of the cleanup set in the comment's hidden block.
-    pub fn hidden_cleanup(&self) -> Vec<String> {
-        let set = read_hidden_block(&self.comment().body, "cleanup").unwrap_or_default();
-        let names =
-            set["deleted"].as_array().into_iter().flatten().map(|ident| ident["name"].as_str().unwrap().to_owned());
-        names.collect()
+    /// Returns the names of the ConfigMaps that the comment shows as deleted.
+    pub fn shown_deletions(&self) -> Vec<String> {
+        let body = self.comment().body;
+        let deleted = body.lines().filter_map(|line| line.strip_prefix("- ConfigMap")?.split_whitespace().next());
+        deleted.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect()
+    }
+
+    /// Returns `true` if the comment has a signed statement.
+    pub fn is_signed(&self) -> bool {
+        read_hidden_block(&self.comment().body, "review").is_some()
     }
 
     /// Returns the names and values of the live ConfigMaps that the story manages.

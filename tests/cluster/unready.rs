@@ -293,7 +293,7 @@ fn r16_a_review_is_remembered_until_what_is_sick_is_repaired_and_other_pull_requ
         story.remove("a/a-old").remove("b/b-old");
     });
     let ran = run(&opened, &merge, &[]);
-    assert_eq!((ran.exit, story.hidden_cleanup()), (0, vec!["a-old".to_owned(), "b-old".to_owned()]), "{}", ran.log);
+    assert_eq!((ran.exit, story.shown_deletions()), (0, vec!["a-old".to_owned(), "b-old".to_owned()]), "{}", ran.log);
     let told = format!("nothing is deleted in {ns}.a (for Deployment.apps {ns}/web)");
     assert!(story.comment().body.contains(&told), "{}", story.comment().body);
     let (closed, merged) = story.merge();

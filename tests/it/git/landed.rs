@@ -57,5 +57,5 @@ async fn commits_that_the_clone_lacks_are_an_error() {
     let repository = TestRepository::new();
     let base = repository.write("x", "1").commit("base");
     let error = repository.open().await.landed(&nowhere(), &base, &[]).await.unwrap_err();
-    assert!(matches!(error, GitError::Failed { .. }) && error.to_string().contains(NOWHERE), "{error:?}");
+    assert!(matches!(error, GitError::Run { .. }) && error.to_string().contains(NOWHERE), "{error:?}");
 }

@@ -12,6 +12,7 @@ use ktor_action::plan::guard::Guard;
 use ktor_action::plan::policy::Policy;
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
+use ktor_action::run::review::ReviewBasis;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis, decide};
 use ktor_action::run::ended::{End, RunReport};
 use ktor_action::run::error::RunError;
@@ -117,6 +118,7 @@ pub fn request(run: &Run) -> RunRequest {
     policy.allowed.extend(run.allows_replacement.then_some(Guard::Replacement));
     let commit = format!("{:040x}", run.choice.tree as usize + 1);
     RunRequest {
+        review: ReviewBasis::Policy,
         root: root(),
         scope: run.choice.scope(),
         policy,

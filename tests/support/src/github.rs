@@ -10,6 +10,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -67,6 +68,10 @@ pub struct FakePull {
     pub merged: bool,
     /// The merge commit, or the test merge of an open pull request.
     pub merge_commit_sha: Option<String>,
+    /// The time of the merge.
+    pub merged_at: String,
+    /// Further commits that the forge lists this pull request for, such as those of a rebase.
+    pub commits: Vec<String>,
     /// The ID of the repository that the commits come from. A deleted fork has none.
     pub head_repository: Option<u64>,
     /// The changed files: each file's path and, if it was renamed, its earlier path.
@@ -166,6 +171,8 @@ impl FakePull {
             open: true,
             merged: false,
             merge_commit_sha: None,
+            merged_at: String::new(),
+            commits: Vec::new(),
             head_repository: Some(1),
             files: Vec::new(),
         }
@@ -174,14 +181,15 @@ impl FakePull {
     /// Returns the same pull request, merged by `commit`.
     #[must_use]
     pub fn merged_as(self, commit: &str) -> Self {
-        Self { open: false, merged: true, merge_commit_sha: Some(commit.to_owned()), ..self }
+        let merged_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        Self { open: false, merged: true, merge_commit_sha: Some(commit.to_owned()), merged_at, ..self }
     }
 
     fn json(&self) -> Value {
         json!({
             "number": self.number,
             "state": if self.open { "open" } else { "closed" },
-            "merged_at": self.merged.then_some("2026-01-02T03:04:05Z"),
+            "merged_at": self.merged.then_some(&self.merged_at),
             "merge_commit_sha": self.merge_commit_sha,
             "draft": false,
             "user": {"login": "octocat"},
@@ -234,6 +242,23 @@ impl FakeGitHub {
     /// Adds or replaces a pull request.
     pub fn add_pull(&self, pull: FakePull) {
         self.state().pulls.insert(pull.number, pull);
+    }
+
+    /// Makes the list of the pull requests of a commit empty for some time, as after a merge.
+    pub fn delay_index(&self, lag: Duration) {
+        self.state().index_from = Some(Instant::now() + lag);
+    }
+
+    /// Changes a pull request.
+    pub fn change_pull(&self, number: u64, change: impl FnOnce(&mut FakePull)) {
+        change(self.state().pulls.get_mut(&number).expect("a pull request"));
+    }
+
+    /// Replaces the text of a comment, as its author or a maintainer may.
+    pub fn edit_comment(&self, id: u64, body: &str) {
+        let mut state = self.state();
+        let comment = state.comments.iter_mut().find(|comment| comment.id == id).expect("a comment");
+        body.clone_into(&mut comment.body);
     }
 
     /// Adds a comment by `author` and returns its ID.
@@ -317,6 +342,8 @@ struct State {
     login: String,
     knows_user: bool,
     next_id: u64,
+    /// The time from which the pull requests of a commit are listed.
+    index_from: Option<Instant>,
     pulls: BTreeMap<u64, FakePull>,
     comments: Vec<FakeComment>,
     permissions: BTreeMap<String, String>,
@@ -376,6 +403,7 @@ impl State {
             login: ACTIONS_BOT.to_owned(),
             knows_user: false,
             next_id: 1_000,
+            index_from: None,
             pulls: BTreeMap::new(),
             comments: Vec::new(),
             permissions: BTreeMap::new(),
@@ -387,6 +415,8 @@ impl State {
     }
 
     fn reply(&mut self, method: &Method, path: &str, headers: &HeaderMap, body: &str) -> Reply {
+        // GitHub Enterprise Server has its GraphQL API beside the REST API.
+        let path = if path == "/api/graphql" { "/api/v3/graphql" } else { path };
         let Some(path) = path.strip_prefix(self.flavor.base()) else {
             return Reply::Answer(not_found());
         };
@@ -424,8 +454,10 @@ impl State {
             return message(StatusCode::FORBIDDEN, "Request forbidden by administrative rules.");
         }
         let (path, query) = entry.path.split_once('?').unwrap_or((&entry.path, ""));
-        if path == "/user" && entry.method == "GET" {
-            return self.user();
+        match (entry.method.as_str(), path) {
+            ("GET", "/user") => return self.user(),
+            ("POST", "/graphql") if self.flavor != Flavor::Gitea => return self.viewer(&entry.body),
+            _ => {}
         }
         let Some(route) = path.strip_prefix("/repos/").and_then(|path| path.strip_prefix(REPOSITORY)) else {
             return not_found();
@@ -457,8 +489,18 @@ impl State {
         }
     }
 
+    /// Answers the one query that the product sends.
+    fn viewer(&self, body: &str) -> Response<Full<Bytes>> {
+        let asked: Value = serde_json::from_str(body).unwrap_or_default();
+        if asked["query"] != "query { viewer { login } }" {
+            return json_answer(StatusCode::OK, &json!({"errors": [{"message": "the fake knows one query"}]}));
+        }
+        json_answer(StatusCode::OK, &json!({"data": {"viewer": {"login": self.login}}}))
+    }
+
     fn user(&self) -> Response<Full<Bytes>> {
-        if self.knows_user {
+        // A job's token of Gitea may ask who it is.
+        if self.knows_user || self.flavor == Flavor::Gitea {
             json_answer(StatusCode::OK, &json!({"login": self.login}))
         } else {
             message(StatusCode::FORBIDDEN, "Resource not accessible by integration")
@@ -540,7 +582,14 @@ impl State {
     }
 
     fn pulls_of(&self, sha: &str) -> Vec<Value> {
-        let brought = |pull: &&FakePull| pull.head_sha == sha || pull.merge_commit_sha.as_deref() == Some(sha);
+        if self.index_from.is_some_and(|from| Instant::now() < from) {
+            return Vec::new();
+        }
+        let brought = |pull: &&FakePull| {
+            pull.head_sha == sha
+                || pull.merge_commit_sha.as_deref() == Some(sha)
+                || pull.commits.iter().any(|commit| commit == sha)
+        };
         self.pulls.values().filter(brought).map(FakePull::json).collect()
     }
 
