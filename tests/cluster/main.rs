@@ -35,6 +35,7 @@ mod obstacles;
 mod ownership;
 mod plan;
 mod prerequisites;
+mod pull_requests;
 mod ready;
 mod record;
 mod rename;

@@ -196,6 +196,45 @@ impl Story {
         marked["items"].as_array().unwrap().iter().map(version).chain(state).collect()
     }
 
+    /// Makes the review key anew with the same content, as the restore of a backup does.
+    pub fn restore_review_key(&self) {
+        let mut secret = self.review_key();
+        self.remove_review_key();
+        for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+            secret["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        let created = self.plane.kubectl_with(&["create", "-f", "-"], &secret.to_string());
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    }
+
+    /// Moves the review key to its previous place, as a person does to rotate it.
+    pub fn rotate_review_key(&self) {
+        let secret = self.review_key();
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        let patch = json!({"data": {"key": null, "previous": secret["data"]["key"]}}).to_string();
+        self.kubectl(&["-n", "kubernator-system", "patch", "secret", name, "--type=merge", "-p", &patch]);
+    }
+
+    /// Deletes the review key.
+    pub fn remove_review_key(&self) {
+        let secret = self.review_key();
+        self.kubectl(&["-n", "kubernator-system", "delete", "secret", secret["metadata"]["name"].as_str().unwrap()]);
+    }
+
+    fn review_key(&self) -> Value {
+        let secrets = self.get(&["secrets", "-n", "kubernator-system"]);
+        let is_ours = |secret: &&Value| {
+            secret["type"] == "kubernator.io/ktor-review-key"
+                && secret["metadata"]["annotations"]["kubernator.io/project-root"] == self.root.as_str()
+        };
+        secrets["items"].as_array().unwrap().iter().find(is_ours).unwrap().clone()
+    }
+
+    fn kubectl(&self, arguments: &[&str]) {
+        let ran = self.plane.kubectl(arguments);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
     fn get(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
         let output = self.plane.kubectl(&arguments);

@@ -124,6 +124,13 @@ impl Event {
         fs::write(file, self.payload.to_string()).unwrap();
     }
 
+    /// Returns the event with another commit that the forge names.
+    #[must_use]
+    pub fn at(mut self, commit: &Commit) -> Self {
+        self.sha = commit.to_string();
+        self
+    }
+
     /// Returns the event as if the pull request came from a fork.
     #[must_use]
     pub fn forked(mut self) -> Self {

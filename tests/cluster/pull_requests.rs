@@ -1,0 +1,418 @@
+//! The way from pull requests to the apply: several of them in one push, the plan of what a merge makes, and comments
+//! that do not count.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ktor_action::forge::read_hidden_block;
+use ktor_action::git::commit::Commit;
+use serde_json::json;
+use support::github::{ACTIONS_BOT, FakePull};
+use support::workflow_run::{Event, Ran, pushed};
+
+use crate::story::Story;
+
+/// The way in which a pull request lands.
+#[derive(Clone, Copy, Debug)]
+enum Landing {
+    Merge,
+    Squash,
+    Rebase,
+}
+
+/// Creates a story with these ConfigMaps, and applies it.
+fn applied(root: &str, names: &[&str]) -> Story {
+    let story = Story::new(root);
+    let (event, commit) = story.push(|story| {
+        for name in names {
+            story.config(name, "one");
+        }
+    });
+    ended(&story.run(&event, &commit), 0, "applied");
+    story
+}
+
+#[track_caller]
+fn ended(ran: &Ran, exit: i32, result: &str) {
+    assert_eq!((ran.exit, ran.output("result")), (exit, result), "{}\n{}", ran.log, ran.summary);
+}
+
+/// The branch of a pull request.
+fn branch(number: u64) -> String {
+    format!("feature-{number}")
+}
+
+/// Commits `change` on the branch of a pull request, which begins at `main`. Returns the event of the pull request and
+/// the commit that the forge tests, as of now.
+fn open(story: &Story, number: u64, change: impl FnOnce(&Story)) -> (Event, Commit) {
+    story.origin.branch(&branch(number), "main");
+    change(story);
+    story.origin.commit(&format!("change of {number}"));
+    tested(story, number)
+}
+
+/// Returns the event of a pull request and the commit that the forge tests: the merge into `main` as of now.
+fn tested(story: &Story, number: u64) -> (Event, Commit) {
+    let head = story.origin.git(["rev-parse", &branch(number)]);
+    let base = story.origin.git(["rev-parse", "main"]);
+    story.origin.branch("pull", "main");
+    let merge = story.origin.merge(&branch(number));
+    story.origin.branch("main", "main");
+    story.forge.add_pull(FakePull { head_sha: head.clone(), base_sha: base.clone(), ..FakePull::new(number) });
+    let mut event = Event::of_pull("pull_request-opened", &head, &base, merge.as_str(), "refs/pull/7/merge");
+    event.payload()["number"] = json!(number);
+    event.payload()["pull_request"]["number"] = json!(number);
+    (event, merge)
+}
+
+/// Opens a pull request and plans it.
+fn planned(story: &Story, number: u64, change: impl FnOnce(&Story)) -> Ran {
+    let (event, merge) = open(story, number, change);
+    let ran = story.run(&event, &merge);
+    ended(&ran, 0, "changes");
+    ran
+}
+
+/// Lands a pull request on `main`, as a forge does.
+fn land(story: &Story, number: u64, how: Landing) -> Commit {
+    let (origin, feature) = (&story.origin, branch(number));
+    origin.branch("main", "main");
+    let (before, head) = (origin.head(), origin.git(["rev-parse", &feature]));
+    match how {
+        Landing::Merge => {
+            let message = format!("Merge pull request #{number} from acme/{feature}");
+            origin.git(["merge", "--quiet", "--no-ff", "--message", &message, &feature]);
+        }
+        Landing::Squash => {
+            origin.git(["merge", "--quiet", "--squash", &feature]);
+            origin.commit(&format!("A change (#{number})"));
+        }
+        Landing::Rebase => {
+            origin.git(["cherry-pick", &format!("main..{feature}")]);
+        }
+    }
+    let commit = origin.head();
+    let commits = origin.git(["rev-list", &format!("{before}..{commit}")]).lines().map(str::to_owned).collect();
+    let pull = FakePull { head_sha: head, commits, ..FakePull::new(number) };
+    story.forge.add_pull(pull.merged_as(commit.as_str()));
+    commit
+}
+
+fn names(story: &Story) -> BTreeSet<String> {
+    story.live().into_keys().collect()
+}
+
+/// Returns the text of the one comment of a pull request.
+fn comment(story: &Story, number: u64) -> String {
+    let ours: Vec<_> =
+        story.forge.comments(number).into_iter().filter(|comment| comment.author == ACTIONS_BOT).collect();
+    assert_eq!(ours.len(), 1, "{ours:#?}");
+    ours[0].body.clone()
+}
+
+#[test]
+fn f10_one_push_of_many_pull_requests_makes_every_reviewed_deletion() {
+    let all: Vec<String> = (1..=30).map(|number| format!("c{number:02}")).collect();
+    let story = applied("landed-many", &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let removed = |number: u64| format!("c{number:02}");
+    let landings = [
+        // The runs of these two pushes were dropped.
+        Landing::Merge,
+        Landing::Squash,
+        Landing::Merge,
+        Landing::Merge,
+        Landing::Squash,
+        Landing::Squash,
+        Landing::Squash,
+        Landing::Rebase,
+        Landing::Rebase,
+        // A merge queue squashes.
+        Landing::Squash,
+    ];
+    let numbers: Vec<u64> = (1..=10).collect();
+    for number in &numbers {
+        planned(&story, *number, |story| {
+            story.remove(&removed(*number));
+        });
+    }
+    let mut before = story.origin.head();
+    let mut after = before.clone();
+    for (number, how) in numbers.iter().zip(landings) {
+        if *number == 3 {
+            before = after.clone();
+        }
+        after = land(&story, *number, how);
+    }
+    // A rebased commit quotes the number of another pull request, and one merge commit is not told.
+    story.origin.git(["commit", "--quiet", "--amend", "--message", "Undo the revert of #4 (#4)"]);
+    after = story.origin.head();
+    story.forge.change_pull(10, |pull| pull.commits = vec![after.to_string()]);
+    story.forge.change_pull(10, |pull| pull.merge_commit_sha = None);
+    story.forge.delay_index(Duration::from_secs(45));
+    let ran = story.run(&pushed(&before, &after), &after);
+    ended(&ran, 0, "applied");
+    let expected: BTreeSet<String> = all.iter().skip(10).cloned().collect();
+    assert_eq!(names(&story), expected, "{}", ran.summary);
+    for number in numbers {
+        let body = comment(&story, number);
+        assert!(body.contains("Applied") && body.contains(&removed(number)), "#{number}: {body}");
+    }
+}
+
+#[test]
+fn f10_an_object_that_came_back_needs_the_plan_of_its_last_removal() {
+    let story = applied("landed-back", &["a", "b", "c"]);
+    planned(&story, 1, |story| {
+        story.remove("a").remove("b");
+    });
+    land(&story, 1, Landing::Squash);
+    planned(&story, 2, |story| {
+        story.config("a", "again");
+    });
+    land(&story, 2, Landing::Squash);
+    // Nobody plans the last removal.
+    let (event, after) = story.push(|story| {
+        story.remove("a");
+    });
+    let ran = story.run(&event, &after);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert_eq!(names(&story), ["a", "c"].map(str::to_owned).into(), "{}", ran.summary);
+    assert!(ran.summary.contains("no pull request of this commit is known"), "{}", ran.summary);
+}
+
+#[test]
+fn f10_a_pull_request_of_another_branch_shows_nothing() {
+    let story = applied("landed-elsewhere", &["a", "b"]);
+    planned(&story, 1, |story| {
+        story.remove("a");
+    });
+    let commit = land(&story, 1, Landing::Squash);
+    story.forge.change_pull(1, |pull| pull.base_ref = "release".to_owned());
+    let ran = story.run(&pushed(&commit, &commit), &commit);
+    assert!(names(&story).contains("a"), "{}", ran.summary);
+}
+
+#[test]
+fn f11_a_repeated_run_judges_again_what_was_kept() {
+    let story = applied("landed-again", &["a", "b"]);
+    planned(&story, 1, |story| {
+        story.remove("a");
+    });
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Rebase));
+    // The forge does not know the commit's pull request for longer than a run waits.
+    story.forge.delay_index(Duration::from_secs(600));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(names(&story).contains("a") && ran.summary.contains("no pull request of this commit is known"));
+    story.forge.delay_index(Duration::ZERO);
+    ended(&story.run(&pushed(&before, &commit), &commit), 0, "applied");
+    assert_eq!(names(&story), ["b".to_owned()].into());
+    ended(&story.run(&pushed(&before, &commit), &commit), 0, "nothing");
+}
+
+/// A comment that must not count, and the words that the report says about it.
+type Forgery = (&'static str, fn(&Story), &'static str);
+
+#[test]
+fn x8_comments_that_do_not_count_delete_nothing_and_are_named() {
+    let forgeries: [Forgery; 6] = [
+        (
+            "another workflow's comment",
+            |story| {
+                let body = comment(story, 1);
+                let id = story.forge.comments(1)[0].id;
+                let marker = body.lines().next().unwrap();
+                story.forge.edit_comment(id, &format!("{marker}\nby another workflow"));
+            },
+            "is not signed",
+        ),
+        (
+            "an edited comment",
+            |story| {
+                let body = comment(story, 1);
+                let block = read_hidden_block(&body, "review").unwrap();
+                let edited = format!("{}{}", if block.starts_with('A') { "B" } else { "A" }, &block[1..]);
+                story.forge.edit_comment(story.forge.comments(1)[0].id, &body.replace(block, &edited));
+            },
+            "signature of its plan is wrong",
+        ),
+        (
+            "another head",
+            |story| story.forge.change_pull(1, |pull| pull.head_sha = "9".repeat(40)),
+            "but 9999999 was merged",
+        ),
+        (
+            "the comment of another pull request",
+            |story| {
+                let (other, id) = (comment(story, 2), story.forge.comments(1)[0].id);
+                story.forge.edit_comment(id, &other);
+            },
+            "of another root, cluster, target or pull request",
+        ),
+        (
+            "a restored backup",
+            Story::restore_review_key,
+            "of another root, cluster, target or pull request",
+        ),
+        (
+            "a plan after the merge",
+            |story| story.forge.change_pull(1, |pull| pull.merged_at = "2026-01-02T03:04:05Z".to_owned()),
+            "was made after the merge",
+        ),
+    ];
+    for (index, (name, forge, expected)) in forgeries.into_iter().enumerate() {
+        let story = applied(&format!("forged-{index}"), &["a", "b", "c"]);
+        planned(&story, 1, |story| {
+            story.remove("a");
+        });
+        planned(&story, 2, |story| {
+            story.remove("a").remove("b");
+        });
+        let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+        forge(&story);
+        let ran = story.run(&pushed(&before, &commit), &commit);
+        assert_eq!(ran.exit, 3, "{name}: {}", ran.log);
+        assert_eq!(names(&story).len(), 3, "{name}");
+        assert!(ran.summary.contains(expected), "{name}: {}", ran.summary);
+    }
+}
+
+#[test]
+fn x8_a_rotated_key_keeps_open_plans_and_a_lost_one_keeps_objects() {
+    let story = applied("rotated", &["a", "b", "c"]);
+    for (number, name) in [(1, "a"), (2, "b")] {
+        planned(&story, number, |story| {
+            story.remove(name);
+        });
+    }
+    story.rotate_review_key();
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    ended(&story.run(&pushed(&before, &commit), &commit), 0, "applied");
+    assert_eq!(names(&story), ["b", "c"].map(str::to_owned).into());
+    story.remove_review_key();
+    let (before, commit) = (story.origin.head(), land(&story, 2, Landing::Squash));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert_eq!(names(&story), ["b", "c"].map(str::to_owned).into());
+}
+
+#[test]
+fn x8_a_forged_later_run_does_not_silence_the_plan() {
+    let story = applied("silenced", &["a", "b"]);
+    planned(&story, 1, |story| {
+        story.remove("a");
+    });
+    let (body, id) = (comment(&story, 1), story.forge.comments(1)[0].id);
+    let marker = body.lines().next().unwrap();
+    let forged = format!("<!-- ktor-action:run head={} run=999999 attempt=1 -->", "1".repeat(40));
+    story.forge.edit_comment(id, &format!("{marker}\n{forged}\n\nnothing to see"));
+    let (event, merge) = tested(&story, 1);
+    ended(&story.run(&event, &merge), 0, "changes");
+    assert!(!comment(&story, 1).contains("nothing to see") && read_hidden_block(&comment(&story, 1), "review").is_some());
+}
+
+#[test]
+fn f14_the_plan_is_of_what_a_merge_makes_now() {
+    let story = applied("merged-now", &["a", "b", "c"]);
+    let (event, merge) = open(&story, 1, |story| {
+        story.remove("a");
+    });
+    // The base moves on after the forge has made its test merge.
+    story.push(|story| {
+        story.remove("b").config("d", "one");
+    });
+    let ran = story.run(&event, &merge);
+    ended(&ran, 0, "changes");
+    let body = comment(&story, 1);
+    // The removal of b is pending from the push, and not this pull request's own.
+    assert!(body.contains("`d`") || body.contains("/d"), "the plan has what the base gained: {body}");
+    assert!(read_hidden_block(&body, "review").is_some(), "{body}");
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert_eq!(names(&story), ["b", "c", "d"].map(str::to_owned).into(), "nobody reviewed the removal of b");
+}
+
+#[test]
+fn f14_a_stale_test_merge_is_not_labelled_with_the_new_head() {
+    let story = applied("stale-merge", &["a", "b"]);
+    let (old, merge) = open(&story, 1, |story| {
+        story.remove("a");
+    });
+    story.origin.branch(&branch(1), &branch(1));
+    story.remove("b").origin.commit("more");
+    let (new, _) = tested(&story, 1);
+    // The run of the older event finds a newer head.
+    let ran = story.run(&old, &merge);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("superseded"), "{}", ran.log);
+    assert!(story.forge.comments(1).is_empty());
+    // The run of the newer event gets the old test merge. It plans the merge of its own head.
+    ended(&story.run(&new.at(&merge), &merge), 0, "changes");
+    let body = comment(&story, 1);
+    assert!(body.contains('a') && body.contains('b') && read_hidden_block(&body, "review").is_some(), "{body}");
+}
+
+#[test]
+fn f14_a_conflict_a_merged_and_a_closed_pull_request_get_no_plan() {
+    let story = applied("no-plan", &["a", "b"]);
+    let (event, _) = open(&story, 1, |story| {
+        story.config("a", "two");
+    });
+    story.push(|story| {
+        story.config("a", "three");
+    });
+    let head: Commit = story.origin.git(["rev-parse", &branch(1)]).parse().unwrap();
+    let before = story.versions();
+    let ran = story.run(&event.clone().at(&head), &head);
+    ended(&ran, 0, "nothing");
+    assert!(comment(&story, 1).contains("conflicts with main"), "{}", comment(&story, 1));
+    assert!(read_hidden_block(&comment(&story, 1), "review").is_none());
+    story.forge.change_pull(1, |pull| pull.open = false);
+    let ran = story.run(&event.clone().at(&head), &head);
+    assert!(ran.log.contains("is closed"), "{}", ran.log);
+    story.forge.change_pull(1, |pull| pull.merged = true);
+    let ran = story.run(&event.at(&head), &head);
+    assert!(ran.log.contains("is merged already"), "{}", ran.log);
+    assert_eq!(story.versions(), before);
+}
+
+#[test]
+fn f14_a_pull_request_into_another_branch_says_that_nothing_is_applied() {
+    let story = applied("other-branch", &["a", "b"]);
+    story.origin.branch("release", "main");
+    story.origin.branch("main", "main");
+    let (mut event, merge) = open(&story, 1, |story| {
+        story.remove("a");
+    });
+    event.payload()["pull_request"]["base"]["ref"] = json!("release");
+    story.forge.change_pull(1, |pull| pull.base_ref = "release".to_owned());
+    let ran = story.run(&event, &merge);
+    ended(&ran, 0, "nothing");
+    let body = comment(&story, 1);
+    assert!(body.contains("the merge into release applies nothing"), "{body}");
+    assert!(read_hidden_block(&body, "review").is_none(), "{body}");
+}
+
+#[test]
+fn f14_what_others_left_is_told_apart_and_no_merge_deletes_it() {
+    let story = applied("told-apart", &["a", "b", "c", "d"]);
+    // The removal of b was pushed without a plan, and was kept.
+    let (event, commit) = story.push(|story| {
+        story.remove("b");
+    });
+    assert_eq!(story.run(&event, &commit).exit, 3);
+    // The removal of c has landed, but its run was dropped.
+    planned(&story, 1, |story| {
+        story.remove("c");
+    });
+    land(&story, 1, Landing::Squash);
+    let ran = planned(&story, 2, |story| {
+        story.remove("d");
+    });
+    assert_eq!(ran.output("cleanup-count"), "2", "d is its own, c is pending, b is left over: {}", ran.summary);
+    let (before, commit) = (story.origin.head(), land(&story, 2, Landing::Merge));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(names(&story), ["a", "b"].map(str::to_owned).into(), "{}", ran.summary);
+    assert_eq!(ran.exit, 0, "what others left is no reason for a red check: {}", ran.log);
+}
