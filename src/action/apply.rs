@@ -132,12 +132,7 @@ impl Job<'_> {
         self.conclude(&report, &pulls, heading).await
     }
 
-    async fn conclude(
-        &self,
-        report: &RunReport,
-        pulls: &[MergedPull],
-        heading: Heading<'_>,
-    ) -> Result<Exit, Failure> {
+    async fn conclude(&self, report: &RunReport, pulls: &[MergedPull], heading: Heading<'_>) -> Result<Exit, Failure> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };

@@ -26,7 +26,7 @@ pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> R
         Event::MergeGroup { head_sha, base_sha } => job.merge_group(head_sha, base_sha).await,
         Event::Push(push) => Ok(job.nothing(&format!("{} is not the branch that is applied", push.r#ref))),
         Event::Schedule => Ok(job.nothing("drift reports on a schedule do not exist yet")),
-        Event::IssueComment(_) => Ok(job.nothing("commands in comments do not exist yet")),
+        Event::IssueComment(comment) => job.commented(comment).await,
         Event::Other(name) => Ok(job.nothing(&format!("the event {name} needs no run"))),
     };
     if let Err(error) = &done {

@@ -12,6 +12,7 @@ use crate::git::commit::Commit;
 use crate::git::landed::Landed;
 use crate::git::repository::{Ancestry, Repository};
 use crate::object::kinds::Kinds;
+use crate::plan::consent::Consent;
 use crate::plan::landed::may_be_late;
 use crate::plan::name_set::NameKey;
 use crate::plan::review::Unseen;
@@ -54,6 +55,7 @@ struct Planned {
     head: String,
     shown: Result<Arc<(Statement, NameKey)>, Unseen>,
     block: Option<String>,
+    consents: Vec<Consent>,
 }
 
 /// A run's knowledge about the root.
@@ -93,7 +95,8 @@ impl Job<'_> {
             }
             let commits = self.commits(known, &from, (&landed, &pulls), &plans, &mut trees).await;
             let is_late = landed.iter().zip(&pulls).any(|(landed, pull)| pull.is_none() && names_one(landed));
-            if begun.elapsed() >= LAG || !self.reporter.has_forge() || !(is_late || depends(known, &commits)) {
+            let waits = self.reporter.has_forge() && !self.options.allows_unreviewed_deletions;
+            if begun.elapsed() >= LAG || !waits || !(is_late || depends(known, &commits)) {
                 break commits;
             }
             tokio::time::sleep(PAUSE).await;
@@ -165,10 +168,11 @@ impl Job<'_> {
     /// Reads the plan in the comment of a merged pull request.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
+        let unseen = |head, why| Planned { head, shown: Err(why), block: None, consents: Vec::new() };
         let block = match self.reporter.block(pull.number, known.target).await {
-            Err(error) => return Planned { head, shown: Err(Unseen::Unread(chain(&error))), block: None },
-            Ok(Err(None)) => return Planned { head, shown: Err(Unseen::NoComment), block: None },
-            Ok(Err(Some(other))) => return Planned { head, shown: Err(Unseen::OtherAuthor(other)), block: None },
+            Err(error) => return unseen(head, Unseen::Unread(chain(&error))),
+            Ok(Err(None)) => return unseen(head, Unseen::NoComment),
+            Ok(Err(Some(other))) => return unseen(head, Unseen::OtherAuthor(other)),
             Ok(Ok(block)) => block,
         };
         let shown = match (&block, known.keys) {
@@ -180,7 +184,11 @@ impl Job<'_> {
                 Ok(Arc::new((statement, key.names().clone())))
             }),
         };
-        Planned { head, shown, block }
+        let consents = match shown.as_deref() {
+            Ok((statement, key)) => self.consents(pull, statement, key).await,
+            Err(_) => Vec::new(),
+        };
+        Planned { head, shown, block, consents }
     }
 
     /// The subject of a plan that counts for a pull request.
@@ -206,7 +214,8 @@ impl Job<'_> {
         trees: &mut BTreeMap<String, LandedTree>,
     ) -> LandedCommits {
         let replaces = plans.values().any(|plan| plan.shown.as_ref().is_ok_and(|shown| !shown.0.replaced.is_empty()));
-        let is_needed = replaces || landed.len() == 1 || known.project.has_orphans(known.prior);
+        let consented = plans.values().any(|plan| !plan.consents.is_empty());
+        let is_needed = replaces || consented || landed.len() == 1 || known.project.has_orphans(known.prior);
         let mut commits = Vec::new();
         for (landed, pull) in landed.iter().zip(pulls) {
             let shown = match pull.and_then(|number| plans.get(&number)) {
@@ -214,8 +223,10 @@ impl Job<'_> {
                 None if self.reporter.has_forge() => Err(Unseen::NoPull),
                 None => Err(Unseen::Unread("there is no token".to_owned())),
             };
+            let consents = pull.and_then(|number| plans.get(&number)).map(|plan| plan.consents.clone());
+            let consents = consents.unwrap_or_default();
             let tree = if is_needed { tree(known, &landed.commit, trees).await } else { LandedTree::NotRead };
-            commits.push(LandedCommit { commit: landed.commit.to_string(), pull: *pull, shown, tree });
+            commits.push(LandedCommit { commit: landed.commit.to_string(), pull: *pull, shown, consents, tree });
         }
         let before = if is_needed { tree(known, from, trees).await } else { LandedTree::NotRead };
         LandedCommits { before, commits }
@@ -287,7 +298,8 @@ pub(super) async fn range_start(
     if let Some(accepted) = accepted {
         return Ok(Some(accepted.clone()));
     }
-    let recorded = if commits.reviewed_from.is_empty() { commits.ledger.commits() } else { commits.reviewed_from.clone() };
+    let recorded =
+        if commits.reviewed_from.is_empty() { commits.ledger.commits() } else { commits.reviewed_from.clone() };
     let recorded: Vec<Commit> = recorded.iter().filter_map(|text| text.parse().ok()).collect();
     for candidate in &recorded {
         let mut is_oldest = true;

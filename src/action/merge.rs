@@ -59,7 +59,8 @@ impl Job<'_> {
     ) -> Result<Planned, Failure> {
         let repository = project.repository("a pull request's plan")?.clone();
         let checkout = repository.head().await?;
-        if checkout.as_str() != self.around.context.sha && checkout.as_str() != pull.head_sha {
+        let is_expected = [&self.around.context.sha, &pull.head_sha].iter().any(|sha| checkout.as_str() == **sha);
+        if !is_expected {
             at_commit(&repository, &self.around.context.sha).await?;
         }
         let sides = match sides(&repository, pull, branch).await {
@@ -79,7 +80,8 @@ impl Job<'_> {
                 tree(project, &sides.tip, merge).await
             }
             Merge::Conflict(files) => {
-                let named: Vec<String> = files.iter().take(NAMED).map(|file| printable(Path::new(file)).to_string()).collect();
+                let named: Vec<String> =
+                    files.iter().take(NAMED).map(|file| printable(Path::new(file)).to_string()).collect();
                 let more = files.len().saturating_sub(NAMED);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 Ok(Planned::Nothing(format!("it conflicts with {branch} in {}{more}", named.join(", "))))

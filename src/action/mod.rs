@@ -8,6 +8,9 @@ pub(crate) mod options;
 
 mod apply;
 mod baseline;
+mod chatops;
+mod command;
+mod consent;
 mod job;
 mod landed;
 mod merge;

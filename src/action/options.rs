@@ -30,6 +30,8 @@ pub(crate) struct ActionOptions {
     pub token: Option<String>,
     /// The login that the token's comments appear under. If absent, the forge is asked for it.
     pub comment_author: Option<String>,
+    /// `true` if the author of a pull request cannot consent to what it deletes.
+    pub consent_of_others: bool,
     /// `true` if an apply may delete objects whose deletion no plan showed.
     pub allows_unreviewed_deletions: bool,
     /// The time to wait for the lock.

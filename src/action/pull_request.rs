@@ -10,6 +10,7 @@ use crate::conclusion::judged;
 use crate::forge::{Pull, PullRequest};
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
+use crate::plan::consent::told;
 use crate::plan::signature::SigningKeys;
 use crate::report::Heading;
 use crate::report::markdown::Unsigned;
@@ -21,6 +22,17 @@ use crate::run::workspace::{Base, Workspace};
 impl Job<'_> {
     /// Plans a pull request and writes the plan to its comment.
     pub(super) async fn pull_request(&self, pull: &PullRequest) -> Result<Exit, Failure> {
+        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
+        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
+        self.plan_of(pull, offline).await
+    }
+
+    /// Plans a pull request because someone with write access asked for it, whoever wrote it. Nothing of its tree runs.
+    pub(super) async fn commanded_plan(&self, pull: &PullRequest) -> Result<Exit, Failure> {
+        self.plan_of(pull, !self.has_cluster()).await
+    }
+
+    async fn plan_of(&self, pull: &PullRequest, offline: bool) -> Result<Exit, Failure> {
         let project = self.open().await?;
         let now = self.reporter.pull(pull.number).await;
         if let Some(why) = now.as_ref().and_then(|now| outdated(now, pull)) {
@@ -53,23 +65,30 @@ impl Job<'_> {
         let PlannedTree { project, base, head, unsigned } = tree;
         let mut request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         request.review = ReviewBasis::Proposed(None);
-        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
-        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
         let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
-        let heading = Heading {
-            cluster: cluster.as_ref().map(Cluster::context),
-            base: Some(base.commit.as_str()),
-            ..heading
-        };
-        let signing = match (unsigned, &keys, &now) {
+        let heading =
+            Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
+        let signing = match (unsigned, keys, &now) {
             (Some(why), _, _) => Signing::Not(why),
             (None, _, _) if offline => Signing::Not(Unsigned::Offline),
             (None, None, _) => Signing::Not(Unsigned::NoKey),
             (None, _, None) => Signing::Not(Unsigned::NoForge),
             (None, Some(keys), Some(now)) => {
-                Signing::By { keys, about: self.about(now, &project, keys, &target), tree: head.to_string() }
+                let about = self.about(now, &project, &keys, &target);
+                match self.reporter.statement(&plan, &keys, about, head.to_string()) {
+                    Some(statement) => Signing::By(keys, Box::new(statement)),
+                    None => Signing::Not(Unsigned::NoForge),
+                }
             }
         };
+        let consents = match (&signing, &now) {
+            (Signing::By(keys, statement), Some(now)) => match keys.keys.first() {
+                Some(key) => self.consents(now, statement, key.names()).await,
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        let plan = told(plan, &consents);
         let report = Report { plan: &plan, outcome: None, heading, error: None };
         let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing).await;
         let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };

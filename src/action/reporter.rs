@@ -8,11 +8,12 @@ use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
-    Context, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Pull, Relation, Sticky, Token, Upserted,
-    hidden_block, workflow,
+    Context, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Pull, Relation, Remark, Sticky,
+    Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
 use crate::plan::change::Change;
+use crate::plan::consent::kept;
 use crate::plan::decision::Action;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
@@ -49,17 +50,10 @@ pub(crate) struct Reporter<'a> {
     keys: OnceLock<SigningKeys>,
 }
 
-/// The signed part of a plan's comment.
-pub(crate) enum Signing<'a> {
-    /// The plan is signed.
-    By {
-        /// The keys of the root.
-        keys: &'a SigningKeys,
-        /// The subject of the plan.
-        about: About,
-        /// The planned commit.
-        tree: String,
-    },
+/// The signature of a plan's comment.
+pub(crate) enum Signing {
+    /// The plan is signed with the first of these keys.
+    By(SigningKeys, Box<Statement>),
     /// The plan is not signed, for this reason.
     Not(Unsigned),
 }
@@ -112,17 +106,14 @@ impl<'a> Reporter<'a> {
     }
 
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
-    pub(crate) async fn plan(
-        &self,
-        number: u64,
-        head: &str,
-        report: &Report<'_>,
-        signing: Signing<'_>,
-    ) -> Option<String> {
+    pub(crate) async fn plan(&self, number: u64, head: &str, report: &Report<'_>, signing: Signing) -> Option<String> {
         let Report { plan, heading, .. } = report;
         let wholly = self.summary(report);
         let signed = match signing {
-            Signing::By { keys, about, tree } => self.signed(plan, keys, about, tree).ok_or(Unsigned::NoForge),
+            Signing::By(keys, statement) => {
+                let block = keys.keys.first().and_then(|key| hidden_block(REVIEW, &sign(&statement, key)));
+                block.ok_or(Unsigned::NoKey)
+            }
             Signing::Not(why) => Err(why),
         };
         let (block, alert) = match signed {
@@ -138,24 +129,25 @@ impl<'a> Reporter<'a> {
         self.say(number, head, heading.target, hidden, format!("{alert}{}", shown.text)).await
     }
 
-    /// Signs what the plan shows. Returns the hidden line.
-    fn signed(&self, plan: &Plan, keys: &SigningKeys, about: About, tree: String) -> Option<String> {
+    /// States what the plan shows. Returns `None` if the forge does not tell its time.
+    pub(crate) fn statement(&self, plan: &Plan, keys: &SigningKeys, about: About, tree: String) -> Option<Statement> {
         let key = keys.keys.first()?;
         let named = |changes: Vec<&Change>| NameSet::of(changes.iter().map(|change| &change.ident.key), key.names());
         let own = plan.deletions().filter(|change| !plan.pending.contains(&change.ident.key));
         let added = plan.changes.iter().filter(|change| change.action() == Action::Create);
-        let statement = Statement {
+        Some(Statement {
             about,
             tree,
             run: self.context.run_id,
             attempt: u64::from(self.context.attempt),
             // The time of the merge is on the forge's clock, so the time of the plan is too.
             time: self.forge.as_ref()?.time()?,
+            digest: plan.digest.clone(),
+            kept: kept(plan, key.names()),
             deleted: named(own.collect()),
             replaced: named(plan.replacements().collect()),
             added: named(added.collect()),
-        };
-        hidden_block(REVIEW, &sign(&statement, key))
+        })
     }
 
     /// Writes an apply's outcome to the step summary and to the comment of each pull request that it merged. Returns
@@ -215,6 +207,45 @@ impl<'a> Reporter<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// Lists the comments on a pull request. The list is empty if the forge fails.
+    pub(crate) async fn remarks(&self, number: u64) -> Vec<Remark> {
+        let Some(forge) = &self.forge else { return Vec::new() };
+        match forge.remarks(number).await {
+            Ok(remarks) => remarks,
+            Err(error) => {
+                self.notice(&format!("the comments of #{number} are not known: {}", chain(&error)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Asks for the permission of a user.
+    ///
+    /// # Errors
+    ///
+    /// The forge does not tell, for this reason.
+    pub(crate) async fn permission(&self, login: &str) -> Result<Permission, String> {
+        let forge = self.forge.as_ref().ok_or("there is no token")?;
+        forge.permission(login).await.map_err(|error| chain(&error))
+    }
+
+    /// Answers a comment. A repeated run edits its answer.
+    pub(crate) async fn reply(&self, to: &Remark, text: &str) {
+        let Some(forge) = &self.forge else { return };
+        let Context { run_id, attempt, .. } = *self.context;
+        let freshness = Freshness { head_sha: self.context.sha.clone(), run_id, attempt, seal: None };
+        let sticky = Sticky { marker: Marker::reply("", to.id), freshness, hidden: Vec::new(), text: text.to_owned() };
+        if let Err(error) = forge.upsert_sticky(to.pull, &sticky, &|_| true).await {
+            self.notice(&format!("the comment of #{} was not answered: {}", to.pull, chain(&error)));
+        }
+    }
+
+    /// Reads the digest of the plan in our comment on a pull request.
+    pub(crate) async fn digest(&self, number: u64, target: &str) -> Option<String> {
+        let found = self.forge.as_ref()?.find_sticky(number, &Marker::new(target)).await;
+        found.ok().flatten().and_then(|comment| comment.hidden(DIGEST).map(str::to_owned))
     }
 
     /// Reads the signed block in our comment on a pull request. If there is no such comment, returns the author of

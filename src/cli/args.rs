@@ -309,12 +309,26 @@ pub struct ActionArgs {
     /// The allowed commits.
     #[command(flatten)]
     pub history: HistoryArgs,
+    /// Who can consent to a deletion in a comment: anyone with write access, or others than the author of the pull
+    /// request.
+    #[arg(long, value_enum, value_name = "WHO", default_value_t)]
+    pub consent: Consenting,
     /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
     #[arg(long)]
     pub allow_unreviewed_deletions: bool,
     /// The time limits.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// The people who can consent to a deletion in a comment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Consenting {
+    /// Anyone with write access.
+    #[default]
+    Writers,
+    /// Anyone with write access but the author of the pull request.
+    Others,
 }
 
 /// `ktor scope`.

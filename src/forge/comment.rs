@@ -51,6 +51,30 @@ pub struct Comment {
     pub body: String,
 }
 
+/// A comment on a pull request, by anyone. Its text is untrusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The number of the pull request.
+    pub pull: u64,
+    /// The comment's ID.
+    pub id: u64,
+    /// The login of its author.
+    pub login: String,
+    /// `true` if its author is not a person.
+    pub is_bot: bool,
+    /// The text.
+    pub body: String,
+    created_at: String,
+    updated_at: String,
+}
+
+impl Remark {
+    /// Returns `true` if the text may not be the one that its author wrote at first.
+    pub fn is_edited(&self) -> bool {
+        self.created_at.is_empty() || self.created_at != self.updated_at
+    }
+}
+
 /// The result of writing a sticky comment. Every variant has the URL of the comment's web page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upserted {
@@ -143,6 +167,11 @@ impl Forge {
         Ok(ours.pop().ok_or(other))
     }
 
+    /// Lists the comments on a pull request, oldest first.
+    pub async fn remarks(&self, pr: u64) -> Result<Vec<Remark>, ForgeError> {
+        Ok(self.comments(pr).await?.iter().filter_map(|item| remark(pr, item)).collect())
+    }
+
     /// Writes `sticky` to a pull request: edits our comment, or creates one if there is none.
     ///
     /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run.
@@ -202,18 +231,21 @@ impl Forge {
     /// every page.
     async fn stickies(&self, pr: u64, marker: &Marker) -> Result<(Vec<Comment>, Option<String>), ForgeError> {
         let author = self.login().await?;
-        let operation = format!("list the comments of #{pr}");
-        let url = format!("{}/issues/{pr}/comments", self.repository_url);
-        let list = self.client.list(&operation, &url, id_key, PAGES).await?;
-        if !list.complete {
-            return Err(ForgeError::Endless { operation, pages: PAGES });
-        }
-        let marked = list.items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
+        let items = self.comments(pr).await?;
+        let marked = items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
         let marked = marked.filter(|(_, comment)| marker.opens(&comment.body));
         let (ours, others): (Vec<_>, Vec<_>) = marked.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
         let mut ours: Vec<Comment> = ours.into_iter().map(|(_, comment)| comment).collect();
         ours.sort_by_key(|comment| comment.id);
         Ok((ours, others.last().map(|(login, _)| (*login).to_owned())))
+    }
+
+    /// Lists the comments of a pull request. Reads every page.
+    async fn comments(&self, pr: u64) -> Result<Vec<Value>, ForgeError> {
+        let operation = format!("list the comments of #{pr}");
+        let url = format!("{}/issues/{pr}/comments", self.repository_url);
+        let list = self.client.list(&operation, &url, id_key, PAGES).await?;
+        if list.complete { Ok(list.items) } else { Err(ForgeError::Endless { operation, pages: PAGES }) }
     }
 
     /// Sends one write: an edit of `existing`, or a new comment.
@@ -314,6 +346,20 @@ fn comment(value: &Value) -> Option<Comment> {
         id: value.get("id")?.as_u64()?,
         url: value.get("html_url").and_then(Value::as_str).unwrap_or_default().to_owned(),
         body: value.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    })
+}
+
+fn remark(pull: u64, value: &Value) -> Option<Remark> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let login = login_of(value)?.to_owned();
+    Some(Remark {
+        pull,
+        id: value.get("id")?.as_u64()?,
+        is_bot: text("/user/type") == "Bot" || login.ends_with("[bot]"),
+        login,
+        body: text("/body"),
+        created_at: text("/created_at"),
+        updated_at: text("/updated_at"),
     })
 }
 

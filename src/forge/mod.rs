@@ -22,8 +22,8 @@ mod token;
 pub(crate) mod workflow;
 
 pub use self::client::Patience;
-pub use self::comment::{BODY_LIMIT, Sticky, Upserted};
-pub(crate) use self::context::{Context, PullRequest};
+pub use self::comment::{BODY_LIMIT, Remark, Sticky, Upserted};
+pub(crate) use self::context::{Context, IssueComment, PullRequest};
 pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
 pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};

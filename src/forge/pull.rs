@@ -31,8 +31,12 @@ pub struct Pull {
     pub merge_commit_sha: Option<String>,
     /// The name of the target branch.
     pub base_ref: String,
+    /// The commit of the target branch that the forge compares with.
+    pub base_sha: String,
     /// The last commit of the pull request's branch.
     pub head_sha: String,
+    /// The login of its author. It is empty if the author is deleted.
+    pub author: String,
     /// `true` if the pull request comes from another repository, or from a repository that is deleted.
     pub from_fork: bool,
     /// The number of the repository that the pull request is merged into.
@@ -174,6 +178,8 @@ fn pull(value: &Value) -> Option<Pull> {
         merged_at: text("/merged_at").and_then(|time| Some(time.parse::<jiff::Timestamp>().ok()?.as_second())),
         merge_commit_sha: text("/merge_commit_sha"),
         base_ref: text("/base/ref")?,
+        base_sha: text("/base/sha")?,
+        author: text("/user/login").unwrap_or_default(),
         head_sha: text("/head/sha")?,
         from_fork: repository("head").is_none() || repository("head") != repository("base"),
         repository: repository("base")?,

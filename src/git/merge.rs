@@ -47,7 +47,8 @@ impl Repository {
     pub async fn merged(&self, remote: &str, base: &Commit, head: &Commit) -> Result<Merge, GitError> {
         let mut found = self.merge_base(base, head).await?;
         for depth in DEPTHS {
-            if found.is_some() || !self.is_shallow().await? || self.deepen(remote, &[base, head], depth).await.is_err() {
+            if found.is_some() || !self.is_shallow().await? || self.deepen(remote, &[base, head], depth).await.is_err()
+            {
                 break;
             }
             found = self.merge_base(base, head).await?;
@@ -111,7 +112,8 @@ impl Repository {
     /// Makes a commit of a tree. The same arguments give the same commit.
     async fn commit_tree(&self, tree: &Commit, parents: [&Commit; 2]) -> Result<Commit, GitError> {
         let operation = || format!("make the merge of {} and {}", parents[0], parents[1]);
-        let environment = IDENTITY.iter().fold(self.environment.clone(), |known, (name, value)| known.with(*name, *value));
+        let environment =
+            IDENTITY.iter().fold(self.environment.clone(), |known, (name, value)| known.with(*name, *value));
         let commit = command::git(&environment).arguments(["-c", "commit.gpgSign=false", "commit-tree", tree.as_str()]);
         let commit = commit.arguments(parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
         let made = self.read(commit.arguments(["-m", "merge"]), operation).await?;

@@ -176,13 +176,13 @@ impl Need {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::review::NotReviewed;
     use crate::object::ident::Ident;
     use crate::object::live::Live;
     use crate::object::refusal::Refusal;
     use crate::plan::decision::{Create, Delete, Finding};
     use crate::plan::guard::Guard;
     use crate::plan::observed::Lookup;
+    use crate::plan::review::NotReviewed;
     use crate::project::snapshot::SourcePlace;
     use serde_json::{Value, json};
 

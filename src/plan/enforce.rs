@@ -21,7 +21,8 @@ pub(crate) fn keep_guarded<'a>(
     policy: &Policy,
 ) {
     for change in changes {
-        let met = guards(change, body(&change.ident.key)).find(|guard| !policy.opens(*guard));
+        let key = &change.ident.key;
+        let met = guards(change, body(key)).find(|guard| !policy.opens_for(*guard, key));
         if let Some(guard) = met {
             keep(change, guard, Finding::Object);
         }
@@ -60,15 +61,14 @@ pub(crate) fn keep_holders_of_others(cleanup: &mut [Change], observed: &Observed
         None => Some((key.clone(), Contents::NotListed)),
     });
     let told: BTreeMap<ObjectKey, Contents> = told.collect();
-    if policy.opens(Guard::Foreign) {
-        return told.into_iter().map(|(holder, contents)| Notice::AlsoDeleted { holder, contents }).collect();
-    }
+    let (opened, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        told.into_iter().partition(|(holder, _)| policy.opens_for(Guard::Foreign, holder));
     for change in cleanup {
-        if let Some(told) = told.get(&change.ident.key) {
+        if let Some(told) = closed.get(&change.ident.key) {
             keep(change, Guard::Foreign, Finding::Contents(told.clone()));
         }
     }
-    Vec::new()
+    opened.into_iter().map(|(holder, contents)| Notice::AlsoDeleted { holder, contents }).collect()
 }
 
 /// Returns the reasons why a tree is in doubt: it has no desired object, or more than half of the live objects would be
@@ -110,7 +110,7 @@ pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: 
     let most = (live / 10).max(LEAST);
     for change in changes.iter_mut().chain(cleanup) {
         let count = share_of(change).and_then(|share| shares.get(&share)).copied().unwrap_or_default();
-        if count > most {
+        if count > most && !policy.opens_for(Guard::MassDeletion, &change.ident.key) {
             keep(change, Guard::MassDeletion, Finding::Share { count, live, most });
         }
     }
@@ -197,7 +197,13 @@ mod tests {
             (deletion("", "ConfigMap", 1), json!({})),
             (deletion("apps", "StatefulSet", 1), json!({"spec": {"volumeClaimTemplates": [{}]}})),
             (Change { decision: replace(), ..deletion("batch", "Job", 1) }, finished),
-            (Change { decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)), ..deletion("", "Namespace", 1) }, json!({})),
+            (
+                Change {
+                    decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)),
+                    ..deletion("", "Namespace", 1)
+                },
+                json!({}),
+            ),
         ] {
             let mut kept = [change.clone()];
             keep_guarded(&mut kept, |_| Some(&body), &policy());

@@ -80,6 +80,20 @@ pub(crate) fn replacement(object: &ObjectKey, before: Option<&Wanted>, landed: &
     verdict
 }
 
+/// Returns `true` if no commit after the one at `index` desires the object. A consent that came with that commit then
+/// still holds for its deletion.
+pub(crate) fn is_undesired_since(object: &ObjectKey, index: usize, landed: &[Landed<'_>]) -> bool {
+    !landed.iter().skip(index).any(|commit| commit.desires(object))
+}
+
+/// Returns `true` if no commit after the one at `index` changes the object. A consent that came with that commit then
+/// still holds for its replacement.
+pub(crate) fn is_unchanged_since(object: &ObjectKey, index: usize, landed: &[Landed<'_>]) -> bool {
+    let contents = landed.iter().skip(index).map(|commit| commit.wanted.map(|wanted| wanted.get(object)));
+    let contents: Vec<_> = contents.collect();
+    contents.iter().all(|content| content.is_some() && *content == contents[0])
+}
+
 /// Returns `true` if the reason can change without a new commit: the forge may not know yet which pull request a commit
 /// belongs to.
 pub(crate) fn may_be_late(verdict: &Verdict) -> bool {
@@ -155,6 +169,8 @@ mod tests {
             deleted: names(&shown.0),
             replaced: names(&shown.1),
             added: NameSet::default(),
+            digest: String::new(),
+            kept: BTreeMap::new(),
         };
         let ids: Vec<String> = (0..commits.len()).map(|index| format!("commit {index}")).collect();
         let trees: Vec<Option<Wanted>> = commits.iter().map(|commit| commit.wanted.as_ref().map(wanted)).collect();

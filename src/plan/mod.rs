@@ -8,6 +8,7 @@ pub mod change;
 pub(crate) mod cleanup;
 pub(crate) mod cohabiting;
 pub(crate) mod collateral;
+pub mod consent;
 pub(crate) mod contents;
 pub mod decision;
 pub(crate) mod diff;

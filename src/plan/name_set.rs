@@ -5,8 +5,6 @@
 
 use ring::hmac;
 
-use crate::object::ident::ObjectKey;
-
 /// The number of bits of a hash. Of a million names that are not in a set of 10,000, one in a hundred times any one is
 /// taken for a member.
 const BITS: u32 = 40;
@@ -25,8 +23,8 @@ impl NameKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()))
     }
 
-    fn hash(&self, name: &ObjectKey) -> u64 {
-        let tag = hmac::sign(&self.0, name.to_string().as_bytes());
+    fn hash(&self, name: &str) -> u64 {
+        let tag = hmac::sign(&self.0, name.as_bytes());
         tag.as_ref().iter().take(5).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
     }
 }
@@ -45,16 +43,16 @@ pub(crate) struct MalformedSet;
 
 impl NameSet {
     /// Makes the set of the given names.
-    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a ObjectKey>, key: &NameKey) -> Self {
-        let mut hashes: Vec<u64> = names.into_iter().map(|name| key.hash(name)).collect();
+    pub(crate) fn of(names: impl IntoIterator<Item = impl ToString>, key: &NameKey) -> Self {
+        let mut hashes: Vec<u64> = names.into_iter().map(|name| key.hash(&name.to_string())).collect();
         hashes.sort_unstable();
         hashes.dedup();
         Self { hashes }
     }
 
     /// Returns `true` if the set contains the name.
-    pub(crate) fn contains(&self, name: &ObjectKey, key: &NameKey) -> bool {
-        !self.is_empty() && self.hashes.binary_search(&key.hash(name)).is_ok()
+    pub(crate) fn contains(&self, name: &impl ToString, key: &NameKey) -> bool {
+        !self.is_empty() && self.hashes.binary_search(&key.hash(&name.to_string())).is_ok()
     }
 
     /// Returns `true` if the set has no names.
@@ -145,6 +143,7 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::ident::ObjectKey;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -13,6 +13,8 @@ use crate::state::provenance::Provenance;
 /// A fact for the readers of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// A comment allows the merge to delete or replace the object, which the plan keeps.
+    Consented(ObjectKey),
     /// A setting of the root changes.
     SettingChanged(ChangedSetting),
     /// The tree comes from another place than before, and the caller accepts this.
@@ -128,6 +130,7 @@ impl Notice {
     /// The kind of the notice, as in JSON output.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Consented(_) => "consented",
             Self::SettingChanged(_) => "setting-changed",
             Self::TreeMoved { .. } => "tree-moved",
             Self::FieldRule(_) => "field-rule",

@@ -70,7 +70,20 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
     let notices = vec![Notice::Offline];
     let (root, mode, scope, broken) = (root.project(), PlanMode::Offline, scope.projects().clone(), Vec::new());
     let unready = BTreeSet::new();
-    Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, pending: BTreeSet::new(), notices, digest }
+    Plan {
+        root,
+        mode,
+        scope,
+        changes,
+        cleanup,
+        refusals,
+        broken,
+        own,
+        unready,
+        pending: BTreeSet::new(),
+        notices,
+        digest,
+    }
 }
 
 fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor) -> Change {

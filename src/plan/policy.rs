@@ -189,12 +189,19 @@ pub struct Policy {
     pub state_namespace: String,
     /// The guards that the caller opens.
     pub allowed: BTreeSet<Guard>,
+    /// The objects for which a consent opens a guard.
+    pub consented: BTreeMap<Guard, BTreeSet<ObjectKey>>,
 }
 
 impl Policy {
     /// Returns `true` if the caller opened the guard. A guard without a name cannot be opened.
     pub(super) fn opens(&self, guard: Guard) -> bool {
         self.allowed.contains(&guard)
+    }
+
+    /// Returns `true` if the caller opened the guard, or a consent opens it for this object.
+    pub(super) fn opens_for(&self, guard: Guard, key: &ObjectKey) -> bool {
+        self.opens(guard) || self.consented.get(&guard).is_some_and(|objects| objects.contains(key))
     }
 
     /// The default policy for a root with the given cleanup setting.
@@ -209,6 +216,7 @@ impl Policy {
             adopt_managers: Vec::new(),
             state_namespace: state_namespace.to_owned(),
             allowed: BTreeSet::new(),
+            consented: BTreeMap::new(),
         }
     }
 

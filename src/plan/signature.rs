@@ -7,6 +7,8 @@
 //! A comment also has a seal: a signature of the run that wrote it. Without one, another workflow could claim to be a
 //! later run, and the honest plan would stay silent.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ring::hmac;
@@ -30,9 +32,7 @@ impl SigningKey {
     /// Derives the key from a secret of the root.
     pub(crate) fn of(secret: &[u8]) -> Self {
         let secret_key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let derived = |purpose: &[u8]| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret_key, purpose).as_ref())
-        };
+        let derived = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret_key, purpose).as_ref());
         Self { sign: derived(b"plan"), seal: derived(b"seal"), names: NameKey::of(secret) }
     }
 
@@ -102,12 +102,16 @@ pub(crate) struct Statement {
     pub attempt: u64,
     /// The time of the signature, in seconds since 1970.
     pub time: i64,
+    /// The digest of the plan.
+    pub digest: String,
     /// The objects that the plan deletes for good.
     pub deleted: NameSet,
     /// The objects that the plan deletes and creates anew.
     pub replaced: NameSet,
     /// The objects that the plan creates.
     pub added: NameSet,
+    /// The objects that the plan keeps and that a consent can be about, by group.
+    pub kept: BTreeMap<String, NameSet>,
 }
 
 /// The form of a statement without its sets.
@@ -120,15 +124,19 @@ struct Form {
     run: u64,
     attempt: u64,
     time: i64,
+    digest: String,
+    kept: Vec<String>,
 }
 
 /// Signs a statement. Returns the block.
 pub(crate) fn sign(statement: &Statement, key: &SigningKey) -> String {
-    let Statement { about, tree, run, attempt, time, deleted, replaced, added } = statement.clone();
-    let form = Form { version: VERSION, about, tree, run, attempt, time };
+    let Statement { about, tree, run, attempt, time, digest, deleted, replaced, added, kept } = statement.clone();
+    let (groups, kept): (Vec<String>, Vec<NameSet>) = kept.into_iter().unzip();
+    let form = Form { version: VERSION, about, tree, run, attempt, time, digest, kept: groups };
     // Serializing texts and numbers cannot fail. If it did, no reader would accept the block.
     let mut bytes = Vec::new();
-    for part in [serde_json::to_vec(&form).unwrap_or_default(), deleted.encode(), replaced.encode(), added.encode()] {
+    let sets = [deleted, replaced, added].into_iter().chain(kept).map(|set| set.encode());
+    for part in std::iter::once(serde_json::to_vec(&form).unwrap_or_default()).chain(sets) {
         bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend(part);
     }
@@ -159,19 +167,12 @@ fn stated(mut bytes: &[u8]) -> Option<Statement> {
         bytes = rest;
         Some(part)
     };
-    let Form { version, about, tree, run, attempt, time } = serde_json::from_slice(next()?).ok()?;
+    let Form { version, about, tree, run, attempt, time, digest, kept } = serde_json::from_slice(next()?).ok()?;
     let mut set = || NameSet::decode(next()?).ok();
     let (deleted, replaced, added) = (set()?, set()?, set()?);
-    (version == VERSION && bytes.is_empty()).then_some(Statement {
-        about,
-        tree,
-        run,
-        attempt,
-        time,
-        deleted,
-        replaced,
-        added,
-    })
+    let kept = kept.into_iter().map(|group| Some((group, set()?))).collect::<Option<BTreeMap<_, _>>>()?;
+    let statement = Statement { about, tree, run, attempt, time, digest, deleted, replaced, added, kept };
+    (version == VERSION && bytes.is_empty()).then_some(statement)
 }
 
 impl Statement {
@@ -228,6 +229,8 @@ mod tests {
             run: 2,
             attempt: 1,
             time: 1_900_000_000,
+            digest: "de000eb5".into(),
+            kept: [("volume-deletion".to_owned(), NameSet::of(["x"], key.names()))].into(),
             deleted: NameSet::of(&names[..3], key.names()),
             replaced: NameSet::of(&names[3..4], key.names()),
             added: NameSet::of(&names[4..], key.names()),

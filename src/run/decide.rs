@@ -183,12 +183,13 @@ pub(crate) async fn decide_from(
     let scope = resolve_scope(request, sources, &prior, &desired)?;
     let (mut policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
     let before = request.before.desired(&observed.kinds);
-    policy.reviewed = {
-        let recorded = prior.entries.keys();
-        let undesired = recorded.into_iter().filter(|key| !desired.manifests.contains_key(key)).collect();
-        let (reviewed, desired, kinds) = (&policy.reviewed, &desired.manifests, &observed.kinds);
-        request.review.reviewed(reviewed, &undesired, desired, before.as_ref(), kinds)
-    };
+    let recorded = prior.entries.keys();
+    let undesired: BTreeSet<_> = recorded.into_iter().filter(|key| !desired.manifests.contains_key(key)).collect();
+    if request.review.has_consents() {
+        // A consent is about an object with its uid.
+        look(cluster, root, &mut observed, undesired.iter().map(|key| (*key).clone())).await;
+    }
+    request.review.judge(&mut policy, &observed, &undesired, &desired.manifests, before.as_ref());
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     look(cluster, root, &mut observed, recorded_and_desired).await;

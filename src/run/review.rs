@@ -8,9 +8,11 @@ use sha2::{Digest, Sha256};
 use crate::object::ident::ObjectKey;
 use crate::object::kinds::Kinds;
 use crate::object::manifest::Manifest;
-use crate::plan::landed::{self, Landed, Wanted};
+use crate::plan::consent::Consent;
+use crate::plan::landed::{self, Landed, Wanted, is_unchanged_since, is_undesired_since};
 use crate::plan::name_set::NameKey;
-use crate::plan::policy::{Proposed, Reviewed, Shown};
+use crate::plan::observed::Observed;
+use crate::plan::policy::{Policy, Proposed, Reviewed, Shown};
 use crate::plan::review::{NotReviewed, Unseen, Verdict};
 use crate::plan::signature::Statement;
 use crate::run::sources::Sources;
@@ -47,6 +49,8 @@ pub struct LandedCommit {
     pub pull: Option<u64>,
     /// The statement of its plan with the key of the names in it.
     pub(crate) shown: Result<Arc<(Statement, NameKey)>, Unseen>,
+    /// The consents that were given in its pull request.
+    pub consents: Vec<Consent>,
     /// The tree of the commit.
     pub tree: LandedTree,
 }
@@ -65,22 +69,28 @@ pub enum LandedTree {
 }
 
 impl ReviewBasis {
-    /// Judges the deletion of the `undesired` objects and the replacement of the `desired` ones. `base` has the objects
-    /// that the tree before the run's changes desires, if they are known.
-    pub(crate) fn reviewed(
+    /// Returns `true` if a consent was given for something.
+    pub(crate) fn has_consents(&self) -> bool {
+        matches!(self, Self::Landed(landed) if landed.commits.iter().any(|commit| !commit.consents.is_empty()))
+    }
+
+    /// Judges the deletion of the `undesired` objects and the replacement of the `desired` ones, and puts the result into
+    /// the policy. `base` has the objects that the tree before the run's changes desires, if they are known.
+    pub(crate) fn judge(
         &self,
-        policy: &Reviewed,
+        policy: &mut Policy,
+        observed: &Observed,
         undesired: &BTreeSet<&ObjectKey>,
         desired: &BTreeMap<ObjectKey, Manifest>,
         base: Option<&BTreeMap<ObjectKey, Manifest>>,
-        kinds: &Kinds,
-    ) -> Reviewed {
-        match self {
-            Self::Policy => policy.clone(),
+    ) {
+        let kinds = &observed.kinds;
+        policy.reviewed = match self {
+            Self::Policy => return,
             Self::Unknown(why) => {
                 Reviewed::Only(Shown { otherwise: NotReviewed::HistoryUnknown(why.clone()), ..Shown::default() })
             }
-            Self::Landed(landed) => Reviewed::Only(landed.shown(undesired, desired, kinds)),
+            Self::Landed(landed) => Reviewed::Only(landed.shown(policy, observed, undesired, desired)),
             // Without the base, it is not known what is whose. Nothing is deleted then anyway.
             Self::Proposed(ledger) => match base {
                 None => Reviewed::Proposed(Proposed::default()),
@@ -91,7 +101,7 @@ impl ReviewBasis {
                     Reviewed::Proposed(Proposed { pending, left_over })
                 }
             },
-        }
+        };
     }
 }
 
@@ -103,16 +113,17 @@ impl LandedCommits {
 
     fn shown(
         &self,
+        policy: &mut Policy,
+        observed: &Observed,
         undesired: &BTreeSet<&ObjectKey>,
         desired: &BTreeMap<ObjectKey, Manifest>,
-        kinds: &Kinds,
     ) -> Shown {
         let mut shown = Shown::default();
         if !self.are_read() {
             shown.otherwise = NotReviewed::NoneOf(self.commits.len());
             return shown;
         }
-        self.with(kinds, |before, landed| {
+        self.with(&observed.kinds, |before, landed| {
             for key in undesired {
                 match landed::deletion(key, before, landed) {
                     Ok(pull) => drop(shown.deleted.insert((*key).clone(), pull)),
@@ -124,6 +135,22 @@ impl LandedCommits {
                     Ok(pull) => drop(shown.replaced.insert(key.clone(), pull)),
                     Err(NotReviewed::LeftOver) => {}
                     Err(why) => drop(shown.reasons.insert(key.clone(), why)),
+                }
+            }
+            let given = self.commits.iter().enumerate();
+            for (index, consent) in given.flat_map(|(at, commit)| commit.consents.iter().map(move |one| (at, one))) {
+                let deleted = undesired.iter().copied().filter(|key| is_undesired_since(key, index, landed));
+                let replaced = desired.keys().filter(|key| is_unchanged_since(key, index, landed));
+                for key in deleted.chain(replaced.filter(|_| consent.wish.guard().is_some())) {
+                    if !observed.uid(key).is_some_and(|uid| consent.covers(key, uid)) {
+                        continue;
+                    }
+                    // A plan that lists an object as kept by a guard shows its deletion as well.
+                    let into = if desired.contains_key(key) { &mut shown.replaced } else { &mut shown.deleted };
+                    into.insert(key.clone(), consent.pull);
+                    if let Some(guard) = consent.wish.guard() {
+                        policy.consented.entry(guard).or_default().insert(key.clone());
+                    }
                 }
             }
         });

@@ -239,7 +239,7 @@ fn x8_comments_that_do_not_count_delete_nothing_and_are_named() {
         (
             "another head",
             |story| story.forge.change_pull(1, |pull| pull.head_sha = "9".repeat(40)),
-            "but 9999999 was merged",
+            "but 999999999999 was merged",
         ),
         (
             "the comment of another pull request",
@@ -249,11 +249,7 @@ fn x8_comments_that_do_not_count_delete_nothing_and_are_named() {
             },
             "of another root, cluster, target or pull request",
         ),
-        (
-            "a restored backup",
-            Story::restore_review_key,
-            "of another root, cluster, target or pull request",
-        ),
+        ("a restored backup", Story::restore_review_key, "of another root, cluster, target or pull request"),
         (
             "a plan after the merge",
             |story| story.forge.change_pull(1, |pull| pull.merged_at = "2026-01-02T03:04:05Z".to_owned()),
@@ -308,7 +304,9 @@ fn x8_a_forged_later_run_does_not_silence_the_plan() {
     story.forge.edit_comment(id, &format!("{marker}\n{forged}\n\nnothing to see"));
     let (event, merge) = tested(&story, 1);
     ended(&story.run(&event, &merge), 0, "changes");
-    assert!(!comment(&story, 1).contains("nothing to see") && read_hidden_block(&comment(&story, 1), "review").is_some());
+    assert!(
+        !comment(&story, 1).contains("nothing to see") && read_hidden_block(&comment(&story, 1), "review").is_some()
+    );
 }
 
 #[test]
@@ -335,7 +333,7 @@ fn f14_the_plan_is_of_what_a_merge_makes_now() {
 
 #[test]
 fn f14_a_stale_test_merge_is_not_labelled_with_the_new_head() {
-    let story = applied("stale-merge", &["a", "b"]);
+    let story = applied("stale-merge", &["a", "b", "c"]);
     let (old, merge) = open(&story, 1, |story| {
         story.remove("a");
     });
@@ -350,7 +348,7 @@ fn f14_a_stale_test_merge_is_not_labelled_with_the_new_head() {
     // The run of the newer event gets the old test merge. It plans the merge of its own head.
     ended(&story.run(&new.at(&merge), &merge), 0, "changes");
     let body = comment(&story, 1);
-    assert!(body.contains('a') && body.contains('b') && read_hidden_block(&body, "review").is_some(), "{body}");
+    assert!(body.contains("2 to delete") && read_hidden_block(&body, "review").is_some(), "{body}");
 }
 
 #[test]
@@ -415,4 +413,173 @@ fn f14_what_others_left_is_told_apart_and_no_merge_deletes_it() {
     let ran = story.run(&pushed(&before, &commit), &commit);
     assert_eq!(names(&story), ["a", "b"].map(str::to_owned).into(), "{}", ran.summary);
     assert_eq!(ran.exit, 0, "what others left is no reason for a red check: {}", ran.log);
+}
+
+/// Writes a comment with a command, and runs the job that it starts. Returns the run, and the text of the answer.
+fn commanded(story: &Story, number: u64, author: &str, text: &str) -> (Ran, String) {
+    let id = story.forge.add_comment(number, author, text);
+    let main: Commit = story.origin.git(["rev-parse", "main"]).parse().unwrap();
+    let ran = story.run(&support::workflow_run::commented(number, id, author, text, &main), &main);
+    let marker = format!("to={id} -->");
+    let answers: Vec<_> =
+        story.forge.comments(number).into_iter().filter(|comment| comment.body.contains(&marker)).collect();
+    (ran, answers.first().map(|answer| answer.body.clone()).unwrap_or_default())
+}
+
+/// Returns the digest of the plan of a pull request, as its comment has it.
+fn digest(story: &Story, number: u64) -> String {
+    read_hidden_block(&plan_comment(story, number), "digest").unwrap()[..8].to_owned()
+}
+
+/// Returns the text of the plan's comment, which stands among answers.
+fn plan_comment(story: &Story, number: u64) -> String {
+    let is_plan = |body: &str| body.starts_with("<!-- ktor-action:plan ");
+    let comments = story.forge.comments(number).into_iter().map(|comment| comment.body);
+    comments.filter(|body| is_plan(body)).last().unwrap()
+}
+
+/// Creates a story with a claim and some ConfigMaps, one of which is left over, and plans the removal of the claim in
+/// pull request 1.
+fn with_a_claim(root: &str) -> Story {
+    let story = Story::new(root);
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let (event, commit) = story.push(|story| {
+        story.origin.write("k8s/data.yaml", claim.to_string());
+        story.config("a", "one").config("b", "one").config("c", "one");
+    });
+    let ran = story.run(&event, &commit);
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    let (event, commit) = story.push(|story| {
+        story.remove("a");
+    });
+    assert_eq!(story.run(&event, &commit).exit, 3);
+    let (event, merge) = open(&story, 1, |story| {
+        story.remove("data");
+    });
+    let ran = story.run(&event, &merge);
+    assert_eq!((ran.exit, ran.output("cleanup-count"), ran.output("kept")), (3, "0", "2"), "{}", ran.summary);
+    story
+}
+
+fn has_claim(story: &Story) -> bool {
+    let found =
+        story.plane.kubectl(&["-n", &story.root, "get", "pvc", "data", "-o", "jsonpath={.metadata.deletionTimestamp}"]);
+    found.status.success() && found.stdout.is_empty()
+}
+
+#[test]
+fn f15_a_consent_covers_exactly_what_its_plan_lists() {
+    let story = with_a_claim("consent");
+    story.forge.set_permission("maria", "write");
+    let (ran, answer) = commanded(&story, 1, "maria", &format!("/ktor allow volume-deletion {}", digest(&story, 1)));
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(answer.contains("Recorded"), "{answer}");
+    // The plan's check is green now, and its digest is the same.
+    let before = digest(&story, 1);
+    let (event, merge) = tested(&story, 1);
+    let ran = story.run(&event, &merge);
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(ran.summary.contains("because a comment allows it") && digest(&story, 1) == before, "{}", ran.summary);
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(!has_claim(&story), "{}", ran.summary);
+    assert!(names(&story).contains("a"), "the leftover needs a consent of its own");
+}
+
+#[test]
+fn f15_leftovers_are_deleted_by_their_own_consent() {
+    let story = with_a_claim("consent-left");
+    story.forge.set_permission("maria", "admin");
+    let (ran, answer) = commanded(&story, 1, "maria", &format!("/ktor delete leftovers {}", digest(&story, 1)));
+    assert!(ran.exit == 0 && answer.contains("Recorded"), "{answer}: {}", ran.log);
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Merge));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 3, "the claim is still guarded: {}", ran.log);
+    assert!(has_claim(&story) && !names(&story).contains("a"), "{}", ran.summary);
+    // A consent that comes after the merge counts for a repeated run.
+    let (_, answer) = commanded(&story, 1, "maria", &format!("/ktor allow volume-deletion {}", "0".repeat(8)));
+    assert!(answer.contains("Not done"), "{answer}");
+}
+
+#[test]
+fn f15_everyone_else_and_every_other_digest_is_refused_in_words() {
+    let story = with_a_claim("refused");
+    let digest = digest(&story, 1);
+    for (user, permission) in [("maria", "write"), ("rita", "read"), ("nina", "none")] {
+        story.forge.set_permission(user, permission);
+    }
+    let allow = format!("/ktor allow volume-deletion {digest}");
+    for (author, text, expected) in [
+        ("rita", allow.as_str(), "write access"),
+        ("nina", &allow, "write access"),
+        ("stranger", &allow, "write access"),
+        ("other-app[bot]", &allow, "by a bot"),
+        ("maria", "/ktor allow volume-deletion 00000000", "is not its plan"),
+        ("maria", "/ktor allow everything 00000000", "no guard"),
+        ("maria", "/ktor frobnicate", "not a command"),
+        ("stranger", "/ktor plan", "write access"),
+        ("stranger", "/ktor apply", "write access"),
+        ("stranger", "/ktor unlock someone", "write access"),
+    ] {
+        let before = story.versions();
+        let (ran, answer) = commanded(&story, 1, author, text);
+        assert_eq!(ran.exit, 0, "{}", ran.log);
+        assert!(answer.contains("Not done") && answer.contains(expected), "{author} {text}: {answer}");
+        assert_eq!(story.versions(), before);
+    }
+    let (ran, answer) = commanded(&story, 1, "maria", "thanks, /ktor plan looks good");
+    assert!(ran.output("result") == "nothing" && answer.is_empty(), "{answer}");
+    // An edited comment is no consent, although its author may consent.
+    let id = story.forge.add_comment(1, "maria", "fine");
+    story.forge.edit_comment(id, &allow);
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    let ran = story.run(&pushed(&before, &commit), &commit);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert!(has_claim(&story) && ran.log.contains("it was edited"), "{}", ran.log);
+}
+
+#[test]
+fn f15_the_author_of_a_pull_request_cannot_consent_where_others_have_to() {
+    let story = with_a_claim("others");
+    for user in ["octocat", "maria"] {
+        story.forge.set_permission(user, "write");
+    }
+    let allow = format!("/ktor allow volume-deletion {}", digest(&story, 1));
+    story.forge.add_comment(1, "octocat", &allow);
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    let run = || {
+        let checkout = support::repository::TestRepository::checkout(&story.origin, &commit);
+        let others = [("KTOR_INPUT_CONSENT", "others")];
+        story.run_with(&checkout, &pushed(&before, &commit), Some(&story.kubeconfig()), &others)
+    };
+    assert_eq!(run().exit, 3);
+    assert!(has_claim(&story));
+    // F11: a repeated run counts a consent that came after it.
+    story.forge.add_comment(1, "maria", &allow);
+    let ran = run();
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(!has_claim(&story));
+}
+
+#[test]
+fn f9_f15_a_maintainer_has_a_forks_pull_request_planned_on_the_cluster() {
+    let story = applied("fork-planned", &["a", "b", "c"]);
+    let (event, merge) = open(&story, 1, |story| {
+        story.remove("a");
+    });
+    let checkout = support::repository::TestRepository::checkout(&story.origin, &merge);
+    ended(&story.run_in(&checkout, &event.forked(), None), 0, "changes");
+    assert!(read_hidden_block(&plan_comment(&story, 1), "review").is_none());
+    story.forge.set_permission("maria", "write");
+    let (ran, answer) = commanded(&story, 1, "maria", "/ktor plan");
+    ended(&ran, 0, "changes");
+    assert!(answer.contains("Planned"), "{answer}");
+    assert!(read_hidden_block(&plan_comment(&story, 1), "review").is_some(), "{}", plan_comment(&story, 1));
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    ended(&story.run(&pushed(&before, &commit), &commit), 0, "applied");
+    assert_eq!(names(&story), ["b", "c"].map(str::to_owned).into());
+    let (ran, answer) = commanded(&story, 1, "maria", "/ktor apply");
+    assert!(ran.exit == 0 && answer.contains("Applied"), "{answer}: {}", ran.log);
 }

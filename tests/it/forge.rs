@@ -444,7 +444,8 @@ async fn f2_a_comment_that_is_too_long_is_not_sent() {
     let head = sticky(1, "").body().chars().count();
     let fits = sticky(1, &"é".repeat(BODY_LIMIT - head));
     assert!(matches!(upsert(&forge(&github), &fits).await, Upserted::Created { .. }));
-    let error = forge(&github).upsert_sticky(PR, &sticky(2, &"é".repeat(BODY_LIMIT - head + 1)), &|_| true).await.unwrap_err();
+    let error =
+        forge(&github).upsert_sticky(PR, &sticky(2, &"é".repeat(BODY_LIMIT - head + 1)), &|_| true).await.unwrap_err();
     assert!(matches!(error, ForgeError::TooLong { limit: BODY_LIMIT, .. }), "{error:?}");
     assert_eq!(github.writes().len(), 1);
 }

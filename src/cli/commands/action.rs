@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::action::dispatch;
 use crate::action::options::{ActionOptions, Surroundings, Told};
-use crate::cli::args::ActionArgs;
+use crate::cli::args::{ActionArgs, Consenting};
 use crate::cli::console::Console;
 use crate::cli::env::{self, Variables};
 use crate::cli::progress::Progress;
@@ -58,6 +58,7 @@ fn options(args: &ActionArgs) -> ActionOptions {
         target: args.target.clone(),
         token: args.token.clone(),
         comment_author: args.comment_author.clone(),
+        consent_of_others: args.consent == Consenting::Others,
         allows_unreviewed_deletions: args.allow_unreviewed_deletions,
         lock_timeout: args.wait.lock_timeout,
     }

@@ -30,9 +30,10 @@ pub fn unsigned(plan: &Plan, why: &Unsigned) -> String {
             "the root has no key for signing plans yet".to_owned(),
             "The first apply makes the key. Apply the branch once, and plan again.",
         ),
-        Unsigned::NotTheMerge(why) => {
-            (format!("it is not a plan of what the merge makes now: {}", inert(why)), "Update the branch, and plan again.")
-        }
+        Unsigned::NotTheMerge(why) => (
+            format!("it is not a plan of what the merge makes now: {}", inert(why)),
+            "Update the branch, and plan again.",
+        ),
         Unsigned::NoForge => ("the forge does not tell its time".to_owned(), "Plan again when the forge answers."),
     };
     format!(

@@ -170,10 +170,10 @@ pub(crate) fn contents(holder: &ObjectKey, contents: &Contents) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::review::NotReviewed;
     use crate::object::refusal::FieldConflict;
     use crate::plan::decision::Subject;
     use crate::plan::guard::Guard;
+    use crate::plan::review::NotReviewed;
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: Some("x".into()), name: name.into() }

@@ -16,6 +16,7 @@ const NAMED: usize = 5;
 /// Returns a notice as one or two sentences.
 pub(crate) fn notice(notice: &Notice) -> String {
     match notice {
+        Notice::Consented(object) => format!("The merge deletes or replaces {object}, because a comment allows it."),
         Notice::SettingChanged(setting) => changed(setting),
         Notice::TreeMoved { from, to } => format!("The tree moved: the state now names {to} instead of {from}."),
         Notice::FieldRule(FieldRule { kinds, pointers, policy }) => {
@@ -167,9 +168,9 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::review::NotReviewed;
     use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
+    use crate::plan::review::NotReviewed;
     use crate::project::snapshot::{SourceError, SourcePlace};
     use crate::state::provenance::{Provenance, RepositoryName};
     use std::path::Path;
@@ -189,6 +190,7 @@ mod tests {
         let setting = |key| ChangedSetting { key, before: "false".into(), after: "true".into() };
         let rule = |policy| FieldRule { kinds: vec![], pointers: vec![], policy };
         vec![
+            Notice::Consented(object("a")),
             Notice::SettingChanged(setting("cleanup")),
             Notice::TreeMoved { from: source().unwrap(), to: source().unwrap() },
             Notice::FieldRule(rule(FieldPolicy::Leave)),
@@ -197,7 +199,11 @@ mod tests {
             Notice::FieldsHeld(object("a")),
             Notice::AlsoDeleted { holder: object("a"), contents: Contents::NotListed },
             Notice::Unchecked(2),
-            Notice::LeftEarlier { count: 1, first: object("a"), decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)) },
+            Notice::LeftEarlier {
+                count: 1,
+                first: object("a"),
+                decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)),
+            },
             Notice::SourceFailed(SourceError::new(place(), "no mapping")),
             Notice::OtherSourceFailed(SourceError::new(place(), "no mapping")),
             Notice::BaseUnreadable { commit: "c0".into(), why: text() },

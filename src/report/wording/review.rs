@@ -62,9 +62,9 @@ mod tests {
         ];
         let of = |why: &Unseen| NotReviewed::Unseen { commit: head.clone(), pull: Some(7), why: why.clone() };
         let mut told: Vec<String> = reasons.iter().map(|why| unreviewed(&of(why))).collect();
-        assert_eq!(told[6], "#7 removed or changed it, and its plan is of 1111111, but 2222222 was merged");
+        assert_eq!(told[6], "#7 removed or changed it, and its plan is of 111111111111, but 222222222222 was merged");
         told.push(unreviewed(&NotReviewed::NotShown { commit: head.clone(), pull: None }));
-        assert_eq!(told[11], "commit 1111111 removed or changed it, and its plan did not show that");
+        assert_eq!(told[11], "commit 111111111111 removed or changed it, and its plan did not show that");
         told.extend([NotReviewed::LeftOver, NotReviewed::NoneOf(3)].iter().map(unreviewed));
         let distinct: std::collections::BTreeSet<&String> = told.iter().collect();
         assert_eq!(distinct.len(), told.len());

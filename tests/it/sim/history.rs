@@ -12,13 +12,13 @@ use ktor_action::plan::guard::Guard;
 use ktor_action::plan::policy::Policy;
 use ktor_action::project::changed::RootChange;
 use ktor_action::project::path::Segment;
-use ktor_action::run::review::ReviewBasis;
 use ktor_action::run::decide::{BaseTree, RunRequest, ScopeBasis, decide};
 use ktor_action::run::ended::{End, RunReport};
 use ktor_action::run::error::RunError;
 use ktor_action::run::events::Event;
 use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::reconcile;
+use ktor_action::run::review::ReviewBasis;
 use ktor_action::state::provenance::Claim;
 use ktor_action::state::transition::RunCommits;
 

@@ -89,6 +89,8 @@ pub struct FakeComment {
     pub author: String,
     /// The text.
     pub body: String,
+    /// `true` after an edit.
+    pub is_edited: bool,
 }
 
 /// A request that the fake received.
@@ -259,6 +261,7 @@ impl FakeGitHub {
         let mut state = self.state();
         let comment = state.comments.iter_mut().find(|comment| comment.id == id).expect("a comment");
         body.clone_into(&mut comment.body);
+        comment.is_edited = true;
     }
 
     /// Adds a comment by `author` and returns its ID.
@@ -548,13 +551,15 @@ impl State {
         };
         if let Some(body) = change(&self.comments[place]) {
             self.comments[place].body = body;
+            self.comments[place].is_edited = true;
         }
         json_answer(StatusCode::OK, &self.comment_json(&self.comments[place]))
     }
 
     fn add_comment(&mut self, pr: u64, author: &str, body: &str) -> FakeComment {
         self.next_id += 1;
-        let comment = FakeComment { id: self.next_id, pr, author: author.to_owned(), body: body.to_owned() };
+        let comment =
+            FakeComment { id: self.next_id, pr, author: author.to_owned(), body: body.to_owned(), is_edited: false };
         self.comments.push(comment.clone());
         comment
     }
@@ -598,14 +603,14 @@ impl State {
     }
 
     fn comment_json(&self, comment: &FakeComment) -> Value {
-        let FakeComment { id, pr, author, body } = comment;
+        let FakeComment { id, pr, author, body, is_edited } = comment;
         json!({
             "id": id,
             "html_url": format!("http://{}/{REPOSITORY}/pull/{pr}#issuecomment-{id}", self.address),
             "user": {"login": author, "type": if author.ends_with("[bot]") { "Bot" } else { "User" }},
             "body": body,
             "created_at": "2026-01-02T03:04:05Z",
-            "updated_at": "2026-01-02T03:04:05Z",
+            "updated_at": if *is_edited { "2026-01-02T03:05:06Z" } else { "2026-01-02T03:04:05Z" },
         })
     }
 

@@ -160,6 +160,18 @@ pub fn dispatched(commit: &Commit, r#ref: &'static str) -> Event {
     Event { name: "workflow_dispatch", payload, sha: commit.to_string(), r#ref }
 }
 
+/// Returns the event of a new comment on a pull request.
+pub fn commented(number: u64, id: u64, author: &str, text: &str, commit: &Commit) -> Event {
+    let time = "2026-01-02T03:04:05Z";
+    let mut payload = payload("push");
+    payload["action"] = json!("created");
+    payload["issue"] =
+        json!({"number": number, "pull_request": {"url": "https://api.github.com/repos/acme/shop/pulls/7"}});
+    payload["comment"] =
+        json!({"id": id, "body": text, "user": {"login": author}, "created_at": time, "updated_at": time});
+    Event { name: "issue_comment", payload, sha: commit.to_string(), r#ref: "refs/heads/main" }
+}
+
 /// Returns the event of a push to `main`.
 pub fn pushed(before: &Commit, after: &Commit) -> Event {
     let mut payload = payload("push");
