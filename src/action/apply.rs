@@ -81,6 +81,7 @@ impl Job<'_> {
             let cluster = self.connect().await?;
             let mut request = project.request(&self.options.scope, &self.options.policy, None, self.run_name());
             request.before = self.before_push(&project, &head).await?;
+            request.approved.clone_from(&self.options.expected_digest);
             Ok((project, head, target, cluster, request))
         });
         let (project, head, target, cluster, request) = prepared.await?;

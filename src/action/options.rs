@@ -30,12 +30,31 @@ pub(crate) struct ActionOptions {
     pub token: Option<String>,
     /// The login that the token's comments appear under. If absent, the forge is asked for it.
     pub comment_author: Option<String>,
+    /// The work to do.
+    pub work: Work,
+    /// `true` if pull requests are planned without a cluster.
+    pub is_offline: bool,
+    /// `true` if pull requests of forks are planned on the cluster.
+    pub plans_forks: bool,
+    /// The digest, or the beginning of the digest, of the only plan that may be applied.
+    pub expected_digest: Option<String>,
     /// `true` if the author of a pull request cannot consent to what it deletes.
     pub consent_of_others: bool,
     /// `true` if an apply may delete objects whose deletion no plan showed.
     pub allows_unreviewed_deletions: bool,
     /// The time to wait for the lock.
     pub lock_timeout: Duration,
+}
+
+/// The work of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// What the event asks for.
+    OfTheEvent,
+    /// Only plans, whatever the event is.
+    Plan,
+    /// An apply of the commit that is checked out, whatever the event is.
+    Apply,
 }
 
 /// The surroundings of a job.
@@ -63,6 +82,8 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) enum Told<'a> {
     /// A notice for people.
     Notice(&'a str),
+    /// A notice that the workflow shows as a warning.
+    Warning(&'a str),
     /// A workflow command.
     Command(&'a str),
     /// An error that does not end the job.

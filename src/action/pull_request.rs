@@ -2,6 +2,7 @@
 
 use super::job::{ATTEMPTS, Job, at_commit};
 use super::merge::{Planned, PlannedTree};
+use super::options::Told;
 use super::reporter::{Report, Signing};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
@@ -22,8 +23,15 @@ use crate::run::workspace::{Base, Workspace};
 impl Job<'_> {
     /// Plans a pull request and writes the plan to its comment.
     pub(super) async fn pull_request(&self, pull: &PullRequest) -> Result<Exit, Failure> {
-        // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
-        let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
+        // The forge gives no secrets to pull requests of forks and to most of Dependabot's. A fork is not planned on a
+        // cluster unless the workflow says so, even if the runner has credentials.
+        let is_strange = pull.from_fork && !self.options.plans_forks;
+        let offline = self.options.is_offline || is_strange || !self.has_cluster();
+        if offline && !self.options.is_offline && !pull.from_fork && !pull.author_is_dependabot {
+            let why = "no cluster is configured, so the plan is the difference to the base: set kubeconfig or KUBECONFIG, \
+                       or set offline";
+            (self.around.tell)(Told::Warning(why));
+        }
         self.plan_of(pull, offline).await
     }
 
@@ -122,6 +130,35 @@ impl Job<'_> {
             }
         }
         Err(RunError::StateChanged.into())
+    }
+
+    /// Plans the commit that is checked out, on the cluster. The plan is written only to the step summary.
+    pub(super) async fn plan_of_checkout(&self) -> Result<Exit, Failure> {
+        let project = self.open().await?;
+        let head = project.repository("a plan")?.head().await?;
+        let cluster = self.connect().await?;
+        let request = project.request(&self.options.scope, &self.options.policy, None, self.run_name());
+        let mut planned = Err(RunError::StateChanged);
+        for _ in 0..ATTEMPTS {
+            let (request, _, _) = self.since_ledger(&project, &cluster, &head, &request).await?;
+            planned = decide(&cluster, &request, &project.sources).await;
+            if !matches!(planned, Err(RunError::StateChanged)) {
+                break;
+            }
+        }
+        let plan = planned?.plan;
+        let (target, run) = (self.target(&project), self.around.context.run_url());
+        let heading = Heading {
+            target: &target,
+            cluster: Some(cluster.context()),
+            base: None,
+            head: Some(head.as_str()),
+            run: Some(&run),
+            directory: Some(&project.prefix),
+        };
+        self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
+        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
+        Ok(self.told(judged(&plan)))
     }
 
     /// Plans a merge queue's group. The plan is written only to the step summary.

@@ -3,6 +3,7 @@
 //! The help of an option is also the description of the input in action.yml and in the README.
 
 pub mod state;
+pub mod workflow;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -13,6 +14,7 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
+use self::workflow::ActionArgs;
 use crate::cluster::settings::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
@@ -58,14 +60,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// The cluster options of the command, if it uses a cluster.
-    pub(crate) fn cluster_mut(&mut self) -> Option<&mut ClusterArgs> {
+    /// The limits and durations of the command's work with a cluster, if it uses a cluster.
+    pub(crate) fn settings_mut(&mut self) -> Option<&mut ClusterSettings> {
         match self {
-            Self::Plan(args) => Some(&mut args.cluster),
-            Self::Apply(args) => Some(&mut args.cluster),
-            Self::Action(args) => Some(&mut args.cluster),
-            Self::State(args) => Some(args.command.cluster_mut()),
-            Self::Unlock(args) => Some(&mut args.root.cluster),
+            Self::Plan(args) => Some(&mut args.cluster.settings),
+            Self::Apply(args) => Some(&mut args.cluster.settings),
+            Self::Action(args) => Some(&mut args.cluster.settings),
+            Self::State(args) => Some(&mut args.command.cluster_mut().settings),
+            Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Scope(_) => None,
         }
     }
@@ -233,6 +235,10 @@ pub struct PlanArgs {
     /// Exit with 2 if changes are pending.
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Delete leftovers too: objects that an earlier run kept because no merged pull request's plan showed their
+    /// deletion.
+    #[arg(long)]
+    pub delete_leftovers: bool,
     /// The name of the cluster or environment, for example prod. The default is the root's name.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
@@ -270,6 +276,13 @@ pub struct ApplyArgs {
     /// Apply without asking. Guards still apply.
     #[arg(short, long)]
     pub yes: bool,
+    /// Apply only the plan with this digest, or with a digest that begins so.
+    #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
+    pub expect_digest: Option<String>,
+    /// Delete leftovers too: objects that an earlier run kept because no merged pull request's plan showed their
+    /// deletion.
+    #[arg(long)]
+    pub delete_leftovers: bool,
     /// The time limits.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -279,56 +292,6 @@ pub struct ApplyArgs {
     /// The policy of the run.
     #[command(flatten)]
     pub policy: PolicyArgs,
-}
-
-/// `ktor action`. Each option is an input of action.yml.
-///
-/// The type has no `Debug` implementation because it contains a token.
-#[derive(Args)]
-pub struct ActionArgs {
-    /// The tree.
-    #[command(flatten)]
-    pub project: ProjectArgs,
-    /// The name of the cluster or environment, for example prod. Each target has its own comment. The default is the
-    /// root's name.
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
-    /// The cluster options.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-    /// The token that reads the pull request and writes its comment.
-    #[arg(long, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// The login that the token's comments appear under. By default, the forge is asked for it. If it tells another
-    /// login, the run fails.
-    #[arg(long, value_name = "LOGIN")]
-    pub comment_author: Option<String>,
-    /// The options that allow or refuse parts of a plan.
-    #[command(flatten)]
-    pub policy: PolicyArgs,
-    /// The allowed commits.
-    #[command(flatten)]
-    pub history: HistoryArgs,
-    /// Who can consent to a deletion in a comment: anyone with write access, or others than the author of the pull
-    /// request.
-    #[arg(long, value_enum, value_name = "WHO", default_value_t)]
-    pub consent: Consenting,
-    /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
-    #[arg(long)]
-    pub allow_unreviewed_deletions: bool,
-    /// The time limits.
-    #[command(flatten)]
-    pub wait: WaitArgs,
-}
-
-/// The people who can consent to a deletion in a comment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Consenting {
-    /// Anyone with write access.
-    #[default]
-    Writers,
-    /// Anyone with write access but the author of the pull request.
-    Others,
 }
 
 /// `ktor scope`.
@@ -416,6 +379,16 @@ fn inputs(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
         .filter(|(_, value)| !value.is_empty())
         .flat_map(|(argument, value)| written_out(argument, &value))
         .collect()
+}
+
+/// Parses the digest of a plan, or its beginning.
+fn plan_digest(text: &str) -> Result<String, &'static str> {
+    let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_hex && (8..=64).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a digest has 8 to 64 characters 0-9a-f")
+    }
 }
 
 /// Returns the variable of an option: `KTOR_INPUT_LOCK_TIMEOUT` for `--lock-timeout`.

@@ -58,6 +58,15 @@ impl Console {
         self.message("note", message);
     }
 
+    /// Prints a notice that a workflow also shows as a warning.
+    pub(crate) fn warning(&self, message: &str) {
+        self.notice(message);
+        if self.workflow {
+            let warning = Annotation { message, title: Some("ktor"), file: None, line: None, column: None };
+            self.command(&warning.warning());
+        }
+    }
+
     /// Prints a workflow command that `forge::workflow` built. Does nothing outside a workflow.
     pub(crate) fn command(&self, command: &str) {
         if self.workflow {

@@ -72,6 +72,21 @@ pub(crate) fn connect_options(
     ConnectOptions { kubeconfig: files, context: context.map(str::to_owned), in_cluster }
 }
 
+/// Selects the cluster of a workflow: the given file, else `KUBECONFIG`, else the pod's own cluster if the caller asks for
+/// it. Whatever else lies on a runner may belong to another job.
+pub(crate) fn workflow_connect_options(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    in_cluster: bool,
+    variables: &Variables,
+) -> ConnectOptions {
+    let is_named = kubeconfig.is_some() || variables.get("KUBECONFIG").is_some();
+    if !is_named {
+        return ConnectOptions { kubeconfig: Vec::new(), context: context.map(str::to_owned), in_cluster };
+    }
+    ConnectOptions { in_cluster: false, ..connect_options(kubeconfig, context, variables) }
+}
+
 /// The maximum number of links that are followed. The kernel follows as many.
 const LINKS: usize = 40;
 

@@ -43,9 +43,9 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
     };
     let console = Console::new(env::is_workflow(&variables));
     let is_verbose = cli.verbose || env::is_debugged(&variables);
-    if let Some(cluster) = cli.command.cluster_mut() {
-        cluster.settings = settings;
-        cluster.settings.observer = is_verbose.then(|| observer(&console));
+    if let Some(of_command) = cli.command.settings_mut() {
+        *of_command = settings;
+        of_command.observer = is_verbose.then(|| observer(&console));
     }
     // This fails only if a provider is already installed. That provider is the same one.
     drop(rustls::crypto::ring::default_provider().install_default());

@@ -25,9 +25,18 @@ pub(crate) struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// Returns the workflow command, without a line end.
+    /// Returns the workflow command of an error, without a line end.
     pub(crate) fn command(&self) -> String {
-        let mut command = "::error".to_owned();
+        self.leveled("error")
+    }
+
+    /// Returns the workflow command of a warning, without a line end.
+    pub(crate) fn warning(&self) -> String {
+        self.leveled("warning")
+    }
+
+    fn leveled(&self, level: &'static str) -> String {
+        let mut command = format!("::{level}");
         let line = self.line.map(|line| line.to_string());
         let column = self.column.map(|column| column.to_string());
         let properties =

@@ -67,7 +67,7 @@ pub struct RunRequest {
     pub commits: RunCommits,
     /// The projects known from the base tree.
     pub known: BTreeSet<ProjectPath>,
-    /// The digest of the approved plan, if a plan was approved.
+    /// The digest of the approved plan, or its beginning, if a plan was approved.
     pub approved: Option<String>,
     /// The way in which the scope depends on the ledger.
     pub since: ScopeBasis,
@@ -189,7 +189,7 @@ pub(crate) async fn decide_from(
         // A consent is about an object with its uid.
         look(cluster, root, &mut observed, undesired.iter().map(|key| (*key).clone())).await;
     }
-    request.review.judge(&mut policy, &observed, &undesired, &desired.manifests, before.as_ref());
+    request.review.judge(&mut policy, &prior, &observed, &undesired, &desired.manifests, before.as_ref());
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     look(cluster, root, &mut observed, recorded_and_desired).await;

@@ -113,7 +113,7 @@ fn check(request: &RunRequest, plan: &Plan) -> Result<(), End> {
         return Err(End::Refused(PlanRefusal::Guarded));
     }
     match &request.approved {
-        Some(approved) if *approved != plan.digest => Err(End::Refused(PlanRefusal::NotApproved)),
+        Some(approved) if !plan.digest.starts_with(approved) => Err(End::Refused(PlanRefusal::NotApproved)),
         _ => Ok(()),
     }
 }

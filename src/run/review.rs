@@ -16,12 +16,15 @@ use crate::plan::policy::{Policy, Proposed, Reviewed, Shown};
 use crate::plan::review::{NotReviewed, Unseen, Verdict};
 use crate::plan::signature::Statement;
 use crate::run::sources::Sources;
+use crate::state::transition::Prior;
 
 /// The review that a run's deletions and replacements need.
 #[derive(Clone)]
 pub enum ReviewBasis {
     /// The policy says what is reviewed.
     Policy,
+    /// The caller has seen the plan, and does not mean what an earlier run kept for a review.
+    ByHand,
     /// The plans of these commits were reviewed.
     Landed(LandedCommits),
     /// The commits since the last complete review are not known, for this reason.
@@ -79,6 +82,7 @@ impl ReviewBasis {
     pub(crate) fn judge(
         &self,
         policy: &mut Policy,
+        prior: &Prior,
         observed: &Observed,
         undesired: &BTreeSet<&ObjectKey>,
         desired: &BTreeMap<ObjectKey, Manifest>,
@@ -87,6 +91,12 @@ impl ReviewBasis {
         let kinds = &observed.kinds;
         policy.reviewed = match self {
             Self::Policy => return,
+            Self::ByHand if prior.commits.reviewed_from.is_empty() => return,
+            Self::ByHand => {
+                let kept = prior.entries.iter().filter(|(project, _)| prior.open.contains(*project));
+                let kept = kept.map(|(_, ident)| ident.key).filter(|key| undesired.contains(key));
+                Reviewed::Proposed(Proposed { pending: BTreeSet::new(), left_over: kept.collect() })
+            }
             Self::Unknown(why) => {
                 Reviewed::Only(Shown { otherwise: NotReviewed::HistoryUnknown(why.clone()), ..Shown::default() })
             }

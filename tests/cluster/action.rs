@@ -470,18 +470,88 @@ fn f6_a_forks_pull_request_gets_an_offline_plan_and_a_green_check() {
 fn f6_a_forks_pull_request_never_reaches_a_cluster_that_is_configured() {
     let (story, _) = applied("action-reach");
     let (opened, merge) = story.propose("opened", retire_banner);
+    let checkout = TestRepository::checkout(&story.origin, &merge);
+    let nowhere = checkout.home().join("kubeconfig");
+    std::fs::write(&nowhere, "no kubeconfig at all: [").unwrap();
+    let ran = story.run_in(&checkout, &opened.clone().forked(), Some(&nowhere));
+    assert_eq!(ran.exit, 0, "{}", ran.log);
+    assert!(story.comment().body.contains("## Offline plan"));
+    // The workflow says so, or the author is no stranger. Dependabot's runs may have credentials.
     let dependabot = |mut event: Event| {
         event.payload()["pull_request"]["user"]["login"] = "dependabot[bot]".into();
         event
     };
-    for event in [opened.clone().forked(), dependabot(opened)] {
+    let plan = [("KTOR_INPUT_FORKS", "plan")];
+    for (event, inputs) in [(opened.clone().forked(), &plan[..]), (dependabot(opened.clone()), &[])] {
         let checkout = TestRepository::checkout(&story.origin, &merge);
-        let nowhere = checkout.home().join("kubeconfig");
-        std::fs::write(&nowhere, "no kubeconfig at all: [").unwrap();
-        let ran = story.run_in(&checkout, &event, Some(&nowhere));
-        assert_eq!(ran.exit, 0, "{}", ran.log);
-        assert!(story.comment().body.contains("## Offline plan"));
+        let ran = story.run_with(&checkout, &event, Some(&story.kubeconfig()), inputs);
+        ended(&ran, 0, "changes");
+        assert!(story.comment().body.contains("## Plan for") && story.is_signed(), "{}", story.comment().body);
     }
+    let checkout = TestRepository::checkout(&story.origin, &merge);
+    let ran = story.run_with(&checkout, &opened, Some(&nowhere), &[("KTOR_INPUT_OFFLINE", "true")]);
+    ended(&ran, 0, "changes");
+    assert!(story.comment().body.contains("## Offline plan") && !ran.log.contains("::warning"), "{}", ran.log);
+}
+
+#[test]
+fn f6_a_pull_request_of_the_repository_without_a_cluster_is_green_with_a_warning() {
+    let (story, _) = applied("action-no-cluster");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    let checkout = TestRepository::checkout(&story.origin, &merge);
+    // What only lies on the runner selects no cluster.
+    let home = checkout.home().join(".kube");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::copy(story.kubeconfig(), home.join("config")).unwrap();
+    let ran = story.run_with(&checkout, &opened, None, &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]);
+    ended(&ran, 0, "changes");
+    assert!(ran.log.contains("::warning title=ktor::no cluster is configured"), "{}", ran.log);
+    assert!(story.comment().body.contains("The merge will delete and replace nothing"), "{}", story.comment().body);
+}
+
+#[test]
+fn f16_a_mode_decides_what_an_event_does() {
+    let (story, first) = applied("action-modes");
+    let (event, commit) = story.push(|story| {
+        story.config("web", "two");
+    });
+    let before = story.versions();
+    let with = |event: &Event, commit: &Commit, inputs: &[(&str, &str)]| {
+        story.run_with(&TestRepository::checkout(&story.origin, commit), event, Some(&story.kubeconfig()), inputs)
+    };
+    // A plan of a push writes nothing.
+    ended(&with(&event, &commit, &[("KTOR_INPUT_MODE", "plan")]), 0, "changes");
+    assert_eq!(story.versions(), before);
+    // Events that do not say what they want are no success, and those that are not safe never are one.
+    for name in ["schedule", "repository_dispatch", "workflow_run", "release", "pull_request_target"] {
+        let ran = with(&event.clone().named(name), &commit, &[]);
+        assert_eq!((ran.exit, ran.output("result")), (64, "failed"), "{name}: {}", ran.log);
+        assert!(ran.log.contains(name) && ran.log.contains("::error"), "{}", ran.log);
+    }
+    let ran = with(&event.clone().named("pull_request_target"), &commit, &[("KTOR_INPUT_MODE", "apply")]);
+    assert_eq!(ran.exit, 64, "{}", ran.log);
+    let mut tag = event.clone();
+    tag.payload()["ref"] = "refs/tags/v1".into();
+    let ran = with(&tag, &commit, &[]);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("::warning") && ran.log.contains("refs/tags/v1"), "{}", ran.log);
+    assert_eq!(with(&tag, &commit, &[("KTOR_INPUT_MODE", "apply")]).exit, 64);
+    assert_eq!(story.versions(), before);
+    // An apply needs the plan that was approved.
+    let digest = with(&event, &commit, &[("KTOR_INPUT_MODE", "plan")]).output("digest").to_owned();
+    let other = [("KTOR_INPUT_EXPECT_DIGEST", "0123456789abcdef")];
+    let ran = with(&event, &commit, &other);
+    assert_eq!(ran.exit, 3, "{}", ran.log);
+    assert_eq!(story.live()["web"], "one");
+    ended(&with(&event, &commit, &[("KTOR_INPUT_EXPECT_DIGEST", &digest[..12])]), 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+    // A schedule heals drift where the workflow wants an apply.
+    let drift = story.plane.kubectl(&["-n", &story.root, "delete", "configmap", "web"]);
+    assert!(drift.status.success());
+    let schedule = event.named("schedule");
+    ended(&with(&schedule, &commit, &[("KTOR_INPUT_MODE", "apply")]), 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+    drop(first);
 }
 
 #[test]

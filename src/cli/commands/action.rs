@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use crate::action::dispatch;
-use crate::action::options::{ActionOptions, Surroundings, Told};
-use crate::cli::args::{ActionArgs, Consenting};
+use crate::action::options::{ActionOptions, Surroundings, Told, Work};
+use crate::cli::args::workflow::{ActionArgs, Consenting, Forks, Mode};
 use crate::cli::console::Console;
 use crate::cli::env::{self, Variables};
 use crate::cli::progress::Progress;
@@ -21,7 +21,9 @@ use crate::forge::Context;
 /// Anything that stops the work.
 pub(crate) async fn run(args: &ActionArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let context = &context(variables)?;
-    let cluster = env::connect_options(args.cluster.kubeconfig.as_deref(), args.cluster.context.as_deref(), variables);
+    let selected = &args.cluster;
+    let (file, name) = (selected.kubeconfig.as_deref(), selected.context.as_deref());
+    let cluster = env::workflow_connect_options(file, name, selected.in_cluster, variables);
     let progress = Mutex::new(None);
     let around = Surroundings {
         context,
@@ -42,6 +44,7 @@ fn tell<'a>(told: Told<'_>, console: &'a Console, progress: &Mutex<Option<Progre
     match told {
         Told::Notice(message) => console.notice(message),
         Told::Command(command) => console.command(command),
+        Told::Warning(message) => console.warning(message),
         Told::Failure(failure) => console.error(failure),
         Told::RunBegins(target) => *progress = Some(Progress::grouped(console, &format!("progress of {target}"))),
         Told::Run(event) => progress.iter().for_each(|progress| progress.tell(event)),
@@ -58,6 +61,14 @@ fn options(args: &ActionArgs) -> ActionOptions {
         target: args.target.clone(),
         token: args.token.clone(),
         comment_author: args.comment_author.clone(),
+        work: match args.mode {
+            Mode::Auto => Work::OfTheEvent,
+            Mode::Plan => Work::Plan,
+            Mode::Apply => Work::Apply,
+        },
+        is_offline: args.cluster.offline,
+        plans_forks: args.cluster.forks == Forks::Plan,
+        expected_digest: args.expect_digest.clone(),
         consent_of_others: args.consent == Consenting::Others,
         allows_unreviewed_deletions: args.allow_unreviewed_deletions,
         lock_timeout: args.wait.lock_timeout,

@@ -18,6 +18,7 @@ use crate::report::{terminal, wording};
 use crate::run::decide::{RunRequest, ScopeBasis, decide};
 use crate::run::error::RunError;
 use crate::run::reconcile::reconcile;
+use crate::run::review::ReviewBasis;
 use crate::run::workspace::{RunPermission, Workspace};
 use crate::state::lateness::Caller;
 
@@ -40,6 +41,10 @@ pub(crate) async fn apply(args: &ApplyArgs, variables: &Variables, console: &Con
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
         let run = own_run_name(variables);
         let mut request = project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), run);
+        request.approved.clone_from(&args.expect_digest);
+        if !args.delete_leftovers {
+            request.review = ReviewBasis::ByHand;
+        }
         let cluster = connect_for(&project, &args.cluster, Some(&args.wait), variables, console).await?;
         let heads = Heads::of(&project, base.as_ref()).await;
         if !args.yes {
@@ -54,7 +59,7 @@ pub(crate) async fn apply(args: &ApplyArgs, variables: &Variables, console: &Con
             if plan.refusals.is_empty() && !consent::ask("Apply this plan?").await {
                 return Err(Failure::new(Exit::Refused, "the plan was not approved; nothing was changed"));
             }
-            request.approved = Some(plan.digest);
+            request.approved.get_or_insert(plan.digest);
         }
         Ok(Ok((project, request, cluster, heads)))
     }));

@@ -11,6 +11,7 @@ use crate::conclusion::failure::Failure;
 use crate::conclusion::judged;
 use crate::report::{Budget, json, markdown, terminal};
 use crate::run::decide::{decide, decide_offline};
+use crate::run::review::ReviewBasis;
 use crate::run::workspace::Workspace;
 
 /// Shows the plan of an apply. Changes nothing.
@@ -21,8 +22,11 @@ use crate::run::workspace::Workspace;
 pub(crate) async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
-    let request =
+    let mut request =
         project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), own_run_name(variables));
+    if !args.delete_leftovers {
+        request.review = ReviewBasis::ByHand;
+    }
     let (plan, cluster) = if args.offline {
         let Some(base) = &base else {
             return Err(Failure::usage("--offline compares with a base tree: name it with --base REV"));

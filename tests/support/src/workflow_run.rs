@@ -124,6 +124,13 @@ impl Event {
         fs::write(file, self.payload.to_string()).unwrap();
     }
 
+    /// Returns the same payload under the name of another event.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Returns the event with another commit that the forge names.
     #[must_use]
     pub fn at(mut self, commit: &Commit) -> Self {

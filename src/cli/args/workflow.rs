@@ -1,0 +1,111 @@
+//! The arguments of `ktor action`, which are the inputs of action.yml.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{HistoryArgs, PolicyArgs, ProjectArgs, WaitArgs, plan_digest};
+use crate::cluster::settings::ClusterSettings;
+
+/// `ktor action`. Each option is an input of action.yml.
+///
+/// The type has no `Debug` implementation because it contains a token.
+#[derive(Args)]
+pub struct ActionArgs {
+    /// The tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The kind of work: what the event asks for (auto), only plans (plan), or an apply of the commit that is checked out
+    /// (apply).
+    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
+    pub mode: Mode,
+    /// The name of the cluster or environment, for example prod. Each target has its own comment. The default is the
+    /// root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// The cluster options.
+    #[command(flatten)]
+    pub cluster: WorkflowClusterArgs,
+    /// The token that reads the pull request and writes its comment.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// The login that the token's comments appear under. By default, the forge is asked for it. If it tells another
+    /// login, the run fails.
+    #[arg(long, value_name = "LOGIN")]
+    pub comment_author: Option<String>,
+    /// The options that allow or refuse parts of a plan.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// The allowed commits.
+    #[command(flatten)]
+    pub history: HistoryArgs,
+    /// Apply only the plan with this digest, or with a digest that begins so.
+    #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
+    pub expect_digest: Option<String>,
+    /// Who can consent to a deletion in a comment: anyone with write access (writers), or others than the author of the
+    /// pull request (others).
+    #[arg(long, value_enum, value_name = "WHO", default_value_t)]
+    pub consent: Consenting,
+    /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
+    #[arg(long)]
+    pub allow_unreviewed_deletions: bool,
+    /// The time limits.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// The options that select the cluster of a workflow. A file that only lies on the runner selects none.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowClusterArgs {
+    /// The kubeconfig file. The default is KUBECONFIG. A kubeconfig in the home directory is not used.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig context. The default is the current context.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Use the service account of the pod that the runner is in.
+    #[arg(long)]
+    pub in_cluster: bool,
+    /// Plan pull requests without a cluster, as the difference to the base.
+    #[arg(long)]
+    pub offline: bool,
+    /// Plan pull requests of forks without the cluster (offline), or on the cluster (plan). Their authors can then read
+    /// in the plan what the cluster has.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub forks: Forks,
+    /// Limits and durations. The program sets them; they are not options.
+    #[arg(skip)]
+    pub settings: ClusterSettings,
+}
+
+/// The kind of work of a workflow's job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// What the event asks for.
+    #[default]
+    Auto,
+    /// Only plans.
+    Plan,
+    /// An apply of the commit that is checked out.
+    Apply,
+}
+
+/// The treatment of pull requests from forks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Forks {
+    /// They are planned without the cluster.
+    #[default]
+    Offline,
+    /// They are planned on the cluster.
+    Plan,
+}
+
+/// The people who can consent to a deletion in a comment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Consenting {
+    /// Anyone with write access.
+    #[default]
+    Writers,
+    /// Anyone with write access but the author of the pull request.
+    Others,
+}
