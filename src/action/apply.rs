@@ -11,6 +11,7 @@ use crate::conclusion::{concluded, early_end, ended};
 use crate::forge::{Event, PullRequest};
 use crate::git::commit::Commit;
 use crate::report::Heading;
+use crate::report::terminal::{self, Style};
 use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
 use crate::run::error::RunError;
@@ -137,9 +138,17 @@ impl Job<'_> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
+        let title = format!("outcome of {}", heading.target);
+        self.print(plan, &title, &terminal::outcome(plan, outcome, Style::Plain));
         let url = self.reporter.outcome(pulls, &shown).await;
+        if let Err(error) = &end
+            && matches!(error.exit, Exit::Failure | Exit::Interrupted)
+        {
+            self.reporter.alarm(pulls, &heading, error.first()).await;
+        }
         end?;
-        self.outputs(plan, "applied", url.as_deref());
-        Ok(self.told(concluded(plan)))
+        let concluded = concluded(plan);
+        self.outputs(plan, if concluded.is_ok() { "applied" } else { "kept" }, url.as_deref());
+        Ok(self.told(concluded))
     }
 }

@@ -16,19 +16,19 @@ use crate::forge::Event;
 /// Anything that stops the work. The run also reports the error before it ends.
 pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> Result<Exit, Failure> {
     let reporter = Reporter::new(options, around)?;
-    let job = Job { options, around, reporter: &reporter, named: OnceLock::new() };
+    let job = Job { options, around, reporter: &reporter, named: OnceLock::new(), prefix: OnceLock::new() };
     let done = match options.work {
         Work::OfTheEvent => of_the_event(&job).await,
         Work::Plan => plan(&job).await,
         Work::Apply => apply(&job).await,
     };
     if let Err(error) = &done {
-        reporter.outputs(&[("result", "failed")]);
+        reporter.outputs(&[("result", if error.exit == Exit::Refused { "refused" } else { "failed" })]);
         if !reporter.has_reported() {
             job.failed(error).await;
         }
     }
-    done
+    done.map_err(|error| job.in_repository(error))
 }
 
 /// Does what the event asks for. An event that clearly means to do something and does not say what is an error.

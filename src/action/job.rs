@@ -1,5 +1,6 @@
 //! One job of a workflow, and the steps that every event shares.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::landed::MergedPull;
@@ -14,7 +15,7 @@ use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::decision::{Action, Disposition};
 use crate::project::snapshot::printable;
-use crate::report::Heading;
+use crate::report::{Heading, wording};
 use crate::run::workspace::{Workspace, run_name};
 use crate::state::provenance::{Provenance, RepositoryName};
 
@@ -32,7 +33,12 @@ pub(super) struct Job<'a> {
     pub reporter: &'a Reporter<'a>,
     /// The name of the target in comments and summaries. Set once the project is open.
     pub named: OnceLock<String>,
+    /// The path of the root directory in the repository. Set once the project is open.
+    pub prefix: OnceLock<PathBuf>,
 }
+
+/// The number of annotations of a job. GitHub shows ten of each step, and the error that ends the job is one of them.
+const ANNOTATIONS: usize = 9;
 
 impl Job<'_> {
     /// Prints a notice.
@@ -67,6 +73,7 @@ impl Job<'_> {
         let forge = RepositoryName::of_forge(server_url, &repository.owner, &repository.name);
         project.place = forge.and_then(|name| Provenance::new(name, &project.prefix)).or(project.place);
         self.named.get_or_init(|| self.target(&project));
+        self.prefix.get_or_init(|| project.prefix.clone());
         Ok(project)
     }
 
@@ -97,9 +104,30 @@ impl Job<'_> {
         match judged {
             Ok(()) => Exit::Success,
             Err(error) => {
+                let error = self.in_repository(error);
                 (self.around.tell)(Told::Failure(&error));
                 error.exit
             }
+        }
+    }
+
+    /// Returns the error with the path of its file in the repository, where annotations belong.
+    pub(super) fn in_repository(&self, mut error: Failure) -> Failure {
+        if let (Some(prefix), Some(place)) = (self.prefix.get(), &mut error.place) {
+            place.place.path = prefix.join(&place.place.path);
+        }
+        error
+    }
+
+    /// Prints a report to the log, and annotates what stays as it is because of the job's own changes.
+    pub(super) fn print(&self, plan: &Plan, title: &str, text: &str) {
+        (self.around.tell)(Told::Report(title, text));
+        let prefix = self.prefix.get().cloned().unwrap_or_default();
+        let standing = plan.all().filter(|change| plan.own.contains(&change.ident.key));
+        for change in standing.take(ANNOTATIONS) {
+            let place = change.place.as_ref().map(|place| (prefix.join(&place.path), place.line));
+            let place = place.as_ref().map(|(path, line)| (path.as_path(), *line));
+            (self.around.tell)(Told::Standing(&wording::stopped(change), place));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The options and the surroundings of a workflow's job, as plain values.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::connect::ConnectOptions;
@@ -86,6 +86,10 @@ pub(crate) enum Told<'a> {
     Warning(&'a str),
     /// A workflow command.
     Command(&'a str),
+    /// A report of many lines, under a title.
+    Report(&'a str, &'a str),
+    /// An object that stays as it is, with the path of its manifest in the repository and the line.
+    Standing(&'a str, Option<(&'a Path, usize)>),
     /// An error that does not end the job.
     Failure(&'a Failure),
     /// A run for the named target begins.

@@ -15,6 +15,7 @@ use crate::plan::consent::told;
 use crate::plan::signature::SigningKeys;
 use crate::report::Heading;
 use crate::report::markdown::Unsigned;
+use crate::report::terminal::{self, Style};
 use crate::run::decide::{RunRequest, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::review::ReviewBasis;
@@ -98,10 +99,12 @@ impl Job<'_> {
         };
         let plan = told(plan, &consents);
         let report = Report { plan: &plan, outcome: None, heading, error: None };
+        self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
         let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing).await;
         let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };
         let result = match (exit, plan.has_changes()) {
             (Exit::Failure, _) => "failed",
+            (Exit::Refused, _) => "refused",
             (_, true) => "changes",
             (_, false) => "no-changes",
         };
@@ -156,6 +159,7 @@ impl Job<'_> {
             run: Some(&run),
             directory: Some(&project.prefix),
         };
+        self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
         Ok(self.told(judged(&plan)))
@@ -181,6 +185,7 @@ impl Job<'_> {
             run: Some(&run),
             directory: Some(&project.prefix),
         };
+        self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
         Ok(self.told(judged(&plan)))

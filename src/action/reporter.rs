@@ -24,6 +24,8 @@ use crate::state::lateness::CommitOrder;
 
 /// The hidden block of a comment with the signed statement of its plan.
 const REVIEW: &str = "review";
+/// The largest number of pull requests whose comments one run writes.
+const COMMENTED: usize = 25;
 /// The hidden block of a comment that contains the plan's digest.
 const DIGEST: &str = "digest";
 
@@ -126,7 +128,18 @@ impl<'a> Reporter<'a> {
         if !wholly && shown.omitted > 0 {
             hidden.truncate(1);
         }
+        let is_silent =
+            !plan.has_changes() && plan.refusals.is_empty() && plan.broken.is_empty() && plan.own.is_empty();
+        if is_silent && !self.has_comment(number, heading.target).await {
+            return None;
+        }
         self.say(number, head, heading.target, hidden, format!("{alert}{}", shown.text)).await
+    }
+
+    /// Returns `true` if the pull request has our comment, or if the forge does not tell.
+    async fn has_comment(&self, number: u64, target: &str) -> bool {
+        let Some(forge) = &self.forge else { return false };
+        !matches!(forge.find_sticky(number, &Marker::new(target)).await, Ok(None))
     }
 
     /// States what the plan shows. Returns `None` if the forge does not tell its time.
@@ -156,6 +169,14 @@ impl<'a> Reporter<'a> {
         self.summary(report);
         let outcome = report.outcome?;
         let mut url = None;
+        if pulls.len() > COMMENTED {
+            // So many comments would meet the forge's limits. The signed plans stay in the pull requests.
+            let names: Vec<String> = pulls.iter().map(|pull| format!("#{}", pull.number)).collect();
+            let budget = Budget::COMMENT.less(8 * names.len() + 256);
+            let text = markdown::outcome(report.plan, outcome, &report.heading, report.error, budget).text;
+            let text = format!("{text}\nThis apply covers {}.\n", names.join(", "));
+            return self.say_at_commit(report.heading.head.unwrap_or_default(), &text).await;
+        }
         for pull in pulls {
             // The comment keeps the signed plan, because a repeated run reads it again.
             let hidden = pull.hidden();
@@ -164,6 +185,21 @@ impl<'a> Reporter<'a> {
             url = self.say(pull.number, &pull.head, report.heading.target, hidden, text).await.or(url);
         }
         url
+    }
+
+    /// Adds a comment to the last of the pull requests, because an edit of the plan's comment notifies nobody. A repeated
+    /// run of the same commit edits it.
+    pub(crate) async fn alarm(&self, pulls: &[MergedPull], heading: &Heading<'_>, error: &str) {
+        let (Some(forge), Some(pull)) = (&self.forge, pulls.last()) else { return };
+        let Context { run_id, attempt, .. } = *self.context;
+        let commit = heading.head.unwrap_or_default();
+        let freshness = Freshness { head_sha: commit.to_owned(), run_id, attempt, seal: None };
+        let marker = Marker::alarm(heading.target, commit);
+        let text = markdown::alarm(heading, error);
+        let sticky = Sticky { marker, freshness, hidden: Vec::new(), text };
+        if let Err(error) = forge.upsert_sticky(pull.number, &sticky, &|_| true).await {
+            self.notice(&format!("#{} was not told of the failed apply: {}", pull.number, chain(&error)));
+        }
     }
 
     /// Reports a run that made no plan. The comment of each pull request keeps its signed plan.
@@ -318,6 +354,16 @@ impl<'a> Reporter<'a> {
             self.notice(&format!("the step summary was not written: {error}"));
         }
         written.is_ok()
+    }
+
+    async fn say_at_commit(&self, commit: &str, text: &str) -> Option<String> {
+        match self.forge.as_ref()?.comment_on_commit(commit, text).await {
+            Ok(url) => Some(url),
+            Err(error) => {
+                self.notice(&format!("the comment of {commit} was not written: {}", chain(&error)));
+                None
+            }
+        }
     }
 
     async fn say(&self, number: u64, head: &str, target: &str, hidden: Vec<String>, text: String) -> Option<String> {

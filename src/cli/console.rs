@@ -4,10 +4,11 @@
 //! move the cursor.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::conclusion::failure::Failure;
-use crate::forge::workflow::Annotation;
+use crate::forge::workflow::{self, Annotation};
 use crate::project::snapshot::printable;
 use crate::report::{escape, progress};
 
@@ -65,6 +66,23 @@ impl Console {
             let warning = Annotation { message, title: Some("ktor"), file: None, line: None, column: None };
             self.command(&warning.warning());
         }
+    }
+
+    /// Prints a report of many lines in a group of the log. The lines may hold untrusted text.
+    pub(crate) fn section(&self, title: &str, text: &str) {
+        self.command(&workflow::group(title));
+        for line in text.lines() {
+            self.grouped(line);
+        }
+        self.command(workflow::end_group());
+    }
+
+    /// Annotates the place of an object that stays as it is.
+    pub(crate) fn standing(&self, message: &str, place: Option<(&Path, usize)>) {
+        let file = place.map(|(path, _)| printable(path));
+        let line = place.and_then(|(_, line)| u32::try_from(line).ok()).filter(|line| *line > 0);
+        let annotation = Annotation { message, title: Some("ktor"), file: file.as_deref(), line, column: None };
+        self.command(&annotation.command());
     }
 
     /// Prints a workflow command that `forge::workflow` built. Does nothing outside a workflow.

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::{AttemptFailure, malformed};
+use super::client::{AttemptFailure, malformed, segment};
 use super::{Dialect, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 
 /// The maximum length of a comment in characters, including its hidden lines. GitHub refuses 65,536.
@@ -238,6 +238,27 @@ impl Forge {
         let mut ours: Vec<Comment> = ours.into_iter().map(|(_, comment)| comment).collect();
         ours.sort_by_key(|comment| comment.id);
         Ok((ours, others.last().map(|(login, _)| (*login).to_owned())))
+    }
+
+    /// Adds a comment to a commit. Returns the URL of its web page. A write whose answer is lost is not repeated.
+    pub(crate) async fn comment_on_commit(&self, commit: &str, text: &str) -> Result<String, ForgeError> {
+        let operation = format!("write a comment on commit {commit}");
+        let url = format!("{}/commits/{}/comments", self.repository_url, segment(commit));
+        let mut tries = self.client.tries();
+        loop {
+            self.count_write(&operation)?;
+            match self.client.once(Method::POST, &url, Some(&json!({ "body": text }))).await {
+                Ok(answer) => {
+                    let url = answer.body.get("html_url").and_then(Value::as_str);
+                    return Ok(url.unwrap_or_default().to_owned());
+                }
+                Err(failure) if failure.unclear => return Err(ForgeError::Call { operation, source: failure.cause }),
+                Err(failure) => {
+                    self.uncount_write();
+                    tries.again(&operation, failure).await?;
+                }
+            }
+        }
     }
 
     /// Lists the comments of a pull request. Reads every page.

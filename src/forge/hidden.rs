@@ -26,6 +26,11 @@ impl Marker {
         Self(hidden_line(&format!("reply target={} to={comment_id}", encode(target))))
     }
 
+    /// Creates the marker of the comment that tells of a failed apply of `commit`.
+    pub(crate) fn alarm(target: &str, commit: &str) -> Self {
+        Self(hidden_line(&format!("alarm target={} commit={}", encode(target), encode(commit))))
+    }
+
     /// Returns the marker as a line of text.
     pub fn as_str(&self) -> &str {
         &self.0

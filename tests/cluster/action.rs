@@ -303,7 +303,7 @@ fn x4_a_workflow_started_on_another_branch_applies_nothing_unless_it_is_named() 
     // The ref claims to be the branch, but the commit is not on the branch.
     let ran = story.run(&dispatched(&release, "refs/heads/main"), &release);
     assert_eq!(ran.exit, 3, "{}", ran.log);
-    ended(&story.run(&dispatched(&first, "refs/tags/v1"), &first), 3, "failed");
+    ended(&story.run(&dispatched(&first, "refs/tags/v1"), &first), 3, "refused");
     assert_eq!(story.versions(), before);
     // This run applies the whole root again, at a commit that was already applied. It repairs drift.
     ended(&story.run(&dispatched(&first, "refs/heads/main"), &first), 0, "applied");
@@ -599,13 +599,13 @@ fn f6_a_checkout_of_another_commit_is_refused() {
     let before = story.versions();
     let (event, _) = story.push(retire_banner);
     let ran = story.run(&event, &first);
-    ended(&ran, 3, "failed");
+    ended(&ran, 3, "refused");
     assert!(ran.log.contains("check out the event's own commit"), "{}", ran.log);
     let (opened, _) = story.propose("opened", |story| {
         story.config("web", "three");
     });
     let ran = story.run(&opened, &first);
-    ended(&ran, 3, "failed");
+    ended(&ran, 3, "refused");
     assert!(story.comment().body.contains("check out the event's own commit"));
     assert_eq!(story.versions(), before);
 }

@@ -239,7 +239,7 @@ fn x15_the_action_refuses_another_directory_or_repository_in_the_plan_and_in_the
     let (closed, merged) = story.merge();
     let before = story.versions();
     let ran = run(&closed, &merged, &[]);
-    assert_eq!((ran.exit, ran.output("result")), (3, "failed"), "{}", ran.log);
+    assert_eq!((ran.exit, ran.output("result")), (3, "refused"), "{}", ran.log);
     refused(&ran.log);
     // The repository was renamed, and the forge already uses its new name.
     let renamed = [("GITHUB_REPOSITORY", "acme/store"), ("KTOR_INPUT_PATH", "k8s"), ("KTOR_INPUT_TOKEN", "")];

@@ -45,6 +45,8 @@ fn tell<'a>(told: Told<'_>, console: &'a Console, progress: &Mutex<Option<Progre
         Told::Notice(message) => console.notice(message),
         Told::Command(command) => console.command(command),
         Told::Warning(message) => console.warning(message),
+        Told::Report(title, text) => console.section(title, text),
+        Told::Standing(message, place) => console.standing(message, place),
         Told::Failure(failure) => console.error(failure),
         Told::RunBegins(target) => *progress = Some(Progress::grouped(console, &format!("progress of {target}"))),
         Told::Run(event) => progress.iter().for_each(|progress| progress.tell(event)),

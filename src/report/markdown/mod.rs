@@ -38,6 +38,17 @@ pub fn failure(heading: &Heading<'_>, error: &str) -> String {
     )
 }
 
+/// Returns the comment that tells of an apply that did not finish. `error` is the reason.
+pub fn alarm(heading: &Heading<'_>, error: &str) -> String {
+    let shown = clipped(error.trim(), 20 * LONGEST);
+    let error = super::escape::fence("text", shown.lines());
+    format!(
+        "{}\n> [!CAUTION]\n> **The apply did not finish.** What was done is recorded, and the next run continues.\n\n{error}\n{}",
+        title("Incomplete apply of", heading),
+        parts::footer(heading, None, None),
+    )
+}
+
 /// Returns a report of one sentence, for example if no project is in scope, or if a newer run supersedes this one.
 pub fn note(heading: &Heading<'_>, sentence: &str) -> String {
     format!("{}\n{}\n", title("Plan for", heading), inert(sentence))

@@ -481,6 +481,7 @@ impl State {
             ("GET", ["commits", sha, "pull"]) if gitea => {
                 self.pulls_of(sha).first().map_or_else(not_found, |pull| json_answer(StatusCode::OK, pull))
             }
+            ("POST", ["commits", sha, "comments"]) if !gitea => self.create_commit_comment(sha, entry),
             ("GET", ["compare", range]) => {
                 self.comparisons.get(*range).map_or_else(not_found, |answer| json_answer(StatusCode::OK, answer))
             }
@@ -530,6 +531,17 @@ impl State {
         let comment = self.add_comment(pr, &author, &body);
         self.writes.push(entry.clone());
         json_answer(StatusCode::CREATED, &self.comment_json(&comment))
+    }
+
+    fn create_commit_comment(&mut self, sha: &str, entry: &Entry) -> Response<Full<Bytes>> {
+        match written(&entry.body) {
+            Ok(body) => {
+                self.writes.push(entry.clone());
+                let url = format!("http://{}/{REPOSITORY}/commit/{sha}#commitcomment-1", self.address);
+                json_answer(StatusCode::CREATED, &json!({"id": 1, "html_url": url, "body": body, "commit_id": sha}))
+            }
+            Err((status, why)) => message(status, why),
+        }
     }
 
     fn edit_comment(&mut self, id: &str, entry: &Entry) -> Response<Full<Bytes>> {
