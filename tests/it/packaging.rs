@@ -194,10 +194,15 @@ fn the_readmes_workflow_is_short_and_never_cancels_an_apply() {
         jobs: BTreeMap<String, serde_json::Value>,
     }
     let blocks = blocks("yaml");
-    let [block] = &blocks[..] else { panic!("one workflow") };
-    assert!(block.lines().count() <= 12, "{block}");
+    let [block, commands] = &blocks[..] else { panic!("two workflows") };
+    assert!(block.lines().count() <= 14, "{block}");
     let workflow: Workflow = serde_saphyr::from_str(block).unwrap();
     assert_eq!(workflow.on.keys().collect::<Vec<_>>(), ["pull_request", "push"]);
+    let commands: Workflow = serde_saphyr::from_str(commands).unwrap();
+    assert_eq!(commands.on.keys().collect::<Vec<_>>(), ["issue_comment"]);
+    // Anyone can write a comment. A group of its own keeps it from cancelling a plan or an apply.
+    assert!(commands.concurrency["group"].contains("comment.id") && commands.permissions == workflow.permissions);
+    assert!(commands.jobs["ktor"]["if"].as_str().unwrap().contains("startsWith(github.event.comment.body, '/ktor')"));
     let permissions: Vec<_> = workflow.permissions.iter().map(|(name, level)| format!("{name}: {level}")).collect();
     assert_eq!(permissions, ["contents: read", "pull-requests: write"]);
     assert_eq!(workflow.concurrency["cancel-in-progress"], "${{ github.event_name == 'pull_request' }}");
