@@ -60,6 +60,11 @@ impl Job<'_> {
             .as_deref())
     }
 
+    /// Returns `true` if the event has no changes of its own. Such an apply checks the whole root.
+    pub(super) fn covers_the_root(&self) -> bool {
+        matches!(self.around.context.event, Event::WorkflowDispatch | Event::Schedule | Event::Other(_))
+    }
+
     /// Returns `true` if a full ref is the applied branch.
     pub(super) fn is_applied(&self, r#ref: &str) -> bool {
         let branch = r#ref.strip_prefix("refs/heads/");
@@ -100,8 +105,7 @@ impl Job<'_> {
                 return Ok(self.nothing(&why));
             }
             let is_applied = ledger_of(commits).as_ref() == Some(&head) && judged.ledger.is_some();
-            if matches!(self.around.context.event, Event::WorkflowDispatch) {
-                // A person who starts the workflow wants a check of the whole root.
+            if self.covers_the_root() {
                 request.since = ScopeBasis::Judged(commits.clone());
             } else if is_applied && prior.open.is_empty() && !project.has_orphans(&prior) {
                 return Ok(self.nothing(&format!("{head} was applied already")));

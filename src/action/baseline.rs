@@ -79,7 +79,7 @@ impl Job<'_> {
         head: &Commit,
     ) -> Result<Option<BaseTree>, Failure> {
         let Some(last) = finalized_at(commits) else { return Ok(None) };
-        if last == *head && !matches!(self.around.context.event, Event::WorkflowDispatch) {
+        if last == *head && !self.covers_the_root() {
             let parents = project.repository("an apply")?.parents(head).await?;
             return Ok(Some(match parents.first() {
                 Some(parent) => told_before(project, parent, head).await?,

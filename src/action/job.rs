@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
+
 use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
 use super::reporter::Reporter;
@@ -131,10 +133,11 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn run_name(&self) -> String {
+    /// The name of the run, and its time.
+    pub(super) fn run_name(&self) -> (String, Timestamp) {
         let Context { repository, run_id, attempt, .. } = self.around.context;
         let who = format!("{}/{} run {run_id} attempt {attempt}", repository.owner, repository.name);
-        run_name(&who, (self.around.seed)())
+        (run_name(&who, (self.around.seed)()), (self.around.now)())
     }
 
     /// Returns `true` if a cluster is configured.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cluster::connect::ConnectOptions;
 use crate::cluster::settings::ClusterSettings;
 use crate::conclusion::failure::Failure;
@@ -73,6 +75,8 @@ pub(crate) struct Surroundings<'a> {
     pub tell: &'a (dyn Fn(Told<'_>) + Sync),
     /// Begins to handle signals.
     pub interrupts: &'a (dyn Fn() -> Interrupt + Sync),
+    /// Returns the time.
+    pub now: fn() -> Timestamp,
     /// Returns bytes that differ in every call.
     pub seed: fn() -> [u8; 16],
 }

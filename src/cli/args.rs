@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use self::state::{StateArgs, UnlockArgs};
+use self::state::{FreezeArgs, StateArgs, ThawArgs, UnlockArgs};
 use self::workflow::ActionArgs;
 use crate::cluster::settings::ClusterSettings;
 use crate::git::commit::Commit;
@@ -57,6 +57,10 @@ pub enum Command {
     State(StateArgs),
     /// Release the lock of a run that is dead.
     Unlock(UnlockArgs),
+    /// Stop all applies of a root, for a reason and until a time.
+    Freeze(FreezeArgs),
+    /// End the freeze of a root.
+    Thaw(ThawArgs),
 }
 
 impl Command {
@@ -68,6 +72,8 @@ impl Command {
             Self::Action(args) => Some(&mut args.cluster.settings),
             Self::State(args) => Some(&mut args.command.cluster_mut().settings),
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
+            Self::Freeze(args) => Some(&mut args.root.cluster.settings),
+            Self::Thaw(args) => Some(&mut args.root.cluster.settings),
             Self::Scope(_) => None,
         }
     }

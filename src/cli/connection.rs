@@ -1,5 +1,7 @@
 //! The connection to the cluster that the arguments and the environment select, and the name of a run in it.
 
+use jiff::Timestamp;
+
 use super::args::{ClusterArgs, WaitArgs};
 use super::console::Console;
 use super::env::{self, Variables};
@@ -39,6 +41,11 @@ pub(crate) async fn connect_for(
 /// Returns the name of a run of the person at this machine.
 pub(crate) fn own_run_name(variables: &Variables) -> String {
     run_name(&env::whoami(variables), env::seed())
+}
+
+/// Returns the name of a run of the person at this machine, and its time.
+pub(crate) fn own_run(variables: &Variables) -> (String, Timestamp) {
+    (own_run_name(variables), env::now())
 }
 
 /// Connects to the cluster.

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::cluster::connect::ConnectOptions;
 use crate::process::Environment;
 
@@ -140,6 +142,11 @@ pub(crate) fn whoami(variables: &Variables) -> String {
     };
     let text = format!("{}@{}", part(["USER", "LOGNAME"], "someone"), part(["HOSTNAME", "HOST"], "somewhere"));
     text.chars().filter(|c| c.is_ascii_alphanumeric() || "@-_.".contains(*c)).take(80).collect()
+}
+
+/// Returns the time on this machine's clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// Returns 16 bytes that differ in every run: the random keys that the standard library gets from the system for its

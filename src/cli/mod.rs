@@ -64,6 +64,8 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
             Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,
+            Command::Freeze(args) => commands::freeze::frozen(args, &variables, &console).await,
+            Command::Thaw(args) => commands::freeze::thawed(args, &variables, &console).await,
             Command::Action(args) => Box::pin(commands::action::run(args, &variables, &console)).await,
         }
     });

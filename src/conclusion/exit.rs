@@ -15,7 +15,7 @@ pub enum Exit {
     Failure,
     /// The run was interrupted or lost its lock. Another run can resume.
     Interrupted,
-    /// The lock was not acquired.
+    /// The lock was not acquired, or the root is frozen.
     Locked,
     /// The command line is wrong.
     Usage,

@@ -98,6 +98,7 @@ impl From<&RunError> for Failure {
                 return Self::new(Exit::Locked, message);
             }
             RunError::Declined(_) => Exit::Refused,
+            RunError::Frozen(_) => Exit::Locked,
             RunError::Stopped | RunError::NotBegun | RunError::CutShort | RunError::LockLost => Exit::Interrupted,
             _ => Exit::Failure,
         };

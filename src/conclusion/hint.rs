@@ -17,6 +17,7 @@ pub(crate) fn after_run(error: &RunError) -> Option<&'static str> {
     match error {
         RunError::Cluster(error) => after_connecting(error),
         RunError::State(error) => with_state(error),
+        RunError::Frozen(_) => Some("`ktor thaw` ends the freeze"),
         RunError::Unknown(_) => Some("`ktor state list` lists what is recorded"),
         _ => None,
     }

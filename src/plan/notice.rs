@@ -8,6 +8,7 @@ use crate::project::changed::ChangedSetting;
 use crate::project::field_rule::FieldRule;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::{SourceError, SourcePlace};
+use crate::state::freeze::Freeze;
 use crate::state::provenance::Provenance;
 
 /// A fact for the readers of a plan.
@@ -15,6 +16,8 @@ use crate::state::provenance::Provenance;
 pub enum Notice {
     /// A comment allows the merge to delete or replace the object, which the plan keeps.
     Consented(ObjectKey),
+    /// A person froze the root: an apply changes nothing now.
+    Frozen(Freeze),
     /// A setting of the root changes.
     SettingChanged(ChangedSetting),
     /// The tree comes from another place than before, and the caller accepts this.
@@ -131,6 +134,7 @@ impl Notice {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Consented(_) => "consented",
+            Self::Frozen(_) => "frozen",
             Self::SettingChanged(_) => "setting-changed",
             Self::TreeMoved { .. } => "tree-moved",
             Self::FieldRule(_) => "field-rule",

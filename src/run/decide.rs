@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::cluster::connect::Cluster;
 use crate::object::ident::{GroupKind, ObjectKey};
 use crate::object::kinds::Kinds;
@@ -28,6 +30,7 @@ use crate::run::record::Store;
 use crate::run::review::ReviewBasis;
 use crate::run::sources::{Desired, Sources};
 use crate::state::commits::{Commits, Ledger};
+use crate::state::freeze::Freeze;
 use crate::state::payload::Entries;
 use crate::state::provenance::{Claim, ProvenanceMatch};
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
@@ -79,6 +82,8 @@ pub struct RunRequest {
     pub claim: Claim,
     /// The review that deletions and replacements need.
     pub review: ReviewBasis,
+    /// The time of the run, by which a freeze ends.
+    pub now: Timestamp,
     /// Notices about the request for readers of the plan.
     pub notices: Vec<Notice>,
 }
@@ -130,6 +135,8 @@ pub struct Decided {
     pub store: Store,
     /// The commit that becomes the ledger, if the run covers everything that may have changed since the last run.
     pub ledger: Option<String>,
+    /// The freeze of the root, if it lasts.
+    pub frozen: Option<Freeze>,
 }
 
 /// Makes the plan from the tree, the state and the cluster.
@@ -213,10 +220,12 @@ pub(crate) async fn decide_from(
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
+    let frozen = store.freeze().filter(|freeze| !freeze.is_over(request.now));
+    plan.notices.splice(0..0, frozen.iter().cloned().map(Notice::Frozen));
     plan.broken = broken.into_iter().map(|failure| failure.error).collect();
     let pending = prior.begin(plan.intent(), &request.commits);
     let ledger = ledger(request, prior.start, &scope, pending.entries(), sources);
-    Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
+    Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger, frozen })
 }
 
 /// Makes the plan from two trees, without a cluster. The plan lists sources in scope that cannot be rendered.

@@ -10,6 +10,7 @@ use crate::object::read_error::ReadError;
 use crate::project::scope::UnknownProject;
 use crate::project::snapshot::SourceError;
 use crate::state::error::StateError;
+use crate::state::freeze::Freeze;
 
 /// The reason why a run made no plan, could not write its state, or did not change the state as it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum RunError {
     /// A signal came before the state was written. Nothing was changed.
     #[error("the run was interrupted before it began; nothing was changed")]
     NotBegun,
+    /// A person froze the root. Nothing was changed.
+    #[error("{} froze the root{}: {}", .0.by, .0.until.map(|until| format!(" until {until}")).unwrap_or_default(), .0.reason)]
+    Frozen(Freeze),
     /// The lock was not acquired. Nothing was changed.
     #[error(transparent)]
     Lock(LockError),

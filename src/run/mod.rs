@@ -12,6 +12,7 @@ pub(crate) mod editor;
 pub mod ended;
 pub mod error;
 pub mod events;
+pub(crate) mod freeze;
 pub(crate) mod inspect;
 pub mod interrupt;
 pub(crate) mod listing;

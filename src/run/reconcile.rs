@@ -58,10 +58,13 @@ async fn reconcile_locked(
         decide_from(opened, cluster, request, sources).await
     };
     let mut stopped = interrupt.clone();
-    let Decided { plan, pending, desired, observed, mut store, ledger } = tokio::select! {
+    let Decided { plan, pending, desired, observed, mut store, ledger, frozen } = tokio::select! {
         decided = begun => decided?,
         () = stopped.requested() => return Err(RunError::NotBegun), // Only reads are given up, and a claim at most.
     };
+    if let Some(freeze) = frozen {
+        return Err(RunError::Frozen(freeze));
+    }
     if !plan.broken.is_empty() && !plan.writes() {
         return Err(RunError::Sources(plan.broken));
     }

@@ -14,6 +14,7 @@ use crate::state::codec::{self, Recorded};
 use crate::state::commits::Commits;
 use crate::state::done::{DONE_ANNOTATION, Done};
 use crate::state::error::StateError;
+use crate::state::freeze::{FREEZE_ANNOTATION, Freeze};
 use crate::state::payload::Payload;
 use crate::state::provenance::Provenance;
 use crate::state::shard::SHARDS_ANNOTATION;
@@ -202,6 +203,7 @@ impl Store {
         notes.extend(record.source.as_ref().map(Provenance::annotation));
         notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
         let previous = self.review_key.as_ref();
+        notes.extend(previous.and_then(|stored| stored.annotations.get_key_value(FREEZE_ANNOTATION)).map(owned));
         let key = previous.map(|stored| &stored.data).filter(|key| !key.is_empty());
         if key.is_some() && previous.is_some_and(|stored| stored.annotations == notes) {
             return Ok(());
@@ -224,6 +226,29 @@ impl Store {
         (!keys.is_empty()).then(|| SigningKeys { cluster: stored.uid.clone(), keys })
     }
 
+    /// The freeze of the root.
+    pub(crate) fn freeze(&self) -> Option<Freeze> {
+        Freeze::of(&self.review_key.as_ref()?.annotations)
+    }
+
+    /// Writes the freeze, or removes it. Creates the review key if there is none.
+    pub(crate) async fn write_freeze(&mut self, lock: &HeldLock, freeze: Option<&Freeze>) -> Result<(), RunError> {
+        let Self { cluster, namespace, root, .. } = &*self;
+        let previous = self.review_key.as_ref();
+        let mut notes = previous.map(|stored| stored.annotations.clone()).unwrap_or_default();
+        notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
+        notes.remove(FREEZE_ANNOTATION);
+        notes.extend(freeze.map(Freeze::annotation));
+        let key = previous.map(|stored| stored.data.clone()).filter(|key| !key.is_empty());
+        let key = match key {
+            Some(key) => key,
+            None => cluster.settings().keys.key().ok_or(RunError::NoRandomness)?.to_vec(),
+        };
+        let written = cluster.write_review_key(lock, namespace, root, &key, &notes, previous).await;
+        self.review_key = Some(written.map_err(unwritten)?);
+        Ok(())
+    }
+
     /// Returns `true` if the state may have shards.
     fn has_shards(&self) -> bool {
         let annotated = |stored: &StoredState| stored.annotations.contains_key(SHARDS_ANNOTATION);
@@ -233,6 +258,10 @@ impl Store {
     fn place(&self) -> ShardSite<'_> {
         ShardSite { cluster: &self.cluster, namespace: &self.namespace, root: &self.root, run: &self.run }
     }
+}
+
+fn owned((name, text): (&String, &String)) -> (String, String) {
+    (name.clone(), text.clone())
 }
 
 impl ShardSite<'_> {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::LockRequest;
 use crate::git::commit::Commit;
@@ -469,13 +471,13 @@ impl Workspace {
         Ok(Judged { head: Some(head), tip, verdict, begun, ledger, accepted })
     }
 
-    /// Builds the request of a run of this project.
+    /// Builds the request of a run of this project, with the run's name and time.
     pub(crate) fn request(
         &self,
         scope: &ScopeOptions,
         policy: &PolicyOptions,
         base: Option<&Base>,
-        run: String,
+        (run, now): (String, Timestamp),
     ) -> RunRequest {
         let tree = &self.sources.tree;
         let earlier = base.and_then(|base| base.sources.as_ref()).map(|base| &base.tree);
@@ -505,6 +507,7 @@ impl Workspace {
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
             before: base.map_or(BaseTree::Unknown, Base::before),
             review: ReviewBasis::Policy,
+            now,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod commits;
 pub(crate) mod done;
 pub mod error;
+pub mod freeze;
 pub(crate) mod gzip;
 pub(crate) mod inspect;
 pub mod lateness;

@@ -511,6 +511,44 @@ fn f6_a_pull_request_of_the_repository_without_a_cluster_is_green_with_a_warning
 }
 
 #[test]
+fn f16_a_frozen_root_is_planned_and_not_applied_until_it_is_thawed() {
+    let (story, _) = applied("action-frozen");
+    let clone = TestRepository::clone_of(&story.origin);
+    let ktor = |arguments: &[&str]| {
+        let mut ktor = std::process::Command::new(env!("CARGO_BIN_EXE_ktor"));
+        ktor.args(arguments).args(["-p", "k8s"]).env_clear().envs(support::profile()).current_dir(clone.top());
+        ktor.env("KUBECONFIG", story.kubeconfig()).env("HOME", clone.home()).env("USER", "maria");
+        let ended = ktor.env("PATH", clone.environment().get("PATH").unwrap()).output().unwrap();
+        let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (ended.status.code().unwrap(), said)
+    };
+    let (exit, said) = ktor(&["freeze", "--reason", "the fair is on", "--until", "2099-05-06T18:00:00Z"]);
+    assert!(exit == 0 && said.contains("is frozen until 2099-05-06T18:00:00Z"), "{said}");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    assert!(story.comment().body.contains("the fair is on"), "{}", story.comment().body);
+    let (closed, merged) = story.merge();
+    let before = story.live();
+    let ran = story.run(&closed, &merged);
+    assert_eq!(ran.exit, 4, "{}", ran.log);
+    assert!(ran.log.contains("maria") && ran.log.contains("the fair is on") && ran.log.contains("thaw"), "{}", ran.log);
+    assert_eq!(story.live(), before);
+    let (exit, said) = ktor(&["apply", "--yes"]);
+    assert!(exit == 4 && said.contains("the fair is on"), "{exit}: {said}");
+    let (exit, said) = ktor(&["thaw"]);
+    assert!(exit == 0 && said.contains("is thawed"), "{said}");
+    ended(&story.run(&closed, &merged), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
+    // A freeze that is over freezes nothing.
+    assert_eq!(ktor(&["freeze", "--reason", "over", "--until", "2020-01-01T00:00:00Z"]).0, 0);
+    let (event, commit) = story.push(|story| {
+        story.config("web", "three");
+    });
+    ended(&story.run(&event, &commit), 0, "applied");
+    assert!(ktor(&["thaw"]).1.contains("is thawed") && ktor(&["thaw"]).1.contains("is not frozen"));
+}
+
+#[test]
 fn f16_a_mode_decides_what_an_event_does() {
     let (story, first) = applied("action-modes");
     let (event, commit) = story.push(|story| {

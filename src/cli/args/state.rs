@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use super::{ClusterArgs, PolicyArgs, ProjectArgs, duration};
 use crate::object::ident::ObjectKey;
@@ -165,6 +166,34 @@ pub struct RmArgs {
     /// The options of the change.
     #[command(flatten)]
     pub change: ChangeArgs,
+}
+
+/// `ktor freeze`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct FreezeArgs {
+    /// The reason, for everyone who meets the freeze.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The end of the freeze, for example 2031-05-06T18:00:00Z. Without it, only `ktor thaw` ends the freeze.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// The root.
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// The time to wait for the root's lock, for example 90s or 2m. 0 does not wait.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub lock_timeout: Duration,
+}
+
+/// `ktor thaw`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ThawArgs {
+    /// The root.
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// The time to wait for the root's lock, for example 90s or 2m. 0 does not wait.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub lock_timeout: Duration,
 }
 
 /// `ktor unlock`.

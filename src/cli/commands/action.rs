@@ -34,6 +34,7 @@ pub(crate) async fn run(args: &ActionArgs, variables: &Variables, console: &Cons
         tell: &|told| tell(told, console, &progress),
         interrupts: &|| on_signals(console),
         seed: env::seed,
+        now: env::now,
     };
     dispatch::run(&options(args), &around).await
 }

@@ -1,7 +1,7 @@
 //! `ktor apply`: makes the cluster match the tree.
 
 use crate::cli::args::ApplyArgs;
-use crate::cli::connection::{connect_for, own_run_name};
+use crate::cli::connection::{connect_for, own_run};
 use crate::cli::consent;
 use crate::cli::console::Console;
 use crate::cli::env::Variables;
@@ -39,7 +39,7 @@ pub(crate) async fn apply(args: &ApplyArgs, variables: &Variables, console: &Con
     let prepared = Box::pin(preparing(&interrupt, async {
         let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
-        let run = own_run_name(variables);
+        let run = own_run(variables);
         let mut request = project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), run);
         request.approved.clone_from(&args.expect_digest);
         if !args.delete_leftovers {

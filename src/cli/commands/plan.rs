@@ -1,7 +1,7 @@
 //! `ktor plan`: shows the plan of an apply.
 
 use crate::cli::args::{Format, PlanArgs};
-use crate::cli::connection::{connect_for, own_run_name};
+use crate::cli::connection::{connect_for, own_run};
 use crate::cli::console::Console;
 use crate::cli::env::Variables;
 use crate::cli::heads::{Heads, base_of};
@@ -22,8 +22,7 @@ use crate::run::workspace::Workspace;
 pub(crate) async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
-    let mut request =
-        project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), own_run_name(variables));
+    let mut request = project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), own_run(variables));
     if !args.delete_leftovers {
         request.review = ReviewBasis::ByHand;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cli::args::state::{
     ChangeArgs, ListArgs, MvArgs, OrphansArgs, RebuildArgs, RmArgs, RootArgs, StateCommand, StateFormat, StateShowArgs,
 };
-use crate::cli::connection::{connect_for, own_run_name};
+use crate::cli::connection::{connect_for, own_run, own_run_name};
 use crate::cli::consent;
 use crate::cli::console::Console;
 use crate::cli::env::Variables;
@@ -104,7 +104,7 @@ async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Resu
 async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
     let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
-    let request = project.request(&args.project.scope(), &args.policy.options(), None, own_run_name(variables));
+    let request = project.request(&args.project.scope(), &args.policy.options(), None, own_run(variables));
     let decided = decide(&cluster, &request, &project.sources).await?;
     let plan = &decided.plan;
     let mut listed: Vec<EntryDocument<'_>> = plan

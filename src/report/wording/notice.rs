@@ -9,6 +9,7 @@ use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
 use crate::project::field_rule::{FieldPolicy, FieldRule};
+use crate::state::freeze::Freeze;
 
 /// The number of names that a notice shows in each of its lists. It counts the rest.
 const NAMED: usize = 5;
@@ -17,6 +18,10 @@ const NAMED: usize = 5;
 pub(crate) fn notice(notice: &Notice) -> String {
     match notice {
         Notice::Consented(object) => format!("The merge deletes or replaces {object}, because a comment allows it."),
+        Notice::Frozen(Freeze { reason, by, until }) => {
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            format!("{by} froze the root{until}, so an apply changes nothing: {reason}")
+        }
         Notice::SettingChanged(setting) => changed(setting),
         Notice::TreeMoved { from, to } => format!("The tree moved: the state now names {to} instead of {from}."),
         Notice::FieldRule(FieldRule { kinds, pointers, policy }) => {
@@ -191,6 +196,7 @@ mod tests {
         let rule = |policy| FieldRule { kinds: vec![], pointers: vec![], policy };
         vec![
             Notice::Consented(object("a")),
+            Notice::Frozen(Freeze { reason: "a release".into(), by: "Maria".into(), until: None }),
             Notice::SettingChanged(setting("cleanup")),
             Notice::TreeMoved { from: source().unwrap(), to: source().unwrap() },
             Notice::FieldRule(rule(FieldPolicy::Leave)),

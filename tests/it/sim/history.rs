@@ -119,6 +119,7 @@ pub fn request(run: &Run) -> RunRequest {
     let commit = format!("{:040x}", run.choice.tree as usize + 1);
     RunRequest {
         review: ReviewBasis::Policy,
+        now: jiff::Timestamp::UNIX_EPOCH,
         root: root(),
         scope: run.choice.scope(),
         policy,
