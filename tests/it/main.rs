@@ -8,6 +8,7 @@ mod hostile;
 mod mutants;
 mod packaging;
 mod plan;
+mod plan_checker;
 mod report;
 mod secrecy;
 mod shell;

@@ -1,12 +1,16 @@
 //! The options of a simulated run: one of a few small trees, a scope, and cleanup on or off.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::scope::ScopeRequest;
 use ktor_action::project::tree::Cleanup;
 use ktor_action::run::sources::{Origin, Sources};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::history::Settled;
 
 /// The namespace of every namespaced object.
 pub const NAMESPACE: &str = "shop";
@@ -123,12 +127,22 @@ fn object(kind: &str, version: &str, name: &str, rest: &Value) -> String {
     body.to_string()
 }
 
-/// Every tree, loaded once.
-pub struct Forest(Vec<(Tree, Sources)>);
+/// Every tree, loaded once, and the servers that are known to settle.
+pub struct Forest {
+    trees: Arc<[(Tree, Sources)]>,
+    pub settled: Settled,
+}
 
 impl Forest {
-    /// Writes each tree to a temporary folder and loads it as a run does.
+    /// Loads the trees, or takes those that another test loaded.
     pub async fn grow() -> Self {
+        static TREES: OnceCell<Arc<[(Tree, Sources)]>> = OnceCell::const_new();
+        let trees = TREES.get_or_init(async || Self::load().await.into()).await;
+        Self { trees: Arc::clone(trees), settled: Settled::default() }
+    }
+
+    /// Writes each tree to a temporary folder and loads it as a run does.
+    async fn load() -> Vec<(Tree, Sources)> {
         let mut trees = Vec::new();
         for tree in Tree::ALL {
             let folder = tempfile::tempdir().unwrap();
@@ -145,11 +159,11 @@ impl Forest {
             }
             trees.push((tree, Sources::load(Origin::WorkTree(folder.path())).await.unwrap()));
         }
-        Self(trees)
+        trees
     }
 
     pub fn sources(&self, tree: Tree) -> &Sources {
-        &self.0.iter().find(|(name, _)| *name == tree).unwrap().1
+        &self.trees.iter().find(|(name, _)| *name == tree).unwrap().1
     }
 }
 

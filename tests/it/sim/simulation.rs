@@ -3,7 +3,7 @@
 //! Every actor's requests arrive here, in process, under virtual time. An actor that crashes sends nothing more. Copies
 //! of the server before and after each request therefore give every crash of a run at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -92,6 +92,15 @@ pub struct Fates {
     pub commit: Option<usize>,
     /// The number of hours by which the clock of this actor's server is ahead.
     pub skew_hours: i64,
+}
+
+impl Fates {
+    /// Returns `true` if the connection loses and delays nothing, and nobody else acts.
+    pub fn are_plain(&self) -> bool {
+        let Self { at, renewals, arrival, hand, interrupt, wakes, .. } = self;
+        let nothing = at.is_empty() && renewals.is_empty() && arrival.is_none();
+        nothing && hand.is_none() && interrupt.is_none() && wakes.is_none()
+    }
 }
 
 /// The server at a moment at which the actor may crash.
@@ -184,6 +193,13 @@ pub struct Flying {
     line: String,
 }
 
+/// The situation of a site: runs that begin in equal situations do the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Situation {
+    server: u64,
+    late: BTreeSet<String>,
+}
+
 /// The site. Clones share it.
 #[derive(Clone)]
 pub struct Simulation(Arc<Mutex<Inside>>);
@@ -192,6 +208,8 @@ struct Inside {
     world: World,
     started: Instant,
     flying: Vec<Flying>,
+    /// The number of requests that arrive on their own after a delay.
+    delayed: usize,
     moments: Option<Vec<Moment>>,
     /// The paths that late requests changed. Unrecorded objects at these paths are no violation until the next sweep.
     late: Vec<String>,
@@ -206,6 +224,7 @@ impl Simulation {
             world,
             started: Instant::now(),
             flying: Vec::new(),
+            delayed: 0,
             moments: None,
             late: Vec::new(),
             journal: Vec::new(),
@@ -252,6 +271,32 @@ impl Simulation {
 
     pub fn violations(&self) -> Vec<String> {
         self.0.lock().unwrap().violations.clone()
+    }
+
+    /// Returns `true` if no request is under way.
+    pub fn is_quiet(&self) -> bool {
+        let inside = self.0.lock().unwrap();
+        inside.flying.is_empty() && inside.delayed == 0
+    }
+
+    /// Returns everything on which later runs and their checks depend. Returns `None` if a request is still under way.
+    pub fn situation(&self) -> Option<Situation> {
+        self.is_quiet().then(|| {
+            let inside = self.0.lock().unwrap();
+            Situation { server: inside.world.digest(), late: inside.late.iter().cloned().collect() }
+        })
+    }
+
+    /// Changes the server as known runs changed another server from `start` to `end`.
+    pub fn change_like(&self, start: &World, end: &World) {
+        let mut inside = self.0.lock().unwrap();
+        inside.world = inside.world.changed_like(start, end);
+        inside.journal.push("the next runs are known from an equal server".to_owned());
+    }
+
+    /// Adds violations that were found beside the requests.
+    pub fn add_violations(&self, violations: Vec<String>) {
+        self.0.lock().unwrap().violations.extend(violations);
     }
 
     /// Lets the requests that are still under way arrive now.
@@ -303,9 +348,11 @@ impl Simulation {
             Some(delay) => {
                 let (waiting, answered) = oneshot::channel();
                 let site = self.clone();
+                site.0.lock().unwrap().delayed += 1;
                 tokio::spawn(async move {
                     delay.over().await;
                     let answer = site.arrives(&actor, &sent, waiting.is_closed());
+                    site.0.lock().unwrap().delayed -= 1;
                     drop(waiting.send(answer));
                 });
                 answered.await?

@@ -9,6 +9,7 @@ pub mod controlplane;
 pub mod github;
 pub mod kubernator;
 pub mod model;
+pub mod plan_checker;
 pub mod repository;
 pub mod workflow_run;
 

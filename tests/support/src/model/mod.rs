@@ -71,7 +71,7 @@ static DISCOVERY: LazyLock<[Value; 2]> = LazyLock::new(|| {
 /// The whole server.
 #[derive(Clone, Default)]
 pub struct World {
-    objects: BTreeMap<String, Arc<Value>>,
+    objects: BTreeMap<Arc<str>, Arc<Value>>,
     counter: u64,
 }
 
@@ -155,13 +155,25 @@ impl World {
 
     /// Returns all objects with their paths.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.objects.iter().map(|(path, object)| (path.as_str(), object.as_ref()))
+        self.objects.iter().map(|(path, object)| (&**path, object.as_ref()))
+    }
+
+    /// Returns this server after the changes that lead from `start` to `end`. This server has the same digest as
+    /// `start`. It keeps its own form of each object that these changes do not touch.
+    #[must_use]
+    pub fn changed_like(&self, start: &Self, end: &Self) -> Self {
+        let objects = end.objects.iter().map(|(path, object)| {
+            let is_untouched = start.objects.get(path).is_some_and(|known| Arc::ptr_eq(known, object));
+            let own = self.objects.get(path).filter(|_| is_untouched);
+            (Arc::clone(path), Arc::clone(own.unwrap_or(object)))
+        });
+        Self { objects: objects.collect(), counter: self.counter.max(end.counter) }
     }
 
     /// Returns a hash of the content. It counts uids by the order in which they first appear, and ignores times and
     /// resourceVersions.
     pub fn digest(&self) -> u64 {
-        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut hasher = DefaultHasher::new();
         for (path, object) in &self.objects {
             path.hash(&mut hasher);
@@ -212,7 +224,7 @@ impl World {
             return None;
         }
         if let Some(namespace) = target.namespace
-            && !self.objects.contains_key(&format!("/api/v1/namespaces/{namespace}"))
+            && !self.objects.contains_key(&*format!("/api/v1/namespaces/{namespace}"))
         {
             let mut answer = status(404, "NotFound", &format!("namespaces {namespace:?} not found"));
             answer.body["details"] = json!({"name": namespace, "kind": "namespaces"});
@@ -264,7 +276,7 @@ impl World {
         let name = body["metadata"]["name"].as_str().map(str::to_owned).or(generated).unwrap_or_default();
         body["metadata"]["name"] = json!(name);
         let path = format!("{path}/{name}");
-        if self.objects.contains_key(&path) {
+        if self.objects.contains_key(&*path) {
             return status(409, "AlreadyExists", &format!("{} {name:?} already exists", target.resource.plural));
         }
         apply::update(&Value::Null, &mut body, manager, now);
@@ -474,18 +486,19 @@ impl World {
         }
         metadata["resourceVersion"] = json!(self.counter.to_string());
         let object = Arc::new(object);
-        self.objects.insert(path.to_owned(), Arc::clone(&object));
+        self.objects.insert(path.into(), Arc::clone(&object));
         object.as_ref().clone()
     }
 }
 
 /// Hashes a value. Uids count by the order in which they first appear. Times and resourceVersions do not count.
-fn hash(value: &Value, key: &str, names: &mut BTreeMap<String, usize>, hasher: &mut DefaultHasher) {
+fn hash<'a>(value: &'a Value, key: &str, names: &mut BTreeMap<&'a str, usize>, hasher: &mut DefaultHasher) {
+    std::mem::discriminant(value).hash(hasher);
     match (key, value) {
         ("creationTimestamp" | "time" | "renewTime" | "acquireTime" | "deletionTimestamp" | "resourceVersion", _) => {}
         ("uid", Value::String(text)) => {
             let next = names.len();
-            names.entry(text.clone()).or_insert(next).hash(hasher);
+            names.entry(text).or_insert(next).hash(hasher);
         }
         (_, Value::Object(map)) => {
             for (key, value) in map {
@@ -494,6 +507,9 @@ fn hash(value: &Value, key: &str, names: &mut BTreeMap<String, usize>, hasher: &
             }
         }
         (_, Value::Array(items)) => items.iter().for_each(|item| hash(item, "", names, hasher)),
-        (_, other) => other.to_string().hash(hasher),
+        (_, Value::String(text)) => text.hash(hasher),
+        (_, Value::Bool(is_true)) => is_true.hash(hasher),
+        (_, Value::Number(number)) => number.hash(hasher),
+        (_, Value::Null) => ().hash(hasher),
     }
 }
