@@ -9,6 +9,7 @@ mod mutants;
 mod packaging;
 mod plan;
 mod plan_checker;
+mod program;
 mod report;
 mod secrecy;
 mod shell;

@@ -11,6 +11,7 @@ pub mod kubernator;
 pub mod model;
 pub mod plan_checker;
 pub mod repository;
+pub mod wire;
 pub mod workflow_run;
 
 /// Returns the variable that tells an instrumented program where to write its coverage profile, or `None` if it is not
