@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cluster::connect::{ClusterSettings, ConnectOptions};
+use crate::cluster::connect::ConnectOptions;
+use crate::cluster::settings::ClusterSettings;
 use crate::conclusion::failure::Failure;
 use crate::forge::Context;
 use crate::process::Environment;

@@ -13,7 +13,7 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::state::{StateArgs, UnlockArgs};
-use crate::cluster::connect::ClusterSettings;
+use crate::cluster::settings::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
 use crate::plan::guard::Guard;

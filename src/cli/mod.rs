@@ -18,14 +18,15 @@ use std::process::ExitCode;
 use self::args::{Cli, Command};
 use self::console::Console;
 use self::env::Variables;
-use crate::cluster::connect::ClusterSettings;
 use crate::cluster::observer::{Exchange, RequestObserver};
+use crate::cluster::settings::ClusterSettings;
 use crate::conclusion::exit::Exit;
 use crate::report::progress::request;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    run_with(ClusterSettings::default())
+    let seed = u64::from_ne_bytes(env::seed()[..8].try_into().unwrap_or_default());
+    run_with(ClusterSettings { jitter: Some(seed), ..ClusterSettings::default() })
 }
 
 /// Runs the program with other limits and durations than the defaults. A duration that has an option still comes from

@@ -9,15 +9,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tower::util::option_layer;
 use tower::{BoxError, Layer as _, Service};
 
 use super::error::ClusterError;
 use super::gate::GateLayer;
-use super::observer::RequestObserver;
 use super::path::Target;
 use super::request::Call;
+use super::settings::ClusterSettings;
 use super::transport::{Transport, credentials};
 
 /// The options that select a cluster. This module does not read the environment.
@@ -30,60 +29,6 @@ pub struct ConnectOptions {
     pub context: Option<String>,
     /// `true` to use the pod's service account if no kubeconfig is configured.
     pub in_cluster: bool,
-}
-
-/// The limits and durations for the work with a cluster, and the source of random keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterSettings {
-    /// The source of new review keys.
-    pub keys: KeySource,
-    /// The highest number of simultaneous requests.
-    pub concurrency: usize,
-    /// The duration of the lease: the time from the last renewal until another run may take over the lock.
-    pub lease_duration: Duration,
-    /// The default time in which an applied object must become ready.
-    pub readiness_timeout: Duration,
-    /// The time in which a request must be answered.
-    pub request_timeout: Duration,
-    /// The time in which a deleted object must disappear.
-    pub vanishing_timeout: Duration,
-    /// The observer of every request, if there is one.
-    pub observer: Option<RequestObserver>,
-}
-
-impl Default for ClusterSettings {
-    fn default() -> Self {
-        Self {
-            keys: KeySource::System,
-            concurrency: 8,
-            lease_duration: Duration::from_mins(1),
-            readiness_timeout: Duration::from_mins(5),
-            request_timeout: Duration::from_secs(30),
-            vanishing_timeout: Duration::from_mins(2),
-            observer: None,
-        }
-    }
-}
-
-/// The source of new keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
-    /// The random number generator of the system.
-    System,
-    /// Always this key. A simulation needs it to be repeatable.
-    Given([u8; 32]),
-}
-
-impl KeySource {
-    /// Makes a key. Returns `None` if the system provides no random numbers.
-    pub fn key(&self) -> Option<[u8; 32]> {
-        let mut key = [0; 32];
-        match self {
-            Self::System => SystemRandom::new().fill(&mut key).ok()?,
-            Self::Given(given) => key = *given,
-        }
-        Some(key)
-    }
 }
 
 /// A connection to one API server. Clones share the connection.
@@ -135,8 +80,7 @@ impl Cluster {
     }
 
     fn new(client: kube::Client, server: &str, context: String, settings: ClusterSettings) -> Self {
-        let limits = (settings.concurrency, settings.request_timeout);
-        let wire = Transport::new(client, server, limits, settings.observer.clone());
+        let wire = Transport::new(client, server, &settings);
         Self { wire, settings, context }
     }
 
@@ -148,6 +92,11 @@ impl Cluster {
     /// The address of the server.
     pub fn server(&self) -> &str {
         self.wire.server()
+    }
+
+    /// Adds jitter to a pause between two polls.
+    pub(crate) fn spread(&self, pause: Duration) -> Duration {
+        self.wire.spread(pause)
     }
 
     /// The settings of this connection.

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, service_fn};
 
-use super::connect::{Cluster, ClusterSettings};
+use super::connect::Cluster;
 use super::lock::{HeldLock, LockRequest};
+use super::settings::ClusterSettings;
 use crate::object::mark::Root;
 use crate::project::path::Segment;
 

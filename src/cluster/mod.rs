@@ -24,9 +24,13 @@ mod clocks;
 #[cfg(test)]
 mod fake;
 mod gate;
+mod jitter;
 mod lease;
+mod page;
 mod path;
 mod request;
+pub mod settings;
 mod transport;
 
-pub use connect::{Cluster, ClusterSettings, ConnectOptions};
+pub use connect::{Cluster, ConnectOptions};
+pub use settings::ClusterSettings;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::connect::Cluster;
+use super::page;
 use super::path::ResourcePath;
 use super::request::{self, Call, Effect};
 use super::transport::{ApiAnswer, SendError};
@@ -79,7 +80,7 @@ impl Cluster {
                 (restarted, found, next) = (true, Vec::new(), String::new());
                 continue;
             }
-            next = take_page(answer, kind, version, &keep, &mut found)?;
+            next = take_page(&answer, kind, version, &keep, &mut found)?;
             if next.is_empty() {
                 return Ok(found);
             }
@@ -230,7 +231,7 @@ fn replacing(above: &str, name: &str, from: &Value, to: &Value) -> Option<Value>
 /// Adds what `keep` keeps of the objects of a page, each with its apiVersion and kind. Returns the token of the next
 /// page, which is empty after the last page.
 fn take_page<T>(
-    answer: ApiAnswer,
+    answer: &ApiAnswer,
     kind: &Kind,
     version: &str,
     keep: impl Fn(Live) -> T,
@@ -239,23 +240,18 @@ fn take_page<T>(
     if !answer.status.is_success() {
         return Err(answer.read_error());
     }
-    let mut page = answer
-        .json()
-        .filter(|page: &Value| page.get("metadata").is_some())
-        .ok_or_else(|| ReadError::Unavailable("the server's answer is not a list".to_owned()))?;
     let group = &kind.group_kind.group;
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-        // A server in Go may write an empty list as null.
-        return Ok(next);
-    };
-    found.extend(items.into_iter().map(|mut body| {
+    let before = found.len();
+    let next = page::read(&answer.body, &mut |mut body| {
         body["apiVersion"] = json!(api_version);
         body["kind"] = json!(kind.group_kind.kind);
-        keep(Live { body })
-    }));
-    Ok(next)
+        found.push(keep(Live { body }));
+    });
+    next.ok_or_else(|| {
+        found.truncate(before);
+        ReadError::Unavailable("the server's answer is not a list".to_owned())
+    })
 }
 
 #[cfg(test)]

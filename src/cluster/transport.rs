@@ -17,8 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ClusterError;
 use super::gate::{GateError, InFlight, Permit};
+use super::jitter::Jitter;
 use super::observer::{Exchange, RequestObserver};
 use super::request::Call;
+use super::settings::ClusterSettings;
 
 /// The pauses between attempts, unless the server asks for a longer pause.
 const PAUSES: [Duration; 6] = [
@@ -90,6 +92,7 @@ pub(super) struct Transport {
     client: kube::Client,
     server: Arc<str>,
     time_out: Duration,
+    jitter: Arc<Jitter>,
     slots: Arc<Semaphore>,
     clock: Arc<ServerClock>,
     observer: Option<RequestObserver>,
@@ -97,25 +100,26 @@ pub(super) struct Transport {
 
 impl Transport {
     /// Makes the transport. The innermost layer of `client` must be the gate.
-    pub(super) fn new(
-        client: kube::Client,
-        server: &str,
-        (concurrency, time_out): (usize, Duration),
-        observer: Option<RequestObserver>,
-    ) -> Self {
+    pub(super) fn new(client: kube::Client, server: &str, settings: &ClusterSettings) -> Self {
         Self {
             client,
             server: server.into(),
-            time_out,
-            slots: Arc::new(Semaphore::new(concurrency.max(1))),
+            time_out: settings.request_timeout,
+            jitter: Arc::new(Jitter::new(settings.jitter)),
+            slots: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             clock: Arc::default(),
-            observer,
+            observer: settings.observer.clone(),
         }
     }
 
     /// The address of the server, for reports.
     pub(super) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Adds jitter to a pause.
+    pub(super) fn spread(&self, pause: Duration) -> Duration {
+        self.jitter.spread(pause)
     }
 
     /// The current time on the server's clock, or `None` if no answer had a `Date` header.
@@ -151,7 +155,8 @@ impl Transport {
                 return attempt.map(|answer| ApiAnswer { after_unknown, ..answer });
             };
             after_unknown |= !attempt.is_ok_and(|answer| answer.is_definite());
-            sleep(asked.max(*pause)).await;
+            // The server asks for a shortest pause, so jitter must not shorten that one.
+            sleep(asked.max(self.spread(*pause))).await;
         }
     }
 
@@ -312,9 +317,9 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect::ClusterSettings;
     use super::super::fake::{Fake, Fault, message};
     use super::super::path::Target;
+    use super::super::settings::ClusterSettings;
     use super::*;
     use serde_json::json;
 
@@ -359,6 +364,29 @@ mod tests {
                 "{seconds}: {waited:?}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jitter_spreads_retries_and_never_shortens_what_the_server_asks_for() {
+        let waited = async |seed, fault: Fault| {
+            let fake = fake();
+            fake.fail(Method::GET, PATH, fault);
+            let cluster = fake.cluster_with(ClusterSettings { jitter: seed, ..ClusterSettings::default() });
+            let started = Instant::now();
+            cluster.wire.send(&Call::get(Target::raw(PATH))).await.unwrap();
+            started.elapsed()
+        };
+        let mut different = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            assert!(waited(Some(seed), Fault::RetryAfter(429, 7)).await >= Duration::from_secs(7), "{seed}");
+            different.insert(waited(Some(seed), Fault::Reset).await);
+        }
+        let (shortest, longest) = (Duration::from_millis(150), Duration::from_millis(255));
+        assert!(
+            different.len() > 5 && different.iter().all(|time| (shortest..longest).contains(time)),
+            "{different:?}"
+        );
+        assert_eq!(waited(None, Fault::Reset).await.as_millis() / 10, 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -190,9 +190,12 @@ pub enum LinkProblem {
     /// The link leads back to itself, or through too many other links.
     #[error("it leads back to itself")]
     Loops,
-    /// Links lead to more than a thousand directories.
+    /// Links, or the paths that were asked for, lead to too many directories.
     #[error("links to directories lead to more than a thousand directories")]
     TooMany,
+    /// Links lead to more than a hundred thousand files.
+    #[error("links lead to more than a hundred thousand files")]
+    Repeats,
     /// The link points into a submodule.
     #[error("it points into a submodule")]
     Submodule,

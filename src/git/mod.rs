@@ -11,5 +11,5 @@ pub mod error;
 pub mod history;
 pub(crate) mod remote;
 pub mod repository;
-pub(crate) mod tree;
+pub mod tree;
 pub mod worktree;

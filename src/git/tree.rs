@@ -1,4 +1,4 @@
-//! Reads the files of a commit as a snapshot. Never touches the work tree.
+//! Lists and reads the files of a commit. Never touches the work tree.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,9 @@ use super::command;
 use super::commit::Commit;
 use super::error::{GitError, LinkProblem};
 use super::repository::Repository;
+use crate::project::files::Files;
 use crate::project::snapshot::{Allowance, Snapshot};
+use crate::project::tree::normalized;
 
 const READ_TIME: Duration = Duration::from_mins(2);
 const READ_LIMIT: usize = 512 << 20;
@@ -18,6 +20,10 @@ const LINKS_FOLLOWED: usize = 40;
 /// The largest number of directories that are entered: the listed one, and those that links lead to. Links to
 /// directories that have such links multiply. No ordinary tree comes near this limit.
 const DIRECTORIES_ENTERED: usize = 1_000;
+/// The largest number of files that are found through links.
+const FILES_REPEATED: usize = 100_000;
+/// The largest number of directories that renderers ask for, with the directories that links lead to from there.
+const DIRECTORIES_REACHED: usize = 10_000;
 
 /// The files that were read from a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,47 +37,37 @@ pub struct TreeFiles {
 impl Repository {
     /// Reads the files below `prefix` in a commit that `select` accepts. The paths are relative to `prefix`.
     ///
-    /// The rules are the same as for the work tree. Directories whose name begins with a dot are not entered. A
-    /// symbolic link stands for the file or directory that it points to, as long as that is below `prefix`. A link that
-    /// leads to a directory above itself is skipped. A selected link that leads to no file is an error. If the commit
-    /// has no directory `prefix`, there are no files.
+    /// The rules are those of [`CommitTree`]. A selected link that leads to no file is an error.
     pub async fn read_tree(
         &self,
         commit: &Commit,
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<TreeFiles, GitError> {
-        let found = self.walk_tree(commit, prefix, select).await?;
-        if let Some((path, problem)) = found.broken.into_iter().next() {
-            return Err(GitError::Link { path, commit: commit.clone(), problem });
-        }
-
-        let operation = || format!("read the files of commit {commit}");
-        let content = self.blobs(&found.files.values().cloned().collect(), operation).await?;
-        let mut allowance = Allowance::default();
-        let files = found.files.into_iter().map(|(path, name)| {
-            let bytes = content.get(&name).ok_or_else(|| GitError::Answer { operation: operation() })?;
-            let counted = allowance.take(bytes.len(), found.repeated.contains(&path));
-            counted.map_err(|problem| GitError::Exceeded { path: path.clone(), commit: commit.clone(), problem })?;
-            Ok((path, bytes.clone()))
-        });
-        Ok(TreeFiles { files: files.collect::<Result<_, GitError>>()?, submodules: found.submodules })
+        let (mut tree, mut files) = CommitTree::open(self, commit, prefix).await?;
+        let selected = files.selected(&|path| select(path));
+        tree.load(&mut files, &selected).await?;
+        Ok(TreeFiles { files: files.into_loaded(), submodules: tree.found.submodules })
     }
 
     /// Finds the selected files below `prefix` in a commit, with the names of their blobs, by the rules of
-    /// [`Self::read_tree`]. Also finds the selected links that lead to no file.
+    /// [`CommitTree`]. Also finds the selected links that lead to no file.
     pub(super) async fn walk_tree(
         &self,
         commit: &Commit,
         prefix: &Path,
         select: &(dyn Fn(&Path) -> bool + Sync),
     ) -> Result<Found, GitError> {
+        let found = self.listed_tree(commit, prefix).await?.walk(View::root(), &mut WalkLimits::default(), select);
+        found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })
+    }
+
+    async fn listed_tree(&self, commit: &Commit, prefix: &Path) -> Result<ListedTree, GitError> {
         let mut tree = ListedTree::new(prefix, self.list(commit, prefix).await?);
         let operation = || format!("read the symbolic links of commit {commit}");
         let links = self.blobs(&tree.links(), operation).await?;
         tree.read_links(&links);
-        let found = tree.walk(select);
-        found.map_err(|(path, problem)| GitError::Link { path, commit: commit.clone(), problem })
+        Ok(tree)
     }
 
     /// Lists everything below `prefix` in a commit, relative to `prefix`.
@@ -106,6 +102,120 @@ impl Repository {
         let batch = self.git().arguments(["cat-file", "--batch"]).input(input);
         let answer = self.read(batch.time_limit(READ_TIME).output_limit(READ_LIMIT), &operation).await?;
         parse_batch(&answer, names.len()).ok_or_else(|| GitError::Answer { operation: operation() })
+    }
+}
+
+/// The files of a commit below a directory.
+///
+/// The rules are the same as for the work tree. Directories whose name begins with a dot are not entered. A symbolic
+/// link stands for the file or directory that it points to, as long as that is below the directory. A link that leads to
+/// a directory above itself is skipped. A link that leads to no file is an error only when it is loaded. If the commit
+/// does not have the directory, there are no files.
+#[derive(Debug)]
+pub struct CommitTree<'a> {
+    repository: &'a Repository,
+    commit: &'a Commit,
+    prefix: &'a Path,
+    found: Found,
+    /// Everything in the commit. It is listed when something outside the directory is asked for.
+    whole: Option<ListedTree>,
+    allowance: Allowance,
+    /// The limits for everything that is listed because it is asked for.
+    limits: WalkLimits,
+}
+
+impl<'a> CommitTree<'a> {
+    /// Lists the files below `prefix` in a commit. The paths are relative to `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// The commit cannot be listed, or links multiply.
+    pub async fn open(
+        repository: &'a Repository,
+        commit: &'a Commit,
+        prefix: &'a Path,
+    ) -> Result<(Self, Files), GitError> {
+        let found = repository.walk_tree(commit, prefix, &|_| true).await?;
+        let mut files = Files::default();
+        found.list(&mut files);
+        let limits = WalkLimits { directories: DIRECTORIES_REACHED, repeated: FILES_REPEATED };
+        let allowance = Allowance::default();
+        Ok((Self { repository, commit, prefix, found, whole: None, allowance, limits }, files))
+    }
+
+    /// Answers for paths: loads the content of the files, all with one git process.
+    ///
+    /// A path that is not listed yet is listed first, with everything below it. It can be in a hidden directory, or
+    /// outside the directory of this tree. A path that leaves the repository is answered as if nothing were there, and
+    /// so is a path that is not normalized.
+    ///
+    /// # Errors
+    ///
+    /// A link leads to no file, a limit is exceeded, or git fails.
+    pub async fn load(&mut self, files: &mut Files, wanted: &BTreeSet<PathBuf>) -> Result<(), GitError> {
+        let wanted: Vec<&PathBuf> = wanted.iter().filter(|path| !files.is_answered(path)).collect();
+        for path in &wanted {
+            if !files.is_listed(path) && normalized(path) == **path && !path.is_absolute() {
+                self.reach(path, files).await?;
+            }
+            if !files.paths().contains(*path) {
+                files.set_absent((*path).clone());
+            }
+        }
+        if let Some((path, problem)) = wanted.iter().find_map(|path| self.found.broken.get_key_value(*path)) {
+            return Err(self.link(path.clone(), *problem));
+        }
+        let named: Vec<_> = wanted.iter().filter_map(|path| self.found.files.get_key_value(*path)).collect();
+        let operation = || format!("read the files of commit {}", self.commit);
+        let blobs = named.iter().map(|(_, blob)| (*blob).clone()).collect();
+        let content = self.repository.blobs(&blobs, operation).await?;
+        for (path, blob) in named {
+            let bytes = content.get(blob).ok_or_else(|| GitError::Answer { operation: operation() })?;
+            let counted = self.allowance.take(bytes.len(), self.found.repeated.contains(path));
+            let commit = || self.commit.clone();
+            counted.map_err(|problem| GitError::Exceeded { path: path.clone(), commit: commit(), problem })?;
+            files.load(path.clone(), bytes.clone());
+        }
+        Ok(())
+    }
+
+    /// Lists a file or directory that is not listed yet.
+    async fn reach(&mut self, path: &Path, files: &mut Files) -> Result<(), GitError> {
+        let whole = match self.whole.take() {
+            Some(whole) => whole,
+            None => self.repository.listed_tree(self.commit, Path::new("")).await?,
+        };
+        let whole = &*self.whole.insert(whole);
+        let full = self.prefix.join(path);
+        // A path without a link in it stands for itself. A file behind a link can repeat another file.
+        let itself = normalized(&full);
+        let found = match whole.follow(&full) {
+            Ok(Target::File(blob)) => {
+                let is_repeated = !matches!(whole.entries.get(&itself), Some(Entry::File(own)) if *own == blob);
+                let repeated = is_repeated.then(|| path.to_owned()).into_iter().collect();
+                Found { files: [(path.to_owned(), blob)].into(), repeated, ..Found::default() }
+            }
+            Ok(Target::Directory(directory)) => {
+                let above = BTreeSet::from([directory.clone()]);
+                let seen_as = if directory == itself { itself } else { path.to_owned() };
+                let view = View { directory, seen_as: seen_as.clone(), above };
+                let walked = whole.walk(view, &mut self.limits, &|_| true);
+                let found = walked.map_err(|(path, problem)| self.link(path, problem))?;
+                found.moved(&seen_as, path)
+            }
+            Err(LinkProblem::Dangles | LinkProblem::Leaves) => return Ok(()),
+            Err(problem) => Found { broken: [(path.to_owned(), problem)].into(), ..Found::default() },
+        };
+        found.list(files);
+        self.found.files.extend(found.files);
+        self.found.broken.extend(found.broken);
+        self.found.repeated.extend(found.repeated);
+        self.found.submodules.extend(found.submodules);
+        Ok(())
+    }
+
+    fn link(&self, path: PathBuf, problem: LinkProblem) -> GitError {
+        GitError::Link { path, commit: self.commit.clone(), problem }
     }
 }
 
@@ -200,7 +310,41 @@ pub(super) struct Found {
     submodules: BTreeSet<PathBuf>,
 }
 
+impl Found {
+    /// Adds the paths of the files, and of the links that lead to no file.
+    fn list(&self, files: &mut Files) {
+        for path in self.files.keys().chain(self.broken.keys()) {
+            files.list(path.clone());
+        }
+    }
+
+    /// Replaces the directory `from` at the beginning of every path by `to`.
+    fn moved(self, from: &Path, to: &Path) -> Self {
+        let moved = |path: PathBuf| path.strip_prefix(from).map(|below| to.join(below)).unwrap_or(path);
+        Self {
+            files: self.files.into_iter().map(|(path, blob)| (moved(path), blob)).collect(),
+            broken: self.broken.into_iter().map(|(path, problem)| (moved(path), problem)).collect(),
+            repeated: self.repeated.into_iter().map(moved).collect(),
+            submodules: self.submodules.into_iter().map(moved).collect(),
+        }
+    }
+}
+
+/// The numbers of directories and repeated files that may still be found.
+#[derive(Debug)]
+struct WalkLimits {
+    directories: usize,
+    repeated: usize,
+}
+
+impl Default for WalkLimits {
+    fn default() -> Self {
+        Self { directories: DIRECTORIES_ENTERED, repeated: FILES_REPEATED }
+    }
+}
+
 /// A listed tree, whose links can be followed.
+#[derive(Debug)]
 struct ListedTree {
     /// The directory that was listed, relative to the top directory. The paths in the other fields are relative to it.
     prefix: PathBuf,
@@ -234,15 +378,19 @@ impl ListedTree {
     }
 
     /// Finds the selected files, with the paths by which they are reached. Returns an error if links multiply.
-    fn walk(&self, select: &dyn Fn(&Path) -> bool) -> Result<Found, (PathBuf, LinkProblem)> {
+    fn walk(
+        &self,
+        from: View,
+        limits: &mut WalkLimits,
+        select: &dyn Fn(&Path) -> bool,
+    ) -> Result<Found, (PathBuf, LinkProblem)> {
         let mut found = Found::default();
-        let mut open = VecDeque::from([View::root()]);
-        let mut entered = 0;
+        let mut open = VecDeque::from([from]);
         while let Some(view) = open.pop_front() {
-            entered += 1;
-            if entered > DIRECTORIES_ENTERED {
+            let Some(left) = limits.directories.checked_sub(1) else {
                 return Err((view.seen_as, LinkProblem::TooMany));
-            }
+            };
+            limits.directories = left;
             for (path, entry) in self.below(&view.directory).filter(|(path, _)| view.shows(path)) {
                 let seen = view.seen_as.join(path.strip_prefix(&view.directory).unwrap_or(path));
                 let target = match entry {
@@ -256,6 +404,10 @@ impl ListedTree {
                 match target {
                     Ok(Target::File(name)) if select(&seen) => {
                         if seen != *path || !matches!(entry, Entry::File(_)) {
+                            let Some(left) = limits.repeated.checked_sub(1) else {
+                                return Err((seen, LinkProblem::Repeats));
+                            };
+                            limits.repeated = left;
                             found.repeated.insert(seen.clone());
                         }
                         found.files.insert(seen, name);
@@ -339,9 +491,11 @@ mod tests {
 
     fn check(entries: &[(&str, &str)], expected: Result<&[(&str, &str)], (&str, LinkProblem)>) {
         let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
-        let found = tree(entries).walk(&yaml).and_then(|found| match found.broken.into_iter().next() {
-            Some(broken) => Err(broken),
-            None => Ok(found.files),
+        let found = tree(entries).walk(View::root(), &mut WalkLimits::default(), &yaml).and_then(|found| {
+            match found.broken.into_iter().next() {
+                Some(broken) => Err(broken),
+                None => Ok(found.files),
+            }
         });
         let expected = expected.map_err(|(path, problem)| (PathBuf::from(path), problem));
         let expected = expected.map(|files| files.iter().map(|(p, b)| (PathBuf::from(p), (*b).to_owned())).collect());
@@ -386,7 +540,8 @@ mod tests {
         let names: Vec<_> = (0..24).map(|n| (format!("{n}/a"), format!("{n}/b"), format!("-> ../{}", n + 1))).collect();
         let mut entries: Vec<_> = names.iter().flat_map(|(a, b, to)| [(&**a, &**to), (&**b, &**to)]).collect();
         entries.push(("24/x.yaml", "1"));
-        let problem = tree(&entries).walk(&|_| true).err().map(|(_, problem)| problem);
+        let walked = tree(&entries).walk(View::root(), &mut WalkLimits::default(), &|_| true);
+        let problem = walked.err().map(|(_, problem)| problem);
         assert_eq!(problem, Some(LinkProblem::TooMany));
     }
 

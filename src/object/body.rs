@@ -26,6 +26,12 @@ impl Body {
         }
     }
 
+    /// Returns `true` if the parsed content is kept.
+    #[cfg(test)]
+    pub(crate) fn is_parsed(&self) -> bool {
+        self.parsed.get().is_some()
+    }
+
     /// The content as compact JSON with sorted keys.
     pub(crate) fn json(&self) -> &str {
         &self.json

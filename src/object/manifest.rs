@@ -1,11 +1,10 @@
 //! A desired object, its place in the tree, and the project that it belongs to.
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::ident::Ident;
 use crate::project::path::ProjectPath;
 use crate::project::snapshot::SourcePlace;
+use crate::project::tree::Owner;
 
 /// A desired object.
 ///
@@ -23,12 +22,15 @@ pub struct Manifest {
     pub body: Body,
 }
 
-/// One document from a renderer. Nothing about its content is checked yet: it may be incomplete or a duplicate, and its
+/// A document from a renderer. Nothing about its content is checked yet: it may be incomplete or a duplicate, and its
 /// scope is not known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
+    /// The project and namespace of the object. The place does not decide them, because a renderer can take an object
+    /// from a file of another project.
+    pub owner: Owner,
     /// The place where the document begins.
     pub place: SourcePlace,
     /// The content, which may be any JSON value.
-    pub body: Value,
+    pub body: Body,
 }

@@ -9,30 +9,40 @@ use super::ident::{Ident, ObjectKey, split_api_version};
 use super::kinds::Kinds;
 use super::manifest::{Document, Manifest};
 use super::{exported, name, reserved};
-use crate::project::snapshot::{SourceError, SourcePlace};
-use crate::project::tree::Tree;
+use crate::project::snapshot::{Failure, SourceError, SourcePlace};
 
-/// Resolves every document of a tree against the known kinds. Returns the manifests, and an error for each document
-/// that is not valid or names an object that the tree already contains.
+/// The resolved documents of a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    /// The desired objects.
+    pub(crate) manifests: BTreeMap<ObjectKey, Manifest>,
+    /// A failure for each document that is not valid or names an object that the tree already contains.
+    pub(crate) failures: Vec<Failure>,
+    /// The places of the documents that were saved from a server.
+    pub(crate) saved: Vec<SourcePlace>,
+}
+
+/// Resolves every document of a tree against the known kinds.
 ///
 /// The object of an unknown kind is kept as written. The caller decides if this is an error.
-pub(crate) fn manifests<'a>(
-    documents: impl IntoIterator<Item = &'a Document>,
-    tree: &Tree,
-    kinds: &Kinds,
-) -> (BTreeMap<ObjectKey, Manifest>, Vec<SourceError>) {
-    let mut manifests: BTreeMap<ObjectKey, Manifest> = BTreeMap::new();
-    let mut errors = Vec::new();
+pub(crate) fn manifests<'a>(documents: impl IntoIterator<Item = &'a Document>, kinds: &Kinds) -> Resolved {
+    let mut resolved = Resolved::default();
+    let Resolved { manifests, failures, saved } = &mut resolved;
     for document in documents {
-        match manifest(document.clone(), tree, kinds) {
-            Ok(manifest) => match second(&manifests, &manifest.ident.key) {
-                Some(message) => errors.push(SourceError::new(manifest.place, message)),
-                None => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
-            },
-            Err(error) => errors.push(error),
+        let body = document.body.parse();
+        if exported::is_saved(&body) {
+            saved.push(document.place.clone());
+        }
+        let found = manifest(document, body, kinds).and_then(|manifest| match second(manifests, &manifest.ident.key) {
+            Some(message) => Err(SourceError::new(manifest.place, message)),
+            None => Ok(manifest),
+        });
+        match found {
+            Ok(manifest) => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
+            Err(error) => failures.push(Failure { project: document.owner.project.clone(), error }),
         }
     }
-    (manifests, errors)
+    resolved
 }
 
 /// The error for an object that the tree already contains, under the same key or a cohabiting one.
@@ -47,11 +57,11 @@ fn second(manifests: &BTreeMap<ObjectKey, Manifest>, key: &ObjectKey) -> Option<
     ))
 }
 
-fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, SourceError> {
-    let Document { place, mut body } = document;
+fn manifest(document: &Document, mut body: Value, kinds: &Kinds) -> Result<Manifest, SourceError> {
+    let Document { owner, place, .. } = document;
     let text = |pointer: &str, field: &str| match body.pointer(pointer) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-        Some(Value::Null | Value::String(_)) | None => Err(missing(&place, field)),
+        Some(Value::Null | Value::String(_)) | None => Err(missing(place, field)),
         Some(_) => Err(SourceError::new(place.clone(), format!("`{field}` is not a string: quote it"))),
     };
     let api_version = text("/apiVersion", "apiVersion")?;
@@ -70,16 +80,16 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
     match known {
         Some(known) if !known.namespaced => key.namespace = None,
         Some(_) if key.namespace.is_none() => {
-            let Some(namespace) = tree.namespace_of(&place.path) else {
+            let Some(namespace) = &owner.namespace else {
                 let message = format!(
                     "{key} needs a namespace: set metadata.namespace, or `namespace` in the directory's .ktor.yaml"
                 );
-                return Err(SourceError::new(place, message));
+                return Err(SourceError::new(place.clone(), message));
             };
-            key.namespace = Some(namespace.to_owned());
+            key.namespace = Some(namespace.clone());
         }
-        // An object of an unknown kind gets the namespace of the directory, because most kinds are namespaced.
-        None if key.namespace.is_none() => key.namespace = tree.namespace_of(&place.path).map(str::to_owned),
+        // An object of an unknown kind gets the namespace of its owner, because most kinds are namespaced.
+        None if key.namespace.is_none() => key.namespace.clone_from(&owner.namespace),
         _ => {}
     }
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -90,9 +100,8 @@ fn manifest(document: Document, tree: &Tree, kinds: &Kinds) -> Result<Manifest, 
     }
     let is_builtin = Kinds::is_builtin(&ident.key.group_kind());
     exported::clean(&ident.key.group_kind(), is_builtin, &mut body);
-    encode_string_data(&ident.key, &place, &mut body)?;
-    let project = tree.project_of(&place.path).clone();
-    Ok(Manifest { ident, project, place, body: body.into() })
+    encode_string_data(&ident.key, place, &mut body)?;
+    Ok(Manifest { ident, project: owner.project.clone(), place: place.clone(), body: body.into() })
 }
 
 /// Checks that a manifest may name this object. The error is the reason: no API server accepts a name, or a root keeps
@@ -144,9 +153,10 @@ fn encode_string_data(key: &ObjectKey, place: &SourcePlace, body: &mut Value) ->
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::project::tree::{Owner, Tree};
     use serde_json::json;
 
     fn tree() -> Tree {
@@ -157,14 +167,14 @@ mod tests {
     fn resolve(documents: &[(&str, usize, Value)]) -> Result<Vec<Manifest>, Vec<String>> {
         let document = |(path, line, body): &(&str, usize, Value)| {
             let place = SourcePlace::new(*path, *line, 1);
-            Document { place, body: body.clone() }
+            Document { owner: tree().owner_of(Path::new(path)), place, body: body.clone().into() }
         };
         let documents: Vec<Document> = documents.iter().map(document).collect();
-        let (manifests, errors) = manifests(&documents, &tree(), &Kinds::builtin());
+        let Resolved { manifests, failures: errors, .. } = manifests(&documents, &Kinds::builtin());
         if errors.is_empty() {
             Ok(manifests.into_values().collect())
         } else {
-            Err(errors.iter().map(ToString::to_string).collect())
+            Err(errors.iter().map(|failure| failure.error.to_string()).collect())
         }
     }
 
@@ -211,6 +221,18 @@ mod tests {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
         let errors = resolve(&[("a/x.yaml", 3, object.clone()), ("b.yaml", 7, object)]).unwrap_err();
         assert_eq!(errors, ["b.yaml:7:1: Namespace x is already defined at a/x.yaml:3:1: remove one of them"]);
+    }
+
+    #[test]
+    fn the_owner_decides_the_project_and_the_namespace_wherever_the_object_is_written() {
+        let owner = Owner { project: "demo.b".parse().unwrap(), namespace: Some("b".to_owned()) };
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
+        let document = Document { owner, place: SourcePlace::new("a/x.yaml", 1, 1), body: body.into() };
+        let Resolved { manifests: found, failures, .. } = manifests([&document, &document], &Kinds::builtin());
+        let manifest = found.into_values().next().unwrap();
+        assert_eq!((manifest.project.as_str(), manifest.ident.key.to_string()), ("demo.b", "ConfigMap b/x".to_owned()));
+        assert_eq!(failures.len(), 1);
+        assert_eq!(failures[0].project.as_str(), "demo.b");
     }
 
     #[test]

@@ -417,7 +417,7 @@ mod tests {
     use crate::object::read_error::ReadError;
     use crate::object::redact::Redactor;
     use crate::object::refusal::FieldConflict;
-    use crate::plan::build::Baseline;
+    use crate::plan::build::{Baseline, build};
     use crate::plan::policy::Policy;
     use crate::plan::question::DryRunAnswer;
     use crate::plan::unchanged::reduced;
@@ -425,6 +425,7 @@ mod tests {
     use crate::project::scope::{Scope, ScopeRequest};
     use crate::project::snapshot::SourcePlace;
     use crate::project::tree::Cleanup;
+    use crate::state::done::Done;
     use crate::state::payload::Entries;
     use serde_json::json;
 
@@ -587,6 +588,41 @@ mod tests {
             assert_eq!(asked, ["apply ConfigMap/web {\"a\":1}"]);
             assert_eq!((&known.trials[&web], &known.trials[&proved]), (&DryRun::Created, &DryRun::Proved));
         }
+    }
+
+    #[test]
+    fn the_plan_of_unchanged_objects_keeps_no_content_parsed() {
+        let spec = json!({"a": 1});
+        let policy = Policy::new(Cleanup::On, "kubernator-system");
+        let mut situation = Situation::new().see(&key("Namespace", "x"), Lookup::Absent);
+        for name in ["a", "b", "c"] {
+            let key = key("ConfigMap", name);
+            let found = live(&key, &spec, &json!({"f:a": {}}));
+            let kept = reduced(&key, found, Some(&manifest(&key, &spec)), &policy, &root());
+            situation = situation.want(&key, &spec).see(&key, kept).record(&key);
+        }
+        let desired = situation.desired.clone();
+        let done = Done::default().after(&desired, desired.keys());
+        let entries = situation.entries.clone();
+        let (asked, observed) = situation.asked(|line, _| panic!("{line}"));
+        let scope = Scope::resolve(&ScopeRequest::default(), &[project()].into(), &BTreeSet::new()).unwrap();
+        let request = PlanRequest {
+            root: &root(),
+            scope: &scope,
+            desired: &desired,
+            entries: &entries,
+            policy: &policy,
+            redactor: &Redactor::default(),
+            broken: &BTreeMap::new(),
+            before: Baseline::Desired(&desired),
+        };
+        let mut again = observed.clone();
+        let mut inquiry = Inquiry::new(request, &observed.kinds);
+        assert!(inquiry.next(&mut again).is_empty());
+        let plan = build(request, &observed);
+        assert!(asked.is_empty() && plan.changes.iter().all(|change| change.action() == Action::Unchanged));
+        assert_eq!((plan.changes.len(), done.annotation()), (3, None));
+        assert!(desired.values().all(|manifest| !manifest.body.is_parsed()));
     }
 
     #[test]

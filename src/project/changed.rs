@@ -1,12 +1,12 @@
-//! Changes of the root's settings, which rule the whole tree: a reader of a plan has to know them.
+//! Changes of the settings of the root. A plan shows them, because they apply to the whole tree.
 
 use super::pointer::Pointer;
 use super::tree::{Cleanup, RootSettings, Tree};
 
-/// One of the root's settings with its two values, as text.
+/// A changed setting of the root, with both values as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedSetting {
-    /// The setting's name in `.ktor.yaml`.
+    /// The name of the setting in `.ktor.yaml`.
     pub key: &'static str,
     /// The value before.
     pub before: String,
@@ -14,14 +14,14 @@ pub struct ChangedSetting {
     pub after: String,
 }
 
-/// Compares the root's settings of two trees.
+/// Compares the root settings of two trees.
 fn changed_settings(base: &Tree, head: &Tree) -> Vec<ChangedSetting> {
     let (old, new) = (settings(base), settings(head));
     let pairs = old.into_iter().zip(new).filter(|((_, before), (_, after))| before != after);
     pairs.map(|((key, before), (_, after))| ChangedSetting { key, before, after }).collect()
 }
 
-/// Every setting of the root as text. A new one does not compile before it is listed here.
+/// Returns every setting of the root as text. A new setting does not compile until it is listed here.
 fn settings(tree: &Tree) -> [(&'static str, String); 6] {
     let RootSettings { cleanup, state_namespace, redact, fields, adopt_managers } = tree.settings();
     let mut hidden: Vec<String> = redact.iter().map(Pointer::to_string).collect();
@@ -43,7 +43,7 @@ fn settings(tree: &Tree) -> [(&'static str, String); 6] {
 pub struct RootChange {
     /// The changed settings.
     pub settings: Vec<ChangedSetting>,
-    /// The namespace of the state before and after, if it changes. Nothing may be applied then.
+    /// The namespaces of the state before and after, if they differ. A run must not apply anything then.
     pub moved_state: Option<(String, String)>,
 }
 
@@ -54,7 +54,7 @@ impl RootChange {
     }
 }
 
-/// The namespaces of the state before and after, if they differ for the same root.
+/// Returns the namespaces of the state before and after, if they differ and the root has the same name.
 fn moved_state(base: &Tree, head: &Tree) -> Option<(String, String)> {
     let (old, new) = (&base.settings().state_namespace, &head.settings().state_namespace);
     (base.root() == head.root() && old != new).then(|| (old.clone(), new.clone()))

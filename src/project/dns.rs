@@ -1,20 +1,20 @@
-//! DNS names as Kubernetes wants them of namespaces, groups and most objects.
+//! The DNS names that Kubernetes requires for namespaces, groups and most objects.
 
-/// The longest label.
+/// The maximum length of a label.
 pub(crate) const LONGEST_LABEL: usize = 63;
-/// The longest subdomain.
+/// The maximum length of a subdomain.
 pub(crate) const LONGEST_SUBDOMAIN: usize = 253;
 
-/// The advice where a label is wanted.
+/// The advice for a text that is not a label.
 pub(crate) const LABEL_ADVICE: &str =
     "write lower-case letters, digits and `-`, with a letter or digit at both ends (at most 63 characters)";
 
-/// Says whether a text is a DNS label: lower-case letters, digits and inner hyphens.
+/// Returns `true` for a DNS label: lower-case letters, digits, and hyphens that are not at its ends.
 pub(crate) fn is_label(text: &str) -> bool {
     text.len() <= LONGEST_LABEL && is_part(text)
 }
 
-/// Says whether a text is a DNS subdomain: parts like labels, joined by dots.
+/// Returns `true` for a DNS subdomain: labels joined by dots.
 pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= LONGEST_SUBDOMAIN && text.split('.').all(is_part)
 }

@@ -1,22 +1,22 @@
-//! The root's rules about fields that others set: the fields that are left to others or taken, and the managers whose
-//! objects count as ours.
+//! The rules of the root for fields that other managers set: leave the field to them, or take it.
 
 use std::fmt;
 
 /// The treatment of a field that another manager sets too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum FieldPolicy {
-    /// It is left to the others: neither sent nor compared.
+    /// ktor neither sends nor compares the field.
     Leave,
-    /// It is taken from the others.
+    /// ktor takes the field from the other managers.
     Force,
 }
 
-/// A rule about fields of some kinds.
+/// A rule for fields of some kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRule {
-    /// The kinds that it holds for.
+    /// The kinds that the rule applies to.
     pub kinds: Vec<KindPattern>,
     /// The fields.
     pub pointers: Vec<FieldPointer>,
@@ -45,7 +45,7 @@ pub struct KindPattern {
 }
 
 impl KindPattern {
-    /// Reads a pattern; nothing where it is none.
+    /// Parses a pattern. Returns `None` if the text is not one.
     #[must_use]
     pub(crate) fn new(text: &str) -> Option<Self> {
         let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '/');
@@ -60,7 +60,7 @@ impl KindPattern {
         }
     }
 
-    /// Returns `true` if a kind is meant.
+    /// Returns `true` if the pattern matches a kind.
     #[must_use]
     pub(crate) fn matches(&self, group: &str, kind: &str) -> bool {
         self.group.as_deref().is_none_or(|wanted| wanted == group)
@@ -82,11 +82,11 @@ impl fmt::Display for KindPattern {
 pub struct FieldPointer(Vec<String>);
 
 impl FieldPointer {
-    /// Reads a pointer; an error that says what is wrong with it.
+    /// Parses a pointer. The error is the reason and the correction.
     ///
     /// # Errors
     ///
-    /// A text that is no pointer, or that points to what every object needs.
+    /// The text is not a pointer, or it points to a field that every object needs.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
             return Err(format!("{text:?} is not a JSON pointer: write it as /spec/replicas"));
@@ -105,7 +105,7 @@ impl FieldPointer {
         Ok(Self(tokens))
     }
 
-    /// The names on the way to the field, outermost first.
+    /// The names of the fields on the path, from the top of the object.
     #[must_use]
     pub(crate) fn tokens(&self) -> &[String] {
         &self.0

@@ -1,12 +1,15 @@
-//! The project tree: names, directories, settings and scope.
+//! The project tree: its files, projects, settings and inputs, and the scope of a run.
 //!
-//! Pure: it is given files as bytes and never reads one.
+//! This module does no I/O. Other modules read the files and pass their content.
 
 pub mod changed;
 pub(crate) mod dns;
 pub(crate) mod field_rule;
+pub mod files;
+pub mod inputs;
 pub mod path;
 pub(crate) mod pointer;
 pub mod scope;
+pub mod settings;
 pub mod snapshot;
 pub mod tree;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment(String);
 
-/// A text that is no project name.
+/// The error of a text that is not a project name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a project name: write letters, digits, `_` and `-` only{}", .dotted)]
 pub struct InvalidName {
@@ -18,7 +18,7 @@ pub struct InvalidName {
 }
 
 impl Segment {
-    /// Parses one segment; a dot is refused, as it separates segments.
+    /// Parses one segment. A dot is an error, because dots separate segments.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if text.is_empty() || !text.chars().all(allowed) {
@@ -27,7 +27,7 @@ impl Segment {
         Ok(Self(text.to_owned()))
     }
 
-    /// The segment's text.
+    /// The text of the segment.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,20 +39,20 @@ impl fmt::Display for Segment {
     }
 }
 
-/// A project's full name, its root's segment first. Never empty.
+/// The full name of a project, from the segment of its root to its own. It has at least one segment.
 ///
-/// Ordered and displayed as its dotted text.
+/// Names are ordered by their dotted text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProjectPath(String);
 
 impl ProjectPath {
-    /// The project that `root` names.
+    /// Returns the root project with this segment.
     pub(crate) fn root_of(root: &Segment) -> Self {
         Self(root.0.clone())
     }
 
-    /// This project's child of the name `segment`.
+    /// Returns the project with this segment below this project.
     #[must_use]
     pub fn child(&self, segment: &Segment) -> Self {
         Self(format!("{}.{}", self.0, segment.0))
@@ -63,18 +63,19 @@ impl ProjectPath {
         Segment(self.0.split('.').next().unwrap_or_default().to_owned())
     }
 
-    /// The project above this one; a root has none.
+    /// Returns the project above this one. Returns `None` for a root.
     pub fn parent(&self) -> Option<Self> {
         self.0.rsplit_once('.').map(|(above, _)| Self(above.to_owned()))
     }
 
-    /// Returns `true` if this is `ancestor` or lies below it, segment by segment: `demo.ab` does not lie below
+    /// Returns `true` if this is `ancestor` or a project below it. Only whole segments count: `demo.ab` is not below
     /// `demo.a`.
     pub(crate) fn is_within(&self, ancestor: &Self) -> bool {
         self.0.strip_prefix(&ancestor.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
-    /// This project's name after `from` was renamed to `to`; nothing where it does not lie within `from`.
+    /// Returns the name of this project after `from` was renamed to `to`. Returns `None` if this project is not within
+    /// `from`.
     pub fn renamed(&self, from: &Self, to: &Self) -> Option<Self> {
         if !self.is_within(from) {
             return None;
@@ -82,7 +83,7 @@ impl ProjectPath {
         self.0.strip_prefix(&from.0).map(|rest| Self(format!("{}{rest}", to.0)))
     }
 
-    /// The dotted text.
+    /// The name as dotted text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

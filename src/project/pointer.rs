@@ -1,4 +1,5 @@
-//! JSON pointers as `redact` states them. What could never match anything is refused: it would hide nothing, silently.
+//! JSON pointers of the setting `redact`. A pointer that can never match a field is an error, because it would hide
+//! nothing without a warning.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +7,14 @@ use std::str::FromStr;
 /// One step of a pointer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
-    /// `*`: every field of an object, every item of a list.
+    /// `*`: every field of an object, or every item of a list.
     Any,
-    /// A field of the given name; of a list, the item at the place that the name is the number of.
+    /// The field of this name. In a list, the name is the index of an item.
     Name(String),
 }
 
 impl Step {
-    /// The place in a list that it stands for; none for `*` and for a name that is no number.
+    /// Returns the index in a list. Returns `None` for `*`, and for a name that is not a number.
     pub(crate) fn index(&self) -> Option<usize> {
         match self {
             Self::Any => None,
@@ -24,7 +25,7 @@ impl Step {
 
 /// A JSON pointer (RFC 6901) with `*` for any field and any item: `/spec/users/*/token`.
 ///
-/// **Invariant:** it has at least one step, and each names something.
+/// **Invariant:** it has at least one step, and no step is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pointer {
     steps: Vec<Step>,
@@ -39,12 +40,12 @@ pub struct InvalidPointer {
 }
 
 impl Pointer {
-    /// Its steps, from the object's top.
+    /// The steps, from the top of the object.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The pointer as paths are shown: `spec.users[*].token`.
+    /// Returns the pointer in the form in which paths are shown: `spec.users[*].token`.
     pub(crate) fn shown(&self) -> String {
         let mut shown = String::new();
         for step in &self.steps {

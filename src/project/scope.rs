@@ -3,23 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::inputs::Inputs;
 use super::path::ProjectPath;
-use super::snapshot::Snapshot;
-use super::tree::{Tree, is_settings, normalized};
 
 /// The scope that the caller asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeRequest {
-    /// `-I`: prefixes of projects; empty for all.
+    /// The projects to include, with the projects below them. Empty for all projects.
     pub include: Vec<ProjectPath>,
-    /// `-X`: prefixes of projects that stay out.
+    /// The projects to exclude, with the projects below them.
     pub exclude: Vec<ProjectPath>,
-    /// The projects that changed paths concern; absent where the scope is not computed from changes.
+    /// The projects that changed paths concern. `None` if the scope does not depend on changes.
     pub touched: Option<BTreeSet<ProjectPath>>,
 }
 
 impl ScopeRequest {
-    /// Returns `true` if the caller named projects: then nothing else pulls a project in.
+    /// Returns `true` if the caller named projects. Then no other rule adds a project to the scope.
     pub(crate) fn is_explicit(&self) -> bool {
         !self.include.is_empty() || !self.exclude.is_empty()
     }
@@ -41,14 +40,14 @@ pub struct UnknownProject {
 }
 
 impl Scope {
-    /// Resolves a request against the known projects (of the tree, of the base tree, of the state).
+    /// Resolves a request against the known projects: those of the tree, of the base tree and of the state.
     ///
-    /// `undesired` are the projects with recorded entries that no manifest wants: they are always in scope, so that
-    /// cleanup that failed or was off is retried, except where the caller named projects.
+    /// `undesired` contains the projects with recorded objects that are no longer desired. They are in scope unless the
+    /// caller named projects, so that the run repeats a cleanup that failed or was off.
     ///
     /// # Errors
     ///
-    /// A pattern that matches nothing known.
+    /// A pattern matches no known project.
     pub fn resolve(
         request: &ScopeRequest,
         known: &BTreeSet<ProjectPath>,
@@ -76,54 +75,30 @@ impl Scope {
         self.projects.contains(project)
     }
 
-    /// The projects, in order.
+    /// The projects in scope, in order.
     pub fn projects(&self) -> &BTreeSet<ProjectPath> {
         &self.projects
     }
 }
 
-/// A tree and the manifest files that it read, at one commit or in the work tree.
-#[derive(Clone, Copy, Debug)]
-pub struct Checkout<'a> {
-    /// The tree.
-    pub tree: &'a Tree,
-    /// Its manifest files.
-    pub files: &'a Snapshot,
-}
-
-/// The projects that changed paths concern.
+/// Returns the projects that changed paths concern. A path concerns a project if it is an input of the project in the
+/// base or in the head, or if it is below such an input.
 ///
-/// `changed` are paths relative to the repository's top; `prefix` is the root directory's own path in it. A changed
-/// manifest concerns its project in each of the checkouts that has it, a changed `.ktor.yaml` every project at and
-/// below its directory, a changed input whoever declares it.
-pub fn touched(checkouts: &[Checkout<'_>], prefix: &Path, changed: &BTreeSet<PathBuf>) -> BTreeSet<ProjectPath> {
+/// `changed` contains paths relative to the repository's top. `prefix` is the path of the root directory in the
+/// repository.
+pub fn touched(
+    changed: &BTreeSet<PathBuf>,
+    prefix: &Path,
+    base: Option<&Inputs>,
+    head: &Inputs,
+) -> BTreeSet<ProjectPath> {
+    let inputs: Vec<_> = base.into_iter().chain([head]).map(|inputs| inputs.by_path(prefix)).collect();
     let mut projects = BTreeSet::new();
     for path in changed {
-        let inside = path.strip_prefix(prefix).ok();
-        let relative = inside.map_or_else(|| relative_to(path, prefix), Path::to_path_buf);
-        for Checkout { tree, files } in checkouts {
-            projects.extend(tree.dependents_of(&relative).cloned());
-            let Some(file) = inside else { continue };
-            if is_settings(file) {
-                let directory = file.parent().unwrap_or(Path::new(""));
-                projects.extend(tree.projects_below(directory).cloned());
-                let below = files.range(directory.to_owned()..).take_while(|(path, _)| path.starts_with(directory));
-                projects.extend(below.map(|(path, _)| tree.project_of(path).clone()));
-            } else if files.contains_key(file) {
-                projects.insert(tree.project_of(file).clone());
-            }
-        }
+        let found = path.ancestors().flat_map(|path| inputs.iter().filter_map(move |inputs| inputs.get(path)));
+        projects.extend(found.flatten().copied().cloned());
     }
     projects
-}
-
-/// A path outside `prefix` as seen from it: with as many `..` as it takes.
-fn relative_to(path: &Path, prefix: &Path) -> PathBuf {
-    let common = path.components().zip(prefix.components()).take_while(|(a, b)| a == b).count();
-    let up = prefix.components().skip(common).map(|_| Path::new(".."));
-    let mut relative: PathBuf = up.collect();
-    relative.extend(path.components().skip(common));
-    normalized(&relative)
 }
 
 fn list(projects: &BTreeSet<ProjectPath>) -> String {
@@ -134,6 +109,11 @@ fn list(projects: &BTreeSet<ProjectPath>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::settings::is_settings;
+    use super::super::snapshot::Snapshot;
+    use super::super::tree::{Tree, normalized};
     use super::*;
 
     fn names(texts: &[&str]) -> BTreeSet<ProjectPath> {
@@ -144,11 +124,15 @@ mod tests {
         names(texts).into_iter().collect()
     }
 
-    fn checkout(files: &[(&str, &str)]) -> (Tree, Snapshot) {
+    /// Returns the inputs of a tree of plain manifests.
+    fn load(files: &[(&str, &str)]) -> Inputs {
         let files: Snapshot = files.iter().map(|(p, text)| (PathBuf::from(p), text.as_bytes().to_vec())).collect();
         let tree = Tree::load(&files).unwrap();
-        let manifests = files.into_iter().filter(|(path, _)| tree.is_manifest(path)).collect();
-        (tree, manifests)
+        let mut inputs = Inputs::of_settings(&tree);
+        for path in files.keys().filter(|path| tree.is_manifest(path)) {
+            inputs.add_source(tree.project_of(path), path);
+        }
+        inputs
     }
 
     #[test]
@@ -181,7 +165,7 @@ mod tests {
 
     #[test]
     fn changed_paths_concern_exactly_their_projects() {
-        let base = checkout(&[
+        let base = load(&[
             (".ktor.yaml", "project: demo\n"),
             ("a/.ktor.yaml", "project: a\n"),
             ("a/x.yaml", ""),
@@ -191,7 +175,7 @@ mod tests {
             ("left/.ktor.yaml", "project: left\n"),
             ("left/x.yaml", ""),
         ]);
-        let head = checkout(&[
+        let head = load(&[
             (".ktor.yaml", "project: demo\n"),
             ("a/.ktor.yaml", "project: a\n"),
             ("a/x.yaml", ""),
@@ -201,8 +185,7 @@ mod tests {
         ]);
         let of = |paths: &[&str]| {
             let changed = paths.iter().map(PathBuf::from).collect();
-            let checkouts = [&base, &head].map(|(tree, files)| Checkout { tree, files });
-            touched(&checkouts, Path::new("deploy/k8s"), &changed)
+            touched(&changed, Path::new("deploy/k8s"), Some(&base), &head)
         };
         assert_eq!(of(&["deploy/k8s/a/x.yaml"]), names(&["demo.a"]));
         assert_eq!(of(&["deploy/k8s/a/.ktor.yaml"]), names(&["demo.a", "demo.a.sub"]));
@@ -211,5 +194,102 @@ mod tests {
         assert_eq!(of(&["deploy/k8s/shared/values.txt"]), names(&["demo.b"]));
         assert_eq!(of(&["deploy/lib/x.txt"]), names(&["demo.b"]));
         assert_eq!(of(&["README.md", "deploy/k8s/a/README.md", "deploy/k8.yaml"]), names(&[]));
+    }
+
+    const DIRECTORIES: [&str; 7] = ["", "a", "a/b", "a/b/c", "ab", "d", "d/e"];
+    const INPUTS: [&str; 9] =
+        ["../lib", "../../lib/x", "..", ".", "../a", "b/x.yaml", "/etc", "../d/e/../x", "../../k/s/d"];
+
+    /// The files of one directory: its settings file and its manifests, if there are any.
+    #[derive(Clone, Debug)]
+    struct Content {
+        has_settings: bool,
+        is_named: bool,
+        inputs: Vec<&'static str>,
+        manifests: Vec<&'static str>,
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        let some = |of: &'static [&'static str]| prop::collection::vec(prop::sample::select(of), 0..3);
+        (any::<bool>(), any::<bool>(), some(&INPUTS), some(&["x.yaml", "y.json"])).prop_map(
+            |(has_settings, is_named, inputs, manifests)| Content { has_settings, is_named, inputs, manifests },
+        )
+    }
+
+    fn files(contents: &[Content]) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        for (number, (directory, content)) in DIRECTORIES.iter().zip(contents).enumerate() {
+            let at = |name: &str| Path::new(directory).join(name).to_str().unwrap().to_owned();
+            if content.has_settings || number == 0 {
+                let name =
+                    if content.is_named || number == 0 { format!("project: p{number}\n") } else { String::new() };
+                files.push((at(".ktor.yaml"), format!("{name}inputs: {:?}\n", content.inputs)));
+            }
+            files.extend(content.manifests.iter().map(|name| (at(name), String::new())));
+        }
+        files
+    }
+
+    /// The rule that does not know inputs: it derives the projects of a path from the generated contents of a tree.
+    fn derived(contents: &[Content], prefix: &Path, path: &Path) -> BTreeSet<ProjectPath> {
+        let is_set = |number: usize| number == 0 || contents[number].has_settings;
+        let at = |directory: &Path| {
+            let name = |above: &Path| {
+                let number = DIRECTORIES.iter().position(|known| Path::new(known) == above)?;
+                (number == 0 || is_set(number) && contents[number].is_named).then(|| format!("p{number}"))
+            };
+            let mut names: Vec<_> = directory.ancestors().filter_map(name).collect();
+            names.reverse();
+            names.join(".").parse::<ProjectPath>().unwrap()
+        };
+        let inside = path.strip_prefix(prefix).ok();
+        // Inputs may name directories above the repository.
+        let top = Path::new("/1/2/3/4/5");
+        let mut found = BTreeSet::new();
+        for (number, (directory, content)) in DIRECTORIES.iter().zip(contents).enumerate() {
+            let directory = Path::new(directory);
+            let input_path = |input: &str| normalized(&top.join(prefix).join(directory).join(input));
+            let depends = |input: &&str| top.join(path).starts_with(input_path(input));
+            let is_below = |file: &Path| is_settings(file) && directory.starts_with(file.parent().unwrap());
+            let is_read = |file: &Path| content.manifests.iter().any(|name| directory.join(name) == file);
+            let ruled = is_set(number) || !content.manifests.is_empty();
+            let touches = is_set(number) && content.inputs.iter().any(depends)
+                || inside.is_some_and(|file| is_below(file) && ruled || is_read(file));
+            if touches {
+                found.insert(at(directory));
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn changed_paths_concern_the_projects_that_the_derived_rule_finds(
+            base in prop::collection::vec(content(), DIRECTORIES.len()),
+            head in prop::collection::vec(content(), DIRECTORIES.len()),
+            has_base in any::<bool>(),
+            prefix in prop::sample::select(vec!["", "k", "k/s"]),
+            changed in prop::collection::vec((0..DIRECTORIES.len() + 3, 0..5_usize), 0..4),
+        ) {
+            let prefix = Path::new(prefix);
+            let changed: BTreeSet<PathBuf> = changed.into_iter().map(|(directory, name)| {
+                let outside = ["lib", "k/lib", ""];
+                let directory = match DIRECTORIES.get(directory) {
+                    Some(inside) => prefix.join(inside),
+                    None => outside[directory - DIRECTORIES.len()].into(),
+                };
+                directory.join([".ktor.yaml", "x.yaml", "y.json", "x", "z.yaml"][name])
+            }).collect();
+            let inputs = |contents: &[Content]| {
+                let files = files(contents);
+                load(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>())
+            };
+            let trees = [(has_base, &base), (true, &head)].into_iter().filter(|(is_there, _)| *is_there);
+            let trees: Vec<_> = trees.map(|(_, contents)| contents).collect();
+            let expected: BTreeSet<_> = changed.iter()
+                .flat_map(|path| trees.iter().flat_map(|contents| derived(contents, prefix, path))).collect();
+            let base = has_base.then(|| inputs(&base));
+            prop_assert_eq!(touched(&changed, prefix, base.as_ref(), &inputs(&head)), expected);
+        }
     }
 }

@@ -1,33 +1,35 @@
-//! The files of a project at one moment, and places in them. No I/O: the work tree and git trees are read elsewhere.
+//! The contents of files, places in files and errors in files, and the limits on the size of a tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Path, relative to the project's root directory, to content. The only input of loading a tree and of rendering.
+use super::path::ProjectPath;
+
+/// The contents of files by path. A path is relative to the root directory.
 pub type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-/// The bytes that the files of one tree may have together, each real file counted once.
+/// The maximum size of all files of a tree together, in bytes. Each real file counts once.
 pub(crate) const MOST_BYTES: usize = 256 << 20;
-/// The bytes that links may add to a tree by naming a file once more.
+/// The maximum number of bytes that links may add by repeating files.
 pub(crate) const MOST_REPEATED: usize = 16 << 20;
-/// The bytes that each file counts besides its content, because its path takes memory too.
+/// The number of bytes that each file counts in addition to its content, because its path takes memory too.
 const FILE: usize = 256;
 
-/// The bytes that are left for one tree.
+/// The numbers of bytes that are left for a tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
     bytes: usize,
     repeated: usize,
 }
 
-/// Says which limit a tree exceeds.
+/// The limit that a tree exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// Its files are too large together.
+    /// The files are too large together.
     #[error("the files of the tree have more than {} MiB together: use a smaller root, or exclude some", MOST_BYTES >> 20)]
     Bytes,
-    /// Links repeat too much of it.
+    /// Links repeat too many bytes.
     #[error(
         "links repeat more than {} MiB of the tree's files: name each file once, or exclude the links",
         MOST_REPEATED >> 20
@@ -42,11 +44,11 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Counts a file of so many bytes, which may be one that was counted before.
+    /// Counts a file. `is_repeated` is `true` for a file that was counted before under another path.
     ///
     /// # Errors
     ///
-    /// The limit that it exceeds.
+    /// The tree exceeds a limit.
     pub(crate) fn take(&mut self, bytes: usize, is_repeated: bool) -> Result<(), Exceeded> {
         let (left, exceeded) =
             if is_repeated { (&mut self.repeated, Exceeded::Repeated) } else { (&mut self.bytes, Exceeded::Bytes) };
@@ -55,10 +57,10 @@ impl Allowance {
     }
 }
 
-/// A place in a source file. Lines and columns count from 1; a line of 0 means the file as a whole.
+/// A place in a source file. Lines and columns count from 1. Line 0 means the whole file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePlace {
-    /// Relative to the project's root directory.
+    /// The path of the file, relative to the root directory.
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -67,12 +69,12 @@ pub struct SourcePlace {
 }
 
 impl SourcePlace {
-    /// A place in a file.
+    /// Returns a place in a file.
     pub fn new(path: impl Into<PathBuf>, line: usize, column: usize) -> Self {
         Self { path: path.into(), line, column }
     }
 
-    /// The file as a whole.
+    /// Returns the place that means a whole file.
     pub fn whole(path: impl Into<PathBuf>) -> Self {
         Self::new(path, 0, 0)
     }
@@ -88,7 +90,7 @@ impl fmt::Display for SourcePlace {
     }
 }
 
-/// A path as one line of text: control characters are escaped, bytes that are not UTF-8 replaced.
+/// Returns a path as one line of text. Control characters are escaped, and bytes that are not UTF-8 are replaced.
 pub fn printable(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
@@ -104,8 +106,17 @@ pub struct SourceError {
     pub message: String,
 }
 
+/// An error in a source file, with the project that it fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The project of the file. Its objects are not completely known.
+    pub project: ProjectPath,
+    /// The error.
+    pub error: SourceError,
+}
+
 impl SourceError {
-    /// An error at a place.
+    /// Returns an error at a place.
     pub fn new(place: SourcePlace, message: impl Into<String>) -> Self {
         Self { place, message: message.into() }
     }

@@ -1,52 +1,24 @@
-//! The project tree: which directory belongs to which project, and by what settings. Loaded from `.ktor.yaml` files.
+//! The project tree: the project of each directory, and the settings that apply there. `.ktor.yaml` files define it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::dns::{LABEL_ADVICE, is_label};
-use super::field_rule::{FieldPointer, FieldPolicy, FieldRule, KindPattern};
+use super::field_rule::{FieldPointer, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
+use super::settings::{SETTINGS_FILE, Settings, Stated, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 
-/// The name of a directory's settings file.
-pub(crate) const SETTINGS_FILE: &str = ".ktor.yaml";
-/// The namespace of the state and the lock if the root names none.
+/// The namespace of the state and the lock if no setting names one.
 pub(crate) const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
 
-/// A root's name is part of its field manager's, and a server takes no field manager of more than 128 characters.
+/// The maximum length of the name of a root. The name is part of the field manager, which can have 128 characters.
 const LONGEST_ROOT: usize = 120;
 
 const DEFAULT_INCLUDES: [&str; 3] = ["*.yaml", "*.yml", "*.json"];
-
-/// One `.ktor.yaml` as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct SettingsFile {
-    project: Option<Spanned<String>>,
-    cleanup: Option<Spanned<bool>>,
-    state_namespace: Option<Spanned<String>>,
-    redact: Option<Spanned<Vec<Spanned<String>>>>,
-    fields: Option<Spanned<Vec<FieldSettings>>>,
-    adopt_managers: Option<Spanned<Vec<String>>>,
-    namespace: Option<Spanned<String>>,
-    include: Option<Vec<Spanned<String>>>,
-    exclude: Option<Vec<Spanned<String>>>,
-    inputs: Option<Vec<Spanned<String>>>,
-}
-
-/// One rule about fields as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct FieldSettings {
-    kinds: Vec<Spanned<String>>,
-    pointers: Vec<Spanned<String>>,
-    policy: FieldPolicy,
-}
 
 /// The settings of the root that apply to the whole tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,33 +27,42 @@ pub struct RootSettings {
     pub cleanup: Cleanup,
     /// The namespace of the state and the lock.
     pub state_namespace: String,
-    /// Further secret fields, as `/spec/password`.
+    /// The fields that are secret in addition to those of Secrets, such as `/spec/password`.
     pub redact: Vec<Pointer>,
-    /// The rules about fields that are left to other managers or taken from them.
+    /// The rules for fields that other managers set.
     pub fields: Vec<FieldRule>,
-    /// The managers, or tools by their short names, whose whole objects count as ours.
+    /// The managers, or tools by their short names, whose objects this root treats as its own.
     pub adopt_managers: Vec<String>,
 }
 
-/// The root's choice to delete undesired objects or only to keep them recorded.
+/// The treatment of objects that are no longer desired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// They are deleted.
+    /// ktor deletes them.
     On,
-    /// They stay, and stay recorded.
+    /// ktor keeps them, and keeps them recorded.
     Off,
 }
 
-/// A directory that has settings of its own, with what it inherits.
+/// The project of an object, and the namespace for the object if it names none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The project.
+    pub project: ProjectPath,
+    /// The namespace. `None` if no setting names one.
+    pub namespace: Option<String>,
+}
+
+/// A directory with a settings file, and its settings together with those that it inherits.
 #[derive(Clone, Debug)]
 struct Directory {
     project: ProjectPath,
-    /// True if this directory names the project, false if it belongs to the project above it.
+    /// `true` if this directory names its project. `false` if it belongs to the project above it.
     names_project: bool,
     namespace: Option<String>,
     include: Globs,
     exclude: Vec<Globs>,
-    /// Normalized, relative to the project's root directory; may begin with `..`.
+    /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
 }
 
@@ -99,7 +80,7 @@ impl Globs {
     }
 }
 
-/// A loaded project tree.
+/// A project tree.
 #[derive(Clone, Debug)]
 pub struct Tree {
     settings: RootSettings,
@@ -108,17 +89,17 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Loads a tree from its settings files: entries of `files` that are not named `.ktor.yaml` are passed over.
+    /// Loads a tree from its settings files. Other files are ignored.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong in any of the files, in their order.
+    /// The errors in all settings files, in the order of the files.
     pub fn load(files: &Snapshot) -> Result<Self, Vec<SourceError>> {
         let settings_files = files.iter().filter(|(path, _)| is_settings(path));
         let mut errors = Vec::new();
-        let mut parsed: BTreeMap<PathBuf, (&Path, SettingsFile)> = BTreeMap::new();
+        let mut parsed: BTreeMap<PathBuf, (&Path, Settings)> = BTreeMap::new();
         for (path, bytes) in settings_files {
-            match parse(path, bytes) {
+            match Settings::parse(path, bytes) {
                 Ok(settings) => {
                     parsed.insert(path.parent().unwrap_or(Path::new("")).to_owned(), (path, settings));
                 }
@@ -144,7 +125,7 @@ impl Tree {
         }
         let settings = RootSettings {
             cleanup: match root_settings.cleanup {
-                Some(Spanned { value: true, .. }) => Cleanup::On,
+                Some(Stated { value: true, .. }) => Cleanup::On,
                 _ => Cleanup::Off,
             },
             state_namespace: value_of(root_settings.state_namespace.as_ref())
@@ -155,7 +136,7 @@ impl Tree {
         };
         let mut tree = Self { settings, root, directories: BTreeMap::new() };
         let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
-        // A map of paths lists every directory after its ancestors.
+        // The map lists every directory after the directories above it.
         for (directory, (path, settings)) in &parsed {
             match tree.directory(directory, path, settings) {
                 Ok(entry) => {
@@ -163,7 +144,7 @@ impl Tree {
                         && let Some(first) = named.insert(entry.project.clone(), path)
                     {
                         let place =
-                            settings.project.as_ref().map_or(SourcePlace::whole(*path), |name| place_of(path, name));
+                            settings.project.as_ref().map_or(SourcePlace::whole(*path), |name| name.place(path));
                         let message = format!(
                             "project {} is named by {} already: give one of them another name",
                             entry.project,
@@ -179,7 +160,7 @@ impl Tree {
         if errors.is_empty() { Ok(tree) } else { Err(errors) }
     }
 
-    fn directory(&self, directory: &Path, path: &Path, settings: &SettingsFile) -> Result<Directory, SourceError> {
+    fn directory(&self, directory: &Path, path: &Path, settings: &Settings) -> Result<Directory, SourceError> {
         let above = directory.parent().and_then(|parent| self.nearest(parent));
         let is_root = directory.as_os_str().is_empty();
         if !is_root {
@@ -211,7 +192,7 @@ impl Tree {
         })
     }
 
-    /// The settings in force in a directory: its own or its nearest ancestor's.
+    /// Returns the settings that apply in a directory: its own, or those of the nearest directory above it.
     fn nearest(&self, directory: &Path) -> Option<&Directory> {
         directory.ancestors().find_map(|ancestor| self.directories.get(ancestor))
     }
@@ -230,12 +211,12 @@ impl Tree {
         &self.settings
     }
 
-    /// Every project of the tree.
+    /// The projects of the tree.
     pub fn projects(&self) -> BTreeSet<ProjectPath> {
         self.directories.values().map(|directory| directory.project.clone()).collect()
     }
 
-    /// Returns `true` if a file of this path is read for manifests.
+    /// Returns `true` if a file with this path can contain manifests.
     pub(crate) fn is_manifest(&self, file: &Path) -> bool {
         let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         !hidden
@@ -244,39 +225,29 @@ impl Tree {
             })
     }
 
-    /// The project that a file belongs to.
+    /// Returns the project of a file.
     pub fn project_of(&self, file: &Path) -> &ProjectPath {
         self.of_file(file).map_or(&self.root, |directory| &directory.project)
     }
 
-    /// The namespace that fills an absent one in a file's manifests.
-    pub(crate) fn namespace_of(&self, file: &Path) -> Option<&str> {
-        self.of_file(file)?.namespace.as_deref()
+    /// Returns the owner of the objects of a file.
+    pub fn owner_of(&self, file: &Path) -> Owner {
+        let namespace = self.of_file(file).and_then(|directory| directory.namespace.clone());
+        Owner { project: self.project_of(file).clone(), namespace }
     }
 
-    /// The inputs that any directory declares, relative to the root directory; they may begin with `..`.
+    /// The inputs of all settings files, relative to the root directory. They may begin with `..`.
     pub fn inputs(&self) -> BTreeSet<&Path> {
         self.directories.values().flat_map(|directory| &directory.inputs).map(PathBuf::as_path).collect()
     }
 
-    /// The projects of the settings files in a directory and below it.
-    pub(super) fn projects_below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a ProjectPath> {
-        self.directories.iter().filter(move |(path, _)| path.starts_with(directory)).map(|(_, entry)| &entry.project)
-    }
-
-    /// The projects that declare an input which is `path` or contains it; `path` is relative to the root directory.
-    pub(super) fn dependents_of<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a ProjectPath> {
-        let depends = move |entry: &&Directory| entry.inputs.iter().any(|input| path.starts_with(input));
-        self.directories.values().filter(depends).map(|entry| &entry.project)
+    /// Returns the directories that have a settings file, each with its project and the inputs that it names.
+    pub(super) fn directories(&self) -> impl Iterator<Item = (&Path, &ProjectPath, &[PathBuf])> {
+        self.directories.iter().map(|(path, entry)| (path.as_path(), &entry.project, entry.inputs.as_slice()))
     }
 }
 
-/// Returns `true` if a path is that of a settings file.
-pub(crate) fn is_settings(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == SETTINGS_FILE)
-}
-
-/// Resolves `.` and `..` in a relative path by its text alone; a leading `..` stays.
+/// Removes `.` and `..` from a relative path without looking at the files. A leading `..` stays.
 pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for component in path.components() {
@@ -291,45 +262,20 @@ pub(crate) fn normalized(path: &Path) -> PathBuf {
     parts.into_iter().collect()
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<SettingsFile, SourceError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = 1 + before.split(|byte| *byte == b'\n').count() - 1;
-        SourceError::new(SourcePlace::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
-    })?;
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(SettingsFile::default());
-    }
-    serde_saphyr::from_str(text).map_err(|error| {
-        let place = error.location().map_or(SourcePlace::whole(path), |at| {
-            SourcePlace::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
-        });
-        SourceError::new(place, message_of(&error))
-    })
-}
-
-/// The error's first line, without the place that some of them repeat.
-fn message_of(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.split(" at line ").next().unwrap_or(line);
-    line.trim_start_matches("error: ").to_owned()
-}
-
-/// Refuses namespaces that no server can have: they become parts of paths.
-fn wrong_namespaces(path: &Path, settings: &SettingsFile) -> Vec<SourceError> {
+/// Returns an error for each namespace that is not a DNS label. Namespaces become parts of request paths.
+fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
     let set = [("namespace", &settings.namespace), ("stateNamespace", &settings.state_namespace)];
     let set = set.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
     set.filter(|(_, value)| !is_label(&value.value))
         .map(|(key, value)| {
             let message =
                 format!("`{key}` cannot be {:?}: {LABEL_ADVICE}", value.value.chars().take(80).collect::<String>());
-            SourceError::new(place_of(path, value), message)
+            SourceError::new(value.place(path), message)
         })
         .collect()
 }
 
-fn root_name(path: &Path, settings: &SettingsFile) -> Result<ProjectPath, SourceError> {
+fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceError> {
     let Some(name) = &settings.project else {
         let message =
             "the root's .ktor.yaml has no `project: NAME`: name the root project, or name its directory with -p";
@@ -337,74 +283,74 @@ fn root_name(path: &Path, settings: &SettingsFile) -> Result<ProjectPath, Source
     };
     if name.value.len() > LONGEST_ROOT {
         let message = format!("the root's name is longer than {LONGEST_ROOT} characters: shorten it");
-        return Err(SourceError::new(place_of(path, name), message));
+        return Err(SourceError::new(name.place(path), message));
     }
     Ok(ProjectPath::root_of(&segment(path, name)?))
 }
 
-fn pointers(path: &Path, settings: &SettingsFile) -> Result<Vec<Pointer>, Vec<SourceError>> {
+fn pointers(path: &Path, settings: &Settings) -> Result<Vec<Pointer>, Vec<SourceError>> {
     let (mut pointers, mut errors) = (Vec::new(), Vec::new());
     for stated in settings.redact.iter().flat_map(|redact| &redact.value) {
         match stated.value.parse::<Pointer>() {
             Ok(pointer) => pointers.push(pointer),
-            Err(error) => errors.push(SourceError::new(place_of(path, stated), error.to_string())),
+            Err(error) => errors.push(SourceError::new(stated.place(path), error.to_string())),
         }
     }
     if errors.is_empty() { Ok(pointers) } else { Err(errors) }
 }
 
-fn segment(path: &Path, name: &Spanned<String>) -> Result<Segment, SourceError> {
-    Segment::new(&name.value).map_err(|error| SourceError::new(place_of(path, name), error.to_string()))
+fn segment(path: &Path, name: &Stated<String>) -> Result<Segment, SourceError> {
+    Segment::new(&name.value).map_err(|error| SourceError::new(name.place(path), error.to_string()))
 }
 
-fn refuse_root_keys(path: &Path, settings: &SettingsFile) -> Result<(), SourceError> {
+fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError> {
     let refused = |key: &str, place: SourcePlace| {
         Err(SourceError::new(place, format!("`{key}` is set at the root's .ktor.yaml only: move it there")))
     };
     if let Some(cleanup) = &settings.cleanup {
-        return refused("cleanup", place_of(path, cleanup));
+        return refused("cleanup", cleanup.place(path));
     }
     if let Some(namespace) = &settings.state_namespace {
-        return refused("stateNamespace", place_of(path, namespace));
+        return refused("stateNamespace", namespace.place(path));
     }
     if let Some(fields) = &settings.fields {
-        return refused("fields", place_of(path, fields));
+        return refused("fields", fields.place(path));
     }
     if let Some(managers) = &settings.adopt_managers {
-        return refused("adoptManagers", place_of(path, managers));
+        return refused("adoptManagers", managers.place(path));
     }
     if let Some(redact) = &settings.redact {
-        return refused("redact", place_of(path, redact));
+        return refused("redact", redact.place(path));
     }
     Ok(())
 }
 
-fn field_rules(path: &Path, settings: &SettingsFile) -> Result<Vec<FieldRule>, SourceError> {
+fn field_rules(path: &Path, settings: &Settings) -> Result<Vec<FieldRule>, SourceError> {
     let mut rules = Vec::new();
     for rule in settings.fields.iter().flat_map(|fields| &fields.value) {
         let mut kinds = Vec::new();
         for kind in &rule.kinds {
             let message = || format!("{:?} is not a kind: write it as Deployment, apps/Deployment or *", kind.value);
             let pattern = KindPattern::new(&kind.value);
-            kinds.push(pattern.ok_or_else(|| SourceError::new(place_of(path, kind), message()))?);
+            kinds.push(pattern.ok_or_else(|| SourceError::new(kind.place(path), message()))?);
         }
         let mut pointers = Vec::new();
         for pointer in &rule.pointers {
             let read = FieldPointer::new(&pointer.value);
-            pointers.push(read.map_err(|message| SourceError::new(place_of(path, pointer), message))?);
+            pointers.push(read.map_err(|message| SourceError::new(pointer.place(path), message))?);
         }
         rules.push(FieldRule { kinds, pointers, policy: rule.policy });
     }
     Ok(rules)
 }
 
-fn globs(path: &Path, base: &Path, patterns: &[Spanned<String>]) -> Result<Globs, SourceError> {
+fn globs(path: &Path, base: &Path, patterns: &[Stated<String>]) -> Result<Globs, SourceError> {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(&pattern.value)
             .literal_separator(true)
             .build()
-            .map_err(|error| SourceError::new(place_of(path, pattern), error.to_string()))?;
+            .map_err(|error| SourceError::new(pattern.place(path), error.to_string()))?;
         builder.add(glob);
     }
     let set = builder.build().map_err(|error| SourceError::new(SourcePlace::whole(path), error.to_string()))?;
@@ -421,13 +367,8 @@ fn default_includes(path: &Path) -> Result<Globs, SourceError> {
     Ok(Globs { base: PathBuf::new(), set })
 }
 
-fn value_of(spanned: Option<&Spanned<String>>) -> Option<String> {
-    spanned.map(|spanned| spanned.value.clone())
-}
-
-fn place_of<T>(path: &Path, spanned: &Spanned<T>) -> SourcePlace {
-    let at = spanned.referenced;
-    SourcePlace::new(path, usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+fn value_of(stated: Option<&Stated<String>>) -> Option<String> {
+    stated.map(|stated| stated.value.clone())
 }
 
 #[cfg(test)]
@@ -454,8 +395,9 @@ mod tests {
         assert_eq!(of("x/api/a.yaml"), "demo.api");
         assert_eq!(of("x/api/plain/a.yaml"), "demo.api");
         assert_eq!(of("x/api/deep/er/a.yaml"), "demo.api.front");
-        assert_eq!(tree.namespace_of(Path::new("x/api/a.yaml")), Some("shop"));
-        assert_eq!(tree.namespace_of(Path::new("x/api/deep/er/more/a.yaml")), Some("web"));
+        let namespace_of = |path: &str| tree.owner_of(Path::new(path)).namespace;
+        assert_eq!(namespace_of("x/api/a.yaml").as_deref(), Some("shop"));
+        assert_eq!(namespace_of("x/api/deep/er/more/a.yaml").as_deref(), Some("web"));
         assert_eq!(tree.settings().cleanup, Cleanup::On);
         assert_eq!(tree.settings().state_namespace, "kubernator-system");
         let names: Vec<_> = tree.projects().iter().map(ToString::to_string).collect();

@@ -9,27 +9,40 @@ use serde_json::{Map, Value};
 use super::yaml::{self, Outline, ValueBudget};
 use crate::object::manifest::Document;
 use crate::project::snapshot::{SourceError, SourcePlace};
+use crate::project::tree::Owner;
 
-/// Reads the objects of a file that is part of a tree, each with the place where it starts. The tree shares the budget
-/// of values.
+/// Reads the objects of a file that is part of a tree, each with its owner and the place where it starts. The tree
+/// shares the budget of values.
 ///
 /// Every returned body is a JSON object with `apiVersion`, `kind` and `metadata.name`, all of them non-empty text.
 ///
 /// # Errors
 ///
 /// A document that is not an object, and a file that exceeds the budget.
-pub(crate) fn manifests(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Document>, SourceError> {
+pub(crate) fn manifests(
+    path: &Path,
+    bytes: &[u8],
+    owner: &Owner,
+    budget: &mut ValueBudget,
+) -> Result<Vec<Document>, SourceError> {
     let mut found = Vec::new();
     for located in yaml::read(path, bytes, budget)? {
-        let Document { place, body } = located.document;
-        flatten(place, body, &located.items, &mut found)?;
+        let yaml::Document { place, body } = located.document;
+        flatten(place, body, &located.items, &mut |place, body| {
+            found.push(Document { owner: owner.clone(), place, body: body.into() });
+        })?;
     }
     Ok(found)
 }
 
-/// Adds the object or, for a list, its elements to `found`. The recursion is as deep as the body, and the YAML reader
+/// Passes the object or, for a list, its elements to `found`. The recursion is as deep as the body, and the YAML reader
 /// limits the depth of the body.
-fn flatten(place: SourcePlace, body: Value, items: &[Outline], found: &mut Vec<Document>) -> Result<(), SourceError> {
+fn flatten(
+    place: SourcePlace,
+    body: Value,
+    items: &[Outline],
+    found: &mut dyn FnMut(SourcePlace, Value),
+) -> Result<(), SourceError> {
     let Value::Object(mut object) = body else {
         let message = format!("expected an object with `apiVersion` and `kind`, found {}", describe(&body));
         return Err(SourceError::new(place, message));
@@ -60,7 +73,7 @@ fn flatten(place: SourcePlace, body: Value, items: &[Outline], found: &mut Vec<D
         }
         _ => {
             check_metadata(&object, &place)?;
-            found.push(Document { place, body: Value::Object(object) });
+            found(place, Value::Object(object));
             Ok(())
         }
     }
@@ -150,7 +163,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Document>, String> {
-        manifests(Path::new("a.yaml"), text.as_bytes(), &mut ValueBudget::default()).map_err(|error| error.to_string())
+        let owner = Owner { project: "demo".parse().unwrap(), namespace: None };
+        let found = manifests(Path::new("a.yaml"), text.as_bytes(), &owner, &mut ValueBudget::default());
+        found.map_err(|error| error.to_string())
     }
 
     fn found(text: &str) -> Vec<String> {

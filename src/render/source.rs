@@ -1,6 +1,6 @@
-//! Reads the work tree as a snapshot, and refuses what must not be read.
+//! Lists and reads the files of the work tree. It refuses links that leave the tree, special files and large files.
 //!
-//! The caller selects the files. Other modules interpret their content.
+//! The caller selects the files to read. Other modules interpret their content.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -9,13 +9,19 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::yaml::MAX_BYTES;
+use crate::project::files::Files;
 use crate::project::snapshot::{Allowance, Exceeded, Snapshot, printable};
+use crate::project::tree::normalized;
 
 /// The maximum number of directories that are entered without a link.
 const MAX_DIRECTORIES: usize = 100_000;
 /// The maximum number of directories that are entered through links. Links can multiply the number of paths, so this
 /// limit stops the read before it runs out of time or memory.
 const MAX_LINKED: usize = 10_000;
+/// The maximum number of files that are listed without a link.
+const MAX_PATHS: usize = 1_000_000;
+/// The maximum number of files that are listed through links.
+const MAX_LINKED_PATHS: usize = 100_000;
 
 /// The error of reading a work tree.
 #[derive(Debug, thiserror::Error)]
@@ -88,156 +94,292 @@ pub enum SourceReadError {
         /// The limit that is exceeded.
         problem: Exceeded,
     },
-    /// The tree has too many directories, with or without links.
-    #[error("read the tree below {}: it has, or symbolic links make it, too many directories; use a smaller root", printable(.path))]
+    /// The tree has too many directories or files, with or without links.
+    #[error(
+        "read the tree below {}: it has, or symbolic links make it, too many directories or files; use a smaller root",
+        printable(.path)
+    )]
     TooMany {
-        /// The path of the directory that exceeds the limit, relative to the root.
+        /// The path of the directory or file that exceeds the limit, relative to the root.
         path: PathBuf,
     },
 }
 
 /// Reads the files below `root` for which `select` is true. The key of a file is its path relative to `root`.
 ///
-/// Directories whose name starts with a dot are skipped. Symbolic links within the tree are followed. A link to a
-/// directory that contains the link adds no files and is skipped.
+/// The rules are those of [`WorkTree`].
 pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snapshot, SourceReadError> {
-    read_within(root, select, (MAX_DIRECTORIES, MAX_LINKED))
+    let (mut tree, mut files) = WorkTree::open(root, root)?;
+    let selected = files.selected(select);
+    tree.load(&mut files, &selected)?;
+    Ok(files.into_loaded())
 }
 
-fn read_within(
-    root: &Path,
-    select: &dyn Fn(&Path) -> bool,
-    (directories_left, linked_left): (usize, usize),
-) -> Result<Snapshot, SourceReadError> {
-    let canonical = fs::canonicalize(root)
-        .and_then(|path| if path.is_dir() { Ok(path) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) });
-    let canonical = canonical.map_err(|source| SourceReadError::Root { path: root.to_owned(), source })?;
-    let mut reader = Reader {
-        root: &canonical,
-        select,
-        snapshot: Snapshot::new(),
-        directories_left,
-        linked_left,
-        allowance: Allowance::default(),
-        first: HashMap::new(),
-    };
-    let above = BTreeSet::from([canonical.clone()]);
-    let mut waiting = vec![Directory { path: PathBuf::new(), above, is_linked: false }];
-    while let Some(directory) = waiting.pop() {
-        reader.list(&directory, &mut waiting)?;
-    }
-    Ok(reader.snapshot)
+/// The files of a directory, as they are on disk.
+///
+/// Directories whose name starts with a dot are skipped. Symbolic links within the tree are followed. A link to a
+/// directory that contains the link adds no files and is skipped. A file that cannot be read is an error only when it is
+/// loaded, because most trees contain files that nobody asks for.
+#[derive(Debug)]
+pub struct WorkTree {
+    /// The real path of the root, without symbolic links.
+    root: PathBuf,
+    /// The real path of the directory that no link and no path may leave: the root, or a directory above it.
+    boundary: PathBuf,
+    /// The listed paths that are not the real path of a file.
+    indirect: HashMap<PathBuf, Indirect>,
+    directories_left: usize,
+    linked_left: usize,
+    paths_left: usize,
+    linked_paths_left: usize,
+    allowance: Allowance,
+    /// The path under which each real file was first read, by its device number and inode number.
+    first: HashMap<(u64, u64), PathBuf>,
+}
+
+/// A listed path that is not the real path of a file.
+#[derive(Debug)]
+enum Indirect {
+    /// The file is reached by a link. This is its real path.
+    Linked(PathBuf),
+    /// The file cannot be read.
+    Broken(SourceReadError),
 }
 
 /// A directory that is still to be listed.
 struct Directory {
     /// The path relative to the root.
     path: PathBuf,
+    /// The real path.
+    real: PathBuf,
     /// The real paths of this directory and of all directories on the way to it. A link to one of them is a loop.
     above: BTreeSet<PathBuf>,
     /// `true` if the path to this directory has a link in it.
     is_linked: bool,
 }
 
-struct Reader<'a> {
-    /// The real path of the root, without symbolic links.
-    root: &'a Path,
-    select: &'a dyn Fn(&Path) -> bool,
-    snapshot: Snapshot,
-    directories_left: usize,
-    linked_left: usize,
-    allowance: Allowance,
-    /// The path under which each real file was first read, by its device number and inode number.
-    first: HashMap<(u64, u64), PathBuf>,
+/// The directory that links may not leave, and the consequence for a link to a directory that leaves it.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// Links stay within the root. Another link is an error.
+    Root,
+    /// Links stay within the boundary. Another link is an error only when it is loaded.
+    Boundary,
 }
 
-impl Reader<'_> {
-    fn list(&mut self, directory: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
+impl WorkTree {
+    /// Lists the files below `root`. The directory `boundary`, which contains `root`, contains everything that can be
+    /// asked for.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be listed, a link to a directory leaves the root, or there are too many files.
+    pub fn open(root: &Path, boundary: &Path) -> Result<(Self, Files), SourceReadError> {
+        Self::open_within(root, boundary, (MAX_DIRECTORIES, MAX_LINKED))
+    }
+
+    fn open_within(
+        root: &Path,
+        boundary: &Path,
+        (directories_left, linked_left): (usize, usize),
+    ) -> Result<(Self, Files), SourceReadError> {
+        let real = |path: &Path| {
+            let real = fs::canonicalize(path).and_then(|real| {
+                if real.is_dir() { Ok(real) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
+            });
+            real.map_err(|source| SourceReadError::Root { path: path.to_owned(), source })
+        };
+        let mut tree = Self {
+            root: real(root)?,
+            boundary: real(boundary)?,
+            indirect: HashMap::new(),
+            directories_left,
+            linked_left,
+            paths_left: MAX_PATHS,
+            linked_paths_left: MAX_LINKED_PATHS,
+            allowance: Allowance::default(),
+            first: HashMap::new(),
+        };
+        let mut files = Files::default();
+        let real = tree.root.clone();
+        let above = BTreeSet::from([real.clone()]);
+        let top = Directory { path: PathBuf::new(), real, above, is_linked: false };
+        tree.list_all(top, Limit::Root, &mut files)?;
+        Ok((tree, files))
+    }
+
+    /// Answers for paths: loads the content of the files.
+    ///
+    /// A path that is not listed yet is listed first, with everything below it. It can be in a hidden directory, or
+    /// outside the root and within the boundary. A path beyond the boundary is answered as if nothing were there, and so
+    /// is a path that is not normalized.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or exceeds a limit.
+    pub fn load(&mut self, files: &mut Files, wanted: &BTreeSet<PathBuf>) -> Result<(), SourceReadError> {
+        for path in wanted {
+            if files.is_answered(path) {
+                continue;
+            }
+            if !files.is_listed(path) && normalized(path) == *path {
+                self.reach(path, files)?;
+            }
+            if !files.paths().contains(path) {
+                files.set_absent(path.clone());
+                continue;
+            }
+            let real = match self.indirect.remove(path) {
+                None => self.root.join(path),
+                Some(Indirect::Linked(real)) => real,
+                Some(Indirect::Broken(error)) => return Err(error),
+            };
+            let content = self.read(path, &real, files)?;
+            files.load(path.clone(), content);
+        }
+        Ok(())
+    }
+
+    /// Lists a file or directory that is not listed yet.
+    fn reach(&mut self, path: &Path, files: &mut Files) -> Result<(), SourceReadError> {
+        let Ok(real) = fs::canonicalize(self.root.join(path)) else { return Ok(()) };
+        if self.is_outside(&real, Limit::Boundary) {
+            return Ok(());
+        }
+        if !real.is_dir() {
+            return self.add(path.to_owned(), Some(Indirect::Linked(real)), files);
+        }
+        let above = BTreeSet::from([real.clone()]);
+        // The real path of each file is kept, because the given path may contain links.
+        let directory = Directory { path: path.to_owned(), real, above, is_linked: true };
+        self.list_all(directory, Limit::Boundary, files)
+    }
+
+    fn list_all(&mut self, top: Directory, limit: Limit, files: &mut Files) -> Result<(), SourceReadError> {
+        let mut waiting = vec![top];
+        while let Some(directory) = waiting.pop() {
+            self.list(&directory, limit, &mut waiting, files)?;
+        }
+        Ok(())
+    }
+
+    fn list(
+        &mut self,
+        directory: &Directory,
+        limit: Limit,
+        waiting: &mut Vec<Directory>,
+        files: &mut Files,
+    ) -> Result<(), SourceReadError> {
         let left = if directory.is_linked { &mut self.linked_left } else { &mut self.directories_left };
         *left = left.checked_sub(1).ok_or_else(|| SourceReadError::TooMany { path: directory.path.clone() })?;
         let error = |source| SourceReadError::Directory { path: shown(&directory.path), source };
-        for entry in fs::read_dir(self.root.join(&directory.path)).map_err(error)? {
+        for entry in fs::read_dir(&directory.real).map_err(error)? {
             let entry = entry.map_err(error)?;
             let path = directory.path.join(entry.file_name());
             let kind = entry.file_type().map_err(error)?;
             if kind.is_symlink() {
-                self.follow(path, directory, waiting)?;
+                self.follow(path, &entry.path(), directory, limit, waiting, files)?;
             } else if kind.is_dir() {
-                self.enter(path, directory, directory.is_linked, waiting)?;
-            } else if (self.select)(&path) {
-                self.read(path)?;
+                enter(path, entry.path(), directory, directory.is_linked, waiting);
+            } else {
+                self.add(path, directory.is_linked.then(|| Indirect::Linked(entry.path())), files)?;
             }
         }
         Ok(())
     }
 
-    fn enter(
-        &self,
+    fn follow(
+        &mut self,
         path: PathBuf,
+        link: &Path,
         from: &Directory,
-        is_linked: bool,
+        limit: Limit,
         waiting: &mut Vec<Directory>,
+        files: &mut Files,
     ) -> Result<(), SourceReadError> {
-        if is_hidden(&path) {
+        let real = match fs::canonicalize(link) {
+            Ok(real) => real,
+            Err(source) => {
+                let error = SourceReadError::Dangling { path: path.clone(), source };
+                return self.add(path, Some(Indirect::Broken(error)), files);
+            }
+        };
+        let is_directory = real.is_dir();
+        if is_directory && is_hidden(&path) {
             return Ok(());
         }
-        let real = fs::canonicalize(self.root.join(&path))
-            .map_err(|source| SourceReadError::Directory { path: path.clone(), source })?;
-        let mut above = from.above.clone();
-        if above.insert(real) {
-            waiting.push(Directory { path, above, is_linked });
+        if self.is_outside(&real, limit) {
+            let error = SourceReadError::Outside { path: path.clone(), target: real };
+            return match limit {
+                Limit::Root if is_directory => Err(error),
+                Limit::Root | Limit::Boundary => self.add(path, Some(Indirect::Broken(error)), files),
+            };
         }
+        if is_directory {
+            enter(path, real, from, true, waiting);
+            return Ok(());
+        }
+        self.add(path, Some(Indirect::Linked(real)), files)
+    }
+
+    /// Returns `true` if a real path is not part of the tree. Git's own directory, which can hold credentials, is not.
+    fn is_outside(&self, real: &Path, limit: Limit) -> bool {
+        let around = match limit {
+            Limit::Root => &self.root,
+            Limit::Boundary => &self.boundary,
+        };
+        let inside = real.strip_prefix(&self.boundary);
+        !real.starts_with(around) || inside.is_ok_and(|inside| inside.iter().any(|name| name == ".git"))
+    }
+
+    fn add(&mut self, path: PathBuf, indirect: Option<Indirect>, files: &mut Files) -> Result<(), SourceReadError> {
+        if files.paths().contains(&path) {
+            return Ok(());
+        }
+        let left = if indirect.is_some() { &mut self.linked_paths_left } else { &mut self.paths_left };
+        *left = left.checked_sub(1).ok_or_else(|| SourceReadError::TooMany { path: path.clone() })?;
+        files.list(path.clone());
+        self.indirect.extend(indirect.map(|indirect| (path, indirect)));
         Ok(())
     }
 
-    fn follow(&mut self, path: PathBuf, from: &Directory, waiting: &mut Vec<Directory>) -> Result<(), SourceReadError> {
-        let real = match fs::canonicalize(self.root.join(&path)) {
-            Ok(real) => real,
-            Err(source) if (self.select)(&path) => return Err(SourceReadError::Dangling { path, source }),
-            Err(_) => return Ok(()),
-        };
-        let is_directory = real.is_dir();
-        let wanted = if is_directory { !is_hidden(&path) } else { (self.select)(&path) };
-        if !wanted {
-            return Ok(());
-        }
-        if !real.starts_with(self.root) {
-            return Err(SourceReadError::Outside { path, target: real });
-        }
-        if is_directory { self.enter(path, from, true, waiting) } else { self.read(path) }
-    }
-
-    fn read(&mut self, path: PathBuf) -> Result<(), SourceReadError> {
-        let full = self.root.join(&path);
-        let error = |source| SourceReadError::File { path: path.clone(), source };
+    /// Reads a file, given its real path.
+    fn read(&mut self, path: &Path, real: &Path, files: &Files) -> Result<Vec<u8>, SourceReadError> {
+        let error = |source| SourceReadError::File { path: path.to_owned(), source };
         // The type is checked before the file is opened, because opening a pipe waits for a writer.
-        let metadata = fs::metadata(&full).map_err(error)?;
+        let metadata = fs::symlink_metadata(real).map_err(error)?;
         if !metadata.is_file() {
-            return Err(SourceReadError::Special { path });
+            return Err(SourceReadError::Special { path: path.to_owned() });
         }
         let limit = MAX_BYTES as u64;
         if metadata.len() > limit {
-            return Err(SourceReadError::TooLarge { path });
+            return Err(SourceReadError::TooLarge { path: path.to_owned() });
         }
         let length = usize::try_from(metadata.len()).unwrap_or(MAX_BYTES);
-        let known = self.first.get(&(metadata.dev(), metadata.ino())).cloned();
-        let exceeded = |problem| SourceReadError::Exceeded { path: path.clone(), problem };
+        let known = self.first.get(&(metadata.dev(), metadata.ino()));
+        let exceeded = |problem| SourceReadError::Exceeded { path: path.to_owned(), problem };
         self.allowance.take(length, known.is_some()).map_err(exceeded)?;
         // Each real file is read only once, even if links repeat it.
-        if let Some(content) = known.and_then(|first| self.snapshot.get(&first).cloned()) {
-            self.snapshot.insert(path, content);
-            return Ok(());
+        if let Some(content) = known.and_then(|first| files.loaded().get(first)) {
+            return Ok(content.clone());
         }
-        self.first.insert((metadata.dev(), metadata.ino()), path.clone());
+        self.first.insert((metadata.dev(), metadata.ino()), path.to_owned());
         let mut content = Vec::new();
         // The file may have grown since the check of its size.
-        let file = File::open(&full).map_err(error)?;
+        let file = File::open(real).map_err(error)?;
         let length = file.take(limit + 1).read_to_end(&mut content).map_err(error)?;
         if length > MAX_BYTES {
-            return Err(SourceReadError::TooLarge { path });
+            return Err(SourceReadError::TooLarge { path: path.to_owned() });
         }
-        self.snapshot.insert(path, content);
-        Ok(())
+        Ok(content)
+    }
+}
+
+/// Adds a directory to those that are still to be listed, unless it is hidden or contains itself.
+fn enter(path: PathBuf, real: PathBuf, from: &Directory, is_linked: bool, waiting: &mut Vec<Directory>) {
+    let mut above = from.above.clone();
+    if !is_hidden(&path) && above.insert(real.clone()) {
+        waiting.push(Directory { path, real, above, is_linked });
     }
 }
 
@@ -333,6 +475,16 @@ mod tests {
     }
 
     #[test]
+    fn b3_a_link_into_the_directory_of_git_is_named() {
+        let root = tree(&["a.yaml", ".git/config"]);
+        symlink(".git/config", root.path().join("x.yaml")).unwrap();
+        refused(root.path(), "follow the symbolic link x.yaml: it leaves the tree");
+        fs::remove_file(root.path().join("x.yaml")).unwrap();
+        symlink(".git", root.path().join("dir")).unwrap();
+        refused(root.path(), "follow the symbolic link dir: it leaves the tree");
+    }
+
+    #[test]
     fn b3_links_within_the_tree_are_followed_and_loops_end() {
         let root = tree(&["a/x.yaml", "b/y.yaml"]);
         symlink("a/x.yaml", root.path().join("link.yaml")).unwrap();
@@ -357,7 +509,7 @@ mod tests {
             }
         }
         fs::create_dir(root.path().join("d20")).unwrap();
-        let found = read_within(root.path(), &is_manifest, (1_000, 1_000));
+        let found = WorkTree::open_within(root.path(), root.path(), (1_000, 1_000));
         assert!(matches!(found, Err(SourceReadError::TooMany { .. })));
     }
 

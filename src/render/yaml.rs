@@ -16,7 +16,8 @@ mod tree;
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::object::manifest::Document;
+use serde_json::Value;
+
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The maximum size of a file, in bytes.
@@ -51,6 +52,15 @@ impl Default for ValueBudget {
     fn default() -> Self {
         Self { nodes: TREE_NODES, aliased: TREE_ALIASED, copied: TREE_COPIED }
     }
+}
+
+/// A document of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The place where the document begins.
+    pub place: SourcePlace,
+    /// The content, any JSON value.
+    pub body: Value,
 }
 
 /// Reads the documents of a file. Empty and null documents are skipped, as in kubectl.

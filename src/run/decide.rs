@@ -20,7 +20,7 @@ use crate::plan::unready;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{Scope, ScopeRequest};
-use crate::project::snapshot::SourceError;
+use crate::project::snapshot::Failure;
 use crate::run::error::RunError;
 use crate::run::listing::{Listing, Sweep};
 use crate::run::observe::{look, observe};
@@ -178,7 +178,7 @@ pub(crate) async fn decide_from(
 
     let request = &since(request, &prior.commits, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior, &desired)?;
-    let (policy, broken) = checked(policy, sources, &desired.failures, &scope, &mut notices);
+    let (policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
     let recorded_and_desired =
         prior.entries.keys().into_iter().filter(|key| in_scope(&desired.manifests, key, &scope)).cloned();
     look(cluster, root, &mut observed, recorded_and_desired).await;
@@ -191,7 +191,7 @@ pub(crate) async fn decide_from(
         entries: &prior.entries,
         policy: &policy,
         redactor,
-        broken: &projects_of(&broken, sources),
+        broken: &projects_of(&broken),
         before: request.before.told(before.as_ref()),
     };
     observe(cluster, &served, plan_request, &mut observed).await;
@@ -203,7 +203,7 @@ pub(crate) async fn decide_from(
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
-    plan.broken = broken;
+    plan.broken = broken.into_iter().map(|failure| failure.error).collect();
     let pending = prior.begin(plan.intent(), &request.commits);
     let ledger = ledger(request, prior.start, &scope, pending.entries(), sources);
     Ok(Decided { plan, pending, desired: desired.manifests, observed, store, ledger })
@@ -226,7 +226,7 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
-    let (policy, broken) = checked(&request.policy, head, &desired.failures, &scope, &mut notices);
+    let (policy, broken) = checked(&request.policy, &desired.failures, &scope, &mut notices);
     if !before.failures.is_empty() {
         notices.push(Notice::BaseFilesUnreadable);
     }
@@ -242,11 +242,11 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
         head: &desired.manifests,
         policy: &policy,
         redactor: &request.redactor,
-        broken: &projects_of(&broken, head),
+        broken: &projects_of(&broken),
     };
     let mut plan = offline::build(trees);
     plan.notices.extend(request.notices.iter().cloned().chain(notices));
-    plan.broken = broken;
+    plan.broken = broken.into_iter().map(|failure| failure.error).collect();
     tell_of_root(&mut plan, &request.root_change);
     plan.notices.extend(desired.notices);
     Ok(plan)
@@ -308,7 +308,7 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
     known.extend(request.known.iter().cloned());
     known.extend(entries.projects().cloned());
     known.extend(open.iter().cloned());
-    let broken = projects_of(&desired.failures, sources);
+    let broken = projects_of(&desired.failures);
     let undesired = entries.iter().filter(|(_, ident)| !desired.manifests.contains_key(&ident.key));
     let undesired = undesired.map(|(project, _)| project).filter(|project| !broken.contains_key(*project));
     let due = undesired.chain(open).cloned().collect();
@@ -316,32 +316,25 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
 }
 
 /// The policy and the failures that fail projects in scope. If any source failed, this policy forbids deletions.
-fn checked(
-    policy: &Policy,
-    sources: &Sources,
-    failures: &[SourceError],
-    scope: &Scope,
-    notices: &mut Vec<Notice>,
-) -> (Policy, Vec<SourceError>) {
+fn checked(policy: &Policy, failures: &[Failure], scope: &Scope, notices: &mut Vec<Notice>) -> (Policy, Vec<Failure>) {
     let (ours, others): (Vec<_>, Vec<_>) =
-        failures.iter().cloned().partition(|error| scope.contains(sources.tree.project_of(&error.place.path)));
+        failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
     let mut policy = policy.clone();
     if !failures.is_empty() {
         policy.sources = SourceCoverage::Failed;
     }
-    notices.extend(ours.iter().cloned().map(Notice::SourceFailed));
+    notices.extend(ours.iter().map(|ours| Notice::SourceFailed(ours.error.clone())));
     if let Some(first) = others.first() {
-        notices.push(Notice::OtherSourceFailed(first.clone()));
+        notices.push(Notice::OtherSourceFailed(first.error.clone()));
     }
     (policy, ours)
 }
 
 /// The projects with files that cannot be rendered, each with its first failure.
-fn projects_of(broken: &[SourceError], sources: &Sources) -> BTreeMap<ProjectPath, String> {
+fn projects_of(broken: &[Failure]) -> BTreeMap<ProjectPath, String> {
     let mut projects = BTreeMap::new();
-    for error in broken {
-        let project = sources.tree.project_of(&error.place.path).clone();
-        projects.entry(project).or_insert_with(|| error.to_string());
+    for Failure { project, error } in broken {
+        projects.entry(project.clone()).or_insert_with(|| error.to_string());
     }
     projects
 }

@@ -1,29 +1,42 @@
 //! Collects the desired objects: loads the project tree and renders its files. Needs no cluster.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::git::commit::Commit;
 use crate::git::error::GitError;
 use crate::git::repository::Repository;
+use crate::git::tree::CommitTree;
 use crate::git::worktree::ReadFiles;
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
-use crate::object::manifest::{Document, Manifest};
-use crate::object::{exported, resolve};
+use crate::object::manifest::Manifest;
+use crate::object::resolve::{self, Resolved};
 use crate::plan::notice::Notice;
-use crate::project::scope::Checkout;
-use crate::project::snapshot::{Snapshot, SourceError, SourcePlace};
-use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
-use crate::render::source::{SourceReadError, read_worktree};
-use crate::render::yaml::ValueBudget;
-use crate::render::{plain, unsupported};
+use crate::project::files::Files;
+use crate::project::inputs::Inputs;
+use crate::project::settings::{SETTINGS_FILE, is_settings};
+use crate::project::snapshot::{Failure, SourceError};
+use crate::project::tree::Tree;
+use crate::render::source::{SourceReadError, WorkTree};
+use crate::render::{Rendered, render, wanted};
+
+/// The largest number of times that files are loaded. It is more than the depth of any reasonable chain of references,
+/// and it keeps an endless chain from starting git forever.
+const ROUNDS: usize = 100;
 
 /// The place that a tree is read from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// A directory, as it is on disk.
-    WorkTree(&'a Path),
+    /// A directory, as it is on disk. Renderers can read files in `top`, which contains `root`.
+    WorkTree {
+        /// The root directory.
+        root: &'a Path,
+        /// The top directory of the repository, or the root directory without a repository.
+        top: &'a Path,
+    },
     /// A commit. The path is the root directory's path in the repository.
     Commit(&'a Repository, &'a Commit, &'a Path),
 }
@@ -47,12 +60,8 @@ pub enum SourcesError {
 pub struct Sources {
     /// The project tree.
     pub tree: Tree,
-    /// The manifest files.
-    pub files: Snapshot,
-    /// The settings files.
-    settings: Snapshot,
-    documents: Vec<Document>,
-    failures: Vec<SourceError>,
+    files: Files,
+    rendered: Rendered,
 }
 
 /// The desired objects of a tree, with its failures and notices.
@@ -61,7 +70,7 @@ pub struct Desired {
     /// The desired objects by key.
     pub manifests: BTreeMap<ObjectKey, Manifest>,
     /// The failures of rendering or resolving, anywhere in the tree.
-    pub failures: Vec<SourceError>,
+    pub failures: Vec<Failure>,
     /// Notices about the manifests for readers of a plan.
     pub notices: Vec<Notice>,
 }
@@ -74,25 +83,8 @@ impl Sources {
     /// The tree cannot be read, or its settings are invalid. A manifest that cannot be rendered is not an error here.
     /// It is kept as a failure, because its consequences depend on the scope.
     pub async fn load(origin: Origin<'_>) -> Result<Self, SourcesError> {
-        let settings = read(origin, &is_settings).await?;
-        let tree = Tree::load(&settings).map_err(SourcesError::Settings)?;
-        let files = read(origin, &|path| tree.is_manifest(path)).await?;
-        let mut documents = Vec::new();
-        let mut failures = Vec::new();
-        let mut budget = ValueBudget::default();
-        for (path, bytes) in &files {
-            match unsupported(path) {
-                Some(source) => failures.push(SourceError::new(
-                    SourcePlace::whole(path),
-                    format!("{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"),
-                )),
-                None => match plain::manifests(path, bytes, &mut budget) {
-                    Ok(found) => documents.extend(found),
-                    Err(error) => failures.push(error),
-                },
-            }
-        }
-        Ok(Self { tree, files, settings, documents, failures })
+        let (reader, files) = Reader::open(origin).await?;
+        Self::load_from(reader, files).await
     }
 
     /// Loads a tree. Returns `None` if the root directory has no settings file and so is no project.
@@ -101,15 +93,38 @@ impl Sources {
     ///
     /// As for [`Sources::load`].
     pub(crate) async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
-        let root = read(origin, &|path| path == Path::new(SETTINGS_FILE)).await?;
-        if root.is_empty() { Ok(None) } else { Self::load(origin).await.map(Some) }
+        let (reader, files) = Reader::open(origin).await?;
+        if !files.paths().contains(Path::new(SETTINGS_FILE)) {
+            return Ok(None);
+        }
+        Self::load_from(reader, files).await.map(Some)
+    }
+
+    async fn load_from(mut reader: Reader<'_>, mut files: Files) -> Result<Self, SourcesError> {
+        let settings = files.selected(&is_settings);
+        reader.load(&mut files, &settings).await?;
+        let tree = Tree::load(files.loaded()).map_err(SourcesError::Settings)?;
+        // What a file refers to is known once the file is loaded. A source whose files are still missing in the end
+        // fails to render.
+        for _ in 0..ROUNDS {
+            let wanted = wanted(&tree, &files);
+            if wanted.is_empty() {
+                break;
+            }
+            reader.load(&mut files, &wanted).await?;
+        }
+        let rendered = render(&tree, &files);
+        Ok(Self { tree, files, rendered })
     }
 
     /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
     pub(crate) fn read_files<'a>(&'a self, prefix: &'a Path) -> ReadFiles<'a> {
-        let files = self.settings.iter().chain(&self.files);
-        let files = files.map(|(path, bytes)| (path.as_path(), bytes.as_slice())).collect();
-        ReadFiles { prefix, files, inputs: self.tree.inputs() }
+        let loaded = self.files.loaded().iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice()));
+        // Git lists no hidden directories, and nothing outside the root directory, unless they are inputs.
+        let is_beyond = |directory: &Path| directory.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
+        let (beyond, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            loaded.partition(|(path, _)| path.parent().is_some_and(is_beyond));
+        ReadFiles { prefix, files, inputs: self.tree.inputs().into_iter().chain(beyond.into_keys()).collect() }
     }
 
     /// Returns `true` if these sources would read a file of this path.
@@ -117,41 +132,62 @@ impl Sources {
         is_settings(path) || self.tree.is_manifest(path)
     }
 
-    /// The tree and its files, from which the scope of changed paths is computed.
-    pub fn checkout(&self) -> Checkout<'_> {
-        Checkout { tree: &self.tree, files: &self.files }
+    /// The inputs of each project, from which the scope of changed paths is computed.
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.rendered.inputs
     }
 
     /// The kinds in `known`, and the kinds that the CRDs of this tree define.
     #[must_use]
     pub fn with_defined_kinds(&self, mut known: Kinds) -> Kinds {
-        let is_definition = |document: &&Document| {
-            let text = |field| document.body.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
-            split_api_version(text("apiVersion")).0 == "apiextensions.k8s.io"
-                && text("kind") == "CustomResourceDefinition"
+        const KIND: &str = "CustomResourceDefinition";
+        let is_definition = |body: &Value| {
+            let text = |field| body.get(field).and_then(Value::as_str).unwrap_or_default();
+            split_api_version(text("apiVersion")).0 == "apiextensions.k8s.io" && text("kind") == KIND
         };
-        known.add_definitions(self.documents.iter().filter(is_definition).map(|document| &document.body));
+        // Only a few documents name the kind, and only these are parsed.
+        let named = self.rendered.documents.iter().filter(|document| document.body.json().contains(KIND));
+        known.add_definitions(named.map(|document| &*document.body).filter(|body| is_definition(body)));
         known
     }
 
     /// Resolves the desired objects with the given kinds.
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
-        let (manifests, errors) = resolve::manifests(&self.documents, &self.tree, kinds);
-        let failures = self.failures.iter().cloned().chain(errors).collect();
-        let saved: Vec<&Document> =
-            self.documents.iter().filter(|document| exported::is_saved(&document.body)).collect();
-        let notice =
-            saved.first().map(|first| Notice::SavedFromCluster { first: first.place.clone(), others: saved.len() - 1 });
+        let Resolved { manifests, failures, saved } = resolve::manifests(&self.rendered.documents, kinds);
+        let failures = self.rendered.failures.iter().cloned().chain(failures).collect();
+        let others = saved.len().saturating_sub(1);
+        let notice = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
         Desired { manifests, failures, notices: notice.into_iter().collect() }
     }
 }
 
-async fn read(origin: Origin<'_>, select: &(dyn Fn(&Path) -> bool + Sync)) -> Result<Snapshot, SourcesError> {
-    match origin {
-        Origin::WorkTree(root) => read_worktree(root, &|path| select(path)).map_err(SourcesError::WorkTree),
-        Origin::Commit(repository, commit, prefix) => {
-            let read = repository.read_tree(commit, prefix, select).await.map_err(SourcesError::Commit)?;
-            Ok(read.files)
+/// A tree that is open for reading.
+enum Reader<'a> {
+    WorkTree(WorkTree),
+    Commit(CommitTree<'a>),
+}
+
+impl<'a> Reader<'a> {
+    /// Lists the files of a tree.
+    async fn open(origin: Origin<'a>) -> Result<(Self, Files), SourcesError> {
+        match origin {
+            Origin::WorkTree { root, top } => {
+                let (tree, files) = WorkTree::open(root, top).map_err(SourcesError::WorkTree)?;
+                Ok((Self::WorkTree(tree), files))
+            }
+            Origin::Commit(repository, commit, prefix) => {
+                let opened = CommitTree::open(repository, commit, prefix).await;
+                let (tree, files) = opened.map_err(SourcesError::Commit)?;
+                Ok((Self::Commit(tree), files))
+            }
+        }
+    }
+
+    /// Loads the content of files.
+    async fn load(&mut self, files: &mut Files, wanted: &BTreeSet<PathBuf>) -> Result<(), SourcesError> {
+        match self {
+            Self::WorkTree(tree) => tree.load(files, wanted).map_err(SourcesError::WorkTree),
+            Self::Commit(tree) => tree.load(files, wanted).await.map_err(SourcesError::Commit),
         }
     }
 }

@@ -131,7 +131,7 @@ impl<'a, T> Waits<'a, T> {
             if self.is_fresh {
                 (self.is_fresh, self.pause) = (false, SHORTEST);
             } else {
-                sleep(self.pause).await;
+                sleep(self.work.cluster.spread(self.pause)).await;
                 self.pause = (self.pause * 3 / 2).min(LONGEST);
             }
             let awaited: Vec<&Awaited> = self.waiting.iter().map(|(awaited, _)| awaited).collect();

@@ -21,7 +21,8 @@ use crate::process::Environment;
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
-use crate::project::tree::{SETTINGS_FILE, Tree, is_settings};
+use crate::project::settings::{SETTINGS_FILE, is_settings};
+use crate::project::tree::Tree;
 use crate::render::source::read_worktree;
 use crate::run::ancestry;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
@@ -243,7 +244,8 @@ impl Workspace {
             }
             None => PathBuf::new(),
         };
-        let sources = Sources::load(Origin::WorkTree(&directory)).await?;
+        let top = repository.as_ref().map_or(directory.as_path(), Repository::top);
+        let sources = Sources::load(Origin::WorkTree { root: &directory, top }).await?;
         let root = Root::new(sources.tree.root().root());
         let place = match &repository {
             Some(repository) => {
@@ -341,8 +343,8 @@ impl Workspace {
         };
         let reads = |path: &Path| self.sources.reads(path) || sources.iter().any(|base| base.reads(path));
         changed.extend(repository.differing(&commit, &self.sources.read_files(&self.prefix), &reads).await?);
-        let checkouts: Vec<_> = sources.iter().chain([&self.sources]).map(Sources::checkout).collect();
-        let touched = touched(&checkouts, &self.prefix, &changed);
+        let base = sources.as_ref().map(Sources::inputs);
+        let touched = touched(&changed, &self.prefix, base, self.sources.inputs());
         Ok(Base { commit, sources, touched, notice: None, unreadable: None })
     }
 

@@ -59,7 +59,7 @@ impl Done {
 }
 
 /// Returns `true` if the object is a Job that a controller deletes after it has finished.
-fn removes_itself(key: &ObjectKey, body: &Value) -> bool {
+fn removes_itself(key: &ObjectKey, body: &Body) -> bool {
     key.group == "batch"
         && key.kind == "Job"
         && body.pointer("/spec/ttlSecondsAfterFinished").is_some_and(Value::is_number)

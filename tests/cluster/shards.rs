@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use flate2::read::GzDecoder;
-use ktor_action::cluster::connect::{Cluster, ClusterSettings, ConnectOptions};
+use ktor_action::cluster::connect::{Cluster, ConnectOptions};
 use ktor_action::cluster::lock::{Broken, LockRequest};
+use ktor_action::cluster::settings::ClusterSettings;
 use ktor_action::object::ident::{Ident, ObjectKey};
 use ktor_action::object::mark::Root;
 use ktor_action::project::path::{ProjectPath, Segment};

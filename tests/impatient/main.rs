@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ktor_action::cluster::connect::ClusterSettings;
+use ktor_action::cluster::settings::ClusterSettings;
 
 fn main() -> std::process::ExitCode {
     ktor_action::cli::run_with(ClusterSettings {

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use ktor_action::git::commit::Commit;
 use ktor_action::git::error::GitError;
 use ktor_action::git::repository::{Ancestry, Repository};
+use ktor_action::git::tree::CommitTree;
 use ktor_action::git::worktree::ReadFiles;
 use ktor_action::project::snapshot::Snapshot;
-use ktor_action::render::source::read_worktree;
+use ktor_action::render::source::{WorkTree, read_worktree};
 use support::repository::TestRepository;
 
 mod hostile;
@@ -460,6 +461,62 @@ async fn a_commit_is_read_by_the_rules_of_the_work_tree() {
     let read = git.read_tree(&commit, Path::new("r"), &yaml).await.unwrap().files;
     assert_eq!(read, read_worktree(&repository.top().join("r"), &yaml).unwrap());
     assert!(read.len() == 16 && read.contains_key(Path::new("out-and-back/d/x.yaml")), "{read:?}");
+}
+
+#[tokio::test]
+async fn files_that_are_asked_for_are_loaded_alike_from_a_commit_and_from_the_work_tree() {
+    let repository = TestRepository::new();
+    let files = ["r/x.yaml", "r/.h/y", "r/.h/z", "r/c/k", "lib/a", "lib/d/b", "lib/.i/c", "other/o", "r/c/.j/l"];
+    for path in files {
+        repository.write(path, path);
+    }
+    for (link, target) in [
+        ("lib/back", "../r/c"),
+        ("lib/up", ".."),
+        ("lib/out", "/etc/passwd"),
+        ("lib/gone", "nothing"),
+        ("r/to-a", "../lib/a"),
+        ("to-other", "other"),
+    ] {
+        repository.link(link, target);
+    }
+    let commit = repository.commit("first");
+    let (git, top) = (repository.open().await, repository.top());
+    let (mut committed, mut files) = CommitTree::open(&git, &commit, Path::new("r")).await.unwrap();
+    let (mut work_tree, mut same) = WorkTree::open(&top.join("r"), &top).unwrap();
+    assert_eq!(files, same);
+    assert_eq!(*files.paths(), paths(["c/k", "to-a", "x.yaml"]));
+    for wanted in [
+        &[".h/y", "../lib", "../lib/d", "c", "../to-other/o", "../to-other"][..],
+        &["none", "../none", "x.yaml/y", "../../x", "/etc/passwd", "../lib/../lib/a", "c/../x.yaml", "../.git/config"],
+        &["../lib/a", "../lib/back/k", "../lib/d/b", "../lib/up/other/o", "x.yaml"],
+    ] {
+        let wanted = paths(wanted);
+        committed.load(&mut files, &wanted).await.unwrap();
+        work_tree.load(&mut same, &wanted).unwrap();
+        assert_eq!(files, same);
+        assert!(wanted.iter().all(|path| files.is_answered(path)), "{wanted:?}");
+    }
+    let loaded: Vec<_> = files
+        .loaded()
+        .iter()
+        .map(|(path, content)| (path.to_str().unwrap(), str::from_utf8(content).unwrap()))
+        .collect();
+    let expected = [
+        ("../lib/a", "lib/a"),
+        ("../lib/back/k", "r/c/k"),
+        ("../lib/d/b", "lib/d/b"),
+        ("../lib/up/other/o", "other/o"),
+        ("../to-other/o", "other/o"),
+        (".h/y", "r/.h/y"),
+        ("x.yaml", "r/x.yaml"),
+    ];
+    assert_eq!(loaded, expected);
+    for path in ["../lib/out", "../lib/gone", "to-a"] {
+        assert!(files.paths().contains(Path::new(path)), "{path}");
+        assert!(committed.load(&mut files, &paths([path])).await.is_err(), "{path}");
+        assert!(work_tree.load(&mut same, &paths([path])).is_err(), "{path}");
+    }
 }
 
 #[tokio::test]

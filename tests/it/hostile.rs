@@ -131,7 +131,7 @@ fn load(documents: &[Value]) -> Sources {
     let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
     fs::write(directory.path().join("x.yaml"), text.join("\n---\n")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Sources::load(Origin::WorkTree(directory.path()))).unwrap()
+    runtime.block_on(Sources::load(Origin::WorkTree { root: directory.path(), top: directory.path() })).unwrap()
 }
 
 proptest! {
@@ -146,10 +146,10 @@ proptest! {
         let sources = load(&documents);
         let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin()));
         for failure in &desired.failures {
-            let text = failure.to_string();
+            let text = failure.error.to_string();
             let line: usize = text.strip_prefix("x.yaml:").unwrap_or_default().split(':').next().unwrap().parse().unwrap();
             prop_assert!(line % 2 == 1 && line < 2 * documents.len(), "{}", text);
-            prop_assert!(failure.message.len() < 400, "{} bytes", failure.message.len());
+            prop_assert!(failure.error.message.len() < 400, "{} bytes", failure.error.message.len());
         }
         let mut intent = Entries::default();
         for manifest in desired.manifests.values() {

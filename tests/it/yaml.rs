@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ktor_action::object::manifest::Document;
 use ktor_action::project::snapshot::SourceError;
-use ktor_action::render::yaml::{MAX_BYTES, MAX_DEPTH, documents};
+use ktor_action::render::yaml::{Document, MAX_BYTES, MAX_DEPTH, documents};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

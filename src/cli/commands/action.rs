@@ -9,7 +9,7 @@ use crate::cli::console::Console;
 use crate::cli::env::{self, Variables};
 use crate::cli::progress::Progress;
 use crate::cli::signal::on_signals;
-use crate::cluster::connect::ClusterSettings;
+use crate::cluster::settings::ClusterSettings;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
 use crate::forge::Context;

@@ -39,7 +39,7 @@ struct View {
     sent: Vec<(Lease, Moment)>,
 }
 
-/// The pauses of one step.
+/// The pauses of one step. They contain the jitter.
 #[derive(Clone, Copy, Debug)]
 struct Pauses {
     /// The pause before the next read.
@@ -208,9 +208,10 @@ struct Contender<'a> {
 }
 
 impl Contender<'_> {
+    /// The pauses of the next step, with jitter.
     fn pauses(&self) -> Pauses {
         let poll = (self.cluster.settings.lease_duration / 60).clamp(Duration::from_millis(20), Duration::from_secs(1));
-        Pauses { poll, retry: SHORTEST_RETRY }
+        Pauses { poll: self.cluster.spread(poll), retry: self.cluster.spread(SHORTEST_RETRY) }
     }
 
     /// Reads the Lease.
@@ -269,9 +270,11 @@ impl Contender<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::fake::{Fake, hold, lock_request, root};
+    use super::super::super::settings::ClusterSettings;
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
 
     const SECOND: Duration = Duration::from_secs(1);
     const PAUSES: Pauses = Pauses { poll: SECOND, retry: Duration::from_millis(200) };
@@ -560,6 +563,19 @@ mod tests {
             };
             prop_assert_eq!(course(times[0]), course(times[1]));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_with_different_seeds_poll_at_different_moments() {
+        let request = lock_request("x", Duration::ZERO);
+        let polls = |jitter| {
+            let cluster = Fake::new().cluster_with(ClusterSettings { jitter, ..ClusterSettings::default() });
+            let target = lock_target("kube-state", &root());
+            Contender { cluster: &cluster, request: &request, target }.pauses().poll
+        };
+        let different: BTreeSet<Duration> = (0..20).map(|seed| polls(Some(seed))).collect();
+        assert!(different.len() > 15, "{different:?}");
+        assert_eq!(polls(None), SECOND);
     }
 
     #[tokio::test(start_paused = true)]

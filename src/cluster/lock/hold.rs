@@ -191,7 +191,7 @@ async fn renew(shared: Arc<Shared>, duration: Duration, acquired: Instant) {
                 shared.fence.renewed(sent);
                 next = sent.instant() + duration / 3;
             }
-            Look::Ours { renewed: false } | Look::Unknown => next = Instant::now() + soon,
+            Look::Ours { renewed: false } | Look::Unknown => next = Instant::now() + shared.wire.spread(soon),
             Look::Lost => return shared.fence.lose(),
         }
     }

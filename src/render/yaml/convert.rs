@@ -10,8 +10,7 @@ use serde_json::{Map, Value};
 
 use super::split::Syntax;
 use super::tree::{Node, NodeKind, SyntaxTree, too_deep};
-use super::{Located, MAX_DEPTH, Outline, ValueBudget, scalar};
-use crate::object::manifest::Document;
+use super::{Document, Located, MAX_DEPTH, Outline, ValueBudget, scalar};
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// Converts a syntax tree to a document. Returns `None` if the document is empty or null.

@@ -157,7 +157,10 @@ impl Forest {
                 write(&format!("{project}/.ktor.yaml"), &format!("project: {project}\n"));
                 write(path, &text);
             }
-            trees.push((tree, Sources::load(Origin::WorkTree(folder.path())).await.unwrap()));
+            trees.push((
+                tree,
+                Sources::load(Origin::WorkTree { root: folder.path(), top: folder.path() }).await.unwrap(),
+            ));
         }
         trees
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{Method, Request as Wired, Response};
 use jiff::{SignedDuration, Timestamp};
-use ktor_action::cluster::connect::KeySource;
+use ktor_action::cluster::settings::KeySource;
 use ktor_action::cluster::{Cluster, ClusterSettings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
