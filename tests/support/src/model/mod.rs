@@ -510,6 +510,6 @@ fn hash<'a>(value: &'a Value, key: &str, names: &mut BTreeMap<&'a str, usize>, h
         (_, Value::String(text)) => text.hash(hasher),
         (_, Value::Bool(is_true)) => is_true.hash(hasher),
         (_, Value::Number(number)) => number.hash(hasher),
-        (_, Value::Null) => ().hash(hasher),
+        (_, Value::Null) => {}
     }
 }
