@@ -108,9 +108,9 @@ impl Repository {
 /// The files of a commit below a directory.
 ///
 /// The rules are the same as for the work tree. Directories whose name begins with a dot are not entered. A symbolic
-/// link stands for the file or directory that it points to, as long as that is below the directory. A link that leads to
-/// a directory above itself is skipped. A link that leads to no file is an error only when it is loaded. If the commit
-/// does not have the directory, there are no files.
+/// link stands for the file or directory that it points to, as long as that is below the directory. A link that leads
+/// to a directory above itself is skipped. A link that leads to no file is an error only when it is loaded. If the
+/// commit does not have the directory, there are no files.
 #[derive(Debug)]
 pub struct CommitTree<'a> {
     repository: &'a Repository,

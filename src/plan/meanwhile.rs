@@ -15,7 +15,7 @@ pub(crate) struct Judge<'a> {
     pub(crate) policy: &'a Policy,
 }
 
-/// What becomes of a planned deletion whose object changed.
+/// The judgement of a planned deletion whose object changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Deletion {
     /// The object is gone.
@@ -30,7 +30,7 @@ pub(crate) enum Deletion {
     Failed(&'static str),
 }
 
-/// What becomes of a planned creation if an object was found in its place.
+/// The judgement of a planned creation in whose place an object was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// The found object is being deleted. The creation waits for its end.

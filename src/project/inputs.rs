@@ -44,8 +44,8 @@ impl Inputs {
         }
     }
 
-    /// The projects of each input. `prefix` is the path of the root directory in the repository. The inputs are relative
-    /// to the repository's top directory. An input that contains the whole repository is the empty path.
+    /// Returns the projects of each input. `prefix` is the path of the root directory in the repository. The inputs are
+    /// relative to the repository's top directory. An input that contains the whole repository is the empty path.
     pub(super) fn by_path(&self, prefix: &Path) -> BTreeMap<PathBuf, Vec<&ProjectPath>> {
         let mut by_path: BTreeMap<PathBuf, Vec<&ProjectPath>> = BTreeMap::new();
         for (project, paths) in &self.0 {

@@ -1,7 +1,7 @@
 //! The settings file `.ktor.yaml`: its keys, and the place of each value. Other modules interpret the values.
 //!
-//! The types here define the JSON Schema for editors, `settings.schema.json`. Their comments are the descriptions in the
-//! schema. A test compares the schema with the committed file.
+//! The types here define the JSON Schema for editors, `settings.schema.json`. Their comments are the descriptions in
+//! the schema. A test compares the schema with the committed file.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(crate) const SETTINGS_FILE: &str = ".ktor.yaml";
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = ".ktor.yaml"))]
 pub struct Settings {
     /// The name that this directory adds to the name of the project above it. Required at the root.
-    #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_-]+$"), length(max = 120)))]
+    #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_-]+$")))]
     pub project: Option<Stated<String>>,
     /// Root only. `true` deletes the objects that no manifest contains any more. The default is `false`.
     pub cleanup: Option<Stated<bool>>,
@@ -28,12 +28,12 @@ pub struct Settings {
     #[cfg_attr(test, schemars(regex(pattern = LABEL)))]
     pub state_namespace: Option<Stated<String>>,
     /// Root only. JSON pointers of more secret fields, for example `/spec/password`. `*` matches any field or item.
-    #[cfg_attr(test, schemars(inner(inner(regex(pattern = POINTER)))))]
+    #[cfg_attr(test, schemars(inner(regex(pattern = POINTER))))]
     pub redact: Option<Stated<Vec<Stated<String>>>>,
     /// Root only. Rules for fields that other managers set.
     pub fields: Option<Stated<Vec<FieldSettings>>>,
-    /// Root only. Field managers whose objects this root treats as its own: `helm`, `flux`, `argocd`, `kapp`, `kubectl`,
-    /// or the name of a manager.
+    /// Root only. Field managers whose objects this root treats as its own: `helm`, `flux`, `argocd`, `kapp`,
+    /// `kubectl`, or the name of a manager.
     pub adopt_managers: Option<Stated<Vec<String>>>,
     /// The namespace for manifests that name none. The setting of the nearest directory applies.
     #[cfg_attr(test, schemars(regex(pattern = LABEL)))]

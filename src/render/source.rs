@@ -118,8 +118,8 @@ pub fn read_worktree(root: &Path, select: &dyn Fn(&Path) -> bool) -> Result<Snap
 /// The files of a directory, as they are on disk.
 ///
 /// Directories whose name starts with a dot are skipped. Symbolic links within the tree are followed. A link to a
-/// directory that contains the link adds no files and is skipped. A file that cannot be read is an error only when it is
-/// loaded, because most trees contain files that nobody asks for.
+/// directory that contains the link adds no files and is skipped. A file that cannot be read is an error only when it
+/// is loaded, because most trees contain files that nobody asks for.
 #[derive(Debug)]
 pub struct WorkTree {
     /// The real path of the root, without symbolic links.
@@ -211,8 +211,8 @@ impl WorkTree {
     /// Answers for paths: loads the content of the files.
     ///
     /// A path that is not listed yet is listed first, with everything below it. It can be in a hidden directory, or
-    /// outside the root and within the boundary. A path beyond the boundary is answered as if nothing were there, and so
-    /// is a path that is not normalized.
+    /// outside the root and within the boundary. A path beyond the boundary is answered as if nothing were there, and
+    /// so is a path that is not normalized.
     ///
     /// # Errors
     ///
