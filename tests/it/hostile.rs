@@ -144,7 +144,7 @@ proptest! {
         documents in prop::collection::vec(document(), 1..5),
     ) {
         let sources = load(&documents);
-        let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin()));
+        let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin().clone()));
         for failure in &desired.failures {
             let text = failure.error.to_string();
             let line: usize = text.strip_prefix("x.yaml:").unwrap_or_default().split(':').next().unwrap().parse().unwrap();
@@ -416,7 +416,7 @@ proptest! {
         documents in prop::collection::vec(document(), 1..4),
     ) {
         let sources = load(&documents);
-        let kinds = sources.with_defined_kinds(Kinds::builtin());
+        let kinds = sources.with_defined_kinds(Kinds::builtin().clone());
         for manifest in sources.resolve(&kinds).manifests.values() {
             let key = &manifest.ident.key;
             let Some(kind) = kinds.get(&key.group_kind()) else { continue };

@@ -229,7 +229,7 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
 
 fn has_orphans(forest: &Forest, apply: Apply, prior: &Prior) -> bool {
     let sources = forest.sources(apply.tree());
-    let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin())).manifests;
+    let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin().clone())).manifests;
     prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
 }
 
