@@ -125,7 +125,7 @@ fn is_dangerous(text: &str) -> bool {
 }
 
 fn load(documents: &[Value]) -> Sources {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::temporary_directory();
     fs::write(directory.path().join(".ktor.yaml"), "project: demo\nnamespace: shop\n").unwrap();
     // Each document is one line.
     let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
@@ -217,7 +217,7 @@ proptest! {
         let word = quoted(&text);
         prop_assert!(word.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", word);
         prop_assert!(!word.contains("##[") && !word.contains("::") && !word.contains('`'), "{}", word);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::temporary_directory();
         for shell in ["bash", "sh"] {
             let ran = std::process::Command::new(shell)
                 .args(["-c", &format!("printf %s {word}")]).current_dir(directory.path()).output().unwrap();
@@ -261,7 +261,7 @@ fn planned(directory: &Path) -> (usize, Duration, String) {
 #[test]
 fn x12_links_and_aliases_fill_no_memory() {
     let tree = || {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::temporary_directory();
         fs::write(directory.path().join(".ktor.yaml"), "project: demo\n").unwrap();
         directory
     };

@@ -299,7 +299,7 @@ fn x1_the_actions_plan_is_of_the_real_history_or_an_error() {
     for place in PLACES {
         let checkout = Checkout::new(place, settings);
         let forge = FakeGitHub::start();
-        let files = tempfile::tempdir().unwrap();
+        let files = support::temporary_directory();
         let event = opened(&checkout.second, &checkout.first);
         // The action's path is `k8s`. Here a link leads from it to the project.
         checkout.repository.link("k8s", "deploy");

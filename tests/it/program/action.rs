@@ -36,7 +36,7 @@ fn push(site: &Site, change: impl FnOnce(&TestRepository)) -> (Event, Commit) {
 
 /// Compares everything that a run of the action writes with a snapshot.
 fn check(name: &str, site: &Site, forge: &FakeGitHub, (event, commit): (Event, Commit)) {
-    let files = tempfile::tempdir().unwrap();
+    let files = support::temporary_directory();
     let folder: PathBuf = files.path().join("run");
     let checkout = TestRepository::checkout(&site.checkout, &commit);
     let kubeconfig = site.checkout.home().join("kubeconfig");

@@ -145,7 +145,7 @@ impl Forest {
     async fn load() -> Vec<(Tree, Sources)> {
         let mut trees = Vec::new();
         for tree in Tree::ALL {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = support::temporary_directory();
             let write = |path: &str, text: &str| {
                 let path = folder.path().join(path);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();

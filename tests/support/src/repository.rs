@@ -12,6 +12,8 @@ use ktor_action::git::repository::Repository;
 use ktor_action::process::Environment;
 use tempfile::TempDir;
 
+use crate::temporary_directory;
+
 /// A repository with its own work tree. It is deleted when it is dropped.
 pub struct TestRepository {
     directory: TempDir,
@@ -27,7 +29,7 @@ impl TestRepository {
     /// Creates a repository without a commit, on the branch `main`.
     pub fn new() -> Self {
         static EMPTY: LazyLock<RepositoryCopy> = LazyLock::new(|| {
-            let repository = TestRepository { directory: tempfile::tempdir().unwrap() };
+            let repository = TestRepository { directory: temporary_directory() };
             fs::create_dir(repository.top()).unwrap();
             fs::create_dir(repository.home()).unwrap();
             repository.git(["init", "--quiet", "--initial-branch=main", "--template="]);
@@ -188,7 +190,7 @@ impl TestRepository {
 
 impl From<&RepositoryCopy> for TestRepository {
     fn from(copy: &RepositoryCopy) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = temporary_directory();
         copy.0.write(directory.path());
         Self { directory }
     }
