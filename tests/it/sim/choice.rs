@@ -1,7 +1,7 @@
 //! The options of a simulated run: one of a few small trees, a scope, and cleanup on or off.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::scope::ScopeRequest;
@@ -63,7 +63,12 @@ impl Tree {
     }
 
     /// Returns the files except the settings. Each file has one object.
-    fn files(self) -> Vec<(&'static str, String)> {
+    fn files(self) -> &'static [(&'static str, String)] {
+        static FILES: LazyLock<[Vec<(&'static str, String)>; 8]> = LazyLock::new(|| Tree::ALL.map(Tree::written));
+        &FILES[self as usize]
+    }
+
+    fn written(self) -> Vec<(&'static str, String)> {
         let config = |name: &str, value: &str| object("ConfigMap", "v1", name, &json!({"data": {"value": value}}));
         let sealed =
             |value: &str| object("ConfigMap", "v1", "y", &json!({"data": {"value": value}, "immutable": true}));
@@ -87,7 +92,7 @@ impl Tree {
     /// Returns the projects whose files differ between this tree and another one.
     pub fn touched(self, other: Self) -> BTreeSet<ProjectPath> {
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
-            (self.files().into_iter().collect(), other.files().into_iter().collect());
+            (self.files().iter().collect(), other.files().iter().collect());
         let differing = ours.symmetric_difference(&theirs);
         differing.map(|(path, _)| format!("demo.{}", &path[..1]).parse().unwrap()).collect()
     }
@@ -155,7 +160,7 @@ impl Forest {
             for (path, text) in tree.files() {
                 let project = &path[..1];
                 write(&format!("{project}/.ktor.yaml"), &format!("project: {project}\n"));
-                write(path, &text);
+                write(path, text);
             }
             trees.push((
                 tree,

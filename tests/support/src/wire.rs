@@ -14,7 +14,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::model::{Answer, Request, World};
@@ -122,10 +121,6 @@ async fn respond(state: Arc<Mutex<State>>, wired: http::Request<Incoming>) -> io
         let answered = hand.as_mut().and_then(|hand| hand(&request, world));
         answered.unwrap_or_else(|| world.answer(&request, now))
     };
-    let text = match answer.body {
-        Value::String(text) => text,
-        body => body.to_string(),
-    };
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
-    Ok(Response::builder().status(answer.status).header("date", date).body(Full::from(text)).unwrap())
+    Ok(Response::builder().status(answer.status).header("date", date).body(Full::from(answer.body.text())).unwrap())
 }
