@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -233,8 +235,10 @@ impl Program {
     }
 
     fn spawn(&self, program: &str) -> Result<Child, ProcessError> {
-        let mut command = Command::new(&self.name);
-        command.args(&self.arguments).env_clear().envs(&self.environment.0).kill_on_drop(true);
+        // With the path of the file, the system starts the program without a copy of this process.
+        let mut command =
+            Command::new(located(&self.name, self.environment.get("PATH")).unwrap_or(self.name.clone().into()));
+        command.arg0(&self.name).args(&self.arguments).env_clear().envs(&self.environment.0).kill_on_drop(true);
         command.stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(directory) = &self.directory {
@@ -255,6 +259,25 @@ impl Program {
             _ => ProcessError::Start { program, source },
         }
     }
+}
+
+/// Finds the file of a program on a `PATH`, as the system does. Returns `None` if the system has to search, or if there
+/// is no such file.
+fn located(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return None;
+    }
+    for directory in path?.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).map(Path::new) {
+        // A relative directory is relative to the directory that the program runs in.
+        if !directory.is_absolute() {
+            return None;
+        }
+        let file = directory.join(name);
+        if file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
+            return Some(file);
+        }
+    }
+    None
 }
 
 /// The reason why the exchange with a child process ended early.

@@ -2,6 +2,7 @@
 //! desired CRDs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -60,7 +61,13 @@ impl Kinds {
     }
 
     /// The kinds that every cluster has, for use without a cluster.
-    pub fn builtin() -> Self {
+    pub fn builtin() -> &'static Self {
+        static BUILTIN_KINDS: LazyLock<Kinds> = LazyLock::new(Kinds::named);
+        &BUILTIN_KINDS
+    }
+
+    /// Makes the set of the kinds that [`BUILTIN`] names.
+    fn named() -> Self {
         let kinds = BUILTIN.iter().flat_map(|(group, version, namespaced, names)| {
             names.split_whitespace().map(move |name| {
                 let (kind, plural) = match name.split_once(':') {
@@ -106,8 +113,10 @@ impl Kinds {
     /// not depend on which server answers discovery.
     #[must_use]
     pub(crate) fn or_builtin(mut self) -> Self {
-        for (group_kind, kind) in Self::builtin().by_group_kind {
-            self.by_group_kind.entry(group_kind).or_insert(kind);
+        for (group_kind, kind) in &Self::builtin().by_group_kind {
+            if !self.by_group_kind.contains_key(group_kind) {
+                self.by_group_kind.insert(group_kind.clone(), kind.clone());
+            }
         }
         self
     }

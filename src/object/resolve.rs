@@ -170,7 +170,7 @@ mod tests {
             Document { owner: tree().owner_of(Path::new(path)), place, body: body.clone().into() }
         };
         let documents: Vec<Document> = documents.iter().map(document).collect();
-        let Resolved { manifests, failures: errors, .. } = manifests(&documents, &Kinds::builtin());
+        let Resolved { manifests, failures: errors, .. } = manifests(&documents, Kinds::builtin());
         if errors.is_empty() {
             Ok(manifests.into_values().collect())
         } else {
@@ -228,7 +228,7 @@ mod tests {
         let owner = Owner { project: "demo.b".parse().unwrap(), namespace: Some("b".to_owned()) };
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
         let document = Document { owner, place: SourcePlace::new("a/x.yaml", 1, 1), body: body.into() };
-        let Resolved { manifests: found, failures, .. } = manifests([&document, &document], &Kinds::builtin());
+        let Resolved { manifests: found, failures, .. } = manifests([&document, &document], Kinds::builtin());
         let manifest = found.into_values().next().unwrap();
         assert_eq!((manifest.project.as_str(), manifest.ident.key.to_string()), ("demo.b", "ConfigMap b/x".to_owned()));
         assert_eq!(failures.len(), 1);

@@ -94,7 +94,7 @@ pub(super) fn keep_beside(
     );
     while !staying.is_empty() {
         let needs: Vec<Need> =
-            staying.drain(..).map(|(key, project)| Need::of(key, project, observed, &builtin)).collect();
+            staying.drain(..).map(|(key, project)| Need::of(key, project, observed, builtin)).collect();
         keep_holders(cleanup, desired, observed);
         for change in cleanup.iter_mut().filter(|change| change.action() == Action::Delete) {
             let lifted = observed.lifted.get(&change.ident.key);
@@ -283,7 +283,7 @@ mod tests {
     /// The actions for undesired objects. `stays` are desired objects that stay. If `first` is given, it is the decision
     /// about the first undesired object, and the result leaves that object out.
     fn cleaned(stays: &[Object], first: Option<Decision>, objects: &[Object]) -> Vec<Action> {
-        let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
+        let mut observed = Observed { kinds: Kinds::builtin().clone(), ..Observed::default() };
         for object in stays.iter().chain(objects) {
             observed.looks.insert(object.1.clone(), Lookup::Live(Live { body: body(object) }));
         }

@@ -622,7 +622,7 @@ mod tests {
     /// The plan for one desired object.
     fn one(policy: &Policy, look: Option<Lookup>, trial: Option<DryRun>) -> Plan {
         let observed = Observed {
-            kinds: Kinds::builtin(),
+            kinds: Kinds::builtin().clone(),
             looks: look.into_iter().map(|look| (web(), look)).collect(),
             trials: trial.into_iter().map(|trial| (web(), trial)).collect(),
             ..Observed::default()
@@ -825,7 +825,7 @@ mod tests {
             let mut entries = Entries::default();
             entries.insert(&"demo".parse().unwrap(), &Ident { key: orphan.clone(), version: "v1".into() });
             let looks = [(orphan, look)].into();
-            let observed = Observed { kinds: Kinds::builtin(), looks, ..Observed::default() };
+            let observed = Observed { kinds: Kinds::builtin().clone(), looks, ..Observed::default() };
             planned(&policy, &[], &entries, &observed)
         };
         for (what, policy, look, waits, own) in [
@@ -910,7 +910,7 @@ mod tests {
             Manifest { ident: Ident { key: config.clone(), version: "v1".into() }, ..manifest(&config, "demo") };
         let mut live = with(ours("demo"), "managedFields", json!([]));
         live.body["data"] = json!({"word": "a live value"});
-        let mut observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
+        let mut observed = Observed { kinds: Kinds::builtin().clone(), ..Observed::default() };
         observed.looks.insert(config.clone(), Lookup::Live(live));
         observed.trials.insert(config.clone(), DryRun::Applied(ours("demo")));
         let planned = |entries: &Entries| planned(&policy(), std::slice::from_ref(&stated), entries, &observed);

@@ -483,7 +483,7 @@ mod tests {
 
     impl Situation {
         fn new() -> Self {
-            let served = Kinds::builtin();
+            let served = Kinds::builtin().clone();
             Self {
                 desired: BTreeMap::new(),
                 entries: Entries::default(),

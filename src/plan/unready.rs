@@ -132,7 +132,7 @@ mod tests {
         /// `wanted` are desired Deployments, each with its project and state. `dropped` are recorded ConfigMaps, each
         /// with its project and `true` if its deletion was shown.
         fn new(wanted: &[(usize, State)], dropped: &[(usize, bool)]) -> Self {
-            let observed = Observed { kinds: Kinds::builtin(), ..Observed::default() };
+            let observed = Observed { kinds: Kinds::builtin().clone(), ..Observed::default() };
             let policy = Policy::new(Cleanup::On, "kubernator-system");
             let mut situation = Self {
                 desired: BTreeMap::new(),

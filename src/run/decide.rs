@@ -234,7 +234,7 @@ pub(crate) async fn decide_from(
 ///
 /// A pattern names no project.
 pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head: &Sources) -> Result<Plan, RunError> {
-    let mut kinds = head.with_defined_kinds(Kinds::builtin());
+    let mut kinds = head.with_defined_kinds(Kinds::builtin().clone());
     let mut known = head.tree.projects();
     if let Some(base) = base {
         kinds = base.with_defined_kinds(kinds);

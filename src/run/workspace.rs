@@ -420,7 +420,7 @@ impl Workspace {
     /// Returns `true` if the state contains an object that the tree no longer asks for. An object of a kind that only
     /// the cluster knows may also count.
     pub fn has_orphans(&self, prior: &Prior) -> bool {
-        let desired = self.sources.resolve(&self.sources.with_defined_kinds(Kinds::builtin())).manifests;
+        let desired = self.sources.resolve(&self.sources.with_defined_kinds(Kinds::builtin().clone())).manifests;
         prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
     }
 

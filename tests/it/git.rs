@@ -6,8 +6,9 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ktor_action::git::commit::Commit;
@@ -83,11 +84,10 @@ fn references(repository: &TestRepository) -> (String, Vec<u8>) {
 /// child of a parallel test could inherit the descriptor, and then the script could not run ("text file busy").
 fn script(repository: &TestRepository, name: &str, text: &str) -> PathBuf {
     let path = repository.home().join("bin").join(name);
-    let install = "mkdir -p \"${1%/*}\" && cat > \"$1\" && chmod +x \"$1\"";
-    let mut shell =
-        Command::new("/bin/sh").args(["-c", install, "sh"]).arg(&path).stdin(Stdio::piped()).spawn().unwrap();
-    write!(shell.stdin.take().unwrap(), "#!/bin/sh\n{text}\n").unwrap();
-    assert!(shell.wait().unwrap().success());
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let write = ["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\"", "sh"];
+    assert!(Command::new("/bin/sh").args(write).arg(&path).arg(text).status().unwrap().success());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
 

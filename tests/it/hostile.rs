@@ -125,7 +125,7 @@ fn is_dangerous(text: &str) -> bool {
 }
 
 fn load(documents: &[Value]) -> Sources {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::temporary_directory();
     fs::write(directory.path().join(".ktor.yaml"), "project: demo\nnamespace: shop\n").unwrap();
     // Each document is one line.
     let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
@@ -144,7 +144,7 @@ proptest! {
         documents in prop::collection::vec(document(), 1..5),
     ) {
         let sources = load(&documents);
-        let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin()));
+        let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin().clone()));
         for failure in &desired.failures {
             let text = failure.error.to_string();
             let line: usize = text.strip_prefix("x.yaml:").unwrap_or_default().split(':').next().unwrap().parse().unwrap();
@@ -217,7 +217,7 @@ proptest! {
         let word = quoted(&text);
         prop_assert!(word.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", word);
         prop_assert!(!word.contains("##[") && !word.contains("::") && !word.contains('`'), "{}", word);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::temporary_directory();
         for shell in ["bash", "sh"] {
             let ran = std::process::Command::new(shell)
                 .args(["-c", &format!("printf %s {word}")]).current_dir(directory.path()).output().unwrap();
@@ -261,7 +261,7 @@ fn planned(directory: &Path) -> (usize, Duration, String) {
 #[test]
 fn x12_links_and_aliases_fill_no_memory() {
     let tree = || {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::temporary_directory();
         fs::write(directory.path().join(".ktor.yaml"), "project: demo\n").unwrap();
         directory
     };
@@ -416,7 +416,7 @@ proptest! {
         documents in prop::collection::vec(document(), 1..4),
     ) {
         let sources = load(&documents);
-        let kinds = sources.with_defined_kinds(Kinds::builtin());
+        let kinds = sources.with_defined_kinds(Kinds::builtin().clone());
         for manifest in sources.resolve(&kinds).manifests.values() {
             let key = &manifest.ident.key;
             let Some(kind) = kinds.get(&key.group_kind()) else { continue };

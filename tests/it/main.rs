@@ -8,6 +8,8 @@ mod hostile;
 mod mutants;
 mod packaging;
 mod plan;
+mod plan_checker;
+mod program;
 mod report;
 mod secrecy;
 mod shell;

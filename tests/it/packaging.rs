@@ -247,7 +247,7 @@ const BINARY: &str = "#!/bin/sh\necho genuine\n";
 
 impl Release {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = support::temporary_directory();
         let sum: String = Sha256::digest(BINARY).iter().map(|byte| format!("{byte:02x}")).collect();
         let release = Self { folder, sum };
         fs::create_dir_all(release.path("action")).unwrap();

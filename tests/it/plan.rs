@@ -102,7 +102,7 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
         },
         scope,
         observed: Observed {
-            kinds: Kinds::builtin(),
+            kinds: Kinds::builtin().clone(),
             looks: looks.collect(),
             trials: trials.collect(),
             ..Observed::default()

@@ -193,7 +193,7 @@ fn planned(kind: &str, desired: &Value, live: Live, trial: DryRun, redactor: &Re
         body: desired.clone().into(),
     };
     let observed = Observed {
-        kinds: Kinds::builtin(),
+        kinds: Kinds::builtin().clone(),
         looks: [(key.clone(), Lookup::Live(live))].into(),
         trials: [(key.clone(), trial)].into(),
         ..Observed::default()

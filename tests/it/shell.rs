@@ -21,7 +21,7 @@ fn shells() -> Vec<&'static str> {
 
 /// Returns the words that a shell makes of a command, and the number of files that it left in an empty directory.
 fn words(shell: &str, command: &str) -> (Vec<Vec<u8>>, usize) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::temporary_directory();
     let script = format!(r#"show() {{ for word; do printf '%s\0' "$word"; done; }}; show {command}"#);
     let ran = Command::new(shell).args(["-c", &script]).current_dir(directory.path()).output().unwrap();
     assert!(ran.status.success() && ran.stderr.is_empty(), "{shell}: {command}: {ran:?}");
@@ -94,7 +94,7 @@ fn planned(directory: &Path, programs: &Path) -> (Option<i32>, String) {
 
 #[test]
 fn x15_the_commands_that_name_a_directory_work_when_they_are_pasted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = support::temporary_directory();
     let programs = folder.path().join("bin");
     std::fs::create_dir(&programs).unwrap();
     for name in ["plain", "it's", "$(touch pwned)", "a `touch pwned` b", "new\nline", "two  spaces", "-dash", "ü;#"] {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use ktor_action::git::commit::Commit;
 use ktor_action::git::error::GitError;
@@ -9,7 +10,7 @@ use ktor_action::git::repository::Repository;
 use serde_json::Value;
 use support::github::FakeGitHub;
 use support::profile;
-use support::repository::TestRepository;
+use support::repository::{DirectoryCopy, RepositoryCopy, TestRepository};
 use support::workflow_run::{WorkflowRun, opened};
 
 use super::{differing_with, everything, nowhere, script};
@@ -120,15 +121,20 @@ fn manifest(value: &str) -> String {
 impl Checkout {
     /// Creates a checkout with a forged repository at a place. The forged configuration has these settings.
     fn new(place: Place, settings: impl Fn(&str) -> Vec<(String, String)>) -> Self {
-        let repository = TestRepository::new();
+        static FIRST: LazyLock<RepositoryCopy> = LazyLock::new(|| {
+            let repository = TestRepository::new();
+            repository.write("deploy/.ktor.yaml", "project: shop\nnamespace: shop\ncleanup: true\n");
+            repository
+                .write("deploy/web/web.yaml", manifest("one"))
+                .write("deploy/.gitattributes", "* filter=trap diff=trap\n");
+            repository.write(".gitattributes", "* filter=trap diff=trap merge=trap\n");
+            repository.commit("first");
+            repository.copy()
+        });
+        let repository = TestRepository::from(&*FIRST);
         let marker = repository.home().join("ran");
         let canary = script(&repository, "canary", &format!("echo \"$0 $*\" >> '{}'", marker.display()));
-        repository.write("deploy/.ktor.yaml", "project: shop\nnamespace: shop\ncleanup: true\n");
-        repository
-            .write("deploy/web/web.yaml", manifest("one"))
-            .write("deploy/.gitattributes", "* filter=trap diff=trap\n");
-        repository.write(".gitattributes", "* filter=trap diff=trap merge=trap\n");
-        let first = repository.commit("first");
+        let first = repository.head();
         repository.write("deploy/web/web.yaml", manifest("two"));
         let checkout = Self { second: first.clone(), repository, canary, marker, first };
         let settings = settings(checkout.canary.to_str().unwrap());
@@ -160,24 +166,26 @@ impl Checkout {
 
     /// Writes a repository with another history into a directory.
     fn forge(directory: &Path, settings: &[(String, String)]) {
-        let other = TestRepository::new();
-        other.write("deploy/.ktor.yaml", "project: forged\nnamespace: forged\n");
-        other
-            .write("deploy/web/web.yaml", manifest("forged"))
-            .write(".ktor.yaml", "project: forged\n")
-            .commit("forged");
-        other.write("deploy/web/web.yaml", manifest("forged again")).commit("forged again");
-        other.git(["clone", "--quiet", "--bare", ".", "../forged"]);
-        let forged = other.home().parent().unwrap().join("forged");
-        std::fs::write(forged.join("refs/kept"), "").unwrap();
-        std::fs::write(forged.join("attributes"), "* filter=trap diff=trap\n").unwrap();
-        let config = std::fs::read_to_string(forged.join("config")).unwrap();
-        let added: String = settings.iter().map(|(key, value)| as_configuration(key, value)).collect();
-        std::fs::write(forged.join("config"), config + &added).unwrap();
-        std::fs::write(forged.join("more"), added).unwrap();
+        static FORGED: LazyLock<DirectoryCopy> = LazyLock::new(|| {
+            let other = TestRepository::new();
+            other.write("deploy/.ktor.yaml", "project: forged\nnamespace: forged\n");
+            other
+                .write("deploy/web/web.yaml", manifest("forged"))
+                .write(".ktor.yaml", "project: forged\n")
+                .commit("forged");
+            other.write("deploy/web/web.yaml", manifest("forged again")).commit("forged again");
+            other.git(["clone", "--quiet", "--bare", ".", "../forged"]);
+            let forged = other.home().parent().unwrap().join("forged");
+            std::fs::write(forged.join("refs/kept"), "").unwrap();
+            std::fs::write(forged.join("attributes"), "* filter=trap diff=trap\n").unwrap();
+            DirectoryCopy::of(&forged)
+        });
         std::fs::create_dir_all(directory).unwrap();
-        let copied = Command::new("cp").arg("-R").arg(forged.join(".")).arg(directory).status().unwrap();
-        assert!(copied.success());
+        FORGED.write(directory);
+        let config = std::fs::read_to_string(directory.join("config")).unwrap();
+        let added: String = settings.iter().map(|(key, value)| as_configuration(key, value)).collect();
+        std::fs::write(directory.join("config"), config + &added).unwrap();
+        std::fs::write(directory.join("more"), added).unwrap();
     }
 
     fn assert_quiet(&self, what: &dyn std::fmt::Debug) {
@@ -291,7 +299,7 @@ fn x1_the_actions_plan_is_of_the_real_history_or_an_error() {
     for place in PLACES {
         let checkout = Checkout::new(place, settings);
         let forge = FakeGitHub::start();
-        let files = tempfile::tempdir().unwrap();
+        let files = support::temporary_directory();
         let event = opened(&checkout.second, &checkout.first);
         // The action's path is `k8s`. Here a link leads from it to the project.
         checkout.repository.link("k8s", "deploy");
@@ -311,10 +319,10 @@ async fn x1_a_configuration_that_is_a_file_of_the_tree_names_no_program() {
     let origin = TestRepository::new();
     let first = origin.write("deploy/x.yaml", "1").commit("first");
     let second = origin.write("deploy/x.yaml", "2").commit("second");
+    let copy = TestRepository::checkout(&origin, &second).branch("main", "HEAD").copy();
     for include in ["include.path", "includeIf.onbranch:**.path"] {
         for setting in (0..settings("/x").len()).filter(|n| include == "include.path" || n % 8 == 0) {
-            let clone = TestRepository::checkout(&origin, &second);
-            clone.branch("main", "HEAD");
+            let clone = TestRepository::from(&copy);
             let marker = clone.home().join("ran");
             let canary = script(&clone, "canary", &format!("echo \"$0 $*\" >> '{}'", marker.display()));
             let (key, value) = settings(canary.to_str().unwrap()).swap_remove(setting);

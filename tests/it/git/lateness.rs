@@ -6,7 +6,7 @@ use ktor_action::git::commit::Commit;
 use ktor_action::git::history::Branch;
 use ktor_action::run::ancestry::{standing, tip};
 use ktor_action::state::lateness::{CommitOrder, Tip};
-use support::repository::TestRepository;
+use support::repository::{RepositoryCopy, TestRepository};
 
 use super::references;
 
@@ -85,6 +85,11 @@ impl History {
         }
     }
 
+    /// Returns a copy of a clone. Every clone of one commit and depth is the same.
+    fn copy_at(&self, head: usize, depth: usize) -> RepositoryCopy {
+        self.clone_at(head, depth).copy()
+    }
+
     fn clone_at(&self, head: usize, depth: usize) -> TestRepository {
         let clone = TestRepository::new();
         clone.git(["remote", "add", "origin", &self.origin.url()]);
@@ -101,12 +106,13 @@ async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
         let history = History::new(seed);
         for depth in [1, 2, 3, 100] {
             let head = 2 + usize::try_from(seed).unwrap() + usize::from(depth == 2);
+            let copy = history.copy_at(head, depth);
             for other in 0..history.commits.len() {
                 let what = format!("seed {seed} depth {depth} head {head} other {other}");
                 let expected = history.oracle(head, other);
                 let (one, two) = (&history.commits[head], &history.commits[other]);
                 // Neither a remote nor a forge is there, only the clone.
-                let clone = history.clone_at(head, depth);
+                let clone = TestRepository::from(&copy);
                 clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
                 let git = clone.open().await;
                 let alone = standing(&git, one, two, &async |_, _| None).await.unwrap();
@@ -115,7 +121,7 @@ async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
                 let told = standing(&git, one, two, &async |_, _| Some(expected)).await.unwrap();
                 assert_eq!(told, expected, "{what}");
                 // A remote is there, and a forge that does not answer or answers without a status.
-                let clone = history.clone_at(head, depth);
+                let clone = TestRepository::from(&copy);
                 let git = clone.open().await;
                 let fetched = standing(&git, one, two, &async |_, _| None).await.unwrap();
                 assert_eq!(fetched, expected, "{what}");

@@ -24,6 +24,7 @@ use ktor_action::state::lateness::{self, Acceptance, Caller, CommitOrder, Facts,
 use ktor_action::state::transition::Prior;
 use support::model::World;
 
+use super::checked::check;
 use super::choice::{Choice, Forest, Tree};
 use super::history::{PATIENCE, Run, request, root};
 use super::invariant::{MARK, commits_recorded, is_others, is_ours};
@@ -212,10 +213,12 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
             return Exit::Success;
         }
         request.commits = judged.commits();
+        let before = site.world();
         match reconcile(&cluster, &lock, &request, sources, &interrupt, &|_| {}).await {
             Err(RunError::StateChanged) => {}
             Err(error) => return exit(error),
             Ok(report) => {
+                check(site, &report, apply.tree(), Some(&before));
                 let result = ended(&report).and_then(|()| concluded(&report.plan));
                 return result.map_or_else(|error| error.exit, |()| Exit::Success);
             }
@@ -226,7 +229,7 @@ pub async fn apply(site: &Simulation, forest: &Forest, name: &str, apply: Apply)
 
 fn has_orphans(forest: &Forest, apply: Apply, prior: &Prior) -> bool {
     let sources = forest.sources(apply.tree());
-    let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin())).manifests;
+    let desired = sources.resolve(&sources.with_defined_kinds(Kinds::builtin().clone())).manifests;
     prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
 }
 

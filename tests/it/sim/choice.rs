@@ -1,12 +1,16 @@
 //! The options of a simulated run: one of a few small trees, a scope, and cleanup on or off.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::scope::ScopeRequest;
 use ktor_action::project::tree::Cleanup;
 use ktor_action::run::sources::{Origin, Sources};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::history::Settled;
 
 /// The namespace of every namespaced object.
 pub const NAMESPACE: &str = "shop";
@@ -59,7 +63,12 @@ impl Tree {
     }
 
     /// Returns the files except the settings. Each file has one object.
-    fn files(self) -> Vec<(&'static str, String)> {
+    fn files(self) -> &'static [(&'static str, String)] {
+        static FILES: LazyLock<[Vec<(&'static str, String)>; 8]> = LazyLock::new(|| Tree::ALL.map(Tree::written));
+        &FILES[self as usize]
+    }
+
+    fn written(self) -> Vec<(&'static str, String)> {
         let config = |name: &str, value: &str| object("ConfigMap", "v1", name, &json!({"data": {"value": value}}));
         let sealed =
             |value: &str| object("ConfigMap", "v1", "y", &json!({"data": {"value": value}, "immutable": true}));
@@ -83,7 +92,7 @@ impl Tree {
     /// Returns the projects whose files differ between this tree and another one.
     pub fn touched(self, other: Self) -> BTreeSet<ProjectPath> {
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
-            (self.files().into_iter().collect(), other.files().into_iter().collect());
+            (self.files().iter().collect(), other.files().iter().collect());
         let differing = ours.symmetric_difference(&theirs);
         differing.map(|(path, _)| format!("demo.{}", &path[..1]).parse().unwrap()).collect()
     }
@@ -123,15 +132,25 @@ fn object(kind: &str, version: &str, name: &str, rest: &Value) -> String {
     body.to_string()
 }
 
-/// Every tree, loaded once.
-pub struct Forest(Vec<(Tree, Sources)>);
+/// Every tree, loaded once, and the servers that are known to settle.
+pub struct Forest {
+    trees: Arc<[(Tree, Sources)]>,
+    pub settled: Settled,
+}
 
 impl Forest {
-    /// Writes each tree to a temporary folder and loads it as a run does.
+    /// Loads the trees, or takes those that another test loaded.
     pub async fn grow() -> Self {
+        static TREES: OnceCell<Arc<[(Tree, Sources)]>> = OnceCell::const_new();
+        let trees = TREES.get_or_init(async || Self::load().await.into()).await;
+        Self { trees: Arc::clone(trees), settled: Settled::default() }
+    }
+
+    /// Writes each tree to a temporary folder and loads it as a run does.
+    async fn load() -> Vec<(Tree, Sources)> {
         let mut trees = Vec::new();
         for tree in Tree::ALL {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = support::temporary_directory();
             let write = |path: &str, text: &str| {
                 let path = folder.path().join(path);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -141,18 +160,18 @@ impl Forest {
             for (path, text) in tree.files() {
                 let project = &path[..1];
                 write(&format!("{project}/.ktor.yaml"), &format!("project: {project}\n"));
-                write(path, &text);
+                write(path, text);
             }
             trees.push((
                 tree,
                 Sources::load(Origin::WorkTree { root: folder.path(), top: folder.path() }).await.unwrap(),
             ));
         }
-        Self(trees)
+        trees
     }
 
     pub fn sources(&self, tree: Tree) -> &Sources {
-        &self.0.iter().find(|(name, _)| *name == tree).unwrap().1
+        &self.trees.iter().find(|(name, _)| *name == tree).unwrap().1
     }
 }
 

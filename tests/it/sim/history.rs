@@ -1,6 +1,6 @@
 //! Runs on the simulated site, one after another, and the checks after they have ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,10 +21,13 @@ use ktor_action::run::reconcile::reconcile;
 use ktor_action::run::review::ReviewBasis;
 use ktor_action::state::provenance::Claim;
 use ktor_action::state::transition::RunCommits;
+use support::model::World;
+use support::plan_checker;
 
+use super::checked::check;
 use super::choice::{Choice, Forest, Tree};
 use super::invariant;
-use super::simulation::{Fates, Simulation};
+use super::simulation::{Fates, Simulation, Situation};
 
 /// The time that a run waits for the lock.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
@@ -140,6 +143,8 @@ pub fn request(run: &Run) -> RunRequest {
 pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     let (interrupter, interrupt) = interrupt::pair();
     let interrupter = Arc::new(interrupter);
+    let is_plain = run.fates.are_plain() && run.interrupt.is_none() && site.is_quiet();
+    let before = is_plain.then(|| site.world());
     let interrupts = run.interrupt.map(|at| (at, Arc::clone(&interrupter)));
     let (cluster, count) = site.connect(&run.name, Fates { interrupt: interrupts, ..run.fates.clone() });
     let lock = LockRequest {
@@ -153,7 +158,11 @@ pub async fn run(site: &Simulation, forest: &Forest, run: &Run) -> Ended {
     let sources = forest.sources(run.choice.tree);
     let events = Mutex::new(Vec::new());
     let tell = |event: Event<'_>| events.lock().unwrap().push(told(event));
-    let result = match reconcile(&cluster, &lock, &request, sources, &interrupt, &tell).await {
+    let result = reconcile(&cluster, &lock, &request, sources, &interrupt, &tell).await;
+    if let Ok(report) = &result {
+        check(site, report, run.choice.tree, before.as_ref());
+    }
+    let result = match result {
         Ok(report) if report.is_success() => Ok(report),
         Ok(report) => Err(Stopped::Report(Box::new(report))),
         Err(error) => Err(Stopped::Error(error)),
@@ -175,6 +184,7 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
     }
     match decided {
         Ok(decided) if decided.plan.has_changes() => {
+            violations.extend(plan_checker::plan(&decided.plan));
             let changes: Vec<String> = decided
                 .plan
                 .all()
@@ -183,19 +193,59 @@ async fn plan(site: &Simulation, forest: &Forest, name: &str, tree: Tree) -> Vec
                 .collect();
             violations.push(format!("planning again changes nothing: it would {}", changes.join(", ")));
         }
-        Ok(_) => {}
+        Ok(decided) => {
+            violations.extend(plan_checker::plan(&decided.plan));
+            match decide(&cluster, &request(&run), forest.sources(tree)).await {
+                Ok(again) => violations.extend(plan_checker::again(&decided.plan, &again.plan)),
+                Err(error) => violations.push(format!("a plan can be made again: {error}")),
+            }
+        }
         Err(error) => violations.push(format!("planning again changes nothing: {error}")),
     }
     violations
 }
 
+/// The servers from which runs are known to settle the root without a violation.
+///
+/// Runs see nothing but the server. From a server that was seen before, the same runs have the same results, so they are
+/// not made again.
+#[derive(Default)]
+pub struct Settled(Mutex<BTreeMap<Beginning, (World, World)>>);
+
+/// The goal, the name of the next run, and the situation in which this run begins.
+type Beginning = (Tree, &'static str, Situation);
+
+impl Settled {
+    /// Changes the site as the runs do, if the result of the runs is known. Returns `true` if it is known.
+    fn skip(&self, site: &Simulation, beginning: &Beginning) -> bool {
+        let known = self.0.lock().unwrap();
+        let Some((start, end)) = known.get(beginning) else { return false };
+        site.change_like(start, end);
+        true
+    }
+
+    fn remember(&self, passed: Vec<(Beginning, World)>, end: &World) {
+        let passed = passed.into_iter().map(|(beginning, start)| (beginning, (start, end.clone())));
+        self.0.lock().unwrap().extend(passed);
+    }
+}
+
 /// Makes runs of a tree until they settle the root, and returns the violations.
 ///
 /// The first run may begin on an unfinished state, and then it drops no entry. The second run must leave everything as
-/// it should be. A third run must not write to any object.
+/// it should be. A third run must not write to any object. Runs whose results are known are not made.
 pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<String> {
     let mut violations = Vec::new();
+    let mut passed = Vec::new();
     for name in ["settle-1", "settle-2"] {
+        if let Some(situation) = site.situation() {
+            let beginning = (tree, name, situation);
+            if forest.settled.skip(site, &beginning) {
+                violations.extend(site.violations());
+                return violations;
+            }
+            passed.push((beginning, site.world()));
+        }
         if let Err(error) = run(site, forest, &Run::of(name, Choice::of(tree))).await.result {
             violations.push(format!("a run that nothing disturbs succeeds: {name}: {error}"));
         }
@@ -210,6 +260,9 @@ pub async fn settle(site: &Simulation, forest: &Forest, tree: Tree) -> Vec<Strin
         violations.push("converges: a second apply wrote to an object".to_owned());
     }
     violations.extend(site.violations());
+    if violations.is_empty() {
+        forest.settled.remember(passed, &site.world());
+    }
     violations
 }
 

@@ -1,6 +1,7 @@
 //! The invariants that hold at every moment, whatever crashes. The checks read the server's content alone and trust no
 //! report of a run.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
@@ -183,7 +184,23 @@ fn key_of(path: &str, object: &Value) -> String {
 /// Returns the objects that the state records, pending or not, as a map from key to projects. The state is decoded here
 /// and not by the product.
 pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
-    let Some(state) = state(world) else { return BTreeMap::new() };
+    thread_local! {
+        static DECODED: RefCell<BTreeMap<String, BTreeMap<String, Vec<String>>>> = RefCell::default();
+    }
+    let Some(data) = world.object(STATE).and_then(|secret| secret["data"]["state"].as_str()) else {
+        return BTreeMap::new();
+    };
+    DECODED.with_borrow_mut(|decoded| {
+        decoded.get(data).cloned().unwrap_or_else(|| {
+            let recorded = entries(&decode(data));
+            decoded.insert(data.to_owned(), recorded.clone());
+            recorded
+        })
+    })
+}
+
+/// Returns the objects that a decoded state records.
+fn entries(state: &Value) -> BTreeMap<String, Vec<String>> {
     let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for part in ["resources", "pending"] {
         for (project, idents) in state[part].as_object().into_iter().flatten() {
@@ -202,9 +219,12 @@ pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
 
 /// Returns the decoded state.
 pub fn state(world: &World) -> Option<Value> {
-    let data = world.object(STATE)?["data"]["state"].as_str()?.to_owned();
+    world.object(STATE)?["data"]["state"].as_str().map(decode)
+}
+
+fn decode(data: &str) -> Value {
     let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
     let mut json = Vec::new();
     GzDecoder::new(data.as_slice()).read_to_end(&mut json).unwrap();
-    Some(serde_json::from_slice(&json).unwrap())
+    serde_json::from_slice(&json).unwrap()
 }

@@ -7,6 +7,7 @@
 
 mod between;
 mod branch;
+mod checked;
 mod choice;
 mod crashes;
 mod faults;

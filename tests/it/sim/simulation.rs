@@ -3,9 +3,9 @@
 //! Every actor's requests arrive here, in process, under virtual time. An actor that crashes sends nothing more. Copies
 //! of the server before and after each request therefore give every crash of a run at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request as Wired, Response};
@@ -15,7 +15,7 @@ use ktor_action::cluster::{Cluster, ClusterSettings};
 use ktor_action::run::interrupt::Interrupter;
 use kube::client::Body;
 use serde_json::{Value, json};
-use support::model::{Answer, Request, World};
+use support::model::{Answer, Content, Request, World};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, service_fn};
@@ -94,6 +94,15 @@ pub struct Fates {
     pub skew_hours: i64,
 }
 
+impl Fates {
+    /// Returns `true` if the connection loses and delays nothing, and nobody else acts.
+    pub fn are_plain(&self) -> bool {
+        let Self { at, renewals, arrival, hand, interrupt, wakes, .. } = self;
+        let nothing = at.is_empty() && renewals.is_empty() && arrival.is_none();
+        nothing && hand.is_none() && interrupt.is_none() && wakes.is_none()
+    }
+}
+
 /// The server at a moment at which the actor may crash.
 #[derive(Clone)]
 pub struct Moment {
@@ -119,7 +128,7 @@ pub enum When {
 
 /// The actor whose requests come over one connection.
 struct Actor {
-    name: String,
+    name: Arc<str>,
     fates: Fates,
     count: Arc<AtomicUsize>,
     renewals: AtomicUsize,
@@ -136,20 +145,13 @@ impl Actor {
         if request.method == Method::PUT && path_of(&request.target) == LEASE {
             fate = fate.or(self.fates.renewals.get(&self.renewals.fetch_add(1, Relaxed)));
         }
-        Ok(Sent {
-            number,
-            line: format!("{} {}", request.method, path_of(&request.target)),
-            persists: is_persisting(&request),
-            fate: fate.cloned(),
-            request: Arc::new(request),
-        })
+        Ok(Sent { number, persists: is_persisting(&request), fate: fate.cloned(), request: Arc::new(request) })
     }
 }
 
 /// A request that an actor sent.
 struct Sent {
     number: usize,
-    line: String,
     request: Arc<Request>,
     /// `true` if the request changes anything.
     persists: bool,
@@ -179,9 +181,38 @@ impl Delay {
 
 /// A request that was sent and has not arrived.
 #[derive(Clone)]
-pub struct Flying {
-    request: Arc<Request>,
-    line: String,
+pub struct Flying(Arc<Request>);
+
+/// An entry of the journal.
+enum Entry {
+    /// A request arrived and was answered.
+    Answer {
+        actor: Arc<str>,
+        number: usize,
+        request: Arc<Request>,
+        status: u16,
+        fate: Option<Fate>,
+    },
+    Note(String),
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answer { actor, number, request, status, fate } => {
+                write!(f, "{actor} {number} {}: {status}", line_of(request))?;
+                fate.as_ref().map_or(Ok(()), |fate| write!(f, " ({fate:?})"))
+            }
+            Self::Note(line) => f.write_str(line),
+        }
+    }
+}
+
+/// The situation of a site: runs that begin in equal situations do the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Situation {
+    server: u64,
+    late: BTreeSet<String>,
 }
 
 /// The site. Clones share it.
@@ -192,10 +223,12 @@ struct Inside {
     world: World,
     started: Instant,
     flying: Vec<Flying>,
+    /// The number of requests that arrive on their own after a delay.
+    delayed: usize,
     moments: Option<Vec<Moment>>,
     /// The paths that late requests changed. Unrecorded objects at these paths are no violation until the next sweep.
     late: Vec<String>,
-    journal: Vec<String>,
+    journal: Vec<Entry>,
     violations: Vec<String>,
 }
 
@@ -206,6 +239,7 @@ impl Simulation {
             world,
             started: Instant::now(),
             flying: Vec::new(),
+            delayed: 0,
             moments: None,
             late: Vec::new(),
             journal: Vec::new(),
@@ -247,11 +281,37 @@ impl Simulation {
     }
 
     pub fn journal(&self) -> Vec<String> {
-        self.0.lock().unwrap().journal.clone()
+        self.0.lock().unwrap().journal.iter().map(ToString::to_string).collect()
     }
 
     pub fn violations(&self) -> Vec<String> {
         self.0.lock().unwrap().violations.clone()
+    }
+
+    /// Returns `true` if no request is under way.
+    pub fn is_quiet(&self) -> bool {
+        let inside = self.0.lock().unwrap();
+        inside.flying.is_empty() && inside.delayed == 0
+    }
+
+    /// Returns everything on which later runs and their checks depend. Returns `None` if a request is still under way.
+    pub fn situation(&self) -> Option<Situation> {
+        self.is_quiet().then(|| {
+            let inside = self.0.lock().unwrap();
+            Situation { server: inside.world.digest(), late: inside.late.iter().cloned().collect() }
+        })
+    }
+
+    /// Changes the server as known runs changed another server from `start` to `end`.
+    pub fn change_like(&self, start: &World, end: &World) {
+        let mut inside = self.0.lock().unwrap();
+        inside.world = inside.world.changed_like(start, end);
+        inside.journal.push(Entry::Note("the next runs are known from an equal server".to_owned()));
+    }
+
+    /// Adds violations that were found beside the requests.
+    pub fn add_violations(&self, violations: Vec<String>) {
+        self.0.lock().unwrap().violations.extend(violations);
     }
 
     /// Lets the requests that are still under way arrive now.
@@ -263,7 +323,7 @@ impl Simulation {
     pub fn connect(&self, name: &str, fates: Fates) -> (Cluster, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let actor =
-            Arc::new(Actor { name: name.to_owned(), fates, count: Arc::clone(&count), renewals: AtomicUsize::new(0) });
+            Arc::new(Actor { name: name.into(), fates, count: Arc::clone(&count), renewals: AtomicUsize::new(0) });
         let site = self.clone();
         let service = service_fn(move |wired: Wired<Body>| {
             let (site, actor) = (site.clone(), Arc::clone(&actor));
@@ -289,7 +349,7 @@ impl Simulation {
         self.leaves(&actor, &sent);
         let delay = match sent.fate.clone() {
             Some(Fate::Lost) => {
-                self.note(format!("{name} {} {}: lost", sent.number, sent.line));
+                self.note(format!("{name} {} {}: lost", sent.number, line_of(&sent.request)));
                 return Err("connection reset".into());
             }
             Some(Fate::Slow(delay)) => Some(Delay::Until(Instant::now() + delay)),
@@ -303,9 +363,11 @@ impl Simulation {
             Some(delay) => {
                 let (waiting, answered) = oneshot::channel();
                 let site = self.clone();
+                site.0.lock().unwrap().delayed += 1;
                 tokio::spawn(async move {
                     delay.over().await;
                     let answer = site.arrives(&actor, &sent, waiting.is_closed());
+                    site.0.lock().unwrap().delayed -= 1;
                     drop(waiting.send(answer));
                 });
                 answered.await?
@@ -318,11 +380,8 @@ impl Simulation {
             _ => sleep(late).await,
         }
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
-        let text = match &answer.body {
-            Value::String(text) => text.clone(),
-            body => body.to_string(),
-        };
-        Ok(Response::builder().status(answer.status).header("date", date).body(Body::from(text.into_bytes())).unwrap())
+        let body = Body::from(answer.body.text());
+        Ok(Response::builder().status(answer.status).header("date", date).body(body).unwrap())
     }
 
     /// Handles the departure of a request from its actor.
@@ -336,10 +395,9 @@ impl Simulation {
             (hand.0)(&mut inside.world, now);
         }
         inside.leaves(&actor.name, &sent.request, sent.persists);
-        inside.keep(sent.number, &sent.line, When::Before, None);
+        inside.keep(sent, When::Before, None);
         if sent.persists {
-            let flying = Flying { request: Arc::clone(&sent.request), line: sent.line.clone() };
-            inside.keep(sent.number, &sent.line, When::Flying, Some(flying));
+            inside.keep(sent, When::Flying, Some(Flying(Arc::clone(&sent.request))));
         }
     }
 
@@ -360,24 +418,29 @@ impl Simulation {
                 answer
             }
         };
-        let told = sent.fate.as_ref().map(|fate| format!(" ({fate:?})")).unwrap_or_default();
-        inside.journal.push(format!("{} {} {}: {}{told}", actor.name, sent.number, sent.line, answer.status));
+        inside.journal.push(Entry::Answer {
+            actor: Arc::clone(&actor.name),
+            number: sent.number,
+            request: Arc::clone(&sent.request),
+            status: answer.status,
+            fate: sent.fate.clone(),
+        });
         if sent.persists {
-            inside.keep(sent.number, &sent.line, When::After, None);
+            inside.keep(sent, When::After, None);
         }
         (answer, now)
     }
 
     fn note(&self, line: String) {
-        self.0.lock().unwrap().journal.push(line);
+        self.0.lock().unwrap().journal.push(Entry::Note(line));
     }
 }
 
 impl Inside {
     /// Returns the time on a server's clock that is `skew_hours` ahead.
     fn now(&self, skew_hours: i64) -> Timestamp {
-        let first: Timestamp = "2031-05-06T07:08:09Z".parse().unwrap();
-        first + SignedDuration::try_from(self.started.elapsed()).unwrap() + SignedDuration::from_hours(skew_hours)
+        static FIRST: LazyLock<Timestamp> = LazyLock::new(|| "2031-05-06T07:08:09Z".parse().unwrap());
+        *FIRST + SignedDuration::try_from(self.started.elapsed()).unwrap() + SignedDuration::from_hours(skew_hours)
     }
 
     /// **Invariant (one writer):** an actor sends a request that changes anything only while it holds the lock.
@@ -407,15 +470,15 @@ impl Inside {
     }
 
     fn arrive(&mut self) {
-        for Flying { request, line } in std::mem::take(&mut self.flying) {
+        for Flying(request) in std::mem::take(&mut self.flying) {
             self.late.push(path_of(&request.target).to_owned());
             let now = self.now(0);
             let answer = self.land(&request, now, "late", None);
-            self.journal.push(format!("late {line}: {}", answer.status));
+            self.journal.push(Entry::Note(format!("late {}: {}", line_of(&request), answer.status)));
         }
     }
 
-    fn keep(&mut self, number: usize, line: &str, when: When, under_way: Option<Flying>) {
+    fn keep(&mut self, sent: &Sent, when: When, under_way: Option<Flying>) {
         let Some(moments) = &mut self.moments else { return };
         // A read changes nothing. A crash before it is the same as a crash after the request before it.
         if when == When::Before
@@ -424,9 +487,14 @@ impl Inside {
             last.points += 1;
             return;
         }
-        let line = line.to_owned();
+        let (number, line) = (sent.number, line_of(&sent.request));
         moments.push(Moment { number, line, when, world: self.world.clone(), under_way, points: 1 });
     }
+}
+
+/// Returns the method and the path of a request.
+fn line_of(request: &Request) -> String {
+    format!("{} {}", request.method, path_of(&request.target))
 }
 
 /// Returns the path of a request's target, without the query.
@@ -453,13 +521,14 @@ fn refusal(status: u16) -> Answer {
         429 => "TooManyRequests",
         _ => "InternalError",
     };
-    Answer { status, body: json!({"kind": "Status", "code": status, "reason": reason, "message": "no"}) }
+    let body = json!({"kind": "Status", "code": status, "reason": reason, "message": "no"});
+    Answer { status, body: Content::Value(body) }
 }
 
 /// Cuts a list in half and promises a rest that the server never sends.
 fn halve(answer: &mut Answer) {
-    if let Some(items) = answer.body.get_mut("items").and_then(Value::as_array_mut) {
+    if let Content::List { items, rest, .. } = &mut answer.body {
         items.truncate(items.len() / 2);
-        answer.body["metadata"]["continue"] = json!("never");
+        *rest = Some("never");
     }
 }

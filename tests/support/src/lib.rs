@@ -4,12 +4,18 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::LazyLock;
+
+use rustix::fs::StatVfsMountFlags;
+use tempfile::TempDir;
 
 pub mod controlplane;
 pub mod github;
 pub mod kubernator;
 pub mod model;
+pub mod plan_checker;
 pub mod repository;
+pub mod wire;
 pub mod workflow_run;
 
 /// Returns the variable that tells an instrumented program where to write its coverage profile, or `None` if it is not
@@ -18,6 +24,20 @@ pub mod workflow_run;
 pub fn profile() -> Option<(&'static str, OsString)> {
     let name = "LLVM_PROFILE_FILE";
     std::env::var_os(name).map(|file| (name, file))
+}
+
+/// Creates a directory for the files of a test. It is in memory, if the system has a directory for that with enough
+/// space and without restrictions. On a disk, the many small files of the repositories take most of the time.
+pub fn temporary_directory() -> TempDir {
+    const MEMORY: &str = "/dev/shm";
+    const SPACE: u64 = 1 << 30;
+    static IS_USABLE: LazyLock<bool> = LazyLock::new(|| {
+        let Ok(found) = rustix::fs::statvfs(MEMORY) else { return false };
+        // A program in such a directory cannot be started, and so a test would not see that it must not be started.
+        let is_restricted = found.f_flag.intersects(StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY);
+        !is_restricted && found.f_bavail * found.f_frsize >= SPACE && tempfile::tempdir_in(MEMORY).is_ok()
+    });
+    if *IS_USABLE { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 /// Prints the size of a search. The line is visible even if the harness holds back the output of passing tests.

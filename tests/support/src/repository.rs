@@ -5,11 +5,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use ktor_action::git::commit::Commit;
 use ktor_action::git::repository::Repository;
 use ktor_action::process::Environment;
 use tempfile::TempDir;
+
+use crate::temporary_directory;
 
 /// A repository with its own work tree. It is deleted when it is dropped.
 pub struct TestRepository {
@@ -25,11 +28,19 @@ impl Default for TestRepository {
 impl TestRepository {
     /// Creates a repository without a commit, on the branch `main`.
     pub fn new() -> Self {
-        let repository = Self { directory: tempfile::tempdir().unwrap() };
-        fs::create_dir(repository.top()).unwrap();
-        fs::create_dir(repository.home()).unwrap();
-        repository.git(["init", "--quiet", "--initial-branch=main"]);
-        repository
+        static EMPTY: LazyLock<RepositoryCopy> = LazyLock::new(|| {
+            let repository = TestRepository { directory: temporary_directory() };
+            fs::create_dir(repository.top()).unwrap();
+            fs::create_dir(repository.home()).unwrap();
+            repository.git(["init", "--quiet", "--initial-branch=main", "--template="]);
+            repository.copy()
+        });
+        Self::from(&*EMPTY)
+    }
+
+    /// Copies the work tree, the repository and the HOME into memory.
+    pub fn copy(&self) -> RepositoryCopy {
+        RepositoryCopy(DirectoryCopy::of(self.directory.path()))
     }
 
     /// Creates a depth-1 checkout of one commit of `origin`, as `actions/checkout` does.
@@ -85,9 +96,17 @@ impl TestRepository {
 
     /// Runs git at the top and returns its result, even if git fails.
     pub fn try_git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
-        let mut git = Command::new("git");
+        // With the path of the file, the system starts git without a copy of this process.
+        static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
+            let path = search_path();
+            let files = std::env::split_paths(&path).map(|directory| directory.join("git"));
+            files.into_iter().find(|file| file.is_file()).expect("git is on the PATH")
+        });
+        let mut git = Command::new(&*GIT);
         git.env_clear().envs(self.variables()).current_dir(self.top());
-        git.args(["-c", "protocol.file.allow=always"]).args(arguments).output().unwrap()
+        git.args(["-c", "protocol.file.allow=always", "-c", "core.fsync=none"]);
+        git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
+        git.args(arguments).output().unwrap()
     }
 
     /// Writes a file of the work tree and creates the directories above it.
@@ -143,7 +162,14 @@ impl TestRepository {
 
     /// Returns the commit that is checked out.
     pub fn head(&self) -> Commit {
-        self.git(["rev-parse", "HEAD"]).parse().unwrap()
+        // A branch has a file of its own as long as nobody packs the references.
+        let read = |path: &str| fs::read_to_string(self.top().join(".git").join(path)).ok();
+        let named = read("HEAD").and_then(|head| match head.strip_prefix("ref: ") {
+            Some(branch) => read(branch.trim_end()),
+            None => Some(head),
+        });
+        let commit = named.and_then(|commit| commit.trim_end().parse().ok());
+        commit.unwrap_or_else(|| self.git(["rev-parse", "HEAD"]).parse().unwrap())
     }
 
     fn variables(&self) -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
@@ -159,6 +185,66 @@ impl TestRepository {
         ];
         let own = [("PATH", search_path()), ("HOME", self.home().into())];
         fixed.into_iter().map(|(name, value)| (name, value.into())).chain(own)
+    }
+}
+
+impl From<&RepositoryCopy> for TestRepository {
+    fn from(copy: &RepositoryCopy) -> Self {
+        let directory = temporary_directory();
+        copy.0.write(directory.path());
+        Self { directory }
+    }
+}
+
+/// A copy of a repository in memory. It makes many equal repositories without a run of git.
+pub struct RepositoryCopy(DirectoryCopy);
+
+/// A copy of a directory in memory.
+pub struct DirectoryCopy(Vec<(PathBuf, Entry)>);
+
+enum Entry {
+    Directory,
+    File(Vec<u8>, fs::Permissions),
+    Link(PathBuf),
+}
+
+impl DirectoryCopy {
+    /// Copies a directory with everything below it.
+    pub fn of(directory: &Path) -> Self {
+        let mut entries = Vec::new();
+        collect(directory, Path::new(""), &mut entries);
+        Self(entries)
+    }
+
+    /// Writes the copy into a directory that exists.
+    pub fn write(&self, directory: &Path) {
+        for (path, entry) in &self.0 {
+            let path = directory.join(path);
+            match entry {
+                Entry::Directory => fs::create_dir(path).unwrap(),
+                Entry::Link(target) => symlink(target, path).unwrap(),
+                Entry::File(content, permissions) => {
+                    fs::write(&path, content).unwrap();
+                    fs::set_permissions(path, permissions.clone()).unwrap();
+                }
+            }
+        }
+    }
+}
+
+fn collect(top: &Path, below: &Path, entries: &mut Vec<(PathBuf, Entry)>) {
+    for entry in fs::read_dir(top.join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let (path, kind) = (below.join(entry.file_name()), entry.file_type().unwrap());
+        if kind.is_dir() {
+            entries.push((path.clone(), Entry::Directory));
+            collect(top, &path, entries);
+        } else if kind.is_symlink() {
+            entries.push((path, Entry::Link(fs::read_link(entry.path()).unwrap())));
+        } else {
+            let content = fs::read(entry.path()).unwrap();
+            entries.push((path, Entry::File(content, entry.metadata().unwrap().permissions())));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, status};
+use super::{Answer, refusal};
 
 /// A field: the keys that lead to a leaf, to a list, or to an empty map.
 type Path = Vec<String>;
@@ -155,9 +155,7 @@ pub fn apply(known: Option<&Value>, body: &Value, manager: &str, force: bool, no
         }
     }
     if !causes.is_empty() && !force {
-        let mut answer = status(409, "Conflict", "Apply failed with conflicts");
-        answer.body["details"] = json!({"causes": causes});
-        return Err(answer);
+        return Err(refusal(409, "Conflict", "Apply failed with conflicts", &json!({"causes": causes})));
     }
     let mine = entries.iter().position(|entry| entry.manager == manager && entry.operation == "Apply");
     let before = mine.map(|index| entries[index].paths.clone()).unwrap_or_default();

@@ -6,15 +6,21 @@
 //! refine this.
 
 mod apply;
+mod content;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+pub use self::content::Content;
+use self::stored::Stored;
 
 /// A request as a client sends it.
 pub struct Request {
@@ -26,12 +32,18 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// An answer. A body that is a JSON string stands for plain text.
+/// An answer.
 pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
     /// The object, the list or the error.
-    pub body: Value,
+    pub body: Content,
+}
+
+impl Answer {
+    fn new(status: u16, body: impl Into<Content>) -> Self {
+        Self { status, body: body.into() }
+    }
 }
 
 /// A served resource: its group, its plural, its kind, and its scope. The version is always `v1`.
@@ -51,7 +63,7 @@ const RESOURCES: [Resource; 6] = [
     Resource { group: "rbac.authorization.k8s.io", plural: "clusterroles", kind: "ClusterRole", namespaced: false },
 ];
 
-static DISCOVERY: LazyLock<[Value; 2]> = LazyLock::new(|| {
+static DISCOVERY: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
     let group = |group: &str| {
         let served = RESOURCES.iter().filter(|resource| resource.group == group);
         let resources: Vec<Value> = served
@@ -64,14 +76,17 @@ static DISCOVERY: LazyLock<[Value; 2]> = LazyLock::new(|| {
             .collect();
         json!({"metadata": {"name": group}, "versions": [{"version": "v1", "freshness": "Current", "resources": resources}]})
     };
-    let list = |items: Vec<Value>| json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
+    let list = |items: Vec<Value>| {
+        let list = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
+        Bytes::from(list.to_string())
+    };
     [list(vec![group("")]), list(vec![group("coordination.k8s.io"), group("rbac.authorization.k8s.io")])]
 });
 
 /// The whole server.
 #[derive(Clone, Default)]
 pub struct World {
-    objects: BTreeMap<String, Arc<Value>>,
+    objects: BTreeMap<Arc<str>, Arc<Stored>>,
     counter: u64,
 }
 
@@ -111,16 +126,20 @@ fn query<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 
 /// Returns the refusal of a request.
 pub fn status(code: u16, reason: &str, message: &str) -> Answer {
-    Answer {
-        status: code,
-        body: json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}),
+    refusal(code, reason, message, &Value::Null)
+}
+
+fn refusal(code: u16, reason: &str, message: &str, details: &Value) -> Answer {
+    let mut body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message});
+    if !details.is_null() {
+        body["details"] = details.clone();
     }
+    Answer::new(code, body)
 }
 
 fn not_found(target: &Target<'_>, name: &str) -> Answer {
-    let mut answer = status(404, "NotFound", &format!("{} {name:?} not found", target.resource.plural));
-    answer.body["details"] = json!({"name": name, "kind": target.resource.plural, "group": target.resource.group});
-    answer
+    let details = json!({"name": name, "kind": target.resource.plural, "group": target.resource.group});
+    refusal(404, "NotFound", &format!("{} {name:?} not found", target.resource.plural), &details)
 }
 
 /// Returns the refusal of a change to an object that says of itself that it is immutable, or `None` if the change is
@@ -128,9 +147,8 @@ fn not_found(target: &Target<'_>, name: &str) -> Answer {
 fn sealed(target: &Target<'_>, known: &Value, next: &Value) -> Option<Answer> {
     let is_sealed = matches!(target.resource.kind, "ConfigMap" | "Secret") && known["immutable"] == true;
     let field = ["data", "immutable"].into_iter().find(|field| is_sealed && known[*field] != next[*field])?;
-    let mut answer = status(422, "Invalid", "field is immutable when `immutable` is set");
-    answer.body["details"] = json!({"causes": [{"reason": "FieldValueForbidden", "field": field}]});
-    Some(answer)
+    let details = json!({"causes": [{"reason": "FieldValueForbidden", "field": field}]});
+    Some(refusal(422, "Invalid", "field is immutable when `immutable` is set", &details))
 }
 
 impl World {
@@ -150,22 +168,38 @@ impl World {
 
     /// Returns the object at a path.
     pub fn object(&self, path: &str) -> Option<&Value> {
-        self.objects.get(path).map(Arc::as_ref)
+        self.objects.get(path).map(|object| &***object)
     }
 
     /// Returns all objects with their paths.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.objects.iter().map(|(path, object)| (path.as_str(), object.as_ref()))
+        self.objects.iter().map(|(path, object)| (&**path, &***object))
+    }
+
+    /// Returns this server after the changes that lead from `start` to `end`. This server has the same digest as
+    /// `start`. It keeps its own form of each object that these changes do not touch.
+    #[must_use]
+    pub fn changed_like(&self, start: &Self, end: &Self) -> Self {
+        let objects = end.objects.iter().map(|(path, object)| {
+            let is_untouched = start.objects.get(path).is_some_and(|known| Arc::ptr_eq(known, object));
+            let own = self.objects.get(path).filter(|_| is_untouched);
+            (Arc::clone(path), Arc::clone(own.unwrap_or(object)))
+        });
+        Self { objects: objects.collect(), counter: self.counter.max(end.counter) }
     }
 
     /// Returns a hash of the content. It counts uids by the order in which they first appear, and ignores times and
     /// resourceVersions.
     pub fn digest(&self) -> u64 {
-        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut hasher = DefaultHasher::new();
         for (path, object) in &self.objects {
             path.hash(&mut hasher);
-            hash(object, "", &mut names, &mut hasher);
+            object.shape().hash(&mut hasher);
+            for uid in object.uids() {
+                let next = names.len();
+                names.entry(uid).or_insert(next).hash(&mut hasher);
+            }
         }
         hasher.finish()
     }
@@ -174,15 +208,15 @@ impl World {
     pub fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         let (path, text) = request.target.split_once('?').unwrap_or((&request.target, ""));
         match path {
-            "/api" => return Answer { status: 200, body: DISCOVERY[0].clone() },
-            "/apis" => return Answer { status: 200, body: DISCOVERY[1].clone() },
+            "/api" => return Answer::new(200, DISCOVERY[0].clone()),
+            "/apis" => return Answer::new(200, DISCOVERY[1].clone()),
             "/version" => {
-                return Answer { status: 200, body: json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2"}) };
+                return Answer::new(200, json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2"}));
             }
             _ => {}
         }
         let Some(target) = parse(path) else {
-            return Answer { status: 404, body: json!("404 page not found\n") };
+            return Answer::new(404, Bytes::from_static(b"404 page not found\n"));
         };
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let dry_run = query(text, "dryRun") == Some("All");
@@ -192,8 +226,8 @@ impl World {
         }
         match (request.method.as_str(), target.name) {
             ("GET", None) => self.list(&target, text),
-            ("GET", Some(name)) => match self.object(path) {
-                Some(object) => Answer { status: 200, body: object.clone() },
+            ("GET", Some(name)) => match self.objects.get(path) {
+                Some(object) => Answer::new(200, Arc::clone(object)),
                 None => not_found(&target, name),
             },
             ("POST", None) => self.post(path, &target, body, &manager, dry_run, now),
@@ -212,11 +246,10 @@ impl World {
             return None;
         }
         if let Some(namespace) = target.namespace
-            && !self.objects.contains_key(&format!("/api/v1/namespaces/{namespace}"))
+            && !self.objects.contains_key(&*format!("/api/v1/namespaces/{namespace}"))
         {
-            let mut answer = status(404, "NotFound", &format!("namespaces {namespace:?} not found"));
-            answer.body["details"] = json!({"name": namespace, "kind": "namespaces"});
-            return Some(answer);
+            let details = json!({"name": namespace, "kind": "namespaces"});
+            return Some(refusal(404, "NotFound", &format!("namespaces {namespace:?} not found"), &details));
         }
         if target.resource.kind == "Lease" {
             for field in ["acquireTime", "renewTime"] {
@@ -232,7 +265,7 @@ impl World {
     fn list(&self, target: &Target<'_>, text: &str) -> Answer {
         let wanted = query(text, "labelSelector").map(|selector| selector.replace("%2F", "/").replace("%3D", "="));
         let wanted = wanted.as_deref().and_then(|selector| selector.split_once('='));
-        let items: Vec<Value> = self
+        let items: Vec<Arc<Stored>> = self
             .objects
             .iter()
             .filter(|(known, object)| {
@@ -242,13 +275,10 @@ impl World {
                 });
                 same && wanted.is_none_or(|(label, value)| object["metadata"]["labels"][label] == value)
             })
-            .map(|(_, object)| object.as_ref().clone())
+            .map(|(_, object)| Arc::clone(object))
             .collect();
-        let kind = format!("{}List", target.resource.kind);
-        Answer {
-            status: 200,
-            body: json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": self.counter.to_string()}, "items": items}),
-        }
+        let (kind, version) = (target.resource.kind, self.counter);
+        Answer::new(200, Content::List { kind, version, items, rest: None })
     }
 
     fn post(
@@ -264,14 +294,14 @@ impl World {
         let name = body["metadata"]["name"].as_str().map(str::to_owned).or(generated).unwrap_or_default();
         body["metadata"]["name"] = json!(name);
         let path = format!("{path}/{name}");
-        if self.objects.contains_key(&path) {
+        if self.objects.contains_key(&*path) {
             return status(409, "AlreadyExists", &format!("{} {name:?} already exists", target.resource.plural));
         }
         apply::update(&Value::Null, &mut body, manager, now);
         if dry_run {
-            return Answer { status: 201, body: self.untried(body) };
+            return Answer::new(201, self.untried(body));
         }
-        Answer { status: 201, body: self.store(&path, body, now) }
+        Answer::new(201, self.store(&path, body, now))
     }
 
     /// Returns the answer to a dry run of a create. Its uid is one that no object ever has.
@@ -295,7 +325,7 @@ impl World {
             // A PUT may create a Lease.
             if target.resource.kind == "Lease" && body["metadata"]["uid"].is_null() {
                 apply::update(&Value::Null, &mut body, manager, now);
-                return Answer { status: 201, body: self.store(path, body, now) };
+                return Answer::new(201, self.store(path, body, now));
             }
             return if target.resource.kind == "Lease" {
                 status(409, "Conflict", "uid mismatch")
@@ -321,9 +351,9 @@ impl World {
             return refused;
         }
         if dry_run {
-            return Answer { status: 200, body };
+            return Answer::new(200, body);
         }
-        Answer { status: 200, body: self.store(path, body, now) }
+        Answer::new(200, self.store(path, body, now))
     }
 
     fn patch(
@@ -350,9 +380,8 @@ impl World {
                 );
             }
             (Some(known), Some(uid)) if known["metadata"]["uid"] != uid => {
-                let mut answer = status(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
-                answer.body["details"] = json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
-                return answer;
+                let details = json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
+                return refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable", &details);
             }
             _ => {}
         }
@@ -362,7 +391,7 @@ impl World {
         {
             return status(409, "Conflict", &format!("{} has been modified", known["metadata"]["name"]));
         }
-        let next = match apply::apply(known.as_deref(), &body, manager, force, now) {
+        let next = match apply::apply(known.as_deref().map(|known| &**known), &body, manager, force, now) {
             Ok(next) => next,
             Err(conflict) => return conflict,
         };
@@ -370,12 +399,16 @@ impl World {
             return refused;
         }
         match known {
-            None if dry_run => Answer { status: 201, body: self.untried(next) },
-            None => Answer { status: 201, body: self.store(path, next, now) },
-            Some(known) if dry_run || *known == next => {
-                Answer { status: 200, body: if dry_run { next } else { known.as_ref().clone() } }
+            None if dry_run => Answer::new(201, self.untried(next)),
+            None => Answer::new(201, self.store(path, next, now)),
+            Some(known) if dry_run || **known == next => {
+                if dry_run {
+                    Answer::new(200, next)
+                } else {
+                    Answer::new(200, known)
+                }
             }
-            Some(_) => Answer { status: 200, body: self.store(path, next, now) },
+            Some(_) => Answer::new(200, self.store(path, next, now)),
         }
     }
 
@@ -420,9 +453,9 @@ impl World {
             return refused;
         }
         if dry_run || next == *known {
-            return Answer { status: 200, body: next };
+            return Answer::new(200, next);
         }
-        Answer { status: 200, body: self.store(path, next, now) }
+        Answer::new(200, self.store(path, next, now))
     }
 
     fn delete(&mut self, path: &str, target: &Target<'_>, name: &str, options: &Value, now: Timestamp) -> Answer {
@@ -436,28 +469,28 @@ impl World {
         let success = json!({"kind": "Status", "apiVersion": "v1", "status": "Success",
             "details": {"name": name, "uid": known["metadata"]["uid"]}});
         if options["dryRun"] == json!(["All"]) {
-            return Answer { status: 200, body: success };
+            return Answer::new(200, success);
         }
         if known["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty()) {
-            let mut next = known.as_ref().clone();
-            if next["metadata"]["deletionTimestamp"].is_null() {
-                next["metadata"]["deletionTimestamp"] = json!(now.to_string());
-                next = self.store(path, next, now);
+            if !known["metadata"]["deletionTimestamp"].is_null() {
+                return Answer::new(200, known);
             }
-            return Answer { status: 200, body: next };
+            let mut next = Value::clone(&known);
+            next["metadata"]["deletionTimestamp"] = json!(now.to_string());
+            return Answer::new(200, self.store(path, next, now));
         }
         self.objects.remove(path);
         self.counter += 1;
-        Answer { status: 200, body: success }
+        Answer::new(200, success)
     }
 
-    fn store(&mut self, path: &str, mut object: Value, now: Timestamp) -> Value {
+    fn store(&mut self, path: &str, mut object: Value, now: Timestamp) -> Arc<Stored> {
         self.counter += 1;
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
         if !object["metadata"]["deletionTimestamp"].is_null() && !held {
             // The last finalizer is gone, so the object is deleted.
             self.objects.remove(path);
-            return object;
+            return Arc::new(Stored::from(object));
         }
         let target = parse(path).expect("only objects of served kinds are stored");
         object["kind"] = json!(target.resource.kind);
@@ -473,27 +506,8 @@ impl World {
             metadata["namespace"] = json!(namespace);
         }
         metadata["resourceVersion"] = json!(self.counter.to_string());
-        let object = Arc::new(object);
-        self.objects.insert(path.to_owned(), Arc::clone(&object));
-        object.as_ref().clone()
-    }
-}
-
-/// Hashes a value. Uids count by the order in which they first appear. Times and resourceVersions do not count.
-fn hash(value: &Value, key: &str, names: &mut BTreeMap<String, usize>, hasher: &mut DefaultHasher) {
-    match (key, value) {
-        ("creationTimestamp" | "time" | "renewTime" | "acquireTime" | "deletionTimestamp" | "resourceVersion", _) => {}
-        ("uid", Value::String(text)) => {
-            let next = names.len();
-            names.entry(text.clone()).or_insert(next).hash(hasher);
-        }
-        (_, Value::Object(map)) => {
-            for (key, value) in map {
-                key.hash(hasher);
-                hash(value, key, names, hasher);
-            }
-        }
-        (_, Value::Array(items)) => items.iter().for_each(|item| hash(item, "", names, hasher)),
-        (_, other) => other.to_string().hash(hasher),
+        let object = Arc::new(Stored::from(object));
+        self.objects.insert(path.into(), Arc::clone(&object));
+        object
     }
 }
