@@ -281,7 +281,7 @@ fn names_one(landed: &Landed) -> bool {
 
 /// Returns `true` if a deletion is not reviewed for a reason that time may change.
 fn depends(known: Known<'_>, commits: &LandedCommits) -> bool {
-    let kinds = known.project.sources.with_defined_kinds(Kinds::builtin());
+    let kinds = known.project.sources.with_defined_kinds(Kinds::builtin().clone());
     let desired = known.project.sources.resolve(&kinds).manifests;
     let undesired: Vec<_> = known.prior.entries.keys().into_iter().filter(|key| !desired.contains_key(key)).collect();
     let verdicts = commits.deletions(undesired, &kinds);
