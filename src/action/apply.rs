@@ -120,7 +120,7 @@ impl Job<'_> {
         }
         (self.around.tell)(Told::RunEnded);
         let report = result?;
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let heading = Heading {
             target: &target,
             cluster: Some(cluster.context()),
@@ -128,16 +128,12 @@ impl Job<'_> {
             head: Some(commit),
             run: Some(&run),
             directory: Some(&project.prefix),
+            files: Some(&files),
         };
         self.conclude(&report, &pulls, heading).await
     }
 
-    async fn conclude(
-        &self,
-        report: &RunReport,
-        pulls: &[MergedPull],
-        heading: Heading<'_>,
-    ) -> Result<Exit, Failure> {
+    async fn conclude(&self, report: &RunReport, pulls: &[MergedPull], heading: Heading<'_>) -> Result<Exit, Failure> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };

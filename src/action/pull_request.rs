@@ -28,13 +28,14 @@ impl Job<'_> {
         }
         let branch = now.as_ref().map_or(&pull.base_ref, |now| &now.base_ref);
         let target = self.target(&project);
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let directory = project.prefix.clone();
         let heading = Heading {
             target: &target,
             head: Some(&pull.head_sha),
             run: Some(&run),
             directory: Some(&directory),
+            files: Some(&files),
             ..Heading::default()
         };
         let tree = match self.merge_of(project, pull, branch).await? {
@@ -56,11 +57,8 @@ impl Job<'_> {
         // The forge gives no secrets to pull requests of forks and Dependabot, so these runs cannot reach the cluster.
         let offline = pull.from_fork || pull.author_is_dependabot || !self.has_cluster();
         let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
-        let heading = Heading {
-            cluster: cluster.as_ref().map(Cluster::context),
-            base: Some(base.commit.as_str()),
-            ..heading
-        };
+        let heading =
+            Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
         let signing = match (unsigned, &keys, &now) {
             (Some(why), _, _) => Signing::Not(why),
             (None, _, _) if offline => Signing::Not(Unsigned::Offline),
@@ -115,7 +113,7 @@ impl Job<'_> {
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         let (plan, cluster, _) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
         let target = self.target(&project);
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let cluster = cluster.as_ref().map(Cluster::context);
         let heading = Heading {
             target: &target,
@@ -124,6 +122,7 @@ impl Job<'_> {
             head: Some(head_sha),
             run: Some(&run),
             directory: Some(&project.prefix),
+            files: Some(&files),
         };
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
         self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);

@@ -9,15 +9,18 @@
 pub mod escape;
 pub(crate) mod fields;
 pub mod html;
+pub(crate) mod hunks;
 pub mod json;
 pub(crate) mod listing;
 pub mod markdown;
+pub(crate) mod place;
 pub mod progress;
 pub mod shell;
 pub(crate) mod state;
 pub mod summary;
 pub mod terminal;
 pub(crate) mod wording;
+pub(crate) mod yaml;
 
 use std::path::Path;
 
@@ -36,6 +39,9 @@ pub struct Heading<'a> {
     pub run: Option<&'a str>,
     /// The directory of the tree in its repository.
     pub directory: Option<&'a Path>,
+    /// The URL below which the forge shows the files of a commit, such as `https://github.com/acme/shop/blob`. Without
+    /// it, a report has no links to files.
+    pub files: Option<&'a str>,
 }
 
 /// The maximum size of a report in bytes, and a hint to the place of the full report.

@@ -5,9 +5,14 @@
 //! **Invariant:** a report is never longer than its budget, every fence and `<details>` is closed, and the report says
 //! how much it leaves out.
 
+mod alert;
+mod changes;
+mod cleanup;
+mod images;
 mod outcome;
 mod parts;
 mod plan;
+mod risks;
 mod unsigned;
 
 use super::escape::{LONGEST, SHORT, clipped, code, inert};

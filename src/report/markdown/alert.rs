@@ -1,0 +1,109 @@
+//! The alert at the top of a plan: the desired objects that a run would not apply, and the objects that it would keep
+//! although this change removes or replaces them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::escape::{code, inert};
+use super::super::{Heading, place, wording};
+use crate::object::ident::ObjectKey;
+use crate::plan::build::Plan;
+use crate::plan::change::Change;
+use crate::plan::decision::{Action, Decision, Keep};
+use crate::plan::guard::Guard;
+
+/// The number of objects with the same reason that the alert names.
+const NAMED: usize = 3;
+
+const HEAD: &str = "> [!CAUTION]\n> **These objects stay as they are**, until the reason is gone:\n>\n";
+
+/// The alert. It gives each reason once.
+pub(super) struct Alert<'a> {
+    /// The text. It is empty if nothing stays.
+    pub text: String,
+    /// The objects that the text names.
+    pub named: BTreeSet<&'a ObjectKey>,
+    /// The objects that only a list below the alert names: too many have the same reason, or the room is too small.
+    pub others: Vec<&'a Change>,
+}
+
+impl<'a> Alert<'a> {
+    /// Makes the alert from at most `room` bytes. A recorded object that stays because of an earlier change is not in
+    /// it.
+    pub(super) fn of(plan: &'a Plan, heading: &Heading<'_>, room: usize) -> Self {
+        let groups = groups(plan);
+        let mut alert = Self { text: String::new(), named: BTreeSet::new(), others: Vec::new() };
+        if groups.is_empty() {
+            return alert;
+        }
+        let more = |count: usize| format!("> - … and {}, listed below.\n", wording::counted(count, "more object"));
+        let mut left = room.saturating_sub(HEAD.len() + more(usize::MAX).len());
+        let mut items = String::new();
+        let mut unnamed = 0;
+        for (reason, changes) in groups {
+            let item = item(&reason, &changes, heading);
+            let fits = item.len() <= left;
+            if fits && changes.len() <= NAMED {
+                alert.named.extend(changes.iter().map(|change| &change.ident.key));
+            } else {
+                alert.others.extend(&changes);
+            }
+            if fits {
+                left -= item.len();
+                items.push_str(&item);
+            } else {
+                unnamed += changes.len();
+            }
+        }
+        if unnamed > 0 {
+            items.push_str(&more(unnamed));
+        }
+        alert.text = format!("{HEAD}{items}");
+        alert
+    }
+}
+
+/// Groups the objects that stay by the reason. Objects that a run refuses to apply come first.
+fn groups(plan: &Plan) -> Vec<(String, Vec<&Change>)> {
+    let is_own = |change: &&Change| plan.own.contains(&change.ident.key) && change.action() == Action::Keep;
+    let standing = plan.changes.iter().filter(|change| change.disposition().is_some());
+    let mut groups: Vec<(String, Vec<&Change>)> = Vec::new();
+    let mut places = BTreeMap::new();
+    for change in standing.chain(plan.cleanup.iter().filter(is_own)) {
+        let reason = reason(change);
+        let at = *places.entry(reason.clone()).or_insert_with(|| {
+            groups.push((reason, Vec::new()));
+            groups.len() - 1
+        });
+        groups[at].1.push(change);
+    }
+    groups.sort_by_key(|(_, changes)| changes.first().map(|change| change.action() == Action::Keep));
+    groups
+}
+
+/// The reason why an object stays, as Markdown.
+fn reason(change: &Change) -> String {
+    let Decision::Keep(Keep::Guarded(guard, _)) = &change.decision else {
+        return format!("{}.", inert(bare(&wording::reason(change))));
+    };
+    let why = inert(bare(&wording::why(change)));
+    let option = wording::option(*guard).map(|option| format!(" To allow it: {}.", code(&option))).unwrap_or_default();
+    let is_one = matches!(guard, Guard::Volume | Guard::Namespace | Guard::Crd | Guard::Foreign);
+    let forever = if is_one { " To keep it for good: annotation `kubernator.io/cleanup: keep`." } else { "" };
+    format!("{why}.{option}{forever}")
+}
+
+/// A reason without the word that the alert has in its title.
+fn bare(reason: &str) -> &str {
+    reason.strip_prefix("kept: ").unwrap_or(reason)
+}
+
+fn item(reason: &str, changes: &[&Change], heading: &Heading<'_>) -> String {
+    let name = |change: &&Change| place::linked(&code(&wording::object(&change.ident.key)), change, heading);
+    let names: Vec<String> = changes.iter().take(NAMED).map(name).collect();
+    let more = changes.len() - names.len();
+    let names = names.join(", ");
+    match more {
+        0 => format!("> - {names}: {reason}\n"),
+        more => format!("> - **{} objects**, {names} and {more} more: {reason}\n", changes.len()),
+    }
+}
