@@ -9,6 +9,7 @@ mod mutants;
 mod packaging;
 mod plan;
 mod report;
+mod samples;
 mod secrecy;
 mod shell;
 mod sim;
