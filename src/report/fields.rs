@@ -8,7 +8,7 @@ use crate::plan::change::{FieldChange, ShownValue};
 
 /// The longest line, in bytes, that is shown from its start.
 const WIDEST: usize = LONGEST / 2;
-/// The number of common characters that are shown before the first difference of two long lines.
+/// The largest number of common characters that are shown before the first difference of two long lines.
 const LEAD: usize = 60;
 /// The number of unchanged lines that are shown before and after a changed line.
 const CONTEXT: usize = 2;
@@ -83,7 +83,7 @@ pub(crate) fn lead(before: &str, after: &str, widest: usize) -> usize {
     }
     let same = before.char_indices().zip(after.chars()).take_while(|((_, a), b)| a == b);
     let same: Vec<usize> = same.map(|((at, _), _)| at).collect();
-    same.len().checked_sub(LEAD).and_then(|start| same.get(start).copied()).unwrap_or_default()
+    same.len().checked_sub(LEAD.min(widest / 2)).and_then(|start| same.get(start).copied()).unwrap_or_default()
 }
 
 /// The text of a shown value. Returns `None` if it is not a text.

@@ -324,7 +324,7 @@ mod tests {
                 field(&[name("rules"), item(None, Some(0))], None, Some(rule("www.a"))),
                 field(&[name("rules"), item(Some(0), None)], Some(rule("a")), None),
             ],
-            &[" rules:", "-- host: a", "+- host: www.a", "   http:", "     paths:", " … 2 unchanged lines"],
+            &[" rules:", "-- host: a", "+- host: www.a", "   http:", "     paths:"],
         );
         check(
             &[
@@ -355,8 +355,8 @@ mod tests {
                 "-    b",
                 "+    c",
                 "     ",
-                &format!("-  c: … \"{}1\"", "x".repeat(60)),
-                &format!("+  c: … \"{}2\"", "x".repeat(60)),
+                &format!("-  c: … \"{}1\"", "x".repeat(43)),
+                &format!("+  c: … \"{}2\"", "x".repeat(43)),
             ],
         );
     }

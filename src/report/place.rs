@@ -11,7 +11,17 @@ use crate::project::snapshot::SourcePlace;
 
 /// Links `words`, which are Markdown, to the place of a change. Without a place or a forge, returns only the words.
 pub(crate) fn linked(words: &str, change: &Change, heading: &Heading<'_>) -> String {
-    match change.place.as_ref().and_then(|place| address(place, commit(change, heading)?, heading)) {
+    let commit = if change.action() == Action::Delete { heading.base } else { heading.head };
+    at(words, change, commit, heading)
+}
+
+/// Links `words`, which are Markdown, to the place of an object that the base has and the head has not.
+pub(crate) fn linked_in_base(words: &str, change: &Change, heading: &Heading<'_>) -> String {
+    at(words, change, heading.base, heading)
+}
+
+fn at(words: &str, change: &Change, commit: Option<&str>, heading: &Heading<'_>) -> String {
+    match change.place.as_ref().and_then(|place| address(place, commit?, heading)) {
         Some(path) => link_on_site(words, &path),
         None => words.to_owned(),
     }
@@ -22,11 +32,6 @@ pub(crate) fn short(place: &SourcePlace) -> String {
     let name = place.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = clipped(&name, LONGEST / 4);
     if place.line > 1 { format!("{name}:{}", place.line) } else { name }
-}
-
-/// The commit whose tree has the place of a change: the base for an object that is no longer desired.
-fn commit<'a>(change: &Change, heading: &Heading<'a>) -> Option<&'a str> {
-    if change.action() == Action::Delete { heading.base } else { heading.head }
 }
 
 /// The path of the forge's page about a place. The file's path is in the repository.

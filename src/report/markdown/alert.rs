@@ -36,11 +36,12 @@ impl<'a> Alert<'a> {
             return alert;
         }
         let more = |count: usize| format!("> - … and {}, listed below.\n", wording::counted(count, "more object"));
+        let removed: BTreeSet<&ObjectKey> = plan.cleanup.iter().map(|change| &change.ident.key).collect();
         let mut left = room.saturating_sub(HEAD.len() + more(usize::MAX).len());
         let mut items = String::new();
         let mut unnamed = 0;
         for (reason, changes) in groups {
-            let item = item(&reason, &changes, heading);
+            let item = item(&reason, &changes, |change| linked(change, removed.contains(&change.ident.key), heading));
             let fits = item.len() <= left;
             if fits && changes.len() <= NAMED {
                 alert.named.extend(changes.iter().map(|change| &change.ident.key));
@@ -97,9 +98,14 @@ fn bare(reason: &str) -> &str {
     reason.strip_prefix("kept: ").unwrap_or(reason)
 }
 
-fn item(reason: &str, changes: &[&Change], heading: &Heading<'_>) -> String {
-    let name = |change: &&Change| place::linked(&code(&wording::object(&change.ident.key)), change, heading);
-    let names: Vec<String> = changes.iter().take(NAMED).map(name).collect();
+/// The name of an object with a link to its manifest, which only the base has if the object `is_removed`.
+fn linked(change: &Change, is_removed: bool, heading: &Heading<'_>) -> String {
+    let name = code(&wording::object(&change.ident.key));
+    if is_removed { place::linked_in_base(&name, change, heading) } else { place::linked(&name, change, heading) }
+}
+
+fn item(reason: &str, changes: &[&Change], name: impl Fn(&Change) -> String) -> String {
+    let names: Vec<String> = changes.iter().take(NAMED).map(|change| name(change)).collect();
     let more = changes.len() - names.len();
     let names = names.join(", ");
     match more {
