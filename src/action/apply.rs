@@ -126,7 +126,7 @@ impl Job<'_> {
         }
         (self.around.tell)(Told::RunEnded);
         let report = result?;
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let heading = Heading {
             target: &target,
             cluster: Some(cluster.context()),
@@ -134,6 +134,8 @@ impl Job<'_> {
             head: Some(commit),
             run: Some(&run),
             directory: Some(&project.prefix),
+            files: Some(&files),
+            takes_commands: false,
         };
         self.conclude(&report, &pulls, heading).await
     }

@@ -49,13 +49,14 @@ impl Job<'_> {
         }
         let branch = now.as_ref().map_or(&pull.base_ref, |now| &now.base_ref);
         let target = self.target(&project);
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let directory = project.prefix.clone();
         let heading = Heading {
             target: &target,
             head: Some(&pull.head_sha),
             run: Some(&run),
             directory: Some(&directory),
+            files: Some(&files),
             ..Heading::default()
         };
         let tree = match self.merge_of(project, pull, branch).await? {
@@ -77,6 +78,7 @@ impl Job<'_> {
         let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
         let heading =
             Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
+        let heading = Heading { takes_commands: !offline, ..heading };
         let signing = match (unsigned, keys, &now) {
             (Some(why), _, _) => Signing::Not(why),
             (None, _, _) if offline => Signing::Not(Unsigned::Offline),
@@ -151,6 +153,7 @@ impl Job<'_> {
         }
         let plan = planned?.plan;
         let (target, run) = (self.target(&project), self.around.context.run_url());
+        let files = self.around.context.files_url();
         let heading = Heading {
             target: &target,
             cluster: Some(cluster.context()),
@@ -158,6 +161,8 @@ impl Job<'_> {
             head: Some(head.as_str()),
             run: Some(&run),
             directory: Some(&project.prefix),
+            files: Some(&files),
+            takes_commands: false,
         };
         self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
@@ -175,7 +180,7 @@ impl Job<'_> {
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         let (plan, cluster, _) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
         let target = self.target(&project);
-        let run = self.around.context.run_url();
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
         let cluster = cluster.as_ref().map(Cluster::context);
         let heading = Heading {
             target: &target,
@@ -184,6 +189,8 @@ impl Job<'_> {
             head: Some(head_sha),
             run: Some(&run),
             directory: Some(&project.prefix),
+            files: Some(&files),
+            takes_commands: false,
         };
         self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
         self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });

@@ -1,6 +1,7 @@
 //! The reports of `ktor action`: the sticky comment, the step summary and the outputs. An error of the forge never
 //! fails a run.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,12 +13,9 @@ use crate::forge::{
     Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
-use crate::plan::change::Change;
-use crate::plan::consent::kept;
-use crate::plan::decision::Action;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
-use crate::plan::signature::{About, SigningKeys, Statement, sign};
+use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign};
 use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
@@ -110,24 +108,26 @@ impl<'a> Reporter<'a> {
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
     pub(crate) async fn plan(&self, number: u64, head: &str, report: &Report<'_>, signing: Signing) -> Option<String> {
         let Report { plan, heading, .. } = report;
-        let wholly = self.summary(report);
+        let in_summary = self.summary(report);
         let signed = match signing {
-            Signing::By(keys, statement) => {
-                let block = keys.keys.first().and_then(|key| hidden_block(REVIEW, &sign(&statement, key)));
-                block.ok_or(Unsigned::NoKey)
-            }
+            Signing::By(keys, statement) => match keys.keys.first().cloned() {
+                Some(key) => Ok((statement, key)),
+                None => Err(Unsigned::NoKey),
+            },
             Signing::Not(why) => Err(why),
         };
-        let (block, alert) = match signed {
-            Ok(block) => (Some(block), String::new()),
-            Err(why) => (None, markdown::unsigned(plan, &why)),
-        };
-        let mut hidden: Vec<String> = hidden_block(DIGEST, &plan.digest).into_iter().chain(block).collect();
+        let alert = signed.as_ref().err().map(|why| markdown::unsigned(plan, why)).unwrap_or_default();
+        let digest = hidden_block(DIGEST, &plan.digest);
+        let block = |statement: &Statement, key: &SigningKey| hidden_block(REVIEW, &sign(statement, key));
+        // The block of all deletions is the longest one, so the text is made to fit beside it.
+        let longest = signed.as_ref().ok().and_then(|(statement, key)| block(statement, key));
+        let hidden: Vec<String> = digest.iter().cloned().chain(longest).collect();
         let budget = Budget::COMMENT.less(reserved(&hidden) + alert.len());
         let shown = markdown::plan(plan, heading, budget);
-        if !wholly && shown.omitted > 0 {
-            hidden.truncate(1);
-        }
+        // A deletion counts as shown if it stands in the comment, or in the summary that the comment links.
+        let count = shown.deletions.max(in_summary);
+        let block = signed.ok().and_then(|(statement, key)| block(&statement.showing(plan, count, key.names()), &key));
+        let hidden: Vec<String> = digest.into_iter().chain(block).collect();
         let is_silent =
             !plan.has_changes() && plan.refusals.is_empty() && plan.broken.is_empty() && plan.own.is_empty();
         if is_silent && !self.has_comment(number, heading.target).await {
@@ -145,10 +145,7 @@ impl<'a> Reporter<'a> {
     /// States what the plan shows. Returns `None` if the forge does not tell its time.
     pub(crate) fn statement(&self, plan: &Plan, keys: &SigningKeys, about: About, tree: String) -> Option<Statement> {
         let key = keys.keys.first()?;
-        let named = |changes: Vec<&Change>| NameSet::of(changes.iter().map(|change| &change.ident.key), key.names());
-        let own = plan.deletions().filter(|change| !plan.pending.contains(&change.ident.key));
-        let added = plan.changes.iter().filter(|change| change.action() == Action::Create);
-        Some(Statement {
+        let statement = Statement {
             about,
             tree,
             run: self.context.run_id,
@@ -156,11 +153,11 @@ impl<'a> Reporter<'a> {
             // The time of the merge is on the forge's clock, so the time of the plan is too.
             time: self.forge.as_ref()?.time()?,
             digest: plan.digest.clone(),
-            kept: kept(plan, key.names()),
-            deleted: named(own.collect()),
-            replaced: named(plan.replacements().collect()),
-            added: named(added.collect()),
-        })
+            kept: BTreeMap::new(),
+            deleted: NameSet::default(),
+            replaced: NameSet::default(),
+        };
+        Some(statement.showing(plan, usize::MAX, key.names()))
     }
 
     /// Writes an apply's outcome to the step summary and to the comment of each pull request that it merged. Returns
@@ -331,14 +328,14 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Writes the step summary. Returns `true` if the summary has the whole report.
-    pub(crate) fn summary(&self, report: &Report<'_>) -> bool {
+    /// Writes the step summary. Returns the number of deletions and replacements that it shows.
+    pub(crate) fn summary(&self, report: &Report<'_>) -> usize {
         let Report { plan, outcome, heading, error } = report;
         let summary = match outcome {
             Some(outcome) => summary::outcome(plan, outcome, heading, *error),
             None => summary::plan(plan, heading),
         };
-        self.write_summary(&summary.text) && summary.omitted == 0
+        if self.write_summary(&summary.text) { summary.deletions } else { 0 }
     }
 
     fn notice(&self, message: &str) {

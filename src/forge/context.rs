@@ -194,6 +194,14 @@ impl Context {
         let RepositorySlug { owner, name } = &self.repository;
         format!("{}/{owner}/{name}/actions/runs/{}/attempts/{}", self.server_url, self.run_id, self.attempt)
     }
+
+    /// Returns the URL below which the forge shows the files of a commit.
+    pub(crate) fn files_url(&self) -> String {
+        let RepositorySlug { owner, name } = &self.repository;
+        // Gitea and Forgejo serve their API below this path. GitHub does not.
+        let page = if self.api_url.ends_with("/api/v1") { "src/commit" } else { "blob" };
+        format!("{}/{owner}/{name}/{page}", self.server_url)
+    }
 }
 
 impl RepositorySlug {
@@ -464,6 +472,7 @@ mod tests {
         assert_eq!(context.default_branch.as_deref(), Some("main"));
         assert_eq!(context.api_url, "https://ghe.example/api/v3");
         assert_eq!(context.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242/attempts/2");
+        assert_eq!(context.files_url(), "https://ghe.example/acme/shop.k8s/blob");
         assert_eq!(context.git_ref.as_deref(), Some("refs/pull/7/merge"));
         assert_eq!(context.workspace, PathBuf::from("/work tree"));
         assert_eq!(context.step_summary, Some(PathBuf::from("/tmp/summary")));

@@ -1,5 +1,6 @@
 //! The plan itself, and the pure function that makes it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use super::cohabiting::CohabitingKeys;
 use super::decision::{
     Action, Adopt, Blocked, Create, Decision, Disposition, Keep, Move, Protection, Unchanged, Unknown, Update,
 };
+use super::details::{self, Immutability, Versions};
 use super::field_rules::other_tool;
 use super::guard::TreeDoubt;
 use super::migration::{FieldTransfer, is_bookkeeping};
@@ -170,7 +172,15 @@ pub enum Baseline<'a> {
     Unreadable,
 }
 
-impl Baseline<'_> {
+impl<'a> Baseline<'a> {
+    /// The manifest of an object before the source changes, if it is known.
+    fn manifest(self, key: &ObjectKey) -> Option<&'a Manifest> {
+        match self {
+            Self::Desired(before) => before.get(key),
+            Self::Unknown | Self::Unreadable => None,
+        }
+    }
+
     /// Returns `true` if the source changes since the baseline concern an object: they drop it, add it, move it or
     /// change its manifest.
     fn concerns(self, key: &ObjectKey, desired: Option<&Manifest>) -> bool {
@@ -228,7 +238,11 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
 
     for change in &mut cleanup {
         message_redaction::put(change, observed, None, root, redactor);
+        change.place = before.manifest(&change.ident.key).map(|manifest| manifest.place.clone());
     }
+    details::add(changes.iter_mut().chain(&mut cleanup), Immutability::Tried, redactor, |change| {
+        versions(request, observed, change)
+    });
     let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let (own, earlier): (Vec<&Change>, Vec<&Change>) = all
         .iter()
@@ -252,6 +266,26 @@ pub fn build(request: PlanRequest<'_>, observed: &Observed) -> Plan {
     let (scope, broken) = (scope.projects().clone(), Vec::new());
     let (root, mode, unready) = (root.project(), PlanMode::Server, left_unready(&changes, observed));
     Plan { root, mode, scope, changes, cleanup, refusals, broken, own, unready, pending, notices, digest }
+}
+
+/// The versions of an object that its change is about. For an object that is not ours yet, the live version is left out
+/// unless the redactor shows adopted objects.
+fn versions<'a>(request: PlanRequest<'a>, observed: &'a Observed, change: &Change) -> Versions<'a> {
+    let (key, action) = (&change.ident.key, change.action());
+    let is_hidden = action == Action::Adopt && request.redactor.adopted() == Adopted::Hidden;
+    let live = observed.live(key).filter(|_| action != Action::Create && !is_hidden);
+    let before = live.map(|live| Cow::Borrowed(&live.body));
+    if action == Action::Delete {
+        let manifest = request.before.manifest(key).map(|manifest| &manifest.body);
+        return Versions { before, after: None, manifest, live: live.map(|live| &live.body) };
+    }
+    let Some(manifest) = request.desired.get(key) else { return Versions::default() };
+    let after = match (observed.trials.get(key), live) {
+        (Some(DryRun::Applied(after)), Some(_)) => Cow::Borrowed(&after.body),
+        (Some(DryRun::Immutable(_)), Some(live)) => Cow::Owned(replacement(request, manifest, live)),
+        _ => Cow::Owned(manifest.body.parse()),
+    };
+    Versions { before, after: Some(after), manifest: Some(&manifest.body), live: live.map(|live| &live.body) }
 }
 
 fn is_live_and_ours(observed: &Observed, key: &ObjectKey, root: &Root) -> bool {
@@ -293,6 +327,9 @@ fn change(
         uid: observed.uid(key).map(str::to_owned),
         resource_version: observed.resource_version(key).map(str::to_owned),
         diff: Vec::new(),
+        risks: Vec::new(),
+        body: None,
+        pods: None,
     };
     let owner = owner_of(request, key, observed);
     let is_taken = live.is_some_and(|live| request.policy.takes_over(key, live));
@@ -403,7 +440,7 @@ fn existing(
         change.decision = Decision::Blocked(Blocked::Unknown(Unknown::Vanished));
         return;
     };
-    change.diff = diff::fields(&live.body, &after.body, request.redactor);
+    change.diff = diff::fields(&live.body, &after.body, &manifest.body.parse(), request.redactor);
     let transfer =
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
     let takes_over = transfer.is_due(live) || is_taken_over(live, request.root);
@@ -473,6 +510,7 @@ fn contested_values(
     if !(is_shown || matches!(ownership(live, request.root), Ownership::Ours(_))) {
         for line in &mut lines {
             line.before = None;
+            line.near.clear();
         }
     }
     lines
@@ -481,10 +519,15 @@ fn contested_values(
 /// Lists the changes that a replacement makes to the fields that the manifest states. The server's message does not
 /// show them.
 fn replaced(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Vec<FieldChange> {
+    let after = replacement(request, manifest, live);
+    diff::fields(&live.body, &after, &manifest.body.parse(), request.redactor)
+}
+
+/// The object that an apply would make of the live object if no field were immutable.
+fn replacement(request: PlanRequest<'_>, manifest: &Manifest, live: &Live) -> Value {
     let transfer =
         FieldTransfer::of(request.root, &manifest.ident.api_version(), request.policy, &manifest.ident.key, live);
-    let after = leftover_fields::merged(live, &request.stamped(manifest), &transfer, request.root);
-    diff::fields(&live.body, &after, request.redactor)
+    leftover_fields::merged(live, &request.stamped(manifest), &transfer, request.root)
 }
 
 /// Returns `true` if an apply would take over an object that an older tool marked: our label is missing, or we have no

@@ -140,6 +140,9 @@ impl Judge<'_> {
                 uid: live.map(|live| live.uid().to_owned()),
                 resource_version: live.map(|live| live.resource_version().to_owned()),
                 diff: Vec::new(),
+                risks: Vec::new(),
+                body: None,
+                pods: None,
             })
         };
         let live = match observed.looks.get(&ident.key) {

@@ -3,12 +3,12 @@
 //! Lists are compared by content: items with a key by their key, other items by their value. An item that is inserted
 //! at the start is therefore one addition. Texts that contain JSON or YAML are compared as documents.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::align::{Pairs, moved, rising, unchanged};
-use super::change::{FieldChange, ShownValue};
+use super::change::{FieldChange, Neighbor, ShownValue, Step};
 use super::embedded::documents;
 use crate::object::items::{Keyed, keyed};
 use crate::object::mark::{PROJECT, ROOT};
@@ -30,18 +30,25 @@ const SHORT_ITEM: usize = 60;
 /// paired in order.
 const MOST_PAIRS: usize = 40_000;
 
+/// The maximum number of bytes, as JSON, of an unchanged value that is shown next to a changed one.
+const SHORT_NEIGHBOR: usize = 80;
+
+/// The maximum number of unchanged fields that identify an item without a key.
+const MOST_NEIGHBORS: usize = 3;
+
 /// Compares two objects and lists the differences for a reviewer, in the order of the fields.
 ///
 /// The status, the fields that only a server writes, and the mark are ignored. All secrets of the object share one
-/// line: with a line for each secret, the difference would tell which of them changed.
-pub(crate) fn fields(before: &Value, after: &Value, redactor: &Redactor) -> Vec<FieldChange> {
+/// line: with a line for each secret, the difference would tell which of them changed. Unchanged fields are shown next
+/// to a changed one only if `stated`, the manifest, contains them, so that no value of the server's own is shown.
+pub(crate) fn fields(before: &Value, after: &Value, stated: &Value, redactor: &Redactor) -> Vec<FieldChange> {
     let kind = after.get("kind").or_else(|| before.get("kind")).and_then(Value::as_str).unwrap_or_default();
     let secrets = redactor.secrets(kind, Some(before), Some(after));
     let (before, after) = (secrets.before(before), secrets.after(after));
-    let mut changes: Vec<FieldChange> = edits(before, after).into_iter().map(Edit::shown).collect();
+    let mut changes: Vec<FieldChange> = edits(before, after, stated).into_iter().map(Edit::shown).collect();
     if secrets_differ(&mut Vec::new(), Some(before), Some(after)) {
         let secret = || Some(ShownValue::Secret);
-        changes.push(FieldChange { path: secrets.places.join(", "), before: secret(), after: secret() });
+        changes.push(secret_line(&secrets.places, secret(), secret()));
     }
     changes
 }
@@ -57,39 +64,30 @@ pub(crate) fn stated(manifest: &Value, redactor: &Redactor) -> Vec<FieldChange> 
     identity["metadata"] = part(manifest.get("metadata").unwrap_or(&Value::Null), &["name", "namespace"]);
     let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
     let secrets = redactor.secrets(kind, None, Some(manifest));
-    let edits = edits(MaskedView::new(&identity, None), secrets.after(manifest));
+    let edits = edits(MaskedView::new(&identity, None), secrets.after(manifest), &Value::Null);
     let mut changes: Vec<FieldChange> = edits.into_iter().map(Edit::shown).collect();
     let is_named = |place: &String| changes.iter().any(|change| change.path == *place);
     let unnamed: Vec<String> = secrets.places.into_iter().filter(|place| !is_named(place)).collect();
     if !unnamed.is_empty() {
-        changes.push(FieldChange { path: unnamed.join(", "), before: None, after: Some(ShownValue::Secret) });
+        changes.push(secret_line(&unnamed, None, Some(ShownValue::Secret)));
     }
     changes
 }
 
-/// One step of an edit's path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Field(String),
-    /// An item of a list: its places before and after, and its key if it has one.
-    Item {
-        before: Option<usize>,
-        after: Option<usize>,
-        key: Option<String>,
-    },
-    /// A step into the document that a text contains.
-    Document,
+fn secret_line(places: &[String], before: Option<ShownValue>, after: Option<ShownValue>) -> FieldChange {
+    FieldChange { path: places.join(", "), before, after, steps: Vec::new(), near: Vec::new() }
 }
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Edit {
-    path: Vec<Part>,
+    path: Vec<Step>,
     /// The value before, in the form in which it may be shown.
     before: Option<ShownValue>,
     after: Option<ShownValue>,
     /// The items of a list that are at another place now. If there are any, the two values show the two orders.
     moves: Pairs,
+    near: Vec<Neighbor>,
 }
 
 impl Edit {
@@ -97,35 +95,61 @@ impl Edit {
         let mut path = String::new();
         for part in &self.path {
             match part {
-                Part::Field(name) => {
+                Step::Field(name) => {
                     if !path.is_empty() && !path.ends_with("> ") {
                         path.push('.');
                     }
                     path.push_str(name);
                 }
-                Part::Item { key: Some(key), .. } => path.push_str(&format!("[{key}]")),
-                Part::Item { before, after, .. } => {
+                Step::Item { key: Some(key), .. } => path.push_str(&format!("[{key}]")),
+                Step::Item { before, after, .. } => {
                     path.push_str(&format!("[{}]", after.or(*before).unwrap_or_default()));
                 }
-                Part::Document => path.push_str(" > "),
+                Step::Document => path.push_str(" > "),
             }
         }
         if !self.moves.is_empty() {
             path.push_str(" (order)");
         }
-        FieldChange { path, before: self.before, after: self.after }
+        FieldChange { path, before: self.before, after: self.after, steps: self.path, near: self.near }
     }
 }
 
-fn edits(before: MaskedView<'_>, after: MaskedView<'_>) -> Vec<Edit> {
-    let mut walk = Walk { path: Vec::new(), edits: Vec::new() };
+fn edits(before: MaskedView<'_>, after: MaskedView<'_>, stated: &Value) -> Vec<Edit> {
+    let mut walk = Walk { path: Vec::new(), edits: Vec::new(), stated: HashSet::new() };
+    pairs(stated, &mut walk.stated);
     walk.values(Some(before), Some(after));
     walk.edits
 }
 
+/// Collects the short fields of a manifest: their names, and their values as JSON.
+fn pairs(value: &Value, found: &mut HashSet<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                found.extend(brief(value).map(|text| (name.clone(), text)));
+                pairs(value, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| pairs(item, found)),
+        _ => {}
+    }
+}
+
+/// Returns the JSON of a scalar, or of a list of scalars, if it is short.
+fn brief(value: &Value) -> Option<String> {
+    let is_scalar = |value: &Value| !value.is_object() && !value.is_array();
+    let is_flat = is_scalar(value) || value.as_array().is_some_and(|items| items.iter().all(is_scalar));
+    // The check avoids writing a long text only to measure it.
+    let is_short = value.as_str().is_none_or(|text| text.len() <= SHORT_NEIGHBOR && !text.contains('\n'));
+    (is_flat && is_short).then(|| value.to_string()).filter(|text| text.len() <= SHORT_NEIGHBOR)
+}
+
 struct Walk {
-    path: Vec<Part>,
+    path: Vec<Step>,
     edits: Vec<Edit>,
+    /// The short fields of the manifest.
+    stated: HashSet<(String, String)>,
 }
 
 impl Walk {
@@ -152,19 +176,14 @@ impl Walk {
             match (before.value(), after.value()) {
                 (Value::Object(old), Value::Object(new)) => {
                     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-                    for name in names {
-                        if !is_passed_over(&self.path, name) {
-                            self.below(Part::Field(name.clone()), before.field(name), after.field(name));
-                        }
-                    }
-                    return;
+                    return self.mappings(before, after, &names);
                 }
                 _ if before.is_like(after) => return,
                 (Value::Array(_), Value::Array(_)) => return self.lists(&before.items(), &after.items()),
                 (Value::String(old), Value::String(new)) => {
                     if let Some((old, new)) = documents(old, new) {
                         return self.below(
-                            Part::Document,
+                            Step::Document,
                             Some(MaskedView::new(&old, None)),
                             Some(MaskedView::new(&new, None)),
                         );
@@ -178,6 +197,53 @@ impl Walk {
         }
     }
 
+    fn mappings(&mut self, before: MaskedView<'_>, after: MaskedView<'_>, names: &BTreeSet<&String>) {
+        let is_item_without_key = matches!(self.path.last(), Some(Step::Item { key: None, .. }));
+        let depth = self.path.len();
+        let mut unchanged: Vec<Neighbor> = Vec::new();
+        for name in names.iter().filter(|name| !is_passed_over(&self.path, name)).copied().collect::<Vec<_>>() {
+            let first = self.edits.len();
+            self.below(Step::Field(name.clone()), before.field(name), after.field(name));
+            let Some(edit) = self.edits.get_mut(first) else {
+                unchanged
+                    .extend(before.field(name).zip(after.field(name)).and_then(|sides| self.neighbor(name, sides)));
+                continue;
+            };
+            // An item without a key is identified by its unchanged fields. Elsewhere, the field before is enough.
+            if is_item_without_key {
+                edit.near.extend(unchanged.drain(..).take(MOST_NEIGHBORS));
+            } else if edit.path.len() == depth + 1 {
+                edit.near.extend(unchanged.pop());
+            }
+        }
+    }
+
+    /// An unchanged field as a neighbor, if the manifest states it and no part of it is secret.
+    fn neighbor(&self, name: &str, (before, after): (MaskedView<'_>, MaskedView<'_>)) -> Option<Neighbor> {
+        if !(before.is_open() && after.is_open()) {
+            return None;
+        }
+        let value = after.value();
+        let stated = (name.to_owned(), brief(value)?);
+        self.stated.contains(&stated).then(|| Neighbor { depth: self.path.len(), name: stated.0, value: value.clone() })
+    }
+
+    /// Names the changed item of a list by the fields that form its key.
+    fn identify(&mut self, first: usize, fields: &[&str], item: MaskedView<'_>) {
+        let depth = self.path.len() + 1;
+        let Some(edit) = self.edits.get_mut(first).filter(|edit| edit.path.len() > depth) else { return };
+        let key =
+            fields.iter().filter(|name| !matches!(edit.path.get(depth), Some(Step::Field(field)) if field == *name));
+        let key: Vec<Neighbor> = key
+            .filter_map(|name| {
+                let value = item.field(name)?.value().clone();
+                Some(Neighbor { depth, name: (*name).to_owned(), value })
+            })
+            .collect();
+        edit.near.retain(|near| near.depth != depth || !fields.contains(&near.name.as_str()));
+        edit.near.splice(0..0, key);
+    }
+
     fn lists(&mut self, before: &[MaskedView<'_>], after: &[MaskedView<'_>]) {
         match keys(before, after) {
             Some(keyed) => self.keyed(before, after, keyed),
@@ -189,14 +255,16 @@ impl Walk {
         let places: HashMap<&String, usize> = keyed.before.iter().enumerate().map(|(at, key)| (key, at)).collect();
         let pairs: Pairs =
             keyed.after.iter().enumerate().filter_map(|(at, key)| Some((*places.get(key)?, at))).collect();
-        let item = |before, after, key: &String| Part::Item { before, after, key: Some(key.clone()) };
+        let item = |before, after, key: &String| Step::Item { before, after, key: Some(key.clone()) };
         let mut stays = vec![false; before.len()];
         for (at, key) in keyed.after.iter().enumerate() {
             let was = places.get(key).copied();
             if let Some(was) = was {
                 stays[was] = true;
             }
+            let first = self.edits.len();
             self.below(item(was, Some(at), key), was.map(|was| before[was]), Some(after[at]));
+            self.identify(first, keyed.fields, after[at]);
         }
         for (at, key) in keyed.before.iter().enumerate().filter(|(at, _)| !stays[*at]) {
             self.below(item(Some(at), None, key), Some(before[at]), None);
@@ -240,7 +308,7 @@ impl Walk {
         pairs.sort_unstable();
         left.extend(pairs.iter().map(|(was, _)| *was));
         came.extend(pairs.iter().map(|(_, is)| *is));
-        let item = |before, after| Part::Item { before, after, key: None };
+        let item = |before, after| Step::Item { before, after, key: None };
         let (mut was, mut is) = (0, 0);
         let changed: BTreeSet<(usize, usize)> = changed.into_iter().collect();
         for (a, b) in pairs.into_iter().chain([(before.len(), after.len())]) {
@@ -265,10 +333,10 @@ impl Walk {
 
     fn ordered(&mut self, before: Vec<String>, after: Vec<String>, moves: Pairs) {
         let (before, after) = (Some(ShownValue::Order(before)), Some(ShownValue::Order(after)));
-        self.edits.push(Edit { path: self.path.clone(), before, after, moves });
+        self.edits.push(Edit { path: self.path.clone(), before, after, moves, near: Vec::new() });
     }
 
-    fn below(&mut self, part: Part, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
+    fn below(&mut self, part: Step, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
         self.path.push(part);
         self.values(before, after);
         self.path.pop();
@@ -276,7 +344,7 @@ impl Walk {
 
     fn changed(&mut self, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) {
         let (before, after) = (before.map(shown), after.map(shown));
-        self.edits.push(Edit { path: self.path.clone(), before, after, moves: Pairs::new() });
+        self.edits.push(Edit { path: self.path.clone(), before, after, moves: Pairs::new(), near: Vec::new() });
     }
 
     fn may_hold_the_mark(&self) -> bool {
@@ -290,20 +358,20 @@ fn shown(side: MaskedView<'_>) -> ShownValue {
 }
 
 /// The names of the path's fields. The list is empty if the path also leads through items or documents.
-fn names(path: &[Part]) -> Vec<&str> {
+fn names(path: &[Step]) -> Vec<&str> {
     let names = path.iter().map_while(|part| match part {
-        Part::Field(name) => Some(name.as_str()),
-        Part::Item { .. } | Part::Document => None,
+        Step::Field(name) => Some(name.as_str()),
+        Step::Item { .. } | Step::Document => None,
     });
     let names: Vec<&str> = names.collect();
     if names.len() == path.len() { names } else { Vec::new() }
 }
 
-fn is_annotation(path: &[Part]) -> bool {
+fn is_annotation(path: &[Step]) -> bool {
     matches!(names(path).as_slice(), ["metadata", "annotations", _])
 }
 
-fn is_passed_over(path: &[Part], name: &str) -> bool {
+fn is_passed_over(path: &[Step], name: &str) -> bool {
     if path.is_empty() {
         return name == "status";
     }
@@ -385,7 +453,7 @@ fn likeness(before: MaskedView<'_>, after: MaskedView<'_>) -> Option<u32> {
 }
 
 /// Returns `true` if any secret of the object differs.
-fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) -> bool {
+fn secrets_differ(path: &mut Vec<Step>, before: Option<MaskedView<'_>>, after: Option<MaskedView<'_>>) -> bool {
     let is_open = |side: Option<MaskedView<'_>>| side.is_none_or(MaskedView::is_open);
     if is_open(before) && is_open(after) {
         return false;
@@ -397,7 +465,7 @@ fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: O
         return !is_shown && content(before) != content(after);
     }
     parts(before, after).into_iter().any(|(part, before, after)| {
-        if matches!(&part, Part::Field(name) if is_passed_over(path, name)) {
+        if matches!(&part, Step::Field(name) if is_passed_over(path, name)) {
             return false;
         }
         path.push(part);
@@ -411,11 +479,11 @@ fn secrets_differ(path: &mut Vec<Part>, before: Option<MaskedView<'_>>, after: O
 fn parts<'a>(
     before: Option<MaskedView<'a>>,
     after: Option<MaskedView<'a>>,
-) -> Vec<(Part, Option<MaskedView<'a>>, Option<MaskedView<'a>>)> {
+) -> Vec<(Step, Option<MaskedView<'a>>, Option<MaskedView<'a>>)> {
     let items = |side: Option<MaskedView<'a>>| side.map(MaskedView::items).unwrap_or_default();
     let (old, new) = (items(before), items(after));
     let item = |was: Option<usize>, is: Option<usize>| {
-        let part = Part::Item { before: was, after: is, key: None };
+        let part = Step::Item { before: was, after: is, key: None };
         (part, was.and_then(|at| old.get(at).copied()), is.and_then(|at| new.get(at).copied()))
     };
     let mut parts = match keys(&old, &new) {
@@ -433,7 +501,7 @@ fn parts<'a>(
     let names: BTreeSet<&String> = fields(before).chain(fields(after)).map(|(name, _)| name).collect();
     parts.extend(names.into_iter().map(|name| {
         let field = |side: Option<MaskedView<'a>>| side.and_then(|side| side.field(name));
-        (Part::Field(name.clone()), field(before), field(after))
+        (Step::Field(name.clone()), field(before), field(after))
     }));
     parts
 }
@@ -476,7 +544,7 @@ mod tests {
     }
 
     fn check(before: &Value, after: &Value, expected: &[&str]) {
-        assert_eq!(lines(fields(before, after, &redactor(&[]))), expected);
+        assert_eq!(lines(fields(before, after, after, &redactor(&[]))), expected);
     }
 
     #[test]
@@ -551,7 +619,7 @@ mod tests {
             (spec(1, 2, 1), vec!["spec.a, spec.l[*].v: (secret, changed) -> (secret, changed)"]),
             (spec(1, 1, 2), vec!["spec.o: 1 -> 2"]),
         ] {
-            assert_eq!(lines(fields(&spec(1, 1, 1), &after, &both)), expected);
+            assert_eq!(lines(fields(&spec(1, 1, 1), &after, &after, &both)), expected);
         }
     }
 
@@ -560,8 +628,8 @@ mod tests {
         let spec = |value: u8| json!({"kind": "X", "metadata": {"labels": {"l": value}}, "spec": [value]});
         let redactor = Redactor::hiding_all();
         let told = ["metadata.labels, spec: (secret, changed) -> (secret, changed)"];
-        assert_eq!(lines(fields(&spec(1), &spec(2), &redactor)), told);
-        assert_eq!(lines(fields(&spec(1), &spec(1), &redactor)), [""; 0]);
+        assert_eq!(lines(fields(&spec(1), &spec(2), &spec(2), &redactor)), told);
+        assert_eq!(lines(fields(&spec(1), &spec(1), &spec(1), &redactor)), [""; 0]);
         assert_eq!(lines(stated(&spec(1), &redactor)), ["metadata.labels, spec: - -> (secret)"]);
     }
 
@@ -612,7 +680,7 @@ mod tests {
     #[test]
     fn x12_lists_of_fifty_thousand_items_are_compared() {
         let list = |items: Vec<Value>| json!({"l": items});
-        let count = |before: &Value, after: &Value| fields(before, after, &redactor(&[])).len();
+        let count = |before: &Value, after: &Value| fields(before, after, after, &redactor(&[])).len();
         let number = 50_000_u32;
         let texts: Vec<Value> = (0..number).map(|at| json!(format!("item {at}"))).collect();
         let first: Vec<Value> = [json!("first")].into_iter().chain(texts.iter().cloned()).collect();
@@ -626,7 +694,7 @@ mod tests {
     }
 
     /// An edit with the rest of its path.
-    type Left<'a> = (&'a [Part], &'a Edit);
+    type Left<'a> = (&'a [Step], &'a Edit);
 
     /// An independent implementation for the test: it applies the edits to the earlier version.
     fn patched(before: Option<&Value>, edits: &[Left<'_>]) -> Option<Value> {
@@ -639,7 +707,7 @@ mod tests {
         }
         let moves: HashMap<usize, usize> =
             edits.iter().filter(|(path, _)| path.is_empty()).flat_map(|(_, edit)| edit.moves.clone()).collect();
-        let mut below: Vec<(&Part, Vec<Left<'_>>)> = Vec::new();
+        let mut below: Vec<(&Step, Vec<Left<'_>>)> = Vec::new();
         for (path, edit) in edits.iter().filter(|(path, _)| !path.is_empty()) {
             match below.iter_mut().find(|(part, _)| **part == path[0]) {
                 Some((_, edits)) => edits.push((&path[1..], edit)),
@@ -651,7 +719,7 @@ mod tests {
                 let mut now: Vec<Option<Value>> = items.iter().cloned().map(Some).collect();
                 let mut added = Vec::new();
                 for (part, edits) in &below {
-                    let Part::Item { before, after, .. } = part else { panic!("{part:?} in a list") };
+                    let Step::Item { before, after, .. } = part else { panic!("{part:?} in a list") };
                     match (before, after) {
                         (Some(was), _) => now[*was] = patched(Some(&items[*was]), edits),
                         (None, Some(is)) => added.push((*is, patched(None, edits).unwrap())),
@@ -674,7 +742,7 @@ mod tests {
             Some(Value::Object(map)) => {
                 let mut map = map.clone();
                 for (part, edits) in &below {
-                    let Part::Field(name) = part else { panic!("{part:?} in an object") };
+                    let Step::Field(name) = part else { panic!("{part:?} in an object") };
                     match patched(map.get(name), edits) {
                         Some(value) => drop(map.insert(name.clone(), value)),
                         None => drop(map.remove(name)),
@@ -720,7 +788,7 @@ mod tests {
         #[test]
         fn r9_the_difference_applied_to_the_earlier_version_gives_the_later(before in value(), after in value()) {
             let (before, after) = (json!({"spec": before}), json!({"spec": after}));
-            let edits = edits(MaskedView::new(&before, None), MaskedView::new(&after, None));
+            let edits = edits(MaskedView::new(&before, None), MaskedView::new(&after, None), &after);
             let told: Vec<Left<'_>> = edits.iter().map(|edit| (edit.path.as_slice(), edit)).collect();
             prop_assert_eq!(patched(Some(&before), &told), Some(after), "{:?}", edits);
         }
@@ -730,7 +798,7 @@ mod tests {
             items in prop::collection::vec(item(), 0..9), more in item(), at in 0usize..9, to in 0usize..9,
         ) {
             let list = |items: &[Value]| json!({"l": items});
-            let count = |before: &[Value], after: &[Value]| fields(&list(before), &list(after), &redactor(&[])).len();
+            let count = |before: &[Value], after: &[Value]| fields(&list(before), &list(after), &Value::Null, &redactor(&[])).len();
             let mut longer = items.clone();
             longer.insert(at.min(items.len()), more);
             prop_assert_eq!(count(&items, &longer), 1);

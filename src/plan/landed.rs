@@ -168,7 +168,6 @@ mod tests {
             time: 0,
             deleted: names(&shown.0),
             replaced: names(&shown.1),
-            added: NameSet::default(),
             digest: String::new(),
             kept: BTreeMap::new(),
         };

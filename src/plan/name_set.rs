@@ -55,6 +55,11 @@ impl NameSet {
         !self.is_empty() && self.hashes.binary_search(&key.hash(&name.to_string())).is_ok()
     }
 
+    /// The number of names.
+    pub(crate) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
     /// Returns `true` if the set has no names.
     pub(crate) fn is_empty(&self) -> bool {
         self.hashes.is_empty()

@@ -1,11 +1,13 @@
 //! The plan without a cluster: the difference between the base tree and the head tree.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Plan, PlanMode};
 use super::change::Change;
 use super::cleanup::protection;
 use super::decision::{Blocked, Create, Decision, Delete, Keep, Move, Release, Unchanged, Update};
+use super::details::{self, Immutability, Versions};
 use super::enforce;
 use super::notice::Notice;
 use super::policy::Policy;
@@ -62,6 +64,13 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
     enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &*manifest.body), policy);
     let refusals = enforce::doubts(&cleanup, head.len(), base.len(), policy);
     enforce::keep_shares(&mut changes, &mut cleanup, base.len(), policy);
+    details::add(changes.iter_mut().chain(&mut cleanup), Immutability::Assumed, redactor, |change| {
+        let key = &change.ident.key;
+        let body =
+            |tree: &'_ BTreeMap<ObjectKey, Manifest>| tree.get(key).map(|manifest| Cow::Owned(manifest.body.parse()));
+        let manifest = head.get(key).or_else(|| base.get(key)).map(|manifest| &manifest.body);
+        Versions { before: body(base), after: body(head), manifest, live: None }
+    });
     let all: Vec<&Change> = changes.iter().chain(&cleanup).collect();
     let digest = digest::digest(&all, |key| head.get(key).map(|manifest| &manifest.body));
     let standing = all.iter().filter(|change| change.disposition().is_some());
@@ -90,7 +99,7 @@ fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor)
     let mut change = blank(manifest, Decision::Create(Create::New));
     if let Some(before) = before {
         if before.body != manifest.body {
-            change.diff = diff::fields(&before.body, &manifest.body, redactor);
+            change.diff = diff::fields(&before.body, &manifest.body, &manifest.body, redactor);
         }
         change.decision = if before.project != manifest.project {
             change.from = Some(before.project.clone());
@@ -124,6 +133,9 @@ fn blank(manifest: &Manifest, decision: Decision) -> Change {
         uid: None,
         resource_version: None,
         diff: Vec::new(),
+        risks: Vec::new(),
+        body: None,
+        pods: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::object::ident::ObjectKey;
 
 /// The weight of a risk. The first is the most serious.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Weight {
+pub enum Weight {
     /// Data, availability or control of the cluster may be lost.
     High,
     /// The behaviour of a workload may change for its users.
@@ -22,7 +22,7 @@ pub(crate) enum Weight {
 
 /// A property of a change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Risk {
+pub enum Risk {
     /// An object is removed whose end takes data, availability or protection with it.
     Removal(Weight),
     /// The workload has no replicas any more. The number is the one before.
@@ -41,8 +41,14 @@ pub(crate) enum Risk {
     ServiceType(String, String),
     /// The selector of a Service selects other pods.
     ServiceSelector,
-    /// A field changes that the server never lets change, so the object is replaced.
+    /// A field changes that the server never lets change, so the object has to be replaced: the JSON pointer.
     Immutable(&'static str),
+    /// The object is deleted and created anew.
+    Replaced,
+    /// The smallest or largest size falls: the field, and its value before and after.
+    Shrinks(&'static str, String, String),
+    /// A CRD no longer serves this version.
+    VersionEnds(String),
     /// A webhook refuses requests when it does not answer.
     FailurePolicy(String),
     /// The hosts of an Ingress change: before and after.
@@ -51,11 +57,17 @@ pub(crate) enum Risk {
 
 impl Risk {
     /// The weight of the risk.
-    pub(crate) fn weight(&self) -> Weight {
+    pub fn weight(&self) -> Weight {
         match self {
             Self::Removal(weight) => *weight,
-            Self::NodeAccess(_) | Self::Wildcard(_) | Self::ClusterBinding(_) | Self::Immutable(_) => Weight::High,
+            Self::NodeAccess(_)
+            | Self::Wildcard(_)
+            | Self::ClusterBinding(_)
+            | Self::Immutable(_)
+            | Self::Replaced
+            | Self::VersionEnds(_) => Weight::High,
             Self::NoReplicas(_)
+            | Self::Shrinks(..)
             | Self::MovingImage(_)
             | Self::ServiceType(..)
             | Self::ServiceSelector
@@ -87,6 +99,10 @@ pub(crate) fn risks(key: &ObjectKey, before: Option<&Value>, after: Option<&Valu
         _ => {}
     }
     if let Some(before) = before {
+        shrinking(key, before, after, &mut found);
+        if key.is_crd() {
+            found.extend(served(before).difference(&served(after)).map(|name| Risk::VersionEnds((*name).to_owned())));
+        }
         found.extend(immutable(key, before, after).map(Risk::Immutable));
     }
     found.sort_by(|a, b| (a.weight(), a).cmp(&(b.weight(), b)));
@@ -100,7 +116,16 @@ fn removal(key: &ObjectKey) -> Option<Weight> {
         ("", "PersistentVolumeClaim" | "PersistentVolume" | "Namespace")
         | ("apps", "StatefulSet")
         | ("apiextensions.k8s.io", "CustomResourceDefinition") => Some(Weight::High),
-        ("networking.k8s.io", "NetworkPolicy") | ("policy", "PodDisruptionBudget") => Some(Weight::Medium),
+        ("networking.k8s.io", "NetworkPolicy")
+        | ("policy", "PodDisruptionBudget")
+        | ("", "ResourceQuota" | "LimitRange")
+        | (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration"
+            | "MutatingWebhookConfiguration"
+            | "ValidatingAdmissionPolicy"
+            | "ValidatingAdmissionPolicyBinding",
+        ) => Some(Weight::Medium),
         _ => None,
     }
 }
@@ -163,6 +188,14 @@ fn node_access(pod: &Value) -> BTreeSet<&'static str> {
         |container: &Value| container.pointer("/securityContext/privileged").and_then(Value::as_bool) == Some(true);
     if containers(pod).any(is_privileged) {
         powers.insert("privileged");
+    }
+    let added = |container: &Value| {
+        container
+            .pointer("/securityContext/capabilities/add")
+            .is_some_and(|all| *all != Value::Array(Vec::new()) && !all.is_null())
+    };
+    if containers(pod).any(added) {
+        powers.insert("capabilities");
     }
     let volumes = pod.get("volumes").and_then(Value::as_array).into_iter().flatten();
     if volumes.into_iter().any(|volume| volume.get("hostPath").is_some_and(|path| !path.is_null())) {
@@ -228,8 +261,57 @@ fn hosts(before: Option<&Value>, after: &Value, found: &mut Vec<Risk>) {
     }
 }
 
+/// The sizes whose fall is a risk, by kind.
+const SIZES: [(&str, &str, &str); 4] = [
+    ("autoscaling", "HorizontalPodAutoscaler", "/spec/minReplicas"),
+    ("autoscaling", "HorizontalPodAutoscaler", "/spec/maxReplicas"),
+    ("policy", "PodDisruptionBudget", "/spec/minAvailable"),
+    ("", "PersistentVolumeClaim", "/spec/resources/requests/storage"),
+];
+
+fn shrinking(key: &ObjectKey, before: &Value, after: &Value, found: &mut Vec<Risk>) {
+    for (group, kind, pointer) in SIZES {
+        let of = |body: &Value| body.pointer(pointer).filter(|_| key.group == group && key.kind == kind).cloned();
+        let (Some(before), Some(after)) = (of(before), of(after)) else { continue };
+        let (was, is) = (quantity(&before), quantity(&after));
+        if was.zip(is).is_some_and(|(was, is)| is < was) {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            found.push(Risk::Shrinks(pointer, text(&before), text(&after)));
+        }
+    }
+}
+
+/// Reads a number, a percentage, or a quantity of Kubernetes such as `200Gi`. Percentages compare only with each other,
+/// and a number that is compared with one of them is not a smaller size.
+fn quantity(value: &Value) -> Option<f64> {
+    const UNITS: [(&str, f64); 13] = [
+        ("Ki", 1_024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("m", 0.001),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("%", 1.0),
+        ("", 1.0),
+    ];
+    let Some(text) = value.as_str() else { return value.as_f64() };
+    UNITS.iter().find_map(|(unit, size)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * size))
+}
+
+/// The versions that a CRD serves.
+fn served(body: &Value) -> BTreeSet<&str> {
+    let versions = body.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let is_served = |version: &&Value| version.get("served").and_then(Value::as_bool) != Some(false);
+    versions.filter(is_served).filter_map(|version| version.get("name")?.as_str()).collect()
+}
+
 /// The fields that the server never lets change, by kind. An object whose `immutable` field is `true` has more of them.
-const IMMUTABLE: [(&str, &str, &[&str]); 12] = [
+const IMMUTABLE: [(&str, &str, &[&str]); 15] = [
     ("apps", "Deployment", &["/spec/selector"]),
     ("apps", "DaemonSet", &["/spec/selector"]),
     ("apps", "ReplicaSet", &["/spec/selector"]),
@@ -246,6 +328,9 @@ const IMMUTABLE: [(&str, &str, &[&str]); 12] = [
     ("storage.k8s.io", "StorageClass", &["/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode"]),
     ("scheduling.k8s.io", "PriorityClass", &["/value", "/preemptionPolicy"]),
     ("", "Secret", &["/type"]),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", &["/spec/group", "/spec/scope", "/spec/names/kind"]),
+    ("networking.k8s.io", "IngressClass", &["/spec/controller"]),
+    ("node.k8s.io", "RuntimeClass", &["/handler"]),
 ];
 
 /// The immutable fields that both objects state with different values.
@@ -293,6 +378,8 @@ mod tests {
             ("apiextensions.k8s.io", "CustomResourceDefinition", Some(Weight::High)),
             ("networking.k8s.io", "NetworkPolicy", Some(Weight::Medium)),
             ("policy", "PodDisruptionBudget", Some(Weight::Medium)),
+            ("", "ResourceQuota", Some(Weight::Medium)),
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", Some(Weight::Medium)),
             ("", "ConfigMap", None),
             ("apps", "Deployment", None),
         ] {
@@ -309,6 +396,39 @@ mod tests {
         for (before, after) in [(of(0), of(0)), (of(1), of(3)), (Value::Null, of(0)), (of(3), json!({"spec": {}}))] {
             assert_eq!(change("apps", "Deployment", &before, &after), [], "{before} {after}");
         }
+    }
+
+    #[test]
+    fn a_smaller_size_is_a_risk() {
+        for (kind, pointer, before, after, is_risk) in [
+            ("HorizontalPodAutoscaler", "/spec/minReplicas", json!(3), json!(2), true),
+            ("HorizontalPodAutoscaler", "/spec/maxReplicas", json!(3), json!(4), false),
+            ("PodDisruptionBudget", "/spec/minAvailable", json!("50%"), json!("25%"), true),
+            ("PodDisruptionBudget", "/spec/minAvailable", json!(2), json!(2), false),
+            ("PersistentVolumeClaim", "/spec/resources/requests/storage", json!("200Gi"), json!("1000Mi"), true),
+            ("PersistentVolumeClaim", "/spec/resources/requests/storage", json!("1Ti"), json!("2000Gi"), false),
+            ("PersistentVolumeClaim", "/spec/resources/requests/storage", json!("much"), json!("1Gi"), false),
+            ("ConfigMap", "/spec/minReplicas", json!(3), json!(2), false),
+        ] {
+            let of = |value: &Value| {
+                let names: Vec<&str> = pointer.split('/').skip(1).collect();
+                names.iter().rev().fold(value.clone(), |inner, name| json!({ *name: inner }))
+            };
+            let group = SIZES.iter().find(|(_, sized, _)| *sized == kind).map_or("", |(group, ..)| group);
+            let found = change(group, kind, &of(&before), &of(&after));
+            assert_eq!(found.iter().any(|risk| matches!(risk, Risk::Shrinks(..))), is_risk, "{kind} {before} {after}");
+        }
+    }
+
+    #[test]
+    fn a_crd_that_no_longer_serves_a_version_is_a_risk() {
+        let crd = |versions: &Value| json!({"spec": {"versions": versions}});
+        let both = crd(&json!([{"name": "v1", "served": true}, {"name": "v2", "served": true}]));
+        let one = crd(&json!([{"name": "v1", "served": false}, {"name": "v2", "served": true}]));
+        let of =
+            |before: &Value, after: &Value| change("apiextensions.k8s.io", "CustomResourceDefinition", before, after);
+        assert_eq!(of(&both, &one), [Risk::VersionEnds("v1".to_owned())]);
+        assert_eq!(of(&one, &both), []);
     }
 
     #[test]
@@ -343,6 +463,7 @@ mod tests {
             (json!({"hostPID": true}), "hostPID"),
             (json!({"hostIPC": true}), "hostIPC"),
             (json!({"containers": [{"securityContext": {"privileged": true}}]}), "privileged"),
+            (json!({"containers": [{"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}]}), "capabilities"),
             (json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath"),
         ] {
             let after = deployment(&pod);

@@ -1,4 +1,4 @@
-//! The signed block of a plan's comment: what the plan deletes, replaces and adds, for whom and when.
+//! The signed block of a plan's comment: what the plan deletes and replaces, for whom and when.
 //!
 //! The block is one line of the letters of base64 and a dot, so it is inert in a comment. Its signature protects
 //! against other comments and changed ones. It does not protect against someone who has the credentials of a plan,
@@ -14,6 +14,10 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use super::build::Plan;
+use super::change::Change;
+use super::consent::kept;
+use super::decision::Action;
 use super::name_set::{NameKey, NameSet};
 use super::review::Unseen;
 
@@ -108,8 +112,6 @@ pub(crate) struct Statement {
     pub deleted: NameSet,
     /// The objects that the plan deletes and creates anew.
     pub replaced: NameSet,
-    /// The objects that the plan creates.
-    pub added: NameSet,
     /// The objects that the plan keeps and that a consent can be about, by group.
     pub kept: BTreeMap<String, NameSet>,
 }
@@ -130,12 +132,12 @@ struct Form {
 
 /// Signs a statement. Returns the block.
 pub(crate) fn sign(statement: &Statement, key: &SigningKey) -> String {
-    let Statement { about, tree, run, attempt, time, digest, deleted, replaced, added, kept } = statement.clone();
+    let Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept } = statement.clone();
     let (groups, kept): (Vec<String>, Vec<NameSet>) = kept.into_iter().unzip();
     let form = Form { version: VERSION, about, tree, run, attempt, time, digest, kept: groups };
     // Serializing texts and numbers cannot fail. If it did, no reader would accept the block.
     let mut bytes = Vec::new();
-    let sets = [deleted, replaced, added].into_iter().chain(kept).map(|set| set.encode());
+    let sets = [deleted, replaced].into_iter().chain(kept).map(|set| set.encode());
     for part in std::iter::once(serde_json::to_vec(&form).unwrap_or_default()).chain(sets) {
         bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend(part);
@@ -169,13 +171,36 @@ fn stated(mut bytes: &[u8]) -> Option<Statement> {
     };
     let Form { version, about, tree, run, attempt, time, digest, kept } = serde_json::from_slice(next()?).ok()?;
     let mut set = || NameSet::decode(next()?).ok();
-    let (deleted, replaced, added) = (set()?, set()?, set()?);
+    let (deleted, replaced) = (set()?, set()?);
     let kept = kept.into_iter().map(|group| Some((group, set()?))).collect::<Option<BTreeMap<_, _>>>()?;
-    let statement = Statement { about, tree, run, attempt, time, digest, deleted, replaced, added, kept };
+    let statement = Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept };
     (version == VERSION && bytes.is_empty()).then_some(statement)
 }
 
+/// The largest number of names in a statement. More of them do not fit into a comment.
+const MOST: usize = 10_000;
+
 impl Statement {
+    /// Returns the statement with the first `shown` of the plan's deletions and replacements, in this order. Deletions
+    /// that an earlier change asked for are not the plan's own.
+    #[must_use]
+    pub(crate) fn showing(self, plan: &Plan, shown: usize, key: &NameKey) -> Self {
+        let deletions = plan.deletions().chain(plan.replacements()).take(shown.min(MOST));
+        let deletions = deletions.filter(|change| !plan.pending.contains(&change.ident.key));
+        let (replaced, deleted): (Vec<&Change>, Vec<&Change>) =
+            deletions.partition(|change| change.action() == Action::Replace);
+        let mut left = MOST.saturating_sub(replaced.len() + deleted.len());
+        let names = |changes: Vec<&Change>| NameSet::of(changes.iter().map(|change| &change.ident.key), key);
+        // A group that does not fit is left out as a whole, so that a consent covers all of it or nothing.
+        let mut kept = kept(plan, key);
+        kept.retain(|_, set| {
+            let fits = set.len() <= left;
+            left -= if fits { set.len() } else { 0 };
+            fits
+        });
+        Self { deleted: names(deleted), replaced: names(replaced), kept, ..self }
+    }
+
     /// Checks that the plan counts for a merge. `merged` is what was merged, and `at` is the time of the merge, in
     /// seconds since 1970.
     ///
@@ -233,7 +258,6 @@ mod tests {
             kept: [("volume-deletion".to_owned(), NameSet::of(["x"], key.names()))].into(),
             deleted: NameSet::of(&names[..3], key.names()),
             replaced: NameSet::of(&names[3..4], key.names()),
-            added: NameSet::of(&names[4..], key.names()),
         }
     }
 

@@ -85,6 +85,11 @@ pub fn inert(text: &str) -> String {
     shown.join(" ")
 }
 
+/// Returns a sentence for a table cell: as [`inert`], without a pipe.
+pub fn inert_cell(text: &str) -> String {
+    inert(&text.replace('|', "\\u{7c}"))
+}
+
 /// Returns a Markdown fence with the given language. The content cannot close the fence. [`visible`] is applied to each
 /// line.
 pub fn fence<'a>(language: &str, lines: impl IntoIterator<Item = &'a str>) -> String {
@@ -127,6 +132,13 @@ pub fn link(words: &str, address: Option<&str>) -> String {
         }
         _ => words.to_owned(),
     }
+}
+
+/// Returns a Markdown link to a path of the same site, or only `words` if the path is not one of harmless characters.
+pub(crate) fn link_on_site(words: &str, path: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-._~/%#".contains(c);
+    let is_path = path.starts_with('/') && !path.starts_with("//") && path.chars().all(safe);
+    if is_path { format!("[{words}]({path})") } else { words.to_owned() }
 }
 
 /// Applies [`visible`] to each word, and joins the words with one space. White space only separates words here.
@@ -254,6 +266,10 @@ mod tests {
         assert_eq!(link("the run", Some("https://forge.example/a/b?c=1")), "[the run](https://forge.example/a/b?c=1)");
         for address in [None, Some("javascript:x"), Some("https://x/) [y](z"), Some("https://x/<b>")] {
             assert_eq!(link("the run", address), "the run");
+        }
+        assert_eq!(link_on_site("a", "/a/b/blob/0/c%20d.yaml#L7"), "[a](/a/b/blob/0/c%20d.yaml#L7)");
+        for path in ["//evil.example/x", "a", "https://x", "/a) [y](z", "/a b"] {
+            assert_eq!(link_on_site("a", path), "a");
         }
     }
 }

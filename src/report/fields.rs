@@ -6,7 +6,9 @@ use super::escape::{LONGEST, clipped, visible};
 use crate::plan::align::unchanged;
 use crate::plan::change::{FieldChange, ShownValue};
 
-/// The number of common characters that are shown before the first difference of two long lines.
+/// The longest line, in bytes, that is shown from its start.
+const WIDEST: usize = LONGEST / 2;
+/// The largest number of common characters that are shown before the first difference of two long lines.
 const LEAD: usize = 60;
 /// The number of unchanged lines that are shown before and after a changed line.
 const CONTEXT: usize = 2;
@@ -39,7 +41,7 @@ pub(crate) struct Line {
 /// lines are compared line by line.
 pub(crate) fn lines(diff: &[FieldChange]) -> Vec<Line> {
     let mut lines = Vec::new();
-    for FieldChange { path, before, after } in diff {
+    for FieldChange { path, before, after, .. } in diff {
         if before == after && *before == Some(ShownValue::Secret) {
             lines.push(line(Sign::Changed, &format!("{path}: (secret, changed)")));
             continue;
@@ -47,10 +49,10 @@ pub(crate) fn lines(diff: &[FieldChange]) -> Vec<Line> {
         match (text(before.as_ref()), text(after.as_ref())) {
             (Some(before), Some(after)) if before.contains('\n') || after.contains('\n') => {
                 lines.push(line(Sign::Title, path));
-                compared(before, after, &mut lines);
+                compared(before, after, WIDEST, &mut lines);
             }
             (Some(before), Some(after)) => {
-                let start = lead(before, after);
+                let start = lead(before, after, WIDEST);
                 for (sign, value) in [(Sign::Removed, before), (Sign::Added, after)] {
                     let cut = if start > 0 { "… " } else { "" };
                     lines.push(line(sign, &format!("{path}: {cut}{}", Value::from(&value[start..]))));
@@ -68,19 +70,20 @@ pub(crate) fn lines(diff: &[FieldChange]) -> Vec<Line> {
     lines
 }
 
-fn line(sign: Sign, text: &str) -> Line {
+/// Returns a line with its text escaped and cut.
+pub(crate) fn line(sign: Sign, text: &str) -> Line {
     Line { sign, text: clipped(&visible(text), LONGEST) }
 }
 
 /// Returns the byte at which the display of two lines starts, so that their first difference is visible. It is 0 for
-/// short lines.
-fn lead(before: &str, after: &str) -> usize {
-    if before.len().max(after.len()) <= LONGEST / 2 {
+/// lines that are not longer than `widest`.
+pub(crate) fn lead(before: &str, after: &str, widest: usize) -> usize {
+    if before.len().max(after.len()) <= widest {
         return 0;
     }
     let same = before.char_indices().zip(after.chars()).take_while(|((_, a), b)| a == b);
     let same: Vec<usize> = same.map(|((at, _), _)| at).collect();
-    same.len().checked_sub(LEAD).and_then(|start| same.get(start).copied()).unwrap_or_default()
+    same.len().checked_sub(LEAD.min(widest / 2)).and_then(|start| same.get(start).copied()).unwrap_or_default()
 }
 
 /// The text of a shown value. Returns `None` if it is not a text.
@@ -143,14 +146,15 @@ fn is_composite(value: &Value) -> bool {
     value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|items| !items.is_empty())
 }
 
-/// Compares two texts line by line. Unchanged lines are shown only near changed lines.
-fn compared(before: &str, after: &str, lines: &mut Vec<Line>) {
+/// Compares two texts line by line. Unchanged lines are shown only near changed lines. A line that is longer than
+/// `widest` is shown around its first difference.
+pub(crate) fn compared(before: &str, after: &str, widest: usize, lines: &mut Vec<Line>) {
     let (old, new): (Vec<&str>, Vec<&str>) = (before.split('\n').collect(), after.split('\n').collect());
     let mut all: Vec<(Sign, String)> = Vec::new();
     let (mut was, mut is) = (0, 0);
     for (a, b) in unchanged(&old, &new).into_iter().chain([(old.len(), new.len())]) {
         let (gone, came) = (&old[was..a], &new[is..b]);
-        let starts: Vec<usize> = gone.iter().zip(came).map(|(gone, came)| lead(gone, came)).collect();
+        let starts: Vec<usize> = gone.iter().zip(came).map(|(gone, came)| lead(gone, came, widest)).collect();
         for (sign, texts) in [(Sign::Removed, gone), (Sign::Added, came)] {
             all.extend(texts.iter().enumerate().map(|(at, text)| match starts.get(at) {
                 Some(start) if *start > 0 => (sign, format!("… {}", &text[*start..])),
@@ -183,9 +187,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn field(path: &str, before: Option<ShownValue>, after: Option<ShownValue>) -> FieldChange {
+        FieldChange { path: path.into(), before, after, steps: vec![], near: vec![] }
+    }
+
     fn check(before: Option<Value>, after: Option<Value>, expected: &[&str]) {
         let shown = |value: Option<Value>| value.map(ShownValue::Plain);
-        let diff = [FieldChange { path: "spec.x".into(), before: shown(before), after: shown(after) }];
+        let diff = [field("spec.x", shown(before), shown(after))];
         let signed: Vec<String> = lines(&diff)
             .into_iter()
             .map(|Line { sign, text }| match sign {
@@ -248,8 +256,8 @@ mod tests {
     #[test]
     fn a_redacted_value_stands_as_it_is() {
         let secret = || Some(ShownValue::Secret);
-        let changed = FieldChange { path: "data".into(), before: secret(), after: secret() };
-        let added = FieldChange { path: "data".into(), before: None, after: secret() };
+        let changed = field("data", secret(), secret());
+        let added = field("data", None, secret());
         let shown: Vec<(Sign, String)> =
             lines(&[changed, added]).into_iter().map(|line| (line.sign, line.text)).collect();
         let expected = [(Sign::Changed, "data: (secret, changed)"), (Sign::Added, "data: (secret)")];

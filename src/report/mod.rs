@@ -9,15 +9,18 @@
 pub mod escape;
 pub(crate) mod fields;
 pub mod html;
+pub(crate) mod hunks;
 pub mod json;
 pub(crate) mod listing;
 pub mod markdown;
+pub(crate) mod place;
 pub mod progress;
 pub mod shell;
 pub(crate) mod state;
 pub mod summary;
 pub mod terminal;
 pub(crate) mod wording;
+pub(crate) mod yaml;
 
 use std::path::Path;
 
@@ -36,6 +39,11 @@ pub struct Heading<'a> {
     pub run: Option<&'a str>,
     /// The directory of the tree in its repository.
     pub directory: Option<&'a Path>,
+    /// `true` if comments on the pull request can hold commands about this plan.
+    pub takes_commands: bool,
+    /// The URL below which the forge shows the files of a commit, such as `https://github.com/acme/shop/blob`. Without
+    /// it, a report has no links to files.
+    pub files: Option<&'a str>,
 }
 
 /// The maximum size of a report in bytes, and a hint to the place of the full report.
@@ -55,7 +63,7 @@ impl Budget {
     /// A file, without a limit.
     pub const FILE: Self = Self { bytes: usize::MAX, rest: "" };
     /// The bytes that the fixed parts of a report may need. A smaller budget counts as this one.
-    pub const LEAST: usize = 12_288;
+    pub const LEAST: usize = 10_240;
 
     /// Returns a smaller budget, which leaves `bytes` for the caller's own text.
     #[must_use]

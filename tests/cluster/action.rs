@@ -58,9 +58,9 @@ fn f1_f6_a_pull_request_has_one_comment_from_its_plan_to_its_apply() {
     assert_eq!(ran.output("digest").len(), 64, "{:?}", ran.outputs);
     assert!(planned.body.contains(ran.output("digest")));
     assert_eq!(planned.author, ACTIONS_BOT);
-    assert!(planned.body.contains("- ConfigMap"), "{}", planned.body);
+    assert!(planned.body.contains("### 1 to delete"), "{}", planned.body);
     assert!(planned.body.contains("banner"), "{}", planned.body);
-    assert!(ran.summary.contains("banner") && ran.summary.contains("Plan for"), "{}", ran.summary);
+    assert!(ran.summary.contains("banner") && ran.summary.contains("to delete"), "{}", ran.summary);
     assert_eq!(story.shown_deletions(), ["banner"]);
 
     let (synchronized, merge) = story.propose("synchronize", |story| {

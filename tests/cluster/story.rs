@@ -164,8 +164,12 @@ impl Story {
     /// Returns the names of the ConfigMaps that the comment shows as deleted.
     pub fn shown_deletions(&self) -> Vec<String> {
         let body = self.comment().body;
-        let deleted = body.lines().filter_map(|line| line.strip_prefix("- ConfigMap")?.split_whitespace().next());
-        deleted.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect()
+        let is_title = |line: &&str| line.starts_with("### ") && line.contains("to delete");
+        let section = body.lines().skip_while(|line| !is_title(line)).skip(1);
+        let section = section.take_while(|line| !line.starts_with("### ") && !line.starts_with("<details"));
+        let deleted = section.filter(|line| !line.contains("deleted and created again"));
+        let names = deleted.filter_map(|line| line.split_once("ConfigMap ")?.1.split(['`', ' ', '*']).next());
+        names.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect()
     }
 
     /// Returns `true` if the comment has a signed statement.

@@ -93,7 +93,7 @@ fn f8_a_workflow_with_the_action_plans_and_applies() {
     assert!(output.status.success(), "{log}");
     let comment = story.comment();
     assert!(log.contains(&format!("seen changes 1 at {}", story.forge.server_url())), "{log}");
-    assert!(comment.body.contains("- ConfigMap") && comment.body.contains("banner"), "{}", comment.body);
+    assert!(comment.body.contains("### 1 to delete") && comment.body.contains("banner"), "{}", comment.body);
     assert_eq!(story.shown_deletions(), ["banner"]);
     assert_eq!(story.live()["web"], "one");
     assert!(!log.contains(TOKEN), "{log}");

@@ -11,6 +11,7 @@ mod plan;
 mod plan_checker;
 mod program;
 mod report;
+mod samples;
 mod secrecy;
 mod shell;
 mod sim;

@@ -231,8 +231,8 @@ fn the_example_prints_a_pull_requests_comment() {
     let output = Command::new(script).env("KTOR_BIN", env!("CARGO_BIN_EXE_ktor")).output().unwrap();
     let comment = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for deleted in ["Service ", "Deployment.apps ", "Promotion.shop.example.com "] {
-        assert!(comment.lines().any(|line| line.starts_with(&format!("- {deleted}"))), "{comment}");
+    for deleted in ["Service ", "Deployment ", "Promotion.shop.example.com "] {
+        assert!(comment.lines().any(|line| line.starts_with(&format!("| `{deleted}"))), "{comment}");
     }
     assert!(comment.contains("payment") && !comment.contains("not-a-real-key"), "{comment}");
 }

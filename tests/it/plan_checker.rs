@@ -25,6 +25,9 @@ fn change(decision: Decision, name: &str) -> Change {
         uid: None,
         resource_version: None,
         diff: vec![],
+        risks: vec![],
+        body: None,
+        pods: None,
     }
 }
 
@@ -78,6 +81,7 @@ fn sound() -> Case {
         refusals: vec![],
         broken: vec![],
         own: BTreeSet::from([key("new"), key("old")]),
+        pending: BTreeSet::new(),
         unready: BTreeSet::new(),
         notices: vec![],
         digest: "5e".repeat(32),

@@ -1,11 +1,12 @@
 //! The reports: their content for a reviewer, their length, and the rule that no text in them takes effect.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use ktor_action::object::ident::{Ident, ObjectKey};
 use ktor_action::object::refusal::{FieldConflict, Refusal};
 use ktor_action::plan::build::{Plan, PlanMode};
-use ktor_action::plan::change::{Change, FieldChange, ShownValue};
+use ktor_action::plan::change::{Change, FieldChange, Neighbor, ShownValue, Step};
 use ktor_action::plan::decision::{
     Adopt, Blocked, Contents, Create, Decision, Delete, Finding, Keep, Move, Protection, Release, ServerRefusal,
     Unchanged, Unknown, Update, Withheld,
@@ -13,14 +14,17 @@ use ktor_action::plan::decision::{
 use ktor_action::plan::guard::{Guard, TreeDoubt};
 use ktor_action::plan::notice::Notice;
 use ktor_action::plan::outcome::{Detail, ObjectOutcome, Outcome, Verdict};
+use ktor_action::plan::risk::{Risk, Weight};
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::snapshot::SourcePlace;
 use ktor_action::report::markdown::Markdown;
 use ktor_action::report::terminal::Style;
-use ktor_action::report::{Budget, Heading, html, json, markdown, summary, terminal};
+use ktor_action::report::{Budget, Heading, html, json as documents, markdown, summary, terminal};
 use pulldown_cmark::{Event, Options, Parser, Tag};
+use serde_json::json;
 
 const COMMENT: usize = 60_000;
+const COMMIT: &str = "1111111111111111111111111111111111111111";
 const SUMMARY: usize = 900 * 1024;
 
 fn key(kind: &str, name: &str) -> ObjectKey {
@@ -46,13 +50,27 @@ fn change(decision: Decision, kind: &str, name: &str, of: &str) -> Change {
         uid: None,
         resource_version: None,
         diff: vec![],
+        risks: vec![],
+        body: None,
+        pods: None,
     }
 }
 
-/// Returns a changed field. The values are JSON.
+/// Returns a changed field. The values are JSON. In the path, a dot separates names, and brackets hold an item's key.
 fn field(path: &str, before: Option<&str>, after: Option<&str>) -> FieldChange {
     let value = |text: &str| ShownValue::Plain(serde_json::from_str(text).unwrap());
-    FieldChange { path: path.into(), before: before.map(value), after: after.map(value) }
+    let mut steps = Vec::new();
+    let mut near = Vec::new();
+    for part in path.split('.') {
+        let (name, item) = part.split_once('[').map_or((part, None), |(name, item)| (name, Some(item)));
+        steps.push(Step::Field(name.to_owned()));
+        if let Some((name, value)) = item.and_then(|item| item.strip_suffix(']')?.split_once('=')) {
+            steps.push(Step::Item { before: Some(0), after: Some(0), key: Some(format!("{name}={value}")) });
+            near.push(Neighbor { depth: steps.len(), name: name.to_owned(), value: value.into() });
+        }
+    }
+    near.retain(|near| near.depth < steps.len());
+    FieldChange { path: path.into(), before: before.map(value), after: after.map(value), steps, near }
 }
 
 const UNDESIRED: Decision = Decision::Delete(Delete::Undesired);
@@ -77,12 +95,14 @@ fn empty() -> Plan {
 
 fn heading() -> Heading<'static> {
     Heading {
+        takes_commands: false,
         target: "demo",
         cluster: Some("prod-eu"),
         base: Some("1111111111111111111111111111111111111111"),
         head: Some("2222222222222222222222222222222222222222"),
         run: Some("https://forge.example/demo/actions/runs/7"),
-        directory: None,
+        directory: Some(Path::new("deploy")),
+        files: Some("https://forge.example/acme/shop/blob"),
     }
 }
 
@@ -90,7 +110,7 @@ fn heading() -> Heading<'static> {
 fn full() -> Plan {
     let mut update = change(Decision::Update(Update::Differs), "Deployment.apps", "shop/web", "demo.shop");
     update.diff = vec![
-        field("spec.replicas", Some("2"), Some("3")),
+        field("spec.replicas", Some("3"), Some("2")),
         field("spec.template.spec.containers[name=web].image", Some("\"web:1.4\""), Some("\"web:1.5\"")),
         field(
             "spec.template.spec.containers[name=proxy]",
@@ -111,9 +131,23 @@ fn full() -> Plan {
         "demo.shop",
     );
     blocked.place = Some(SourcePlace::new("shop/api.yaml", 12, 1));
+    update.place = Some(SourcePlace::new("shop/web.yaml", 1, 1));
+    update.risks = vec![Risk::FewerReplicas(3, 2)];
+    update.pods = Some(3);
+    let mut created = change(Decision::Create(Create::New), "Namespace", "till", "demo");
+    created.body = Some(
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "till", "labels": {"a": "b"}}}).into(),
+    );
+    let mut deleted = change(UNDESIRED, "Namespace", "old-shop", "demo");
+    deleted.risks = vec![Risk::Removal(Weight::High)];
+    deleted.place = Some(SourcePlace::new("old.yaml", 7, 1));
+    let mut replaced =
+        change(Decision::Replace(Refusal::Invalid("field is immutable".into())), "Job.batch", "shop/seed", "demo.shop");
+    replaced.risks = vec![Risk::Immutable("/spec/template")];
     Plan {
         changes: vec![
-            change(Decision::Create(Create::New), "Namespace", "till", "demo"),
+            created,
+            replaced,
             change(Decision::Create(Create::Unchecked(key("Namespace", "till"))), "ConfigMap", "till/rates", "demo"),
             change(Decision::Adopt(Adopt::Unmarked), "Service", "shop/web", "demo.shop"),
             config,
@@ -122,7 +156,7 @@ fn full() -> Plan {
             change(AS_DESIRED, "Secret", "shop/key", "demo.shop"),
         ],
         cleanup: vec![
-            change(UNDESIRED, "Namespace", "old-shop", "demo"),
+            deleted,
             change(UNDESIRED, "Deployment.apps", "old-shop/web", "demo.shop"),
             change(
                 Decision::Keep(Keep::Protected(Protection::Annotation("kubernator.io/cleanup"))),
@@ -168,7 +202,7 @@ fn an_empty_plan_reads_well() {
     assert_eq!(say(&plan), "Nothing to do: no project is in scope.");
     plan.mode = PlanMode::Offline;
     assert_eq!(say(&plan), "Compared with the base tree: nothing to do: no project is in scope.");
-    assert!(markdown::plan(&plan, &heading(), Budget::COMMENT).text.starts_with("## Offline plan for `demo`"));
+    assert!(markdown::plan(&plan, &heading(), Budget::COMMENT).text.starts_with("## Offline plan of `demo`"));
     assert!(terminal::plan(&plan, &heading(), Style::Plain).starts_with("plan for demo on prod-eu, offline,"));
 }
 
@@ -251,7 +285,7 @@ fn r16_an_apply_that_leaves_something_unready_names_it_and_says_that_all_else_wa
     persistentvolumeclaim/books kept (shop): its annotation kubernator.io/cleanup says so
     1 created, 1 configured, 2 unready, 1 kept; 1 unchanged.
     ");
-    let json = serde_json::to_value(json::outcome(&plan, &outcome, &heading(), None)).unwrap();
+    let json = serde_json::to_value(documents::outcome(&plan, &outcome, &heading(), None)).unwrap();
     assert_eq!(
         (&json["complete"], &json["summary"]["unready"], &json["error"]),
         (&false.into(), &2.into(), &serde_json::Value::Null)
@@ -300,7 +334,7 @@ fn a_plan_that_could_not_be_made_still_has_a_report() {
 
 #[test]
 fn json_keys_keep_their_order() {
-    let text = json::text(&json::plan(&full(), &heading())).unwrap();
+    let text = documents::text(&documents::plan(&full(), &heading())).unwrap();
     let keys = |depth: usize| -> Vec<&str> {
         let indent = "  ".repeat(depth);
         let lines = text.lines().filter_map(|line| line.strip_prefix(&indent)?.strip_prefix('"'));
@@ -326,9 +360,10 @@ fn json_keys_keep_their_order() {
         ]
     );
     assert_eq!(keys(3)[..8], ["action", "reason", "key", "apiVersion", "project", "from", "source", "diff"]);
-    insta::assert_snapshot!(json::text(&json::plan(&empty(), &heading())).unwrap());
+    insta::assert_snapshot!(documents::text(&documents::plan(&empty(), &heading())).unwrap());
     let outcome = incomplete();
-    let document: serde_json::Value = serde_json::to_value(json::outcome(&full(), &outcome, &heading(), None)).unwrap();
+    let document: serde_json::Value =
+        serde_json::to_value(documents::outcome(&full(), &outcome, &heading(), None)).unwrap();
     assert_eq!(document["complete"], false);
     assert_eq!(document["summary"]["failed"], 2);
     assert_eq!(document["applied"][2]["message"], "spec.replicas: must not be negative");
@@ -338,8 +373,8 @@ fn json_keys_keep_their_order() {
 fn f5_json_text_means_the_same_and_is_safe_in_a_log() {
     let mut plan = empty();
     plan.notices = vec![Notice::GroupUnavailable("a ##[error]b \u{202e}c \u{1f600} ä \u{e0041} ::x\r".into())];
-    let document = serde_json::to_value(json::plan(&plan, &heading())).unwrap();
-    let text = json::text(&json::plan(&plan, &heading())).unwrap();
+    let document = serde_json::to_value(documents::plan(&plan, &heading())).unwrap();
+    let text = documents::text(&documents::plan(&plan, &heading())).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
     assert!(!text.contains("##[") && !text.contains('\u{202e}') && !text.contains('\u{e0041}'), "{text}");
     assert!(text.contains("\u{1f600} ä"), "{text}");
@@ -440,15 +475,30 @@ fn hostile(text: &str) -> Plan {
     };
     let json = serde_json::Value::from(text).to_string();
     let long = serde_json::Value::from(format!("{text}\n{text}\nx")).to_string();
-    let nested = serde_json::json!({text: [text, {text: text}]}).to_string();
-    let secret = FieldChange { path: text.into(), before: Some(ShownValue::Secret), after: None };
+    let nested = json!({text: [text, {text: text}]}).to_string();
+    let item = |key: &str| Step::Item { before: Some(0), after: Some(0), key: Some(key.to_owned()) };
+    let name = |name: &str| Step::Field(name.to_owned());
+    let at = |steps: Vec<Step>, field: FieldChange| {
+        let near = vec![Neighbor { depth: 0, name: text.to_owned(), value: text.into() }];
+        FieldChange { steps, near, ..field }
+    };
+    let field = |path: &str, before, after| FieldChange { path: path.to_owned(), ..field("x", before, after) };
+    let secret = FieldChange { before: Some(ShownValue::Secret), ..field(text, None, None) };
     let order = |items: &[&str]| Some(ShownValue::Order(items.iter().map(ToString::to_string).collect()));
     let mut update = with(Decision::Update(Update::Differs));
     update.diff = vec![
         field(text, Some(&json), Some(&nested)),
         field(text, Some(&long), Some("\"x\"")),
         secret,
-        FieldChange { path: text.into(), before: order(&[text, "x"]), after: order(&["x", text]) },
+        FieldChange { before: order(&[text, "x"]), after: order(&["x", text]), ..field(text, None, None) },
+        at(vec![name(text), item(text), name(text), Step::Document, name(text)], field(text, Some(&json), None)),
+        at(vec![name("containers"), item(text), name("image")], field(text, Some(&json), Some("\"x:1\""))),
+    ];
+    update.risks = vec![
+        Risk::MovingImage(text.into()),
+        Risk::ClusterBinding(text.into()),
+        Risk::Hosts(vec![text.into()], vec![text.into(), text.into()]),
+        Risk::ServiceType(text.into(), text.into()),
     ];
     let mut moved = update.clone();
     moved.decision = Decision::Move(Move::Checked);
@@ -461,7 +511,10 @@ fn hostile(text: &str) -> Plan {
         changes: vec![
             update,
             moved,
-            with(Decision::Create(Create::Unchecked(object()))),
+            Change {
+                body: Some(json!({text: [text, {text: long}]}).into()),
+                ..with(Decision::Create(Create::Unchecked(object())))
+            },
             with(Decision::Create(Create::AfterItsEnd(vec![text.into()]))),
             with(Decision::Replace(invalid())),
             with(Decision::Keep(Keep::Irreplaceable(invalid(), Protection::Volume))),
@@ -476,7 +529,7 @@ fn hostile(text: &str) -> Plan {
             with(Decision::Adopt(Adopt::From(text.into()))),
         ],
         cleanup: vec![
-            with(UNDESIRED),
+            Change { body: Some(json!({text: text}).into()), ..with(UNDESIRED) },
             with(Decision::Delete(Delete::AfterDeletionOf(object()))),
             with(Decision::Keep(Keep::Unknown(Unknown::Message(text.into())))),
             with(Decision::Keep(Keep::NeededBy(object()))),
@@ -517,6 +570,7 @@ fn reports(text: &str) -> Vec<String> {
         head: Some(text),
         run: address(text),
         directory: None,
+        files: None,
     };
     let object = |verdict| ObjectOutcome {
         key: plan.changes[0].ident.key.clone(),
@@ -528,7 +582,9 @@ fn reports(text: &str) -> Vec<String> {
         applied: Verdict::ALL.into_iter().chain([Verdict::Failed, Verdict::Unready]).map(object).collect(),
         cleaned: vec![object(Verdict::Deleted)],
     };
+    let linking = Heading { base: Some(COMMIT), head: Some(COMMIT), files: self::heading().files, ..heading };
     vec![
+        markdown::plan(&plan, &linking, Budget::COMMENT).text,
         markdown::plan(&plan, &heading, Budget::COMMENT).text,
         markdown::plan(&plan, &heading, Budget::COMMENT.less(COMMENT / 2)).text,
         markdown::outcome(&plan, &outcome, &heading, Some(text), Budget::COMMENT).text,
@@ -546,7 +602,10 @@ fn f5_untrusted_text_is_inert_in_markdown() {
             let (expected, seen) = (read(expected), read(&report));
             let context = format!("{text:?} in\n{report}");
             // The structure is the same as with a harmless text.
-            assert_eq!(seen.links, Vec::<String>::new(), "{context}");
+            assert_eq!(seen.links.len(), expected.links.len(), "{context}");
+            for link in &seen.links {
+                assert!(link.starts_with("/acme/shop/blob/111111111111/"), "{link} in {context}");
+            }
             assert_eq!(seen.headings, expected.headings, "{context}");
             assert_eq!(seen.items, expected.items, "{context}");
             assert_eq!(tags(&seen), tags(&expected), "{context}");
@@ -556,7 +615,7 @@ fn f5_untrusted_text_is_inert_in_markdown() {
             }
             assert!(report.chars().all(|c| c == '\n' || !c.is_control()), "{context}");
             assert!(!report.contains(['\u{202e}', '\u{2066}', '\u{200b}']), "{context}");
-            assert_eq!(report.matches("<details>").count(), report.lines().filter(|l| *l == "</details>").count());
+            assert_eq!(report.matches("<details").count(), report.lines().filter(|l| *l == "</details>").count());
         }
     }
 }
@@ -571,6 +630,7 @@ fn f5_untrusted_text_is_inert_on_a_page() {
             head: Some(text),
             run: address(text),
             directory: None,
+            files: None,
         };
         html::plan(&hostile(text), &heading)
     };
@@ -592,7 +652,8 @@ fn f5_untrusted_text_is_inert_on_a_page() {
 
 /// Returns the HTML tags, without the text between them. The content of `<code>` must be text and add no tag.
 fn tags(seen: &Seen) -> Vec<String> {
-    let html = seen.html.concat();
+    // The number of lines decides if a section is open.
+    let html = seen.html.concat().replace("<details open>", "<details>");
     let tags: Vec<String> =
         html.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default().to_owned()).collect();
     // A forge also finds mentions in the text of HTML, but not inside of `<code>`.
@@ -612,6 +673,7 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
             head: Some(text),
             run: address(text),
             directory: None,
+            files: None,
         };
         let object = ObjectOutcome {
             key: plan.changes[0].ident.key.clone(),
@@ -654,9 +716,21 @@ fn many(updates: usize, creations: usize, deletions: usize) -> Plan {
 fn check_whole(text: &str, most: usize) {
     assert!(text.len() <= most, "{} bytes", text.len());
     assert_eq!(text.lines().filter(|line| line.starts_with("```")).count() % 2, 0);
-    assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
+    assert_eq!(text.matches("<details").count(), text.matches("</details>").count());
     // The parser sees the last line as HTML, so nothing before it is left open.
     assert!(read(text).html.concat().ends_with("</sub>"), "{}", &text[text.len() - 200..]);
+}
+
+/// Returns the number of changes that are shown in detail.
+fn detailed(text: &str) -> usize {
+    text.lines()
+        .filter(|line| line.starts_with('`') && (line.ends_with(" · update") || line.ends_with(" · create")))
+        .count()
+}
+
+/// Returns the number of changes that are only named.
+fn named(text: &str) -> usize {
+    text.matches("\n! update").count() + text.matches("\n+ create").count()
 }
 
 #[test]
@@ -665,63 +739,90 @@ fn f2_a_comment_on_5000_changes_fits_and_counts() {
     let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert!(text.len() > COMMENT - 4_000, "only {} bytes used", text.len());
-    assert!(text.contains("5000 to update, **300 to delete**"), "{text}");
+    assert!(text.starts_with("## `demo` → `prod-eu`: 300 to delete, 5000 to update\n"), "{text}");
     assert_eq!(text.matches("\n- Service").count(), 300);
-    let shown = text.matches("<details>").count();
-    let sentence = format!("{} differences not shown here, in the step summary", 5_000 - shown);
-    assert!(text.contains(&sentence), "{text}");
-    let named = text.matches("\n! update").count();
-    assert!(text.contains(&format!("… and {} more, in the step summary", 5_000 - shown - named)), "{text}");
+    let shown = detailed(&text);
+    assert!(text.contains(&format!("{} changes not shown here, in the step summary", 5_000 - shown)), "{text}");
+    let more = format!("… and {} more, in the step summary", 5_000 - shown - named(&text));
+    assert!(text.contains(&more), "{more}: {text}");
     assert_eq!(omitted, 5_000 - shown);
     assert!(text.contains("[step summary](https://forge.example/"));
 
     let whole = markdown::plan(&plan, &heading(), Budget::FILE);
-    assert_eq!((whole.omitted, whole.text.matches("<details>").count()), (0, 5_000));
+    assert_eq!((whole.omitted, detailed(&whole.text)), (0, 5_000));
 
     let Markdown { text, omitted } = summary::plan(&plan, &heading());
     check_whole(&text, SUMMARY);
-    let shown = text.matches("<details>").count();
+    let shown = detailed(&text);
     assert!(shown > 2_000, "{shown}");
     assert_eq!(omitted, 5_000 - shown);
-    assert_eq!(shown + text.matches("\n! update").count(), 5_000, "every object is named");
+    assert_eq!(shown + named(&text), 5_000, "every object is named");
 }
 
 #[test]
 fn f2_differences_go_before_lists_and_lists_before_deletions() {
     // Everything fits.
     let Markdown { text, omitted } = markdown::plan(&many(20, 30, 20), &heading(), Budget::COMMENT);
-    assert_eq!((omitted, text.matches("<details>").count()), (0, 21));
+    assert_eq!((omitted, detailed(&text)), (0, 50));
     // Differences are left out, the longest first. Every object is named.
     let Markdown { text, omitted } = markdown::plan(&many(300, 100, 200), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
-    let shown = text.matches("<details>").count() - 1;
+    let shown = detailed(&text);
     assert!(omitted > 0 && shown > 50, "{omitted} {shown}");
-    assert_eq!(omitted, 300 - shown);
-    assert_eq!(text.matches("\n! update").count(), 300 - shown);
-    assert_eq!(text.matches("\n+ create").count(), 100);
+    assert_eq!((omitted, shown + named(&text)), (400 - shown, 400));
     assert_eq!(text.matches("\n- Service").count(), 200);
-    assert!(text.contains("settings-0000</code>") && !text.contains("settings-0004</code>"));
+    assert!(text.contains("settings-0000` · update") && !text.contains("settings-0004` · update"));
     // Lists are cut, and deletions are not.
     let Markdown { text, omitted } = markdown::plan(&many(1_000, 1_000, 1_000), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert_eq!(text.matches("\n- Service").count(), 1_000);
-    let named = text.matches("\n+ create").count();
-    assert!(named < 1_000);
-    assert!(text.contains(&format!("… and {} more, in the step summary", 1_000 - named)), "{text}");
-    assert_eq!(omitted, 1_000 - named + 1_000 - text.matches("</code>: 2 fields").count());
+    let (shown, named) = (detailed(&text), named(&text));
+    assert!(named < 2_000 - shown, "{shown} {named}");
+    assert!(text.contains(&format!("… and {} more, in the step summary", 2_000 - shown - named)), "{text}");
+    assert_eq!(omitted, 2_000 - shown);
 }
 
 #[test]
-fn f2_a_cleanup_list_that_does_not_fit_is_counted() {
+fn f2_a_list_of_deletions_that_does_not_fit_is_counted() {
     let Markdown { text, omitted } = markdown::plan(&many(10, 10, 3_000), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
-    assert!(text.contains("### Cleanup: 3000 to delete"), "{text}");
+    assert!(text.contains("### 3000 to delete\n\n3000 in `demo`"), "{text}");
     let shown = text.matches("\n- Service").count();
     assert!(shown > 1_000, "{shown}");
     assert!(text.contains(&format!("… and {} more, in the step summary.", 3_000 - shown)), "{text}");
     assert!(omitted >= 3_000 - shown);
     let text = summary::plan(&many(10, 10, 3_000), &heading()).text;
     assert_eq!(text.matches("\n- Service").count(), 3_000);
+}
+
+#[test]
+fn f2_objects_that_stay_are_all_named_or_counted() {
+    let mut plan = many(0, 0, 3_000);
+    for change in &mut plan.cleanup {
+        change.decision =
+            Decision::Keep(Keep::Guarded(Guard::MassDeletion, Finding::Share { count: 3_000, live: 3_000, most: 300 }));
+        plan.own.insert(change.ident.key.clone());
+    }
+    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    assert!(text.contains("> - **3000 objects**, `Service shop/old-0000`"), "{text}");
+    let shown = text.matches("\n  Service").count();
+    assert!(shown > 1_000 && omitted == 3_000 - shown, "{shown} {omitted}");
+    assert!(text.contains(&format!("… and {} more, in the step summary.", 3_000 - shown)), "{text}");
+}
+
+#[test]
+fn f2_what_is_equal_is_stated_once() {
+    let mut plan = many(400, 0, 0);
+    for change in &mut plan.changes {
+        change.diff = vec![field("data.a", Some("1"), Some("2"))];
+    }
+    plan.changes[7].diff = vec![field("data.a", Some("1"), Some("3"))];
+    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    check_whole(&text, COMMENT);
+    assert_eq!((omitted, detailed(&text)), (0, 1));
+    assert!(text.contains("**The same change 399 times:** `ConfigMap` `shop/settings-0000`"), "{text}");
+    assert_eq!(text.matches("\nshop/settings-").count(), 399, "the list names every object");
 }
 
 #[test]

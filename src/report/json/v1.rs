@@ -17,16 +17,17 @@ use crate::plan::change::{self, FieldChange, ShownValue};
 use crate::plan::decision::{Action, Subject};
 use crate::plan::guard::{Guard, TreeDoubt};
 use crate::plan::outcome::{self, ObjectOutcome, Verdict};
+use crate::plan::risk::{self, Weight};
 
 /// The version of the format.
-pub const FORMAT_VERSION: &str = "1.0";
+pub const FORMAT_VERSION: &str = "1.1";
 
 /// A plan, as `ktor plan --output json` prints it.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The version of the format: `1.0`.
+    /// The version of the format: `1.1`.
     pub format_version: &'static str,
     /// The root.
     pub root: String,
@@ -61,7 +62,7 @@ pub struct Plan {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// The version of the format: `1.0`.
+    /// The version of the format: `1.1`.
     pub format_version: &'static str,
     /// The root.
     pub root: String,
@@ -165,6 +166,18 @@ pub struct Change {
     pub source: Option<Source>,
     /// The differences between the object before and after.
     pub diff: Vec<Difference>,
+    /// The properties of the change that a reviewer should look at first, the most serious first. New in 1.1.
+    pub risks: Vec<Risk>,
+}
+
+/// A property of a change that a reviewer should look at first.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Risk {
+    /// The weight: `high`, `medium` or `low`.
+    pub weight: &'static str,
+    /// The property in words, to read after the name of the object.
+    pub message: String,
 }
 
 /// The reason for an action.
@@ -309,7 +322,7 @@ impl Outcome {
 
 impl Change {
     fn new(change: &change::Change, directory: Option<&Path>) -> Self {
-        let change::Change { decision, ident, project, from, place, diff, .. } = change;
+        let change::Change { decision, ident, project, from, place, diff, risks, .. } = change;
         Self {
             action: decision.action().word(),
             reason: Reason::new(change),
@@ -322,7 +335,19 @@ impl Change {
                 line: place.line,
             }),
             diff: diff.iter().map(Difference::new).collect(),
+            risks: risks.iter().map(|risk| Risk::new(&ident.key, risk)).collect(),
         }
+    }
+}
+
+impl Risk {
+    fn new(key: &ObjectKey, risk: &risk::Risk) -> Self {
+        let weight = match risk.weight() {
+            Weight::High => "high",
+            Weight::Medium => "medium",
+            Weight::Low => "low",
+        };
+        Self { weight, message: wording::risk(key, risk) }
     }
 }
 

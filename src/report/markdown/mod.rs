@@ -5,9 +5,14 @@
 //! **Invariant:** a report is never longer than its budget, every fence and `<details>` is closed, and the report says
 //! how much it leaves out.
 
+mod alert;
+mod changes;
+mod cleanup;
+mod images;
 mod outcome;
 mod parts;
 mod plan;
+mod risks;
 mod unsigned;
 
 use super::escape::{LONGEST, SHORT, clipped, code, inert};
@@ -25,6 +30,8 @@ pub struct Markdown {
     pub text: String,
     /// The number of objects or differences that are left out.
     pub omitted: usize,
+    /// The number of deletions and replacements that the text shows. They are the first ones of the plan.
+    pub deletions: usize,
 }
 
 /// Returns the report for a plan that failed. `error` is the reason.

@@ -57,7 +57,7 @@ pub fn outcome(plan: &Plan, outcome: &Outcome, heading: &Heading<'_>, error: Opt
     let foot = if room.omitted > 0 { foot } else { footer(heading, Some(plan), None) };
     let parts = [head, alert, refusals, failed, unready, standing, deleted, staying, skipped, applied, notices, foot];
     let text = joined(&parts);
-    Markdown { text, omitted: room.omitted }
+    Markdown { text, omitted: room.omitted, deletions: 0 }
 }
 
 /// Returns the alert: the first failure, the first unready object, and the error of the run.

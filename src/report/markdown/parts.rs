@@ -66,6 +66,13 @@ pub(super) fn notices(notices: &[Notice], room: usize, rest: &str) -> Section {
     Section { text: format!("{head}{text}"), omitted }
 }
 
+/// Returns the small print of a plan: as [`footer`], with the number of unchanged objects.
+pub(super) fn footer_of_plan(heading: &Heading<'_>, plan: &Plan, omitted: usize) -> String {
+    let unchanged = plan.all().filter(|change| change.action() == Action::Unchanged).count();
+    let small = format!(" · {unchanged} unchanged<br>\nDigest: ");
+    footer(heading, Some(plan), Some(omitted)).replacen("<br>\nDigest: ", &small, 1)
+}
+
 /// Returns the small print: the scope, the commits, a link to the run and the digest of the plan.
 pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>) -> String {
     let mut parts = Vec::new();

@@ -4,9 +4,11 @@ mod decision;
 mod notice;
 mod remedy;
 mod review;
+mod risk;
 
 pub(crate) use self::decision::{contents, decision, protected};
 pub(crate) use self::notice::{doubt, notice};
+pub(crate) use self::risk::{risk, risks};
 use super::shell::quoted;
 use crate::object::ident::ObjectKey;
 use crate::plan::build::{Plan, PlanMode};
@@ -33,6 +35,29 @@ pub(crate) fn kind(key: &ObjectKey) -> String {
     key.group_kind().to_string()
 }
 
+/// The groups of the kinds that everyone knows without their group.
+const KNOWN_GROUPS: [&str; 9] = [
+    "",
+    "apps",
+    "batch",
+    "policy",
+    "autoscaling",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "apiextensions.k8s.io",
+];
+
+/// Returns the kind without the group if it is a well-known one, as `Deployment` or `Certificate.cert-manager.io`.
+pub(crate) fn short_kind(key: &ObjectKey) -> String {
+    if KNOWN_GROUPS.contains(&key.group.as_str()) { key.kind.clone() } else { kind(key) }
+}
+
+/// Returns the short kind and the name, as `Deployment shop/web`.
+pub(crate) fn object(key: &ObjectKey) -> String {
+    format!("{} {}", short_kind(key), name(key))
+}
+
 /// Returns the name, as `shop/web`, or `shop` for a cluster-scoped object.
 pub(crate) fn name(key: &ObjectKey) -> String {
     match &key.namespace {
@@ -53,6 +78,19 @@ pub(crate) fn to_do(action: Action, count: usize) -> String {
         Action::Blocked | Action::Unchanged => format!("{count} {}", action.word()),
         _ => format!("{count} to {}", action.word()),
     }
+}
+
+/// Returns a count of pods, as `1 pod` or `2 pods`.
+pub(crate) fn counted_pods(count: u64) -> String {
+    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
+}
+
+/// Counts the objects of a plan by action, the most important action first.
+pub(crate) fn counts(plan: &Plan) -> String {
+    let summary = plan.summary();
+    let told = Action::ALL.into_iter().filter(|action| *action != Action::Unchanged);
+    let parts = told.filter_map(|action| Some(to_do(action, *summary.get(&action)?)));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns one sentence about the effect of a plan. `strong` highlights the actions that delete or block an object.
