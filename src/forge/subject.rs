@@ -51,7 +51,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_subject_is_read_without_a_panic(subject in "\\PC{0,60}", number in 1_u64..1_000_000) {
-            drop(pull_number(&subject));
+            let _ = pull_number(&subject);
             let squashed = format!("{subject} (#{number})");
             prop_assert!(subject.starts_with("Merge pull request #") || pull_number(&squashed) == Some(number));
         }

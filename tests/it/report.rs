@@ -174,7 +174,7 @@ fn full() -> Plan {
 
 #[test]
 fn a_plan_says_first_what_is_deleted_and_refused() {
-    let Markdown { text, omitted } = markdown::plan(&full(), &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&full(), &heading(), Budget::COMMENT);
     assert_eq!(omitted, 0);
     insta::assert_snapshot!(text);
 }
@@ -564,6 +564,7 @@ fn address(text: &str) -> Option<&str> {
 fn reports(text: &str) -> Vec<String> {
     let plan = hostile(text);
     let heading = Heading {
+        takes_commands: false,
         target: text,
         cluster: Some(text),
         base: Some(text),
@@ -624,6 +625,7 @@ fn f5_untrusted_text_is_inert_in_markdown() {
 fn f5_untrusted_text_is_inert_on_a_page() {
     let page = |text: &str| {
         let heading = Heading {
+            takes_commands: false,
             target: text,
             cluster: Some(text),
             base: Some(text),
@@ -667,6 +669,7 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
     for text in CORPUS {
         let plan = hostile(text);
         let heading = Heading {
+            takes_commands: false,
             target: text,
             cluster: Some(text),
             base: Some(text),
@@ -736,7 +739,7 @@ fn named(text: &str) -> usize {
 #[test]
 fn f2_a_comment_on_5000_changes_fits_and_counts() {
     let plan = many(5_000, 0, 300);
-    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&plan, &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert!(text.len() > COMMENT - 4_000, "only {} bytes used", text.len());
     assert!(text.starts_with("## `demo` → `prod-eu`: 300 to delete, 5000 to update\n"), "{text}");
@@ -751,7 +754,7 @@ fn f2_a_comment_on_5000_changes_fits_and_counts() {
     let whole = markdown::plan(&plan, &heading(), Budget::FILE);
     assert_eq!((whole.omitted, detailed(&whole.text)), (0, 5_000));
 
-    let Markdown { text, omitted } = summary::plan(&plan, &heading());
+    let Markdown { text, omitted, .. } = summary::plan(&plan, &heading());
     check_whole(&text, SUMMARY);
     let shown = detailed(&text);
     assert!(shown > 2_000, "{shown}");
@@ -759,13 +762,32 @@ fn f2_a_comment_on_5000_changes_fits_and_counts() {
     assert_eq!(shown + named(&text), 5_000, "every object is named");
 }
 
+/// F13: a merge deletes what the comment or the summary shows. Beside the signed block, the comment has little room.
+#[test]
+fn f13_ten_thousand_deletions_with_long_names_stand_in_the_summary() {
+    let deleted = (0..10_000).map(|number| {
+        let mut change = many(0, 0, 1).cleanup.remove(0);
+        change.ident.key.namespace = Some("n".repeat(63));
+        change.ident.key.name = format!("{number:05}{}", "x".repeat(58));
+        change
+    });
+    let plan = Plan { cleanup: deleted.collect(), ..empty() };
+    let whole = summary::plan(&plan, &heading());
+    check_whole(&whole.text, SUMMARY);
+    assert_eq!((whole.deletions, whole.text.matches("\n- ").count()), (10_000, 10_000));
+    let comment = markdown::plan(&plan, &heading(), Budget::COMMENT.less(49_000));
+    check_whole(&comment.text, COMMENT - 49_000);
+    assert_eq!(comment.text.matches("\n- ").count(), comment.deletions);
+    assert!(comment.deletions < 10_000 && comment.text.contains(", in the step summary"));
+}
+
 #[test]
 fn f2_differences_go_before_lists_and_lists_before_deletions() {
     // Everything fits.
-    let Markdown { text, omitted } = markdown::plan(&many(20, 30, 20), &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&many(20, 30, 20), &heading(), Budget::COMMENT);
     assert_eq!((omitted, detailed(&text)), (0, 50));
     // Differences are left out, the longest first. Every object is named.
-    let Markdown { text, omitted } = markdown::plan(&many(300, 100, 200), &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&many(300, 100, 200), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     let shown = detailed(&text);
     assert!(omitted > 0 && shown > 50, "{omitted} {shown}");
@@ -773,7 +795,7 @@ fn f2_differences_go_before_lists_and_lists_before_deletions() {
     assert_eq!(text.matches("\n- Service").count(), 200);
     assert!(text.contains("settings-0000` · update") && !text.contains("settings-0004` · update"));
     // Lists are cut, and deletions are not.
-    let Markdown { text, omitted } = markdown::plan(&many(1_000, 1_000, 1_000), &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&many(1_000, 1_000, 1_000), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert_eq!(text.matches("\n- Service").count(), 1_000);
     let (shown, named) = (detailed(&text), named(&text));
@@ -784,7 +806,7 @@ fn f2_differences_go_before_lists_and_lists_before_deletions() {
 
 #[test]
 fn f2_a_list_of_deletions_that_does_not_fit_is_counted() {
-    let Markdown { text, omitted } = markdown::plan(&many(10, 10, 3_000), &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&many(10, 10, 3_000), &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert!(text.contains("### 3000 to delete\n\n3000 in `demo`"), "{text}");
     let shown = text.matches("\n- Service").count();
@@ -803,7 +825,7 @@ fn f2_objects_that_stay_are_all_named_or_counted() {
             Decision::Keep(Keep::Guarded(Guard::MassDeletion, Finding::Share { count: 3_000, live: 3_000, most: 300 }));
         plan.own.insert(change.ident.key.clone());
     }
-    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&plan, &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert!(text.contains("> - **3000 objects**, `Service shop/old-0000`"), "{text}");
     let shown = text.matches("\n  Service").count();
@@ -818,7 +840,7 @@ fn f2_what_is_equal_is_stated_once() {
         change.diff = vec![field("data.a", Some("1"), Some("2"))];
     }
     plan.changes[7].diff = vec![field("data.a", Some("1"), Some("3"))];
-    let Markdown { text, omitted } = markdown::plan(&plan, &heading(), Budget::COMMENT);
+    let Markdown { text, omitted, .. } = markdown::plan(&plan, &heading(), Budget::COMMENT);
     check_whole(&text, COMMENT);
     assert_eq!((omitted, detailed(&text)), (0, 1));
     assert!(text.contains("**The same change 399 times:** `ConfigMap` `shop/settings-0000`"), "{text}");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::escape::{cell, code};
-use super::super::listing::{self, Section};
+use super::super::listing::{self, Entry, Section};
 use super::super::{Heading, place, wording};
 use super::alert::{Alert, short};
 use super::parts::{row, signed};
@@ -91,9 +91,29 @@ fn list(deleted: &[&Change], room: usize, rest: &str) -> Section {
             ('-', row(change).into_iter().chain(note).collect())
         })
         .collect();
-    let entries = signed(&rows);
-    let section = listing::fenced("diff", &entries, room.saturating_sub(head.len() + tail.len()), rest);
+    let room = room.saturating_sub(head.len() + tail.len());
+    let mut section = listing::fenced("diff", &signed(&rows), room, rest);
+    if section.omitted > 0 {
+        section = listing::fenced("diff", &grouped(deleted), room, rest);
+    }
     Section { text: format!("{head}{}{tail}", section.text), ..section }
+}
+
+/// Returns one line for each object with its name alone, below a line with the kind, the namespace and the project that
+/// successive objects share. The order stays.
+fn grouped(deleted: &[&Change]) -> Vec<Entry> {
+    let mut last = None;
+    let entry = |change: &&Change| {
+        let key = &change.ident.key;
+        let namespace = key.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+        let title = format!("{}{namespace}, project {}:", wording::kind(key), change.project);
+        let line = format!("- {}", key.name);
+        let is_new = last.as_ref() != Some(&title);
+        let entry = if is_new { vec![title.clone(), line] } else { vec![line] };
+        last = Some(title);
+        entry
+    };
+    deleted.iter().map(entry).collect()
 }
 
 /// Lists, collapsed, the recorded objects that are not desired and stay, and the objects that the alert does not name.
