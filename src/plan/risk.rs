@@ -529,7 +529,10 @@ mod tests {
         let hook = |policy: &str| json!({"webhooks": [{"name": "deny.shop.dev", "failurePolicy": policy}]});
         let group = "admissionregistration.k8s.io";
         let risk = Risk::FailurePolicy("deny.shop.dev".to_owned());
-        assert_eq!(change(group, "ValidatingWebhookConfiguration", &hook("Ignore"), &hook("Fail")), [risk.clone()]);
+        assert_eq!(
+            change(group, "ValidatingWebhookConfiguration", &hook("Ignore"), &hook("Fail")),
+            std::slice::from_ref(&risk)
+        );
         let default = json!({"webhooks": [{"name": "deny.shop.dev"}]});
         assert_eq!(change(group, "MutatingWebhookConfiguration", &Value::Null, &default), [risk]);
         assert_eq!(change(group, "MutatingWebhookConfiguration", &hook("Fail"), &hook("Ignore")), []);

@@ -155,7 +155,9 @@ impl Outline<'_> {
                 Some(ShownValue::Order(items)) => vec![format!("- (order): {}", items.join(", "))],
                 None => Vec::new(),
             };
-            shown.iter().for_each(|text| self.push(sign, indent, text));
+            for text in &shown {
+                self.push(sign, indent, text);
+            }
         }
     }
 
@@ -180,7 +182,9 @@ impl Outline<'_> {
                 Some(ShownValue::Order(items)) => vec![format!("{name} (order): {}", items.join(", "))],
                 None => Vec::new(),
             };
-            shown.iter().for_each(|text| self.push(sign, indent, text));
+            for text in &shown {
+                self.push(sign, indent, text);
+            }
         }
     }
 }

@@ -55,7 +55,7 @@ fn table(plan: &Plan, deleted: &[&Change], heading: &Heading<'_>, room: usize, r
             (_, None) if is_known => notes.push("left over: the base has no manifest of it".to_owned()),
             _ => {}
         }
-        notes.extend(change.pods.map(|count| wording::counted_pods(count)));
+        notes.extend(change.pods.map(wording::counted_pods));
         let place = match (change.action(), &change.place) {
             (Action::Delete, Some(place)) => place::linked(&cell(&place::short(place)), change, heading),
             _ => String::new(),

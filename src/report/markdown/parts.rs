@@ -69,12 +69,15 @@ pub(super) fn notices(notices: &[Notice], room: usize, rest: &str) -> Section {
 /// Returns the small print of a plan: as [`footer`], with the number of unchanged objects.
 pub(super) fn footer_of_plan(heading: &Heading<'_>, plan: &Plan, omitted: usize) -> String {
     let unchanged = plan.all().filter(|change| change.action() == Action::Unchanged).count();
-    let small = format!(" · {unchanged} unchanged<br>\nDigest: ");
-    footer(heading, Some(plan), Some(omitted)).replacen("<br>\nDigest: ", &small, 1)
+    small_print(heading, Some(plan), Some(omitted), Some(format!("{unchanged} unchanged")))
 }
 
 /// Returns the small print: the scope, the commits, a link to the run and the digest of the plan.
 pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>) -> String {
+    small_print(heading, plan, omitted, None)
+}
+
+fn small_print(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option<usize>, more: Option<String>) -> String {
     let mut parts = Vec::new();
     if let Some(plan) = plan {
         let mut named: Vec<String> = Vec::new();
@@ -101,6 +104,7 @@ pub(super) fn footer(heading: &Heading<'_>, plan: Option<&Plan>, omitted: Option
         let words = if omitted.is_some_and(|omitted| omitted > 0) { "step summary" } else { "run" };
         parts.push(link(words, Some(run)));
     }
+    parts.extend(more);
     let mut lines = vec![parts.join(" · ")];
     lines.extend(plan.map(|plan| format!("Digest: {}", code(&plan.digest))));
     lines.retain(|line| !line.is_empty());

@@ -63,13 +63,13 @@ fn line(row: &Row<'_>, heading: &Heading<'_>) -> String {
         Weight::Low => "🟡",
     };
     let Row { what, changes, .. } = row;
-    let named = if changes.len() <= NAMED { changes.len() } else { 1 };
-    let names: Vec<String> = changes[..named].iter().map(|change| cell(&wording::object(&change.ident.key))).collect();
-    let places = changes[..named].iter().filter_map(|change| {
+    let shown = if changes.len() <= NAMED { changes.len() } else { 1 };
+    let names: Vec<String> = changes[..shown].iter().map(|change| cell(&wording::object(&change.ident.key))).collect();
+    let places = changes[..shown].iter().filter_map(|change| {
         let place = change.place.as_ref()?;
         Some(place::linked(&cell(&place::short(place)), change, heading))
     });
-    let more = if changes.len() > named { format!(" and {} more", changes.len() - named) } else { String::new() };
+    let more = if changes.len() > shown { format!(" and {} more", changes.len() - shown) } else { String::new() };
     format!(
         "| {sign} | {}{more} | {} | {} |",
         names.join(", "),
