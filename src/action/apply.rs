@@ -2,9 +2,9 @@
 
 use super::baseline::ledger_of;
 use super::job::{ATTEMPTS, Job, at_commit};
-use super::landed::{Known, MergedPull};
+use super::landed::Known;
 use super::options::Told;
-use super::reporter::Report;
+use super::reporter::{MergedPull, Report};
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::{Failure, preparing};
 use crate::conclusion::{concluded, early_end, ended};

@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
-use super::reporter::Reporter;
+use super::reporter::{MergedPull, Reporter};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;

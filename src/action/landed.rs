@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::baseline::ledger_of;
 use super::job::Job;
+use super::reporter::MergedPull;
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{Event, Pull, pull_number};
 use crate::git::commit::Commit;
@@ -36,17 +37,6 @@ pub(super) struct Arrivals {
     pub review: ReviewBasis,
     /// The pull requests that the run applies for the first time, with the pull request of the event.
     pub pulls: Vec<MergedPull>,
-}
-
-/// A merged pull request.
-#[derive(Clone)]
-pub(super) struct MergedPull {
-    /// Its number.
-    pub number: u64,
-    /// The head that was merged.
-    pub head: String,
-    /// The signed block of its comment. A later run needs it again.
-    pub block: Option<String>,
 }
 
 /// The plan of a pull request: its statement, if it counts, and the block in its comment.

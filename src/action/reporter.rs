@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::landed::MergedPull;
 use super::options::{ActionOptions, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
@@ -48,6 +47,17 @@ pub(crate) struct Reporter<'a> {
     reported: AtomicBool,
     /// The keys of the root, once they are known. Comments of other runs are believed only with a seal then.
     keys: OnceLock<SigningKeys>,
+}
+
+/// A merged pull request.
+#[derive(Clone)]
+pub(crate) struct MergedPull {
+    /// Its number.
+    pub number: u64,
+    /// The head that was merged.
+    pub head: String,
+    /// The signed block of its comment. A later run needs it again.
+    pub block: Option<String>,
 }
 
 /// The signature of a plan's comment.
