@@ -26,7 +26,7 @@ impl Job<'_> {
                     consents.push(Consent { wish, objects, key, pull: pull.number });
                 }
                 Some(why) => {
-                    self.notice(&format!("a comment of {} in #{} does not count: {why}", remark.login, pull.number))
+                    self.notice(&format!("a comment of {} in #{} does not count: {why}", remark.login, pull.number));
                 }
             }
         }

@@ -18,9 +18,9 @@ pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> R
     let reporter = Reporter::new(options, around)?;
     let job = Job { options, around, reporter: &reporter, named: OnceLock::new(), prefix: OnceLock::new() };
     let done = match options.work {
-        Work::OfTheEvent => of_the_event(&job).await,
+        Work::OfTheEvent => Box::pin(of_the_event(&job)).await,
         Work::Plan => plan(&job).await,
-        Work::Apply => apply(&job).await,
+        Work::Apply => Box::pin(apply(&job)).await,
     };
     if let Err(error) = &done {
         reporter.outputs(&[("result", if error.exit == Exit::Refused { "refused" } else { "failed" })]);
@@ -46,7 +46,7 @@ async fn of_the_event(job: &Job<'_>) -> Result<Exit, Failure> {
             Ok(job.nothing(&why))
         }
         Event::Push(push) => Ok(job.nothing(&format!("{} is not the branch that is applied", push.r#ref))),
-        Event::IssueComment(comment) => job.commented(comment).await,
+        Event::IssueComment(comment) => Box::pin(job.commented(comment)).await,
         Event::Schedule => Err(unclear("schedule")),
         Event::Other(name) => Err(unclear(name)),
     }
@@ -77,7 +77,7 @@ async fn apply(job: &Job<'_>) -> Result<Exit, Failure> {
             push.r#ref
         ))),
         Event::Other(name) if name == "pull_request_target" => Err(unclear(name)),
-        Event::IssueComment(comment) => job.commented(comment).await,
+        Event::IssueComment(comment) => Box::pin(job.commented(comment)).await,
         _ => job.dispatched().await,
     }
 }

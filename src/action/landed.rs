@@ -1,6 +1,7 @@
 //! The commits that a run applies: the pull request of each, and what its plan showed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,9 +149,8 @@ impl Job<'_> {
             found = named.max_by_key(|pull| (pull.merge_commit_sha.as_deref() == Some(commit), pull.merged_at));
         }
         let pull = found?;
-        if !plans.contains_key(&pull.number) {
-            let planned = self.planned_by(&pull, known).await;
-            plans.insert(pull.number, planned);
+        if let Entry::Vacant(plan) = plans.entry(pull.number) {
+            plan.insert(self.planned_by(&pull, known).await);
         }
         Some(pull.number)
     }
@@ -169,7 +169,7 @@ impl Job<'_> {
             (None, _) => Err(Unseen::NotSigned),
             (Some(_), None) => Err(Unseen::NoKey),
             (Some(block), Some(keys)) => verify(block, &keys.keys).and_then(|(statement, key)| {
-                let about = self.about(pull, known.project, keys, known.target);
+                let about = about(pull, known.project, keys, known.target);
                 statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
                 Ok(Arc::new((statement, key.names().clone())))
             }),
@@ -179,19 +179,6 @@ impl Job<'_> {
             Err(_) => Vec::new(),
         };
         Planned { head, shown, block, consents }
-    }
-
-    /// The subject of a plan that counts for a pull request.
-    pub(super) fn about(&self, pull: &Pull, project: &Workspace, keys: &SigningKeys, target: &str) -> About {
-        About {
-            root: project.root.to_string(),
-            cluster: keys.cluster.clone(),
-            target: target.to_owned(),
-            repository: pull.repository,
-            pull: pull.number,
-            branch: pull.base_ref.clone(),
-            head: pull.head_sha.clone(),
-        }
     }
 
     /// Puts the commits together with their plans. Reads the trees of the commits if something can depend on them.
@@ -243,6 +230,19 @@ impl Job<'_> {
             count += 1;
         }
         Ok(count)
+    }
+}
+
+/// Returns the subject of a plan that counts for a pull request.
+pub(super) fn about(pull: &Pull, project: &Workspace, keys: &SigningKeys, target: &str) -> About {
+    About {
+        root: project.root.to_string(),
+        cluster: keys.cluster.clone(),
+        target: target.to_owned(),
+        repository: pull.repository,
+        pull: pull.number,
+        branch: pull.base_ref.clone(),
+        head: pull.head_sha.clone(),
     }
 }
 

@@ -80,8 +80,7 @@ impl Job<'_> {
                 tree(project, &sides.tip, merge).await
             }
             Merge::Conflict(files) => {
-                let named: Vec<String> =
-                    files.iter().take(NAMED).map(|file| printable(Path::new(file)).to_string()).collect();
+                let named: Vec<String> = files.iter().take(NAMED).map(|file| printable(Path::new(file))).collect();
                 let more = files.len().saturating_sub(NAMED);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 Ok(Planned::Nothing(format!("it conflicts with {branch} in {}{more}", named.join(", "))))

@@ -17,6 +17,7 @@ use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
 /// The options of a job.
 ///
 /// The type has no `Debug` implementation because it contains a token.
+#[expect(clippy::struct_excessive_bools, reason = "the inputs' own flags, each independent of the others")]
 pub(crate) struct ActionOptions {
     /// The directory of the root project, relative to the checkout.
     pub path: PathBuf,

@@ -1,6 +1,7 @@
 //! The plan of a pull request or of a merge queue's group.
 
 use super::job::{ATTEMPTS, Job, at_commit};
+use super::landed::about;
 use super::merge::{Planned, PlannedTree};
 use super::options::Told;
 use super::reporter::{Report, Signing};
@@ -85,7 +86,7 @@ impl Job<'_> {
             (None, None, _) => Signing::Not(Unsigned::NoKey),
             (None, _, None) => Signing::Not(Unsigned::NoForge),
             (None, Some(keys), Some(now)) => {
-                let about = self.about(now, &project, &keys, &target);
+                let about = about(now, &project, &keys, &target);
                 match self.reporter.statement(&plan, &keys, about, head.to_string()) {
                     Some(statement) => Signing::By(keys, Box::new(statement)),
                     None => Signing::Not(Unsigned::NoForge),

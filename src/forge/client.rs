@@ -135,7 +135,7 @@ impl Client {
             .set_read_timeout(Some(patience.attempt))
             .set_write_timeout(Some(patience.attempt))
             .personal_token(token.expose())
-            .base_uri(api_url)
+            .base_uri(origin(api_url))
             .map_err(|error| failed(&error))?
             .build()
             .map_err(|error| failed(&error))?;
@@ -325,6 +325,14 @@ impl AttemptFailure {
 /// Creates the error for an answer that does not have the documented shape.
 pub(super) fn malformed(operation: &str, problem: &str) -> ForgeError {
     ForgeError::Call { operation: operation.to_owned(), source: Cause::Malformed(problem.to_owned()) }
+}
+
+/// Returns the scheme and the host of an address. octocrab would put a path of its base address before every path that does
+/// not begin with it, and the GraphQL API of GitHub Enterprise Server has another path than the REST API.
+fn origin(api_url: &str) -> String {
+    let end = api_url.find("://").map_or(0, |at| at + 3);
+    let length = api_url[end..].find('/').unwrap_or(api_url.len() - end);
+    api_url[..end + length].to_owned()
 }
 
 /// Encodes one segment of a URL path.

@@ -232,9 +232,9 @@ impl Forge {
     async fn stickies(&self, pr: u64, marker: &Marker) -> Result<(Vec<Comment>, Option<String>), ForgeError> {
         let author = self.login().await?;
         let items = self.comments(pr).await?;
-        let marked = items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
-        let marked = marked.filter(|(_, comment)| marker.opens(&comment.body));
-        let (ours, others): (Vec<_>, Vec<_>) = marked.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
+        let comments = items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
+        let stickies = comments.filter(|(_, comment)| marker.opens(&comment.body));
+        let (ours, others): (Vec<_>, Vec<_>) = stickies.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
         let mut ours: Vec<Comment> = ours.into_iter().map(|(_, comment)| comment).collect();
         ours.sort_by_key(|comment| comment.id);
         Ok((ours, others.last().map(|(login, _)| (*login).to_owned())))

@@ -394,7 +394,7 @@ impl Workspace {
         let repository = self.repository("a merge")?;
         let sources = Sources::load(Origin::Commit(repository, commit, &self.prefix)).await?;
         let root = Root::new(sources.tree.root().root());
-        Ok(Self { sources, root, ..self })
+        Ok(Self { root, sources, ..self })
     }
 
     /// Returns the sources of a commit, or `None` if the commit has no project at this place.

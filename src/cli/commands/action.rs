@@ -36,7 +36,7 @@ pub(crate) async fn run(args: &ActionArgs, variables: &Variables, console: &Cons
         seed: env::seed,
         now: env::now,
     };
-    dispatch::run(&options(args), &around).await
+    Box::pin(dispatch::run(&options(args), &around)).await
 }
 
 /// Prints a message of the job.
