@@ -37,6 +37,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// The run is interrupted or loses the lock. The outcomes so far are in `outcomes`.
 pub(crate) async fn all(work: RunContext<'_>, outcomes: &mut Vec<ObjectOutcome>) -> Result<(), Stop> {
+    let ended = carry_out_waves(work, outcomes).await;
+    // The answers of a wave come in any order.
+    outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
+    ended
+}
+
+async fn carry_out_waves(work: RunContext<'_>, outcomes: &mut Vec<ObjectOutcome>) -> Result<(), Stop> {
     let early = awaited_webhooks(work);
     let wave_of = |key: &ObjectKey| if early.contains(key) { Wave::Limits } else { Wave::of(key) };
     for wave in Wave::ALL {
@@ -50,7 +57,6 @@ pub(crate) async fn all(work: RunContext<'_>, outcomes: &mut Vec<ObjectOutcome>)
             None => {}
         }
     }
-    outcomes.sort_by(|a, b| (Wave::of(&a.key), &a.key).cmp(&(Wave::of(&b.key), &b.key)));
     Ok(())
 }
 

@@ -115,7 +115,7 @@ fn a_sound_run_has_no_violations() {
 #[test]
 fn each_kind_of_violation_is_found() {
     type Break = fn(&mut Case);
-    let cases: [(&str, Break); 24] = [
+    let cases: [(&str, Break); 25] = [
         ("one change an object", |case| {
             let again = case.report.plan.changes[0].clone();
             case.report.plan.changes.push(again);
@@ -136,6 +136,7 @@ fn each_kind_of_violation_is_found() {
         }),
         ("one outcome an object", |case| case.report.outcome.applied.push(outcome(Verdict::Created, "new"))),
         ("nothing unplanned happens", |case| case.report.outcome.applied.push(outcome(Verdict::Unchanged, "theirs"))),
+        ("the order of answers does not show", |case| case.report.outcome.applied.reverse()),
         ("what is not done has a reason", |case| case.report.outcome.cleaned[1].detail = None),
         ("a finalized run has an outcome of each object", |case| {
             case.report.outcome.cleaned.remove(0);

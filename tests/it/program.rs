@@ -21,6 +21,7 @@ use support::wire::ApiServer;
 
 const X: &str = "/api/v1/namespaces/shop/configmaps/x";
 const Y: &str = "/api/v1/namespaces/shop/configmaps/y";
+const Z: &str = "/api/v1/namespaces/shop/secrets/z";
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kubernator-system/leases/kubernator-project-89e495e7941c-lock";
 

@@ -2,7 +2,7 @@
 
 use support::model::{Request, status};
 
-use super::{Site, X, Y, check_formats, compare, config_map, edit, interrupted_at, lock, new_server};
+use super::{Site, X, Y, Z, check_formats, compare, config_map, edit, interrupted_at, lock, new_server};
 
 const APPLY: [&str; 6] = ["apply", "-p", "k8s", "--yes", "--lock-timeout", "0"];
 
@@ -108,8 +108,11 @@ fn an_apply_while_another_run_holds_the_lock() {
 fn an_apply_that_is_interrupted() {
     for format in ["terminal", "markdown", "json"] {
         let site = changed();
+        // The run sends the last object of the wave last. All others were sent before the signal.
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: z\ndata:\n  key: b3RoZXI=\n";
+        site.checkout.write("k8s/b/z.yaml", secret);
         let arguments: Vec<&str> = APPLY.into_iter().chain(["-o", format]).collect();
-        let ended = interrupted_at(&site, &arguments, |request| writes(request, X));
+        let ended = interrupted_at(&site, &arguments, |request| writes(request, Z));
         compare(&format!("apply_interrupted_{format}"), site.shown(&arguments, ended));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ktor_action::object::ident::ObjectKey;
+use ktor_action::object::ident::{GroupKind, ObjectKey};
 use ktor_action::plan::build::Plan;
 use ktor_action::plan::change::Change;
 use ktor_action::plan::decision::Action;
@@ -105,11 +105,24 @@ fn shown(plan: &Plan) -> Vec<String> {
     violations
 }
 
+/// Returns the outcomes that come after an outcome of the same kind with a greater key.
+fn unordered(outcomes: &[ObjectOutcome]) -> Vec<String> {
+    let mut last: BTreeMap<GroupKind, &ObjectKey> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for ObjectOutcome { key, .. } in outcomes {
+        if let Some(before) = last.insert(key.group_kind(), key).filter(|before| *before > key) {
+            violations.push(format!("the order of answers does not show: {before} comes before {key}"));
+        }
+    }
+    violations
+}
+
 /// Returns every invariant that the report of a run violates, whatever disturbed the run.
 pub fn report(report: &RunReport, exit: u8) -> Vec<String> {
     let mut violations = plan(&report.plan);
     let planned: BTreeMap<&ObjectKey, &Change> = report.plan.all().map(|change| (&change.ident.key, change)).collect();
     let mut seen = BTreeSet::new();
+    violations.extend(unordered(&report.outcome.applied));
     for ObjectOutcome { key, verdict, detail, .. } in report.outcome.all() {
         if !seen.insert(key) {
             violations.push(format!("one outcome an object: {key} has two"));
