@@ -207,7 +207,7 @@ mod tests {
                     let shown = commits[*at].shown.as_ref().is_some_and(|(deleted, _)| deleted.contains(&number));
                     shown && commits[*at..].iter().all(|commit| !desires(commit, number))
                 };
-                let by = (0..commits.len()).filter(shows).next_back().map(|at| u64::try_from(at).unwrap());
+                let by = (0..commits.len()).rfind(shows).map(|at| u64::try_from(at).unwrap());
                 prop_assert_eq!(verdict.ok(), by);
             }
         }
@@ -228,7 +228,7 @@ mod tests {
                     let same = |at: usize| content(at, number).is_some() && content(at, number) == content(at - 1, number);
                     shown && later.into_iter().all(same)
                 };
-                let by = (0..commits.len()).filter(shows).next_back().map(|at| u64::try_from(at).unwrap());
+                let by = (0..commits.len()).rfind(shows).map(|at| u64::try_from(at).unwrap());
                 prop_assert_eq!(verdict.ok(), by);
             }
         }
@@ -241,7 +241,7 @@ mod tests {
                     0 => before.contains_key(&number),
                     _ => desires(&commits[at - 1], number),
                 };
-                let removed = (1..=commits.len()).filter(|at| is_desired(at - 1) && !is_desired(*at)).next_back();
+                let removed = (1..=commits.len()).rfind(|at| is_desired(at - 1) && !is_desired(*at));
                 let name = removed.map(|at| format!("commit {}", at - 1));
                 match verdict {
                     Err(NotReviewed::NotShown { commit, .. }) => {

@@ -273,7 +273,7 @@ mod tests {
             assert!(read.deleted.contains(&name(0), by.names()) && !read.deleted.contains(&name(3), by.names()));
             assert_eq!(verify(&block, &[SigningKey::of(b"other")]).unwrap_err(), Unseen::WrongSignature);
         }
-        assert_eq!(verify("", &[new.clone()]).unwrap_err(), Unseen::NotSigned);
+        assert_eq!(verify("", std::slice::from_ref(&new)).unwrap_err(), Unseen::NotSigned);
         assert_eq!(verify("e30", &[new]).unwrap_err(), Unseen::NotSigned);
     }
 

@@ -434,8 +434,8 @@ fn digest(story: &Story, number: u64) -> String {
 /// Returns the text of the plan's comment, which stands among answers.
 fn plan_comment(story: &Story, number: u64) -> String {
     let is_plan = |body: &str| body.starts_with("<!-- ktor-action:plan ");
-    let comments = story.forge.comments(number).into_iter().map(|comment| comment.body);
-    comments.filter(|body| is_plan(body)).last().unwrap()
+    let comments = story.forge.comments(number).into_iter().rev().map(|comment| comment.body);
+    comments.into_iter().find(|body| is_plan(body)).unwrap()
 }
 
 /// Creates a story with a claim and some ConfigMaps, one of which is left over, and plans the removal of the claim in

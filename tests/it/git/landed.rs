@@ -46,7 +46,7 @@ async fn f10_hostile_subjects_are_one_record_each() {
     let subjects = ["(#7) --all", "a\u{7}b \u{202e}c", " leading", "%H %s %x00"];
     let mut head = base.clone();
     for (number, subject) in subjects.iter().enumerate() {
-        head = repository.write("x", &format!("{}", number + 2)).commit(subject);
+        head = repository.write("x", format!("{}", number + 2)).commit(subject);
     }
     let found = landed(&repository, &base, &head, &["x"]).await;
     assert_eq!(found, subjects);

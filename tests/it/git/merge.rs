@@ -49,7 +49,10 @@ async fn f14_a_shallow_clone_gets_the_history_that_a_merge_needs() {
     let origin = TestRepository::new();
     origin.write("a", "0\n").commit("begin");
     origin.branch("feature", "main");
-    let head = (0..70).map(|number| origin.write("a", &format!("{number}\n")).commit("step")).last().unwrap();
+    let mut head = origin.head();
+    for number in 0..70 {
+        head = origin.write("a", format!("{number}\n")).commit("step");
+    }
     origin.branch("main", "main");
     let base = origin.write("b", "1\n").commit("main");
     let checkout = TestRepository::checkout(&origin, &base);

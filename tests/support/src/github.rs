@@ -182,6 +182,7 @@ impl FakePull {
 
     /// Returns the same pull request, merged by `commit`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a plan is compared with the time of the merge")]
     pub fn merged_as(self, commit: &str) -> Self {
         let merged_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         Self { open: false, merged: true, merge_commit_sha: Some(commit.to_owned()), merged_at, ..self }
