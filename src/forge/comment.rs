@@ -1,9 +1,9 @@
 //! The sticky comment: found by its marker and its author, edited in place, and never overwritten by an older run.
 //!
 //! A comment is ours if it starts with the marker **and** its author is the login that our comments have. That login is
-//! the configured one. Without one, it is the login that `GET /user` returns for the token. An Actions token may not
-//! send this request; its login is `github-actions[bot]`. No person can have this login, because logins do not contain
-//! brackets. Two first runs at the same time can leave several comments of ours. The newest comment is then edited, and
+//! the configured one. Without one, it is the login that `GET /user` returns for the token. An Actions token of GitHub may
+//! not send this request; its login is `github-actions[bot]`. No person can have this login, because logins do not contain
+//! brackets. An Actions token of Gitea gets `gitea-actions`, which Gitea reserves. Two first runs at the same time can leave several comments of ours. The newest comment is then edited, and
 //! the others stay as they are.
 //!
 //! GitHub has no conditional edit. Between the reading of the list and the write, a newer run can therefore still

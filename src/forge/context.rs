@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::ForgeError;
 use super::pull::Pull;
+use super::{Dialect, ForgeError};
 
 /// The login under which Dependabot opens pull requests.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -92,7 +92,8 @@ pub struct PullRequest {
     pub base_sha: String,
     /// The name of the target branch.
     pub base_ref: String,
-    /// `true` if the pull request comes from another repository, or from a repository that is deleted.
+    /// `true` if the pull request comes from another repository, from a repository that is deleted, or from no branch at
+    /// all.
     pub from_fork: bool,
     /// `true` if the pull request is merged.
     pub merged: bool,
@@ -189,17 +190,23 @@ impl Context {
         })
     }
 
-    /// Returns the URL of the web page of this attempt of the run.
+    /// Returns the URL of the web page of this attempt of the run. Gitea has one page for all attempts.
     pub(crate) fn run_url(&self) -> String {
         let RepositorySlug { owner, name } = &self.repository;
-        format!("{}/{owner}/{name}/actions/runs/{}/attempts/{}", self.server_url, self.run_id, self.attempt)
+        let run = format!("{}/{owner}/{name}/actions/runs/{}", self.server_url, self.run_id);
+        match Dialect::of(&self.api_url) {
+            Dialect::GitHub => format!("{run}/attempts/{}", self.attempt),
+            Dialect::Gitea => run,
+        }
     }
 
     /// Returns the URL below which the forge shows the files of a commit.
     pub(crate) fn files_url(&self) -> String {
         let RepositorySlug { owner, name } = &self.repository;
-        // Gitea and Forgejo serve their API below this path. GitHub does not.
-        let page = if self.api_url.ends_with("/api/v1") { "src/commit" } else { "blob" };
+        let page = match Dialect::of(&self.api_url) {
+            Dialect::GitHub => "blob",
+            Dialect::Gitea => "src/commit",
+        };
         format!("{}/{owner}/{name}/{page}", self.server_url)
     }
 }
@@ -287,6 +294,9 @@ impl<'a> Payload<'a> {
     fn pull_request(&self) -> Result<PullRequest, ForgeError> {
         // If the fork is deleted, `head.repo` is null.
         let head_repository = self.optional("pull_request.head.repo.id", Value::as_u64);
+        // Everyone who can read a repository of Gitea can push to `refs/for/main`. The pull request then has no branch.
+        let has_no_branch =
+            self.optional("pull_request.head.ref", Value::as_str).is_some_and(|head| head.starts_with("refs/"));
         let base_repository = self.number("pull_request.base.repo.id")?;
         let merge_commit_sha = match self.value("pull_request.merge_commit_sha") {
             None | Some(Value::Null) => None,
@@ -298,7 +308,7 @@ impl<'a> Payload<'a> {
             head_sha: self.commit("pull_request.head.sha")?,
             base_sha: self.commit("pull_request.base.sha")?,
             base_ref: self.text("pull_request.base.ref")?,
-            from_fork: head_repository != Some(base_repository),
+            from_fork: has_no_branch || head_repository != Some(base_repository),
             merged: self.flag("pull_request.merged")?,
             merge_commit_sha,
             draft: self.flag("pull_request.draft")?,
@@ -420,7 +430,7 @@ mod tests {
             "pull_request": {
                 "number": 7, "merged": false, "merge_commit_sha": MERGE, "draft": true,
                 "user": {"login": "octocat"},
-                "head": {"sha": HEAD, "repo": {"id": 9}},
+                "head": {"sha": HEAD, "ref": "feature", "repo": {"id": 9}},
                 "base": {"sha": BASE, "ref": "main", "repo": {"id": 9}},
             },
         })
@@ -473,6 +483,8 @@ mod tests {
         assert_eq!(context.api_url, "https://ghe.example/api/v3");
         assert_eq!(context.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242/attempts/2");
         assert_eq!(context.files_url(), "https://ghe.example/acme/shop.k8s/blob");
+        let gitea = Context { api_url: "https://ghe.example/api/v1".into(), ..context.clone() };
+        assert_eq!(gitea.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242");
         assert_eq!(context.git_ref.as_deref(), Some("refs/pull/7/merge"));
         assert_eq!(context.workspace, PathBuf::from("/work tree"));
         assert_eq!(context.step_summary, Some(PathBuf::from("/tmp/summary")));
@@ -501,6 +513,8 @@ mod tests {
     fn f6_forks_and_dependabot_are_known() {
         assert!(pull_of(&with(pull_request(), "/pull_request/head/repo/id", json!(10))).from_fork);
         assert!(pull_of(&with(pull_request(), "/pull_request/head/repo", Value::Null)).from_fork);
+        let unbranched = json!("refs/pull/7/head");
+        assert!(pull_of(&with(pull_request(), "/pull_request/head/ref", unbranched)).from_fork);
         let bot = with(pull_request(), "/pull_request/user/login", json!("dependabot[bot]"));
         assert!(pull_of(&bot).author_is_dependabot);
         assert_eq!(

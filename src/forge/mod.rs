@@ -70,18 +70,25 @@ enum Dialect {
     Gitea,
 }
 
+impl Dialect {
+    /// Returns the variant of an API whose URL ends with `path`. Gitea and Forgejo serve their API below `/api/v1`, and
+    /// GitHub does not.
+    fn of(path: &str) -> Self {
+        if path.ends_with("/api/v1") { Self::Gitea } else { Self::GitHub }
+    }
+}
+
 impl Forge {
     /// Creates a client for a repository, without sending a request. It needs a running tokio runtime.
     pub fn new(settings: ForgeSettings) -> Result<Self, ForgeError> {
         let ForgeSettings { api_url, repository, token, author, patience } = settings;
         let api_url = api_url.trim_end_matches('/').to_owned();
-        let path = address(&api_url)?.path().to_owned();
+        let dialect = Dialect::of(address(&api_url)?.path());
         let client = Client::new(&api_url, &token, patience)?;
         Ok(Self {
             client,
             repository_url: format!("{api_url}/repos/{}/{}", repository.owner, repository.name),
-            // Gitea and Forgejo serve their API below this path. GitHub does not.
-            dialect: if path.ends_with("/api/v1") { Dialect::Gitea } else { Dialect::GitHub },
+            dialect,
             graphql_url: match api_url.strip_suffix("/v3") {
                 Some(enterprise) => format!("{enterprise}/graphql"),
                 None => format!("{api_url}/graphql"),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::client::{malformed, segment};
+use super::context::is_commit;
 use super::{Dialect, Forge, ForgeError};
 
 /// The maximum number of files of a pull request that GitHub lists.
@@ -56,7 +57,7 @@ pub struct Files {
 /// The comparison of two commits. The files are the changes from the merge base to the second commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// The relation of the second commit to the first. It is absent if the forge does not send it.
+    /// The relation of the second commit to the first. It is absent if the forge does not tell it.
     pub relation: Option<Relation>,
     /// The merge base. It is absent if the forge does not send it.
     pub merge_base_sha: Option<String>,
@@ -102,15 +103,13 @@ impl Forge {
     pub async fn pulls_of_commit(&self, sha: &str) -> Result<Vec<Pull>, ForgeError> {
         let operation = format!("list the pull requests of commit {sha}");
         let commit = format!("{}/commits/{}", self.repository_url, segment(sha));
-        let pulls = match self.client.list(&operation, &format!("{commit}/pulls"), number_key, PAGES).await {
-            // Gitea has only the path with the singular. It answers 404 if there is no pull request.
-            Err(error) if self.dialect == Dialect::Gitea && error.status() == Some(404) => {
-                match self.client.get(&operation, &format!("{commit}/pull")).await {
-                    Err(error) if error.status() == Some(404) => Vec::new(),
-                    answer => vec![answer?.body],
-                }
-            }
-            list => list?.items,
+        let pulls = match self.dialect {
+            Dialect::GitHub => self.client.list(&operation, &format!("{commit}/pulls"), number_key, PAGES).await?.items,
+            // Gitea answers with the pull request whose merge made the commit, and with 404 if there is none.
+            Dialect::Gitea => match self.client.get(&operation, &format!("{commit}/pull")).await {
+                Err(error) if error.status() == Some(404) => Vec::new(),
+                answer => vec![answer?.body],
+            },
         };
         let pulls: Option<Vec<_>> = pulls.iter().map(pull).collect();
         pulls.ok_or_else(|| malformed(&operation, "an item is not a pull request"))
@@ -129,23 +128,38 @@ impl Forge {
     /// Compares two commits: returns their relation, and the paths that changed from their merge base to `head`.
     pub async fn compare_files(&self, base: &str, head: &str) -> Result<Comparison, ForgeError> {
         let operation = format!("compare {base} with {head}");
-        // The first page has all files. Further pages contain only commits, which are not needed.
-        let url = format!("{}/compare/{}...{}?per_page=1", self.repository_url, segment(base), segment(head));
-        let body = self.client.get(&operation, &url).await?.body;
+        let body = self.compared(&operation, base, head).await?;
         let listed = body.get("files").and_then(Value::as_array).map(Vec::as_slice);
         let truncated = Files { truncated: true, ..Files::default() };
         let files = listed.map_or(Some(truncated), |listed| files(listed, COMPARE_FILES_LIMIT));
+        let relation = match body.get("status").and_then(Value::as_str) {
+            Some("ahead") => Some(Relation::Ahead),
+            Some("behind") => Some(Relation::Behind),
+            Some("identical") => Some(Relation::Identical),
+            Some("diverged") => Some(Relation::Diverged),
+            Some(_) => None,
+            None => {
+                let reverse = self.compared(&operation, head, base).await?;
+                let counts = count(&body).zip(count(&reverse));
+                counts.and_then(|(ahead, behind)| relation((base, head), ahead, behind))
+            }
+        };
         Ok(Comparison {
-            relation: match body.get("status").and_then(Value::as_str) {
-                Some("ahead") => Some(Relation::Ahead),
-                Some("behind") => Some(Relation::Behind),
-                Some("identical") => Some(Relation::Identical),
-                Some("diverged") => Some(Relation::Diverged),
-                _ => None,
-            },
+            relation,
             merge_base_sha: body.pointer("/merge_base_commit/sha").and_then(Value::as_str).map(str::to_owned),
             files: files.ok_or_else(|| malformed(&operation, "an item is not a file"))?,
         })
+    }
+
+    async fn compared(&self, operation: &str, base: &str, head: &str) -> Result<Value, ForgeError> {
+        let query = match self.dialect {
+            // The first page has all files. Further pages contain only commits, which are not needed.
+            Dialect::GitHub => "per_page=1",
+            // Gitea lists all commits. Without these fields, the list is short and quick.
+            Dialect::Gitea => "files=false&verification=false",
+        };
+        let url = format!("{}/compare/{}...{}?{query}", self.repository_url, segment(base), segment(head));
+        Ok(self.client.get(operation, &url).await?.body)
     }
 
     /// Reads the permission of `user` in the repository. A user who is not known there has [`Permission::None`].
@@ -164,6 +178,23 @@ impl Forge {
             Some("none") => Ok(Permission::None),
             _ => Err(malformed(&operation, "it names no permission")),
         }
+    }
+}
+
+/// Returns the number of commits that the second commit of a comparison has and the first does not have.
+fn count(comparison: &Value) -> Option<u64> {
+    comparison.get("total_commits")?.as_u64()
+}
+
+/// Derives the relation of the second of two revisions from the number of commits that only it has, and the number that
+/// only the first has. A forge that finds no difference between two different commits has not compared them.
+fn relation((base, head): (&str, &str), ahead: u64, behind: u64) -> Option<Relation> {
+    match (ahead, behind) {
+        (0, 0) if base != head && is_commit(base) && is_commit(head) => None,
+        (0, 0) => Some(Relation::Identical),
+        (_, 0) => Some(Relation::Ahead),
+        (0, _) => Some(Relation::Behind),
+        (_, _) => Some(Relation::Diverged),
     }
 }
 

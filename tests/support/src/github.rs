@@ -27,8 +27,11 @@ pub const TOKEN: &str = "ghs_canary0123456789";
 /// The name of the one repository.
 pub const REPOSITORY: &str = "acme/shop";
 
-/// The login under which an Actions token writes.
+/// The login under which an Actions token of GitHub writes.
 pub const ACTIONS_BOT: &str = "github-actions[bot]";
+
+/// The login under which an Actions token of Gitea writes.
+pub const GITEA_ACTIONS: &str = "gitea-actions";
 
 /// The forge whose API the fake has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,8 @@ pub enum Flavor {
     GitHub,
     /// GitHub Enterprise Server: the same API below `/api/v3`.
     Enterprise,
-    /// Gitea and Forgejo: the API below `/api/v1`, all comments on one page, at most 50 items a page, and
-    /// `commits/SHA/pull` in the singular.
+    /// Gitea: the API below `/api/v1`, all comments on one page, at most 50 items a page, and `commits/SHA/pull` in the
+    /// singular. A comparison has commits alone. A job's token belongs to a user, who may not read permissions.
     Gitea,
 }
 
@@ -281,12 +284,21 @@ impl FakeGitHub {
     }
 
     /// Sets the answer to a comparison of two commits: a status (`ahead`, `behind`, `identical`, `diverged`) and at
-    /// most 300 files.
+    /// most 300 files. In the flavor of Gitea, it sets the comparison in both directions, as numbers of commits.
     pub fn set_comparison(&self, base: &str, head: &str, status: &str, files: &[String]) {
+        let comparisons = &mut self.state().comparisons;
+        if self.flavor == Flavor::Gitea {
+            let (ahead, behind) = (matches!(status, "ahead" | "diverged"), matches!(status, "behind" | "diverged"));
+            for (range, differs) in [(format!("{base}...{head}"), ahead), (format!("{head}...{base}"), behind)] {
+                let commits: &[Value] = if differs { &[json!({"sha": head})] } else { &[] };
+                comparisons.insert(range, json!({"total_commits": commits.len(), "commits": commits}));
+            }
+            return;
+        }
         let files: Vec<_> =
             files.iter().take(300).map(|path| json!({"filename": path, "status": "modified"})).collect();
         let answer = json!({"status": status, "merge_base_commit": {"sha": base}, "commits": [], "files": files});
-        self.state().comparisons.insert(format!("{base}...{head}"), answer);
+        comparisons.insert(format!("{base}...{head}"), answer);
     }
 
     /// Adds a fault for one request. If several faults match a request, the one that was added first applies.
@@ -404,8 +416,8 @@ impl State {
         Self {
             flavor,
             address,
-            login: ACTIONS_BOT.to_owned(),
-            knows_user: false,
+            login: if flavor == Flavor::Gitea { GITEA_ACTIONS } else { ACTIONS_BOT }.to_owned(),
+            knows_user: flavor == Flavor::Gitea,
             next_id: 1_000,
             index_from: None,
             pulls: BTreeMap::new(),
@@ -480,11 +492,18 @@ impl State {
                 self.page(&pulls, path, query)
             }
             ("GET", ["commits", sha, "pull"]) if gitea => {
-                self.pulls_of(sha).first().map_or_else(not_found, |pull| json_answer(StatusCode::OK, pull))
+                // Only the last commit of the merge counts.
+                let made = |pull: &&FakePull| pull.merged && pull.merge_commit_sha.as_deref() == Some(sha);
+                let pull = self.pulls.values().find(made).map(FakePull::json);
+                pull.map_or_else(not_found, |pull| json_answer(StatusCode::OK, &pull))
             }
             ("POST", ["commits", sha, "comments"]) if !gitea => self.create_commit_comment(sha, entry),
             ("GET", ["compare", range]) => {
                 self.comparisons.get(*range).map_or_else(not_found, |answer| json_answer(StatusCode::OK, answer))
+            }
+            // Only an administrator of the repository may ask. A job's token can write at most.
+            ("GET", ["collaborators", _, "permission"]) if gitea => {
+                message(StatusCode::FORBIDDEN, "Only admins can query all permissions")
             }
             ("GET", ["collaborators", user, "permission"]) => match self.permissions.get(*user) {
                 Some(permission) => json_answer(StatusCode::OK, &json!({"permission": permission})),
@@ -504,8 +523,7 @@ impl State {
     }
 
     fn user(&self) -> Response<Full<Bytes>> {
-        // A job's token of Gitea may ask who it is.
-        if self.knows_user || self.flavor == Flavor::Gitea {
+        if self.knows_user {
             json_answer(StatusCode::OK, &json!({"login": self.login}))
         } else {
             message(StatusCode::FORBIDDEN, "Resource not accessible by integration")
@@ -592,9 +610,10 @@ impl State {
             return not_found();
         };
         let most = if self.flavor == Flavor::Gitea { usize::MAX } else { 3_000 };
+        let changed = if self.flavor == Flavor::Gitea { "changed" } else { "modified" };
         let files = pull.files.iter().take(most).map(|(name, before)| match before {
             Some(before) => json!({"filename": name, "status": "renamed", "previous_filename": before}),
-            None => json!({"filename": name, "status": "modified"}),
+            None => json!({"filename": name, "status": changed}),
         });
         self.page(&files.collect::<Vec<_>>(), path, query)
     }
@@ -617,9 +636,10 @@ impl State {
 
     fn comment_json(&self, comment: &FakeComment) -> Value {
         let FakeComment { id, pr, author, body, is_edited } = comment;
+        let page = if self.flavor == Flavor::Gitea { "pulls" } else { "pull" };
         json!({
             "id": id,
-            "html_url": format!("http://{}/{REPOSITORY}/pull/{pr}#issuecomment-{id}", self.address),
+            "html_url": format!("http://{}/{REPOSITORY}/{page}/{pr}#issuecomment-{id}", self.address),
             "user": {"login": author, "type": if author.ends_with("[bot]") { "Bot" } else { "User" }},
             "body": body,
             "created_at": "2026-01-02T03:04:05Z",
