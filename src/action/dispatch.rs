@@ -36,6 +36,8 @@ async fn of_the_event(job: &Job<'_>) -> Result<Exit, Failure> {
     match &job.around.context.event {
         Event::PullRequest(pull) if pull.action == "closed" && pull.merged => job.merged(pull).await,
         Event::PullRequest(pull) if pull.action == "closed" => job.closed(pull).await,
+        // A plan would replace the outcome in the comment.
+        Event::PullRequest(pull) if pull.merged => Ok(job.nothing("the pull request is merged already")),
         Event::PullRequest(pull) => job.pull_request(pull).await,
         Event::Push(push) if job.is_applied(&push.r#ref) && !push.deleted => job.pushed(&push.after).await,
         Event::WorkflowDispatch => job.dispatched().await,
