@@ -189,7 +189,9 @@ fn f18_secrets_are_shown_as_such() {
 
 /// Returns the number of listed objects, and the number that a line says is left out.
 fn counted(comment: &Comment, prefix: &str) -> (usize, usize) {
-    let listed = comment.text.lines().filter(|line| line.starts_with(prefix)).count();
+    // A name has no spaces, and a sentence of a list has.
+    let is_listed = |line: &&str| line.strip_prefix(prefix).is_some_and(|name| prefix != "- " || !name.contains(' '));
+    let listed = comment.text.lines().filter(is_listed).count();
     let more = comment
         .text
         .lines()
