@@ -30,6 +30,8 @@ const REMOTE: &str = "origin";
 /// The time to wait for the forge to know the pull request of a commit, and the pause between two questions. GitHub
 /// knows it tens of seconds after a merge.
 const LAG: Duration = Duration::from_secs(60);
+/// The age in seconds from which a commit is not waited for. The forge knows it by then, if it ever does.
+const OLD: i64 = 600;
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The commits that a run applies.
@@ -85,9 +87,12 @@ impl Job<'_> {
                 *pull = self.pull_of(landed, known, &mut plans).await;
             }
             let commits = self.commits(known, &from, (&landed, &pulls), &plans, &mut trees).await;
-            let is_late = landed.iter().zip(&pulls).any(|(landed, pull)| pull.is_none() && names_one(landed));
+            let now = (self.around.now)().as_second();
+            let unknown = || landed.iter().zip(&pulls).filter(|(_, pull)| pull.is_none()).map(|(landed, _)| landed);
+            let is_recent = unknown().any(|landed| landed.time > now.saturating_sub(OLD));
+            let is_late = unknown().any(names_one);
             let waits = self.reporter.has_forge() && !self.options.allows_unreviewed_deletions;
-            if begun.elapsed() >= LAG || !waits || !(is_late || depends(known, &commits)) {
+            if begun.elapsed() >= LAG || !waits || !is_recent || !(is_late || depends(known, &commits)) {
                 break commits;
             }
             tokio::time::sleep(PAUSE).await;

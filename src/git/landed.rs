@@ -15,6 +15,8 @@ const MOST: usize = 10_000;
 pub struct Landed {
     /// The commit.
     pub commit: Commit,
+    /// The time at which it was made, in seconds since 1970. Whoever made it chose it.
+    pub time: i64,
     /// The first line of its message. The text is untrusted.
     pub subject: String,
 }
@@ -39,13 +41,14 @@ impl Repository {
         let operation = || format!("list the commits from {from} to {to}");
         let count = (MOST + 1).to_string();
         let log = self.git().arguments(["log", "--first-parent", "-m", "--no-show-signature", "--no-notes", "-z"]);
-        let log = log.arguments(["--format=%H %s", "--max-count", &count, "--end-of-options"]);
+        let log = log.arguments(["--format=%H %ct %s", "--max-count", &count, "--end-of-options"]);
         let log = log.arguments([format!("{from}..{to}"), "--".to_owned()]).arguments(paths);
         let listed = self.read(log, operation).await?;
         let landed = command::records(&listed).map(|record| {
             let text = String::from_utf8_lossy(record);
-            let (commit, subject) = text.trim_start_matches('\n').split_once(' ')?;
-            Some(Landed { commit: commit.parse().ok()?, subject: subject.to_owned() })
+            let (commit, rest) = text.trim_start_matches('\n').split_once(' ')?;
+            let (time, subject) = rest.split_once(' ')?;
+            Some(Landed { commit: commit.parse().ok()?, time: time.parse().ok()?, subject: subject.to_owned() })
         });
         let mut commits =
             landed.collect::<Option<Vec<_>>>().ok_or_else(|| GitError::Answer { operation: operation() })?;

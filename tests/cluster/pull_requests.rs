@@ -89,6 +89,7 @@ fn land(story: &Story, number: u64, how: Landing) -> Commit {
         }
         Landing::Rebase => {
             origin.git(["cherry-pick", &format!("main..{feature}")]);
+            origin.touch();
         }
     }
     let commit = origin.head();
@@ -145,7 +146,7 @@ fn f10_one_push_of_many_pull_requests_makes_every_reviewed_deletion() {
     }
     // A rebased commit quotes the number of another pull request, and one merge commit is not told.
     story.origin.git(["commit", "--quiet", "--amend", "--message", "Undo the revert of #4 (#4)"]);
-    after = story.origin.head();
+    after = story.origin.touch();
     story.forge.change_pull(10, |pull| pull.commits = vec![after.to_string()]);
     story.forge.change_pull(10, |pull| pull.merge_commit_sha = None);
     story.forge.delay_index(Duration::from_secs(45));

@@ -96,6 +96,19 @@ impl TestRepository {
 
     /// Runs git at the top and returns its result, even if git fails.
     pub fn try_git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    /// Makes the last commit anew with the current time as the time of its committer, as a forge does when it rebases.
+    pub fn touch(&self) -> Commit {
+        let mut git = self.command();
+        git.env_remove("GIT_COMMITTER_DATE").args(["commit", "--quiet", "--amend", "--no-edit", "--allow-empty"]);
+        assert!(git.status().unwrap().success());
+        self.head()
+    }
+
+    /// Returns a git command at the top.
+    fn command(&self) -> Command {
         // With the path of the file, the system starts git without a copy of this process.
         static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
             let path = search_path();
@@ -106,7 +119,7 @@ impl TestRepository {
         git.env_clear().envs(self.variables()).current_dir(self.top());
         git.args(["-c", "protocol.file.allow=always", "-c", "core.fsync=none"]);
         git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"]);
-        git.args(arguments).output().unwrap()
+        git
     }
 
     /// Writes a file of the work tree and creates the directories above it.
