@@ -134,9 +134,19 @@ impl<'a> Reporter<'a> {
         let hidden: Vec<String> = digest.iter().cloned().chain(longest).collect();
         let budget = Budget::COMMENT.less(reserved(&hidden) + alert.len());
         let shown = markdown::plan(plan, heading, budget);
+        // A plan that appears after the merge was seen by nobody. So the time of the signature is the one right before the
+        // comment is written, and not the one at which the plan began.
+        if signed.is_ok() && self.pull(number).await.is_some_and(|pull| pull.merged) {
+            self.notice(&format!("#{number} was merged meanwhile: its comment stays as it is"));
+            return None;
+        }
+        let time = self.forge.as_ref().and_then(Forge::time);
         // A deletion counts as shown if it stands in the comment, or in the summary that the comment links.
         let count = shown.deletions.max(in_summary);
-        let block = signed.ok().and_then(|(statement, key)| block(&statement.showing(plan, count, key.names()), &key));
+        let block = signed.ok().zip(time).and_then(|((statement, key), time)| {
+            let statement = Statement { time, ..statement.showing(plan, count, key.names()) };
+            block(&statement, &key)
+        });
         let hidden: Vec<String> = digest.into_iter().chain(block).collect();
         let is_silent =
             !plan.has_changes() && plan.refusals.is_empty() && plan.broken.is_empty() && plan.own.is_empty();
