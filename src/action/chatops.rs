@@ -8,7 +8,7 @@ use super::job::Job;
 use crate::cluster::lock::Broken;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::{Failure, chain, held_lock};
-use crate::forge::{IssueComment, PullRequest, Remark};
+use crate::forge::{IssueComment, Pull, PullRequest, Remark};
 
 impl Job<'_> {
     /// Carries out the command in a new comment. A comment without a command, an edited one and a deleted one do
@@ -50,7 +50,7 @@ impl Job<'_> {
                 self.answer(&remark, &text).await
             }
             Ok(Command::Plan) => {
-                let event = PullRequest::commanded(&pull);
+                let event = event_of(&pull);
                 let exit = self.commanded_plan(&event).await?;
                 self.answer(&remark, "Planned: see the plan's comment.").await?;
                 Ok(exit)
@@ -95,5 +95,21 @@ impl Job<'_> {
     async fn answer(&self, remark: &Remark, text: &str) -> Result<Exit, Failure> {
         self.reporter.reply(remark, text).await;
         Ok(Exit::Success)
+    }
+}
+
+/// Returns the event that a command stands for: the pull request as it is now.
+fn event_of(pull: &Pull) -> PullRequest {
+    PullRequest {
+        action: "commanded".to_owned(),
+        number: pull.number,
+        head_sha: pull.head_sha.clone(),
+        base_sha: pull.base_sha.clone(),
+        base_ref: pull.base_ref.clone(),
+        from_fork: pull.from_fork,
+        merged: pull.merged,
+        merge_commit_sha: pull.merge_commit_sha.clone(),
+        draft: false,
+        author_is_dependabot: false,
     }
 }

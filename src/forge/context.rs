@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::pull::Pull;
 use super::{Dialect, ForgeError};
 
 /// The login under which Dependabot opens pull requests.
@@ -103,24 +102,6 @@ pub struct PullRequest {
     pub draft: bool,
     /// `true` if Dependabot opened the pull request. Its runs get no secrets.
     pub author_is_dependabot: bool,
-}
-
-impl PullRequest {
-    /// Returns the event that a command in a comment stands for: the pull request as it is now.
-    pub(crate) fn commanded(pull: &Pull) -> Self {
-        Self {
-            action: "commanded".to_owned(),
-            number: pull.number,
-            head_sha: pull.head_sha.clone(),
-            base_sha: pull.base_sha.clone(),
-            base_ref: pull.base_ref.clone(),
-            from_fork: pull.from_fork,
-            merged: pull.merged,
-            merge_commit_sha: pull.merge_commit_sha.clone(),
-            draft: false,
-            author_is_dependabot: pull.author == DEPENDABOT,
-        }
-    }
 }
 
 /// A push to a branch or tag.
