@@ -153,22 +153,7 @@ impl Job<'_> {
             }
         }
         let plan = planned?.plan;
-        let (target, run) = (self.target(&project), self.around.context.run_url());
-        let files = self.around.context.files_url();
-        let heading = Heading {
-            target: &target,
-            cluster: Some(cluster.context()),
-            base: None,
-            head: Some(head.as_str()),
-            run: Some(&run),
-            directory: Some(&project.prefix),
-            files: Some(&files),
-            takes_commands: false,
-        };
-        self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
-        self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
-        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
-        Ok(self.told(judged(&plan)))
+        Ok(self.summarized(&project, &plan, Some(cluster.context()), None, head.as_str()))
     }
 
     /// Plans a merge queue's group. The plan is written only to the step summary.
@@ -180,23 +165,34 @@ impl Job<'_> {
         let base = project.base_fetched(&base, &head).await?;
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         let (plan, cluster, _) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
-        let target = self.target(&project);
+        Ok(self.summarized(&project, &plan, cluster.as_ref().map(Cluster::context), Some(base_sha), head_sha))
+    }
+
+    /// Reports a plan that belongs to no pull request: in the log, in the step summary and in the outputs.
+    fn summarized(
+        &self,
+        project: &Workspace,
+        plan: &Plan,
+        cluster: Option<&str>,
+        base: Option<&str>,
+        head: &str,
+    ) -> Exit {
+        let target = self.target(project);
         let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
-        let cluster = cluster.as_ref().map(Cluster::context);
         let heading = Heading {
             target: &target,
             cluster,
-            base: Some(base_sha),
-            head: Some(head_sha),
+            base,
+            head: Some(head),
             run: Some(&run),
             directory: Some(&project.prefix),
             files: Some(&files),
             takes_commands: false,
         };
-        self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
-        self.reporter.summary(&Report { plan: &plan, outcome: None, heading, error: None });
-        self.outputs(&plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
-        Ok(self.told(judged(&plan)))
+        self.print(plan, &format!("plan of {target}"), &terminal::plan(plan, &heading, Style::Plain));
+        self.reporter.summary(&Report { plan, outcome: None, heading, error: None });
+        self.outputs(plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
+        self.told(judged(plan))
     }
 
     /// Notes in the comment of a pull request that it was closed without a merge.
