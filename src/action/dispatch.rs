@@ -43,7 +43,7 @@ async fn of_the_event(job: &Job<'_>) -> Result<Exit, Failure> {
         Event::WorkflowDispatch => job.dispatched().await,
         Event::MergeGroup { head_sha, base_sha } => job.merge_group(head_sha, base_sha).await,
         Event::Push(push) if push.r#ref.starts_with("refs/tags/") => {
-            let why = format!("{} is not applied: to apply tags, name them as apply-ref", push.r#ref);
+            let why = format!("{} is a tag, and only commits of the applied branch are applied", push.r#ref);
             (job.around.tell)(Told::Warning(&why));
             Ok(job.nothing(&why))
         }
