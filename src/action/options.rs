@@ -52,7 +52,7 @@ pub(crate) struct ActionOptions {
 /// The work of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// What the event asks for.
+    /// The work that the event asks for.
     OfTheEvent,
     /// Only plans, whatever the event is.
     Plan,

@@ -19,9 +19,9 @@ const LEFTOVERS: &str = "leftovers";
 /// The group of kept objects that a consent is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wish {
-    /// What this guard keeps.
+    /// The objects that this guard keeps.
     Guard(Guard),
-    /// What no merge deletes, because it was left over.
+    /// The leftovers. No merge deletes them without a consent.
     Leftovers,
     /// One leftover object, by the text of its key, such as `ConfigMap shop/web`.
     Leftover(String),

@@ -81,11 +81,11 @@ pub struct Proposed {
 /// The group of deletions and replacements that a plan counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Share {
-    /// What no pull request showed, or what this plan proposes itself.
+    /// The deletions that no pull request showed, and those that this plan itself proposes.
     Together,
-    /// What an earlier commit of the branch left to the next apply.
+    /// The deletions that an earlier commit of the branch asked for, and that the next apply decides about.
     Pending,
-    /// What the plan of this pull request showed.
+    /// The deletions that the plan of this pull request showed.
     Pull(u64),
 }
 

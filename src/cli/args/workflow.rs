@@ -42,8 +42,8 @@ pub struct ActionArgs {
     /// Apply only the plan with this digest, or with a digest that begins so.
     #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
     pub expect_digest: Option<String>,
-    /// Who can consent to a deletion in a comment: anyone with write access (writers), or others than the author of the
-    /// pull request (others).
+    /// People who can consent to a deletion in a comment: anyone with write access (writers), or others than the author of
+    /// the pull request (others).
     #[arg(long, value_enum, value_name = "WHO", default_value_t)]
     pub consent: Consenting,
     /// Allow an apply to delete objects whose deletion no merged pull request's plan showed.
@@ -81,7 +81,7 @@ pub struct WorkflowClusterArgs {
 /// The kind of work of a workflow's job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// What the event asks for.
+    /// The work that the event asks for.
     #[default]
     Auto,
     /// Only plans.
