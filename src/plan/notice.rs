@@ -114,6 +114,17 @@ pub enum Notice {
         /// The number of the others.
         others: usize,
     },
+    /// Values for templates replaced a value of another kind: a mapping by something else, or the other way round.
+    ValuesOfOtherKind {
+        /// The keys of the first one, as in `ingress.hosts`.
+        key: String,
+        /// The place of the value that is used.
+        winning: SourcePlace,
+        /// The place of the value that is lost.
+        losing: SourcePlace,
+        /// The number of the others.
+        others: usize,
+    },
     /// Desired objects are not ready now.
     NotReady {
         /// The objects.
@@ -156,6 +167,7 @@ impl Notice {
             Self::ListedInNamespaces { .. } => "listed-in-namespaces",
             Self::GroupUnavailable(_) => "group-unavailable",
             Self::SavedFromCluster { .. } => "saved-from-cluster",
+            Self::ValuesOfOtherKind { .. } => "values-of-other-kind",
             Self::NotReady { .. } => "not-ready",
             Self::Offline => "offline",
             Self::BaseFilesUnreadable => "base-files-unreadable",

@@ -37,7 +37,7 @@ impl Inputs {
     }
 
     /// Adds a file or directory.
-    fn add(&mut self, project: &ProjectPath, path: PathBuf) {
+    pub fn add(&mut self, project: &ProjectPath, path: PathBuf) {
         match self.0.get_mut(project) {
             Some(paths) => drop(paths.insert(path)),
             None => drop(self.0.insert(project.clone(), BTreeSet::from([path]))),

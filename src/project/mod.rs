@@ -13,3 +13,4 @@ pub mod scope;
 pub mod settings;
 pub mod snapshot;
 pub mod tree;
+pub mod values;

@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 
 use super::field_rule::FieldPolicy;
 use super::snapshot::{SourceError, SourcePlace};
+use super::values::ValuesSetting;
 
 /// The name of a directory's settings file.
 pub(crate) const SETTINGS_FILE: &str = ".ktor.yaml";
@@ -42,6 +43,12 @@ pub struct Settings {
     pub include: Option<Vec<Stated<String>>>,
     /// Glob patterns of files that are not manifests, in addition to those of the directories above.
     pub exclude: Option<Vec<Stated<String>>>,
+    /// Values for templates: a map, or a list of maps and of paths of YAML files. They are merged over the values of the
+    /// directories above.
+    pub values: Option<ValuesSetting>,
+    /// Glob patterns of files that are templates, in addition to `*.tmpl.yaml`. The setting of the nearest directory
+    /// applies.
+    pub templates: Option<Vec<Stated<String>>>,
     /// Paths of files and directories that the project depends on, relative to this directory.
     pub inputs: Option<Vec<Stated<String>>>,
 }
@@ -209,7 +216,7 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, inputs",
+                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs",
                 "a/.ktor.yaml:1:10: expected string scalar",
                 "a/.ktor.yaml:1:1: expected mapping start",
                 "a/.ktor.yaml:4:11: unknown variant `other`, expected one of leave, force",

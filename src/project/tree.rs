@@ -11,6 +11,7 @@ use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
 use super::settings::{SETTINGS_FILE, Settings, Stated, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
+use super::values::ValuesSource;
 
 /// The namespace of the state and the lock if no setting names one.
 pub(crate) const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
@@ -62,6 +63,10 @@ struct Directory {
     namespace: Option<String>,
     include: Globs,
     exclude: Vec<Globs>,
+    /// The files that are templates. `None` if no setting names any.
+    templates: Option<Globs>,
+    /// The values for templates. A later part is merged over the parts before it.
+    values: Vec<ValuesSource>,
     /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
 }
@@ -180,6 +185,17 @@ impl Tree {
         if let Some(patterns) = &settings.exclude {
             exclude.push(globs(path, directory, patterns)?);
         }
+        let templates = match (&settings.templates, above) {
+            (Some(patterns), _) => Some(globs(path, directory, patterns)?),
+            (None, above) => above.and_then(|above| above.templates.clone()),
+        };
+        let mut values = above.map(|above| above.values.clone()).unwrap_or_default();
+        if let Some(setting) = &settings.values {
+            let absolute = "`values` names no file relative to this directory: write the path of a YAML file, as \
+                            values/common.yaml";
+            let own = setting.sources(path, directory, normalized);
+            values.extend(own.map_err(|place| SourceError::new(place, absolute))?);
+        }
         let inputs = settings.inputs.iter().flatten().map(|input| normalized(&directory.join(&input.value))).collect();
         Ok(Directory {
             project,
@@ -188,6 +204,8 @@ impl Tree {
                 .or_else(|| above.and_then(|above| above.namespace.clone())),
             include,
             exclude,
+            templates,
+            values,
             inputs,
         })
     }
@@ -218,11 +236,31 @@ impl Tree {
 
     /// Returns `true` if a file with this path can contain manifests.
     pub(crate) fn is_manifest(&self, file: &Path) -> bool {
-        let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        !hidden
-            && self.of_file(file).is_some_and(|directory| {
-                directory.include.matches(file) && !directory.exclude.iter().any(|globs| globs.matches(file))
-            })
+        !self.is_hidden(file) && self.of_file(file).is_some_and(|directory| directory.include.matches(file))
+    }
+
+    /// Returns `true` if a file with this path is never a source of objects: a dotfile, or a file that is excluded.
+    pub(crate) fn is_hidden(&self, file: &Path) -> bool {
+        let is_dotfile = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let excludes = |directory: &Directory| directory.exclude.iter().any(|globs| globs.matches(file));
+        is_dotfile || self.of_file(file).is_none_or(excludes)
+    }
+
+    /// Returns `true` if the settings name a file with this path as a template.
+    pub(crate) fn names_template(&self, file: &Path) -> bool {
+        let templates = self.of_file(file).and_then(|directory| directory.templates.as_ref());
+        templates.is_some_and(|globs| globs.matches(file))
+    }
+
+    /// Returns `true` if a settings file anywhere in the tree names the file as values.
+    pub(crate) fn names_values(&self, file: &Path) -> bool {
+        let is_it = |source: &ValuesSource| matches!(source, ValuesSource::File { path, .. } if path == file);
+        self.directories.values().any(|directory| directory.values.iter().any(is_it))
+    }
+
+    /// The values for the templates of the directory of a file. A later part is merged over the parts before it.
+    pub(crate) fn values_of(&self, file: &Path) -> &[ValuesSource] {
+        self.of_file(file).map_or(&[], |directory| &directory.values)
     }
 
     /// Returns the project of a file.

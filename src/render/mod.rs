@@ -11,11 +11,15 @@ use crate::project::files::Files;
 use crate::project::inputs::Inputs;
 use crate::project::snapshot::{Failure, SourceError, SourcePlace};
 use crate::project::tree::{Owner, Tree};
+use template::Templates;
+use value::Conflict;
 use yaml::ValueBudget;
 
 mod plain;
 pub mod source;
 pub mod stage;
+pub(crate) mod template;
+pub(crate) mod value;
 pub mod yaml;
 
 /// The objects of a tree, with the failures and the inputs of all projects.
@@ -27,12 +31,16 @@ pub(crate) struct Rendered {
     pub(crate) failures: Vec<Failure>,
     /// The inputs of each project, including the sources that failed.
     pub(crate) inputs: Inputs,
+    /// The values for templates that replaced values of another kind.
+    pub(crate) conflicts: BTreeSet<Conflict>,
 }
 
 /// Returns the paths that rendering needs, as far as they are known from the loaded files, and that no reader has
 /// answered for yet.
 pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
-    files.selected(&|path| !files.is_answered(path) && tree.is_manifest(path))
+    let mut wanted = template::wanted(tree, files);
+    wanted.extend(files.selected(&|path| !files.is_answered(path) && tree.is_manifest(path)));
+    wanted
 }
 
 /// Renders every source of a tree.
@@ -42,14 +50,26 @@ pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
 pub(crate) fn render(tree: &Tree, files: &Files) -> Rendered {
     let mut rendered = Rendered { inputs: Inputs::of_settings(tree), ..Rendered::default() };
     let mut budget = ValueBudget::default();
-    for path in files.paths().iter().filter(|path| tree.is_manifest(path)) {
+    let mut templates = Templates::new(tree, files);
+    for path in files.paths() {
+        let is_template = template::is_template(tree, path);
+        if templates.uses(path) || !is_template && !tree.is_manifest(path) {
+            continue;
+        }
         let owner = tree.owner_of(path);
-        rendered.inputs.add_source(&owner.project, path);
-        match documents(path, files, &owner, &mut budget) {
+        let found = if is_template {
+            templates.add_inputs(path, &owner, &mut rendered.inputs);
+            templates.documents(path, &owner, &mut budget)
+        } else {
+            rendered.inputs.add_source(&owner.project, path);
+            documents(path, files, &owner, &mut budget)
+        };
+        match found {
             Ok(found) => rendered.documents.extend(found),
             Err(error) => rendered.failures.push(Failure { project: owner.project, error }),
         }
     }
+    rendered.conflicts = templates.into_conflicts();
     rendered
 }
 
@@ -68,6 +88,7 @@ fn documents(
     }
     // A file that is missing here must not count as empty, because then its objects would be deleted.
     let bytes = files.loaded().get(path).ok_or_else(|| error("the file was not read: run again".to_owned()))?;
+    template::refuse_variables(path, bytes)?;
     plain::manifests(path, bytes, owner, budget)
 }
 
@@ -79,7 +100,6 @@ fn unsupported(path: &Path) -> Option<&'static str> {
     match name {
         "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some("a kustomization"),
         _ if name.ends_with(".helm.yaml") => Some("a Helm release file"),
-        _ if name.ends_with(".tmpl.yaml") => Some("a template"),
         _ => None,
     }
 }
@@ -149,7 +169,6 @@ mod tests {
             ("kustomization.yml", Some("a kustomization")),
             ("Kustomization", Some("a kustomization")),
             ("a/web.helm.yaml", Some("a Helm release file")),
-            ("web.tmpl.yaml", Some("a template")),
             ("helm.yaml", None),
             ("kustomization.yaml/web.yaml", None),
             ("my-kustomization.yaml", None),

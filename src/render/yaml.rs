@@ -9,6 +9,7 @@
 
 mod convert;
 mod dialect;
+pub(super) mod placed;
 mod scalar;
 mod split;
 mod tree;
@@ -16,6 +17,7 @@ mod tree;
 use std::borrow::Cow;
 use std::path::Path;
 
+use placed::Placed;
 use serde_json::Value;
 
 use crate::project::snapshot::{SourceError, SourcePlace};
@@ -92,6 +94,20 @@ pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Resul
     for chunk in split::chunks(path, text)? {
         let tree = tree::read(path, &chunk, budget)?;
         documents.extend(convert::document(path, &tree, chunk.syntax, budget)?);
+    }
+    Ok(documents)
+}
+
+/// Reads the documents of a file, with the place of every value. Empty and null documents are skipped.
+pub(super) fn read_placed(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> Result<Vec<Placed>, SourceError> {
+    let text = text(path, bytes)?;
+    let lines = if text.ends_with('\n') { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) };
+    let escaped = split::with_escapes(&lines);
+    let text = escaped.as_deref().unwrap_or(&lines);
+    let mut documents = Vec::new();
+    for chunk in split::chunks(path, text)? {
+        let tree = tree::read(path, &chunk, budget)?;
+        documents.extend(placed::document(path, &tree, chunk.syntax, budget)?);
     }
     Ok(documents)
 }

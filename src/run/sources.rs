@@ -21,6 +21,8 @@ use crate::project::settings::{SETTINGS_FILE, is_settings};
 use crate::project::snapshot::{Failure, SourceError};
 use crate::project::tree::Tree;
 use crate::render::source::{SourceReadError, WorkTree};
+use crate::render::template::is_template;
+use crate::render::value::Conflict;
 use crate::render::{Rendered, render, wanted};
 
 /// The largest number of times that files are loaded. It is more than the depth of any reasonable chain of references,
@@ -129,7 +131,8 @@ impl Sources {
 
     /// Returns `true` if these sources would read a file of this path.
     pub fn reads(&self, path: &Path) -> bool {
-        is_settings(path) || self.tree.is_manifest(path)
+        let reads = is_settings(path) || self.tree.is_manifest(path) || is_template(&self.tree, path);
+        reads || self.files.loaded().contains_key(path)
     }
 
     /// The inputs of each project, from which the scope of changed paths is computed.
@@ -151,13 +154,20 @@ impl Sources {
         known
     }
 
+    /// The notice about values that replaced a value of another kind.
+    fn values_of_other_kind(&self) -> Option<Notice> {
+        let Conflict { key, winning, losing } = self.rendered.conflicts.first()?.clone();
+        let others = self.rendered.conflicts.len() - 1;
+        Some(Notice::ValuesOfOtherKind { key, winning, losing, others })
+    }
+
     /// Resolves the desired objects with the given kinds.
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
         let Resolved { manifests, failures, saved } = resolve::manifests(&self.rendered.documents, kinds);
         let failures = self.rendered.failures.iter().cloned().chain(failures).collect();
         let others = saved.len().saturating_sub(1);
         let notice = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
-        Desired { manifests, failures, notices: notice.into_iter().collect() }
+        Desired { manifests, failures, notices: notice.into_iter().chain(self.values_of_other_kind()).collect() }
     }
 }
 

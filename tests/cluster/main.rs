@@ -48,6 +48,7 @@ mod shards;
 mod shop;
 mod skip;
 mod story;
+mod templates;
 mod terminating;
 mod unready;
 mod waiting;

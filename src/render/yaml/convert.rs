@@ -21,16 +21,7 @@ pub(super) fn document(
     budget: &mut ValueBudget,
 ) -> Result<Option<Located>, SourceError> {
     let Some(root) = tree.root else { return Ok(None) };
-    let mut converter = Converter {
-        path,
-        tree,
-        syntax,
-        being_read: vec![false; tree.nodes.len()],
-        read: 1,
-        read_by_alias: 0,
-        aliases: 0,
-        budget,
-    };
+    let mut converter = Converter::new(path, tree, syntax, budget);
     let body = converter.value(root, 1)?;
     if body.is_null() {
         return Ok(None);
@@ -39,9 +30,13 @@ pub(super) fn document(
     Ok(Some(Located { document: Document { place: tree.nodes[root].place(path), body }, items }))
 }
 
-struct Converter<'a, 't> {
-    path: &'t Path,
-    tree: &'t SyntaxTree<'a>,
+/// The message for a merge key with a value that it cannot merge.
+pub(super) const NOT_MERGEABLE: &str = "`<<` merges a mapping or a list of mappings, and this is neither";
+
+/// The reading of one document.
+pub(super) struct Converter<'a, 't> {
+    pub(super) path: &'t Path,
+    pub(super) tree: &'t SyntaxTree<'a>,
     syntax: Syntax,
     /// For each node, `true` while the content of the list or mapping is being read.
     being_read: Vec<bool>,
@@ -55,7 +50,12 @@ struct Converter<'a, 't> {
     budget: &'t mut ValueBudget,
 }
 
-impl Converter<'_, '_> {
+impl<'a, 't> Converter<'a, 't> {
+    pub(super) fn new(path: &'t Path, tree: &'t SyntaxTree<'a>, syntax: Syntax, budget: &'t mut ValueBudget) -> Self {
+        let being_read = vec![false; tree.nodes.len()];
+        Self { path, tree, syntax, being_read, read: 1, read_by_alias: 0, aliases: 0, budget }
+    }
+
     fn value(&mut self, id: usize, depth: usize) -> Result<Value, SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
@@ -94,7 +94,7 @@ impl Converter<'_, '_> {
         })
     }
 
-    fn is_merge(&self, key: usize) -> bool {
+    pub(super) fn is_merge(&self, key: usize) -> bool {
         match &self.tree.nodes[key].kind {
             NodeKind::Scalar { text, plain, tag } if text == "<<" => match tag.as_deref() {
                 None => *plain,
@@ -123,12 +123,12 @@ impl Converter<'_, '_> {
                     this.count(*target)?;
                     this.fill(*target, depth + 1, entries)
                 }),
-            _ => Err(self.error(id, "`<<` merges a mapping or a list of mappings, and this is neither")),
+            _ => Err(self.error(id, NOT_MERGEABLE)),
         }
     }
 
     /// Returns a key as text, for any type of scalar.
-    fn key(&mut self, id: usize) -> Result<String, SourceError> {
+    pub(super) fn key(&mut self, id: usize) -> Result<String, SourceError> {
         self.count(id)?;
         match &self.tree.nodes[id].kind {
             NodeKind::Scalar { .. } => self.scalar(id, scalar::to_key),
@@ -139,7 +139,7 @@ impl Converter<'_, '_> {
         }
     }
 
-    fn scalar<T>(
+    pub(super) fn scalar<T>(
         &mut self,
         id: usize,
         convert: impl FnOnce(scalar::Scalar<'_>) -> Result<T, String>,
@@ -163,7 +163,7 @@ impl Converter<'_, '_> {
     }
 
     /// Follows an alias. An alias inside its own target is an error.
-    fn through_alias<T>(
+    pub(super) fn through_alias<T>(
         &mut self,
         id: usize,
         target: usize,
@@ -179,7 +179,7 @@ impl Converter<'_, '_> {
     }
 
     /// Reads the content of a list or mapping, and checks its depth.
-    fn inside<T>(
+    pub(super) fn inside<T>(
         &mut self,
         id: usize,
         depth: usize,
@@ -195,7 +195,7 @@ impl Converter<'_, '_> {
     }
 
     /// Counts a node. Refuses a document that consists mostly of aliases, by the same measure as goyaml.v2.
-    fn count(&mut self, id: usize) -> Result<(), SourceError> {
+    pub(super) fn count(&mut self, id: usize) -> Result<(), SourceError> {
         self.read += 1;
         if self.aliases > 0 {
             self.read_by_alias += 1;
@@ -212,7 +212,7 @@ impl Converter<'_, '_> {
         Ok(())
     }
 
-    fn duplicate(&self, name: &str, first: usize, second: usize) -> SourceError {
+    pub(super) fn duplicate(&self, name: &str, first: usize, second: usize) -> SourceError {
         let Node { line, column, .. } = &self.tree.nodes[first];
         let message = format!(
             "key {} is already set at {line}:{column}: remove one of the two",
@@ -221,7 +221,7 @@ impl Converter<'_, '_> {
         self.error(second, message)
     }
 
-    fn error(&self, id: usize, message: impl Into<String>) -> SourceError {
+    pub(super) fn error(&self, id: usize, message: impl Into<String>) -> SourceError {
         SourceError::new(self.tree.nodes[id].place(self.path), message)
     }
 }

@@ -90,6 +90,13 @@ pub(crate) fn notice(notice: &Notice) -> String {
                  (status, managed fields, owners, generated labels)."
             )
         }
+        Notice::ValuesOfOtherKind { key, winning, losing, others } => {
+            let others = if *others == 0 { String::new() } else { format!(" The same is true of {others} more.") };
+            format!(
+                "The value {key:?} at {winning} replaces the one at {losing}, and one of the two is a mapping: check \
+                 that this is meant.{others}"
+            )
+        }
         Notice::NotReady { objects, kept } => {
             let objects = counted(objects.iter());
             let kept = kept.iter().map(|(project, key)| format!("{project} (for {key})"));
@@ -222,6 +229,7 @@ mod tests {
             Notice::ListedInNamespaces { listed: 1, namespaces: texts().into_iter().collect(), unlisted: kinds() },
             Notice::GroupUnavailable("shop.dev".into()),
             Notice::SavedFromCluster { first: place(), others: 1 },
+            Notice::ValuesOfOtherKind { key: text(), winning: place(), losing: place(), others: 1 },
             Notice::NotReady { objects: vec![object("a")], kept: vec![] },
             Notice::Offline,
             Notice::BaseFilesUnreadable,

@@ -79,6 +79,13 @@ impl Kubernator {
         command
     }
 
+    /// Prepares a run of a Python script that imports Kubernator.
+    pub fn python(&self, script: &Path) -> Command {
+        let mut command = Command::new(self.folder.join("bin/python"));
+        command.arg(script).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("PYTHONIOENCODING", "utf-8");
+        command
+    }
+
     /// Returns the script of a root project, for its directory.
     pub fn root_script(root: &str, cleanup: bool) -> String {
         let cleanup = if cleanup { "True" } else { "False" };
