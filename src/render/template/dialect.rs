@@ -12,7 +12,7 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::{filters, message, python};
+use super::{filters, message, position, python};
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The text that opens a variable.
@@ -52,7 +52,7 @@ impl Default for Work {
     }
 }
 
-/// What a template rendered, and the parts of the template that the parts of the text are from.
+/// The text that a template rendered, and the parts of the template that its parts are from.
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) text: String,
@@ -200,14 +200,6 @@ impl Text {
             Some((_, from, _)) => from.start,
             None => return SourcePlace::whole(path),
         };
-        position(path, source, from)
+        position::of(path, source, from)
     }
-}
-
-/// Returns the place of a byte of a template.
-pub(super) fn position(path: &Path, source: &str, offset: usize) -> SourcePlace {
-    let before = source.get(..offset).unwrap_or(source);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    SourcePlace::new(path, line, before[line_start..].chars().count() + 1)
 }

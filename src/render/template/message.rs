@@ -5,7 +5,7 @@ use std::path::Path;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
-use super::dialect;
+use super::position;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The message about values that name each other without end.
@@ -18,7 +18,7 @@ const IN_VALUE: &str = "a value that this prints contains `{${`, and";
 /// Translates an error of the engine.
 pub(super) fn of(error: &Error, path: &Path, source: &str, context: &Value) -> SourceError {
     let place = match (error.range(), error.line()) {
-        (Some(range), _) => dialect::position(path, source, range.start),
+        (Some(range), _) => position::of(path, source, range.start),
         (None, Some(line)) => SourcePlace::new(path, line, 1),
         (None, None) => SourcePlace::whole(path),
     };

@@ -26,6 +26,7 @@ mod define;
 mod dialect;
 mod filters;
 mod message;
+mod position;
 mod python;
 mod yaml_writer;
 
@@ -71,6 +72,12 @@ fn definitions_in(path: &Path, files: &Files) -> Option<Result<Definitions, Sour
     if is_named_template(path) { define::read(path, files.loaded().get(path)?) } else { None }
 }
 
+/// The values of a directory, as they are merged and as the engine takes them.
+struct Known {
+    merged: Merged,
+    engine: Vec<(String, Value)>,
+}
+
 /// The templates of a tree.
 pub(crate) struct Templates<'a> {
     tree: &'a Tree,
@@ -81,7 +88,7 @@ pub(crate) struct Templates<'a> {
     named: BTreeSet<PathBuf>,
     work: Work,
     /// The values of the directory that was asked for last.
-    last: Option<(&'a [ValuesSource], Result<Rc<Merged>, SourceError>)>,
+    last: Option<(&'a [ValuesSource], Result<Rc<Known>, SourceError>)>,
     conflicts: BTreeSet<Conflict>,
 }
 
@@ -154,26 +161,26 @@ impl<'a> Templates<'a> {
             }
             None => {
                 let bytes = self.files.loaded().get(path).ok_or_else(|| not_read(path))?;
-                let context = context(&values.entries, values.entries.iter(), owner)?;
+                let context = context(&values, values.engine.iter().cloned(), owner);
                 self.rendered(path, bytes, &context, owner, budget)
             }
         }
     }
 
     /// The merged values of the directory of a file.
-    fn values(&mut self, path: &Path, budget: &mut ValueBudget) -> Result<Rc<Merged>, SourceError> {
+    fn values(&mut self, path: &Path, budget: &mut ValueBudget) -> Result<Rc<Known>, SourceError> {
         let sources = self.tree.values_of(path);
         if let Some((last, merged)) = &self.last
             && *last == sources
         {
             return merged.clone();
         }
-        let merged = value::merged(sources, self.files, budget).map(Rc::new);
-        if let Ok(merged) = &merged {
-            self.conflicts.extend(merged.conflicts.iter().cloned());
+        let known = value::merged(sources, self.files, budget).and_then(known);
+        if let Ok(known) = &known {
+            self.conflicts.extend(known.merged.conflicts.iter().cloned());
         }
-        self.last = Some((sources, merged.clone()));
-        merged
+        self.last = Some((sources, known.clone()));
+        known
     }
 
     /// The definitions in the directory of a file and in the directories above, in the order of their files.
@@ -207,7 +214,7 @@ impl<'a> Templates<'a> {
         &mut self,
         path: &Path,
         application: &Application,
-        values: &Merged,
+        values: &Known,
         owner: &Owner,
         budget: &mut ValueBudget,
     ) -> Result<Vec<Document>, SourceError> {
@@ -220,7 +227,8 @@ impl<'a> Templates<'a> {
         };
         let set: BTreeSet<&str> = application.values.iter().map(|(key, _)| key.as_str()).collect();
         let defaults = definition.defaults.iter().filter(|(key, _)| !set.contains(key.as_str()));
-        let context = context(&values.entries, defaults.chain(&application.values), owner)?;
+        let own = defaults.chain(&application.values).map(|(key, value)| (key.clone(), engine(value)));
+        let context = context(values, own, owner);
         self.rendered(&definition.path, bytes, &context, owner, budget).map_err(|error| {
             let message = format!("{} (applied at {})", error.message, application.place);
             SourceError::new(error.place, message)
@@ -281,30 +289,35 @@ fn not_read(path: &Path) -> SourceError {
     SourceError::new(SourcePlace::whole(path), "the file was not read: run again")
 }
 
-/// Returns the place of the first variable in a file that is not a template, as an error.
+/// Refuses a variable in a file that is not a template.
+///
+/// # Errors
+///
+/// The place of the first variable.
 pub(crate) fn refuse_variables(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     let find = |word: &str| bytes.windows(word.len()).position(|window| window == word.as_bytes());
     let (Some(at), Some(_)) = (find(dialect::OPEN), find(dialect::CLOSE)) else { return Ok(()) };
     let text = String::from_utf8_lossy(bytes.get(..at).unwrap_or_default());
     let message = "`{${` begins a variable, but this file is not a template: set `templates: [\"*.yaml\"]` in the \
                    .ktor.yaml of its directory, or write the text in another way";
-    Err(SourceError::new(dialect::position(path, &text, text.len()), message))
+    Err(SourceError::new(position::of(path, &text, text.len()), message))
 }
 
-/// Builds the variables of a template: `ktor` and `values`.
-fn context<'v>(
-    ktor: &[(String, Placed)],
-    values: impl Iterator<Item = &'v (String, Placed)>,
-    owner: &Owner,
-) -> Result<Value, SourceError> {
-    if let Some((name, value)) = ktor.iter().find(|(name, _)| OWN_NAMES.contains(&name.as_str())) {
+/// Converts the values of a directory for the engine.
+fn known(merged: Merged) -> Result<Rc<Known>, SourceError> {
+    if let Some((name, value)) = merged.entries.iter().find(|(name, _)| OWN_NAMES.contains(&name.as_str())) {
         let message = format!("`ktor.{name}` is set by ktor itself: give the value another name");
         return Err(SourceError::new(value.place.clone(), message));
     }
+    let engine = merged.entries.iter().map(|(key, value)| (key.clone(), engine(value))).collect();
+    Ok(Rc::new(Known { merged, engine }))
+}
+
+/// Builds the variables of a template: `ktor` and `values`.
+fn context(known: &Known, values: impl Iterator<Item = (String, Value)>, owner: &Owner) -> Value {
     let own = [("project".to_owned(), Value::from(owner.project.to_string()))];
-    let ktor = Value::from_pairs(own.into_iter().chain(ktor.iter().map(|(key, value)| (key.clone(), engine(value)))));
-    let values = Value::from_pairs(values.map(|(key, value)| (key.clone(), engine(value))));
-    Ok(Value::from_pairs([("ktor", ktor), ("values", values)]))
+    let ktor = Value::from_pairs(own.into_iter().chain(known.engine.iter().cloned()));
+    Value::from_pairs([("ktor", ktor), ("values", Value::from_pairs(values))])
 }
 
 /// Converts a value for the engine. The recursion is as deep as the value, which the YAML reader limits.
@@ -365,7 +378,8 @@ mod tests {
         let owner = tree.owner_of(Path::new("a.tmpl.yaml"));
         let merged =
             value::merged(tree.values_of(Path::new("a.tmpl.yaml")), &loaded, &mut ValueBudget::default()).unwrap();
-        let context = context(&merged.entries, merged.entries.iter(), &owner).unwrap();
+        let known = known(merged).unwrap();
+        let context = context(&known, known.engine.iter().cloned(), &owner);
         let rendered = dialect::render(Path::new("a.tmpl.yaml"), source, &context, &mut Work::default());
         rendered.map(|rendered| rendered.text).map_err(|error| error.to_string())
     }
@@ -406,7 +420,10 @@ mod tests {
                 "a.tmpl.yaml:2:7: `ktor.nmae` is not defined: write `ktor.name` if that is meant, or",
             ),
             ("{${ ktro.name }$}", "a.tmpl.yaml:1:5: `ktro` is not defined: write `ktor` if"),
-            ("{${ ktor.image.tga.x }$}", "a.tmpl.yaml:1:5: `ktor.image.tga` is not defined: write `ktor.image.tag` if"),
+            (
+                "{${ ktor.image.tga.x }$}",
+                "a.tmpl.yaml:1:15: `ktor.image.tga` is not defined: write `ktor.image.tag` if",
+            ),
             (
                 "{% if ktor.zzzzzz %}{% endif %}",
                 "a.tmpl.yaml:1:7: `ktor.zzzzzz` is not defined: define it under `values`",
