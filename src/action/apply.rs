@@ -8,7 +8,7 @@ use super::reporter::{MergedPull, Report};
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::{Failure, preparing};
 use crate::conclusion::{concluded, early_end, ended};
-use crate::forge::{Event, PullRequest};
+use crate::forge::{Event, PullRequest, Push};
 use crate::git::commit::Commit;
 use crate::report::Heading;
 use crate::report::terminal::{self, Style};
@@ -16,6 +16,7 @@ use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
 use crate::run::error::RunError;
 use crate::run::events::Event as RunEvent;
+use crate::run::options::AppliedRef;
 use crate::run::reconcile::reconcile;
 use crate::run::workspace::{RunPermission, Workspace};
 use crate::state::lateness::Caller;
@@ -29,8 +30,10 @@ impl Job<'_> {
         self.applied(&commit).await
     }
 
-    pub(super) async fn pushed(&self, commit: &str) -> Result<Exit, Failure> {
-        self.applied(commit).await
+    pub(super) async fn pushed(&self, push: &Push) -> Result<Exit, Failure> {
+        // The push of an annotated tag names the tag itself, and the commit of the workflow is the tagged one.
+        let is_tag = push.r#ref.starts_with("refs/tags/");
+        self.applied(if is_tag { &self.around.context.sha } else { &push.after }).await
     }
 
     /// Applies the whole root, because a person started the workflow. A start on another branch than the applied one is
@@ -38,26 +41,23 @@ impl Job<'_> {
     pub(super) async fn dispatched(&self) -> Result<Exit, Failure> {
         let started_on = self.around.context.git_ref.as_deref().unwrap_or("an unknown ref");
         if !self.is_applied(started_on) {
-            let branch = self.branch().unwrap_or("the default branch");
+            let applied = self.options.history.applied.as_ref().map(ToString::to_string);
+            let applied = applied.or(self.branch().map(str::to_owned)).unwrap_or("the default branch".to_owned());
             return Err(Failure::new(
                 Exit::Refused,
                 format!(
-                    "the workflow was started on {started_on}, and only {branch} is applied: start it there, or name the \
-                     other branch as apply-ref"
+                    "the workflow was started on {started_on}, and only {applied} is applied: start it there, or name the \
+                     other ref as apply-ref"
                 ),
             ));
         }
         self.applied(&self.around.context.sha).await
     }
 
-    /// Returns the name of the applied branch, if it is known.
+    /// Returns the name of the branch that pull requests are merged into, if it is known.
     pub(super) fn branch(&self) -> Option<&str> {
-        let named = self.options.history.apply_ref.as_deref();
-        named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self
-            .around
-            .context
-            .default_branch
-            .as_deref())
+        let named = self.options.history.applied.as_ref().and_then(AppliedRef::branch);
+        named.or(self.around.context.default_branch.as_deref())
     }
 
     /// Returns `true` if the event has no changes of its own. Such an apply checks the whole root.
@@ -65,8 +65,16 @@ impl Job<'_> {
         matches!(self.around.context.event, Event::WorkflowDispatch | Event::Schedule | Event::Other(_))
     }
 
-    /// Returns `true` if a full ref is the applied branch.
+    /// Returns `true` if the commits of a full ref are applied.
     pub(super) fn is_applied(&self, r#ref: &str) -> bool {
+        match &self.options.history.applied {
+            Some(tags @ AppliedRef::Tags(_)) => tags.covers(r#ref),
+            _ => self.is_merged_into(r#ref),
+        }
+    }
+
+    /// Returns `true` if what is merged into a branch, given as a full ref, is applied now or with a later tag.
+    pub(super) fn is_merged_into(&self, r#ref: &str) -> bool {
         let branch = r#ref.strip_prefix("refs/heads/");
         match (&self.around.context.event, self.branch()) {
             (_, Some(applied)) => branch == Some(applied),
@@ -77,8 +85,8 @@ impl Job<'_> {
         }
     }
 
-    /// Applies a commit of the applied branch and writes the result to the comments of its pull requests.
-    async fn applied(&self, commit: &str) -> Result<Exit, Failure> {
+    /// Applies a commit of the applied refs and writes the result to the comments of its pull requests.
+    pub(super) async fn applied(&self, commit: &str) -> Result<Exit, Failure> {
         let interrupt = (self.around.interrupts)();
         let prepared = preparing(&interrupt, async {
             let project = self.open().await?;

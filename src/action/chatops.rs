@@ -56,7 +56,7 @@ impl Job<'_> {
                 Ok(exit)
             }
             Ok(Command::Apply) => {
-                let exit = self.pushed(&self.around.context.sha).await?;
+                let exit = self.applied(&self.around.context.sha).await?;
                 let said = if exit == Exit::Success { "Applied." } else { "The apply did not finish: see the run." };
                 self.answer(&remark, &format!("{said} {}", self.around.context.run_url())).await?;
                 Ok(exit)

@@ -11,6 +11,7 @@ mod baseline;
 mod chatops;
 mod command;
 mod consent;
+mod drift;
 mod job;
 mod landed;
 mod merge;

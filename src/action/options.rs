@@ -58,6 +58,8 @@ pub(crate) enum Work {
     Plan,
     /// An apply of the commit that is checked out, whatever the event is.
     Apply,
+    /// A comparison of the cluster with the commit that is checked out, whatever the event is.
+    Drift,
 }
 
 /// The surroundings of a job.

@@ -67,7 +67,7 @@ impl Job<'_> {
                 return Ok(self.nothing(&why));
             }
         };
-        if !self.is_applied(&format!("refs/heads/{branch}")) {
+        if !self.is_merged_into(&format!("refs/heads/{branch}")) {
             let why = format!("the merge into {branch} applies nothing, because it is not the branch that is applied");
             let is_new = !tree.base.touched.is_empty();
             self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), is_new).await;

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::options::{ActionOptions, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
-    Context, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Pull, Relation, Remark, Sticky,
-    Token, Upserted, hidden_block, workflow,
+    Context, Forge, ForgeError, ForgeSettings, Freshness, IssueReport, Marker, Patience, Permission, Pull, Relation,
+    Remark, Sticky, Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
+use crate::plan::drift::has_drifted;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
 use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign};
@@ -226,6 +227,26 @@ impl<'a> Reporter<'a> {
         for pull in pulls {
             self.say(pull.number, &pull.head, heading.target, pull.hidden(), text.clone()).await;
         }
+    }
+
+    /// Writes a drift to its issue, or closes the issue if there is no drift. Returns the URL of the issue.
+    ///
+    /// # Errors
+    ///
+    /// The issue could not be written, for this reason.
+    pub(crate) async fn drift(&self, plan: &Plan, heading: &Heading<'_>) -> Result<Option<String>, String> {
+        let text = markdown::drift(plan, heading, Budget::SUMMARY).text;
+        self.write_summary(&text);
+        let forge = self.forge.as_ref().ok_or("there is no token")?;
+        let marker = Marker::drift(heading.target);
+        let written = if has_drifted(plan) {
+            let text = markdown::drift(plan, heading, Budget::COMMENT.less(reserved(&[]))).text;
+            let title = format!("{} differs from what was merged", heading.target);
+            forge.report(&IssueReport { marker, title, text }).await.map(Some)
+        } else {
+            forge.close_report(&marker, &markdown::drift(plan, heading, Budget::COMMENT).text).await
+        };
+        written.map_err(|error| chain(&error))
     }
 
     /// Says one sentence about a pull request in its comment. Without a comment, it writes one only if `is_new` says so.

@@ -23,7 +23,7 @@ use crate::plan::policy::{Adoption, TakeOver};
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
-use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::state::provenance::Relocation;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
@@ -51,6 +51,8 @@ pub enum Command {
     /// KTOR_INPUT_LOCK_TIMEOUT. An empty variable counts as unset. An option on the command line takes precedence.
     #[command(args_override_self = true)]
     Action(ActionArgs),
+    /// Show how the cluster differs from what was merged, without writing anything. Exits with 2 if it does.
+    Drift(DriftArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
     /// Show or change the state of a root.
@@ -69,6 +71,7 @@ impl Command {
         match self {
             Self::Plan(args) => Some(&mut args.cluster.settings),
             Self::Apply(args) => Some(&mut args.cluster.settings),
+            Self::Drift(args) => Some(&mut args.cluster.settings),
             Self::Action(args) => Some(&mut args.cluster.settings),
             Self::State(args) => Some(&mut args.command.cluster_mut().settings),
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
@@ -253,12 +256,33 @@ pub struct PlanArgs {
     pub policy: PolicyArgs,
 }
 
+/// `ktor drift`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DriftArgs {
+    /// The tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The cluster options.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// The name of the cluster or environment, for example prod. The default is the root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// The policy of the apply.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
 /// The options that allow commits to be applied.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryArgs {
-    /// The branch whose commits are applied. The default is the repository's default branch.
-    #[arg(long, value_name = "BRANCH")]
-    pub apply_ref: Option<String>,
+    /// The branch whose commits are applied, or the tags, such as refs/tags/v*. The default is the repository's default
+    /// branch.
+    #[arg(long, value_name = "REF")]
+    pub apply_ref: Option<AppliedRef>,
     /// Apply this commit although it does not descend from the last applied commit, for example after a force push.
     #[arg(long, value_name = "COMMIT")]
     pub accept_history: Option<Commit>,
@@ -349,7 +373,7 @@ impl PolicyArgs {
 impl HistoryArgs {
     /// Returns the commits that a run may apply.
     pub(crate) fn options(&self) -> HistoryOptions {
-        HistoryOptions { apply_ref: self.apply_ref.clone(), accepted: self.accept_history.clone() }
+        HistoryOptions { applied: self.apply_ref.clone(), accepted: self.accept_history.clone() }
     }
 }
 

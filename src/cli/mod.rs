@@ -61,6 +61,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
         match &cli.command {
             Command::Plan(args) => commands::plan::plan(args, &variables, &console).await,
             Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
+            Command::Drift(args) => commands::drift::drift(args, &variables, &console).await,
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
             Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,

@@ -298,7 +298,7 @@ impl Forge {
     }
 
     /// Returns the login of our own comments. If the caller named a login, it must be that one.
-    async fn login(&self) -> Result<String, ForgeError> {
+    pub(super) async fn login(&self) -> Result<String, ForgeError> {
         let known = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(login) = known {
             return Ok(login);

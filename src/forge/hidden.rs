@@ -31,6 +31,11 @@ impl Marker {
         Self(hidden_line(&format!("alarm target={} commit={}", encode(target), encode(commit))))
     }
 
+    /// Creates the marker of the issue that tells how the cluster of `target` differs from what was merged.
+    pub fn drift(target: &str) -> Self {
+        Self(hidden_line(&format!("drift target={}", encode(target))))
+    }
+
     /// Returns the marker as a line of text.
     pub fn as_str(&self) -> &str {
         &self.0

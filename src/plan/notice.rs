@@ -82,6 +82,15 @@ pub enum Notice {
     WholeRoot,
     /// The last run did not finish, or another tool wrote the state since.
     Unsettled,
+    /// Commits of the branch change the root and are not applied yet.
+    NotApplied {
+        /// The commits, the oldest first, with the first lines of their messages.
+        commits: Vec<(String, String)>,
+        /// `true` if there are more than these.
+        is_cut: bool,
+    },
+    /// The commit that was applied last is not part of the tree's history.
+    AppliedElsewhere(String),
     /// A kind that is desired or recorded could not be listed.
     NotListed {
         /// The kind.
@@ -151,6 +160,8 @@ impl Notice {
             Self::OffTheBranch { .. } => "off-the-branch",
             Self::WholeRoot => "whole-root",
             Self::Unsettled => "unsettled",
+            Self::NotApplied { .. } => "not-applied",
+            Self::AppliedElsewhere(_) => "applied-elsewhere",
             Self::NotListed { .. } => "not-listed",
             Self::NotSearched { .. } => "not-searched",
             Self::ListedInNamespaces { .. } => "listed-in-namespaces",

@@ -30,7 +30,7 @@ use crate::render::source::read_worktree;
 use crate::run::ancestry;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::{RunError, chain};
-use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::run::record::Store;
 use crate::run::review::ReviewBasis;
 use crate::run::sources::{Origin, Sources, SourcesError};
@@ -440,7 +440,6 @@ impl Workspace {
         // Without a commit, there is no order.
         let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
         let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
-        let (tip, last) = ancestry::tip(repository, &head, branch, ask).await?;
         let mut standings = Vec::new();
         for commit in &measures(record) {
             standings.push(ancestry::standing(repository, &head, commit, ask).await?);
@@ -448,6 +447,14 @@ impl Workspace {
         let acceptance = match &history.accepted {
             Some(accepted) if *accepted == head => Acceptance::Given,
             _ => Acceptance::None,
+        };
+        let (tip, last) = match &history.applied {
+            // The tag names the commit to apply, whatever comes after it on a branch. Only a later tag makes it late.
+            Some(AppliedRef::Tags(_)) => {
+                let is_late = acceptance == Acceptance::None && standings.contains(&CommitOrder::Older);
+                (if is_late { Tip::Behind } else { Tip::Reached }, None)
+            }
+            _ => ancestry::tip(repository, &head, branch, ask).await?,
         };
         let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
         let refused = matches!(lateness::judge(&unaccepted), CommitVerdict::Refused(_));

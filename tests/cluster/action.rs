@@ -549,6 +549,55 @@ fn f16_a_frozen_root_is_planned_and_not_applied_until_it_is_thawed() {
 }
 
 #[test]
+fn f16_a_tag_applies_what_was_merged_up_to_its_commit() {
+    let (story, _) = applied("action-tags");
+    let with = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &[("KTOR_INPUT_APPLY_REF", "refs/tags/v*")])
+    };
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&with(&opened, &merge), 0, "changes");
+    let before = story.versions();
+    let (closed, merged) = story.merge();
+    ended(&with(&closed, &merged), 0, "nothing");
+    ended(&with(&pushed(&merged, &merged), &merged), 0, "nothing");
+    let tag = |name: &str| {
+        let mut tag = pushed(&merged, &merged);
+        // An annotated tag is an object of its own.
+        let object = "f".repeat(40);
+        for (field, value) in [("ref", name), ("before", &"0".repeat(40)), ("after", &object)] {
+            tag.payload()[field] = value.into();
+        }
+        tag.payload()["created"] = true.into();
+        tag
+    };
+    let ran = with(&tag("refs/tags/w1"), &merged);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("::warning") && ran.log.contains("apply-ref"), "{}", ran.log);
+    assert_eq!(story.versions(), before);
+    let ran = with(&tag("refs/tags/v1"), &merged);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]), "{}", ran.log);
+    ended(&with(&tag("refs/tags/v1"), &merged), 0, "nothing");
+    // A tag of an earlier commit is late.
+    let (_, later) = story.push(|story| {
+        story.config("web", "three");
+    });
+    let mut second = tag("refs/tags/v2").at(&later);
+    second.payload()["after"] = later.as_str().into();
+    ended(&with(&second, &later), 0, "applied");
+    let ran = with(&tag("refs/tags/v1"), &merged);
+    ended(&ran, 0, "nothing");
+    assert_eq!(story.live()["web"], "three");
+    // A person can go back to it.
+    let checkout = TestRepository::checkout(&story.origin, &merged);
+    let inputs = [("KTOR_INPUT_APPLY_REF", "refs/tags/v*"), ("KTOR_INPUT_ACCEPT_HISTORY", merged.as_str())];
+    let ran = story.run_with(&checkout, &tag("refs/tags/v1"), Some(&story.kubeconfig()), &inputs);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+}
+
+#[test]
 fn f16_a_mode_decides_what_an_event_does() {
     let (story, first) = applied("action-modes");
     let (event, commit) = story.push(|story| {
@@ -562,7 +611,7 @@ fn f16_a_mode_decides_what_an_event_does() {
     ended(&with(&event, &commit, &[("KTOR_INPUT_MODE", "plan")]), 0, "changes");
     assert_eq!(story.versions(), before);
     // Events that do not say what they want are no success, and those that are not safe never are one.
-    for name in ["schedule", "repository_dispatch", "workflow_run", "release", "pull_request_target"] {
+    for name in ["repository_dispatch", "workflow_run", "release", "pull_request_target"] {
         let ran = with(&event.clone().named(name), &commit, &[]);
         assert_eq!((ran.exit, ran.output("result")), (64, "failed"), "{name}: {}", ran.log);
         assert!(ran.log.contains(name) && ran.log.contains("::error"), "{}", ran.log);

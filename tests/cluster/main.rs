@@ -17,6 +17,7 @@ mod controlplane;
 mod crash;
 mod deletion;
 mod deployer;
+mod drift;
 mod errors;
 mod exported;
 mod final_answers;

@@ -234,7 +234,22 @@ impl Story {
         secrets["items"].as_array().unwrap().iter().find(is_ours).unwrap().clone()
     }
 
-    fn kubectl(&self, arguments: &[&str]) {
+    /// Takes away what tells that ktor wrote the state last, as a run of Kubernator does.
+    pub fn unsettle(&self) {
+        let secrets = self.get(&["secrets", "-n", "kubernator-system"]);
+        let digest = "kubernator.io/ktor-digest";
+        let is_state = |secret: &&Value| {
+            let annotations = &secret["metadata"]["annotations"];
+            annotations["kubernator.io/project-root"] == self.root.as_str() && annotations[digest].is_string()
+        };
+        let states: Vec<&Value> = secrets["items"].as_array().unwrap().iter().filter(is_state).collect();
+        assert_eq!(states.len(), 1, "{states:#?}");
+        let name = states[0]["metadata"]["name"].as_str().unwrap();
+        self.kubectl(&["-n", "kubernator-system", "annotate", "secret", name, &format!("{digest}-")]);
+    }
+
+    /// Runs kubectl, which must succeed.
+    pub fn kubectl(&self, arguments: &[&str]) {
         let ran = self.plane.kubectl(arguments);
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }

@@ -15,8 +15,8 @@ pub struct ActionArgs {
     /// The tree.
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// The kind of work: what the event asks for (auto), only plans (plan), or an apply of the commit that is checked out
-    /// (apply).
+    /// The kind of work: what the event asks for (auto), only plans (plan), an apply of the commit that is checked out
+    /// (apply), or a comparison of the cluster with it (drift).
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     pub mode: Mode,
     /// The name of the cluster or environment, for example prod. Each target has its own comment. The default is the
@@ -88,6 +88,8 @@ pub enum Mode {
     Plan,
     /// An apply of the commit that is checked out.
     Apply,
+    /// A comparison of the cluster with the commit that is checked out.
+    Drift,
 }
 
 /// The treatment of pull requests from forks.

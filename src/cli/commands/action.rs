@@ -68,6 +68,7 @@ fn options(args: &ActionArgs) -> ActionOptions {
             Mode::Auto => Work::OfTheEvent,
             Mode::Plan => Work::Plan,
             Mode::Apply => Work::Apply,
+            Mode::Drift => Work::Drift,
         },
         is_offline: args.cluster.offline,
         plans_forks: args.cluster.forks == Forks::Plan,

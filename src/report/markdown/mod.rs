@@ -8,6 +8,7 @@
 mod alert;
 mod changes;
 mod cleanup;
+mod drift;
 mod images;
 mod outcome;
 mod parts;
@@ -19,6 +20,7 @@ use super::escape::{LONGEST, SHORT, clipped, code, inert};
 use super::listing::Section;
 use super::{Budget, Heading};
 
+pub use drift::drift;
 pub use outcome::outcome;
 pub use plan::plan;
 pub use unsigned::{Unsigned, unsigned};

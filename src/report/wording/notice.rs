@@ -43,11 +43,9 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::AlsoDeleted { holder, contents: outside } => {
             format!("Deleted outside the plan: {}.", contents(holder, outside))
         }
-        Notice::Unchecked(1) => {
-            "1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()
-        }
         Notice::Unchecked(count) => {
-            format!("{count} objects are not yet checked by the server: what they need comes first in the same run.")
+            let (objects, needed) = if *count == 1 { ("object is", "it needs") } else { ("objects are", "they need") };
+            format!("{count} {objects} not yet checked by the server: what {needed} comes first in the same run.")
         }
         Notice::LeftEarlier { count, first, decision: decided } => {
             let first = format!("{first} ({})", decision(first, decided));
@@ -77,6 +75,11 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::Unsettled => "The last run did not finish, or another tool wrote the state since: this run checks \
                               everything again."
             .to_owned(),
+        Notice::NotApplied { commits, is_cut } => not_applied(commits, *is_cut),
+        Notice::AppliedElsewhere(commit) => format!(
+            "{commit}, the commit that was applied last, is not part of this history: what differs may be older or newer \
+             than the cluster."
+        ),
         Notice::NotListed { kind, why } => format!("{kind} could not be listed: {why}"),
         Notice::NotSearched { kind, why } => format!("{kind} could not be searched for marked objects: {why}"),
         Notice::ListedInNamespaces { listed, namespaces, unlisted } => listed_in(*listed, namespaces, unlisted),
@@ -139,6 +142,16 @@ fn changed(ChangedSetting { key, before, after }: &ChangedSetting) -> String {
         _ => "",
     };
     format!("The root's `{key}` changes from {before} to {after}{meaning}.")
+}
+
+fn not_applied(commits: &[(String, String)], is_cut: bool) -> String {
+    let count = commits.len();
+    let named = counted(commits.iter().map(|(commit, subject)| format!("{commit} ({subject})")));
+    match (count, is_cut) {
+        (1, false) => format!("1 commit is merged and not applied: {named}."),
+        (_, false) => format!("{count} commits are merged and not applied: {named}."),
+        (_, true) => format!("More than {count} commits are merged and not applied: {named}."),
+    }
 }
 
 fn listed_in(listed: usize, namespaces: &BTreeSet<String>, unlisted: &BTreeSet<GroupKind>) -> String {
@@ -217,6 +230,8 @@ mod tests {
             Notice::OffTheBranch { head: "c1".into(), recorded: "c0".into() },
             Notice::WholeRoot,
             Notice::Unsettled,
+            Notice::NotApplied { commits: vec![("c0".into(), "web: more".into())], is_cut: false },
+            Notice::AppliedElsewhere("c0".into()),
             Notice::NotListed { kind: GroupKind::new("", "Pod"), why: text() },
             Notice::NotSearched { kind: GroupKind::new("", "Pod"), why: text() },
             Notice::ListedInNamespaces { listed: 1, namespaces: texts().into_iter().collect(), unlisted: kinds() },

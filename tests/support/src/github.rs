@@ -21,6 +21,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+mod issue;
+
+pub use self::issue::FakeIssue;
+
 /// The token that the fake accepts. It is also a canary that must not appear in any output.
 pub const TOKEN: &str = "ghs_canary0123456789";
 
@@ -362,6 +366,7 @@ struct State {
     index_from: Option<Instant>,
     pulls: BTreeMap<u64, FakePull>,
     comments: Vec<FakeComment>,
+    issues: Vec<FakeIssue>,
     permissions: BTreeMap<String, String>,
     comparisons: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
@@ -422,6 +427,7 @@ impl State {
             index_from: None,
             pulls: BTreeMap::new(),
             comments: Vec::new(),
+            issues: Vec::new(),
             permissions: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             faults: VecDeque::new(),
@@ -485,6 +491,9 @@ impl State {
             ("POST", ["issues", pr, "comments"]) => self.create_comment(pr, entry),
             ("GET", ["issues", "comments", id]) => self.with_comment(id, |_| None),
             ("PATCH", ["issues", "comments", id]) => self.edit_comment(id, entry),
+            ("GET", ["issues"]) => self.list_issues(path, query),
+            ("POST", ["issues"]) => self.create_issue(entry),
+            ("PATCH", ["issues", number]) => self.edit_issue(number, entry),
             ("GET", ["pulls", number]) => self.pull(number),
             ("GET", ["pulls", number, "files"]) => self.pull_files(number, path, query),
             ("GET", ["commits", sha, "pulls"]) if !gitea => {
