@@ -124,6 +124,11 @@ impl Job<'_> {
             if !self.options.allows_unreviewed_deletions {
                 request.review = arrivals.review;
             }
+            // A run that was cut short goes on with the plan that it was allowed to apply.
+            let resumes = commits.begun.contains(head.as_str());
+            if self.options.refuses_changed_plans && !self.covers_the_root() && !resumes {
+                request.approved = Some(arrivals.digest.map_err(|why| changed_plan(&why))?);
+            }
             pulls = arrivals.pulls;
             let lock = project.lock(self.options.lock_timeout, &request.run, Some(self.around.context.run_url()));
             let tell = |event: RunEvent<'_>| (self.around.tell)(Told::Run(event));
@@ -165,4 +170,10 @@ impl Job<'_> {
         self.outputs(plan, if concluded.is_ok() { "applied" } else { "kept" }, url.as_deref());
         Ok(self.told(concluded))
     }
+}
+
+/// Returns the refusal of an apply whose plan cannot be compared with a reviewed one.
+fn changed_plan(why: &str) -> Failure {
+    let way_out = "start the workflow by hand to apply it, or set on-changed-plan to proceed";
+    Failure::new(Exit::Refused, format!("no reviewed plan says what this apply does: {why}; {way_out}"))
 }

@@ -19,6 +19,7 @@ use crate::plan::landed::may_be_late;
 use crate::plan::name_set::NameKey;
 use crate::plan::review::Unseen;
 use crate::plan::signature::{About, SigningKeys, Statement, verify};
+use crate::report::wording;
 use crate::run::review::{LandedCommit, LandedCommits, LandedTree, ReviewBasis};
 use crate::run::workspace::Workspace;
 use crate::state::commits::Commits;
@@ -40,6 +41,9 @@ pub(super) struct Arrivals {
     pub review: ReviewBasis,
     /// The pull requests that the run applies for the first time, with the pull request of the event.
     pub pulls: Vec<MergedPull>,
+    /// The digest of the one plan that showed everything that the run applies for the first time, or the reason why there
+    /// is no such plan.
+    pub digest: Result<String, String>,
 }
 
 /// The plan of a pull request: its statement, if it counts, and the block in its comment.
@@ -71,7 +75,11 @@ impl Job<'_> {
     pub(super) async fn arrivals(&self, known: Known<'_>, accepted: Option<&Commit>) -> Result<Arrivals, Failure> {
         let repository = known.project.repository("an apply")?;
         let event = self.event_pull(known).await;
-        let unknown = |why| Arrivals { review: ReviewBasis::Unknown(why), pulls: event.iter().cloned().collect() };
+        let unknown = |why: String| Arrivals {
+            digest: Err(why.clone()),
+            review: ReviewBasis::Unknown(why),
+            pulls: event.iter().cloned().collect(),
+        };
         let Some(from) = range_start(repository, &known.prior.commits, accepted).await? else {
             return Ok(unknown("no earlier apply of this root is recorded".to_owned()));
         };
@@ -98,6 +106,7 @@ impl Job<'_> {
             tokio::time::sleep(PAUSE).await;
         };
         let new = self.first_applied(repository, known, &landed).await?;
+        let digest = reviewed_digest(commits.commits.get(new..).unwrap_or_default());
         let mut merged: BTreeMap<u64, MergedPull> = event.into_iter().map(|pull| (pull.number, pull)).collect();
         for number in pulls.iter().skip(new).flatten() {
             if let Some(Planned { head, block, .. }) = plans.get(number) {
@@ -105,7 +114,7 @@ impl Job<'_> {
                 merged.insert(*number, MergedPull { number: *number, head, block });
             }
         }
-        Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect() })
+        Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect(), digest })
     }
 
     /// Lists the commits after `from`, or returns the reason why they are not known.
@@ -267,6 +276,22 @@ async fn tree(known: Known<'_>, commit: &Commit, trees: &mut BTreeMap<String, La
     };
     trees.insert(commit.to_string(), tree.clone());
     tree
+}
+
+/// Returns the digest of the plan of these commits, if one pull request brought all of them and its plan counts.
+fn reviewed_digest(commits: &[LandedCommit]) -> Result<String, String> {
+    let mut pulls: Vec<Option<u64>> = commits.iter().map(|commit| commit.pull).collect();
+    pulls.dedup();
+    match (pulls.as_slice(), commits.last()) {
+        ([_], Some(LandedCommit { commit, pull, shown, .. })) => match shown {
+            Ok(shown) => Ok(shown.0.digest.clone()),
+            Err(why) => Err(wording::unseen_plan(commit, *pull, why)),
+        },
+        ([], _) => Err("no commit is new".to_owned()),
+        _ => {
+            Err("the commits of several pull requests are applied at once, and no plan showed them together".to_owned())
+        }
+    }
 }
 
 /// Returns `true` if the subject of the commit names a pull request.

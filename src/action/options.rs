@@ -41,6 +41,8 @@ pub(crate) struct ActionOptions {
     pub plans_forks: bool,
     /// The digest, or the beginning of the digest, of the only plan that may be applied.
     pub expected_digest: Option<String>,
+    /// `true` if an apply does only what the plan of its pull request showed.
+    pub refuses_changed_plans: bool,
     /// `true` if the author of a pull request cannot consent to what it deletes.
     pub consent_of_others: bool,
     /// `true` if an apply may delete objects whose deletion no plan showed.

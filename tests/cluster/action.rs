@@ -549,6 +549,43 @@ fn f16_a_frozen_root_is_planned_and_not_applied_until_it_is_thawed() {
 }
 
 #[test]
+fn f16_an_apply_can_stop_where_its_plan_is_not_the_one_that_was_reviewed() {
+    let (story, _) = applied("action-changed-plan");
+    let with = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &[("KTOR_INPUT_ON_CHANGED_PLAN", "stop")])
+    };
+    // The cluster is as it was when the pull request was planned.
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&with(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    ended(&with(&closed, &merged), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
+    // Another object is gone by the time of the merge, so the apply would create it too.
+    let (opened, merge) = story.propose("opened", |story| {
+        story.config("web", "three");
+    });
+    ended(&with(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    story.kubectl(&["-n", &story.root, "delete", "configmap", "web"]);
+    let ran = with(&closed, &merged);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("changed since the plan was approved"), "{}", ran.log);
+    assert_eq!(story.live(), values([("footer", "bye")]));
+    // Nobody reviewed the plan of a direct push, nor one plan of two changes.
+    let (event, commit) = story.push(|story| {
+        story.config("poster", "new");
+    });
+    let ran = with(&event, &commit);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("no reviewed plan says what this apply does"), "{}", ran.log);
+    assert_eq!(story.live(), values([("footer", "bye")]));
+    // A person can start the apply all the same.
+    ended(&with(&dispatched(&commit, "refs/heads/main"), &commit), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("poster", "new"), ("web", "three")]));
+}
+
+#[test]
 fn f16_a_tag_applies_what_was_merged_up_to_its_commit() {
     let (story, _) = applied("action-tags");
     let with = |event: &Event, commit: &Commit| {

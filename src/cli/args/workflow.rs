@@ -42,6 +42,9 @@ pub struct ActionArgs {
     /// Apply only the plan with this digest, or with a digest that begins so.
     #[arg(long, value_name = "DIGEST", value_parser = plan_digest)]
     pub expect_digest: Option<String>,
+    /// Apply a plan that differs from the one that the merged pull request showed (proceed), or refuse it (stop).
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub on_changed_plan: ChangedPlan,
     /// People who can consent to a deletion in a comment: anyone with write access (writers), or others than the author of
     /// the pull request (others).
     #[arg(long, value_enum, value_name = "WHO", default_value_t)]
@@ -90,6 +93,16 @@ pub enum Mode {
     Apply,
     /// A comparison of the cluster with the commit that is checked out.
     Drift,
+}
+
+/// The treatment of a plan that nobody reviewed as it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ChangedPlan {
+    /// It is applied. Deletions and replacements still need a review.
+    #[default]
+    Proceed,
+    /// It is refused.
+    Stop,
 }
 
 /// The treatment of pull requests from forks.

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::action::dispatch;
 use crate::action::options::{ActionOptions, Surroundings, Told, Work};
-use crate::cli::args::workflow::{ActionArgs, Consenting, Forks, Mode};
+use crate::cli::args::workflow::{ActionArgs, ChangedPlan, Consenting, Forks, Mode};
 use crate::cli::console::Console;
 use crate::cli::env::{self, Variables};
 use crate::cli::progress::Progress;
@@ -73,6 +73,7 @@ fn options(args: &ActionArgs) -> ActionOptions {
         is_offline: args.cluster.offline,
         plans_forks: args.cluster.forks == Forks::Plan,
         expected_digest: args.expect_digest.clone(),
+        refuses_changed_plans: args.on_changed_plan == ChangedPlan::Stop,
         consent_of_others: args.consent == Consenting::Others,
         allows_unreviewed_deletions: args.allow_unreviewed_deletions,
         lock_timeout: args.wait.lock_timeout,

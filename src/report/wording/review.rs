@@ -18,6 +18,11 @@ pub(crate) fn unreviewed(why: &NotReviewed) -> String {
     }
 }
 
+/// Returns the reason why the plan of a commit does not count.
+pub(crate) fn unseen_plan(commit: &str, pull: Option<u64>, why: &Unseen) -> String {
+    format!("of {}, {}", subject(commit, pull), unseen(why))
+}
+
 fn subject(id: &str, pull: Option<u64>) -> String {
     pull.map_or_else(|| format!("commit {}", commit(id)), |number| format!("#{number}"))
 }
