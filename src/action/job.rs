@@ -92,8 +92,8 @@ impl Job<'_> {
         let mut failed = Vec::new();
         for (number, head, is_apply) in pulls {
             // A failed apply can be repeated and then needs the signed plan again. A failed plan has nothing to review.
-            let block = if is_apply { self.reporter.block(number, target).await.ok() } else { None };
-            failed.push(MergedPull { number, head, block: block.and_then(Result::ok).flatten() });
+            let block = if is_apply { self.reporter.block(number, target).await } else { None };
+            failed.push(MergedPull { number, head, block });
         }
         let run = self.around.context.run_url();
         let heading = Heading { target, run: Some(&run), ..Heading::default() };

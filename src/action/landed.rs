@@ -1,5 +1,6 @@
 //! The commits that a run applies: the pull request of each, and what its plan showed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ impl Job<'_> {
     /// The pull request of the event.
     async fn event_pull(&self, known: Known<'_>) -> Option<MergedPull> {
         let Event::PullRequest(pull) = &self.around.context.event else { return None };
-        let block = self.reporter.block(pull.number, known.target).await.ok().and_then(Result::ok).flatten();
+        let block = self.reporter.block(pull.number, known.target).await;
         Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), block })
     }
 
@@ -169,25 +170,24 @@ impl Job<'_> {
         Some(pull.number)
     }
 
-    /// Reads the plan in the comment of a merged pull request.
+    /// Reads the plan in the comment of a merged pull request. Another job can add a comment under the same login, so
+    /// there may be several. Of those that count, it takes the one that was signed last. If none counts, it gives the
+    /// reason for the newest one.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
-        let unseen = |head, why| Planned { head, shown: Err(why), block: None, consents: Vec::new() };
-        let block = match self.reporter.block(pull.number, known.target).await {
-            Err(error) => return unseen(head, Unseen::Unread(chain(&error))),
-            Ok(Err(None)) => return unseen(head, Unseen::NoComment),
-            Ok(Err(Some(other))) => return unseen(head, Unseen::OtherAuthor(other)),
-            Ok(Ok(block)) => block,
+        let unseen = |why| Planned { head: head.clone(), shown: Err(why), block: None, consents: Vec::new() };
+        let blocks = match self.reporter.blocks(pull.number, known.target).await {
+            Err(error) => return unseen(Unseen::Unread(chain(&error))),
+            Ok(Err(Some(other))) => return unseen(Unseen::OtherAuthor(other)),
+            Ok(Err(None)) => return unseen(Unseen::NoComment),
+            Ok(Ok(blocks)) => blocks,
         };
-        let shown = match (&block, known.keys) {
-            (None, _) => Err(Unseen::NotSigned),
-            (Some(_), None) => Err(Unseen::NoKey),
-            (Some(block), Some(keys)) => verify(block, &keys.keys).and_then(|(statement, key)| {
-                let about = about(pull, known.project, keys, known.target);
-                statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
-                Ok(Arc::new((statement, key.names().clone())))
-            }),
-        };
+        let mut judged: Vec<_> =
+            blocks.into_iter().map(|block| (shown_by(block.as_deref(), pull, known), block)).collect();
+        judged.sort_by_key(|(shown, _)| {
+            Reverse(shown.as_deref().ok().map(|(statement, _)| (statement.time, statement.run, statement.attempt)))
+        });
+        let Some((shown, block)) = judged.into_iter().next() else { return unseen(Unseen::NoComment) };
         let consents = match shown.as_deref() {
             Ok((statement, key)) => self.consents(pull, statement, key).await,
             Err(_) => Vec::new(),
@@ -245,6 +245,17 @@ impl Job<'_> {
         }
         Ok(count)
     }
+}
+
+/// Returns the statement in the block of a comment, and the key of its names, if the statement counts for a merged pull
+/// request.
+fn shown_by(block: Option<&str>, pull: &Pull, known: Known<'_>) -> Result<Arc<(Statement, NameKey)>, Unseen> {
+    let block = block.ok_or(Unseen::NotSigned)?;
+    let keys = known.keys.ok_or(Unseen::NoKey)?;
+    let (statement, key) = verify(block, &keys.keys)?;
+    let about = about(pull, known.project, keys, known.target);
+    statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
+    Ok(Arc::new((statement, key.names().clone())))
 }
 
 /// Returns the subject of a plan that counts for a pull request.

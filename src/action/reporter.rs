@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::options::{ActionOptions, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
-    Context, Forge, ForgeError, ForgeSettings, Freshness, IssueReport, Marker, Patience, Permission, Pull, Relation,
-    Remark, Sticky, Token, Upserted, hidden_block, workflow,
+    Comment, Context, Forge, ForgeError, ForgeSettings, Freshness, IssueReport, Marker, Patience, Permission, Pull,
+    Relation, Remark, Sticky, Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
 use crate::plan::drift::has_drifted;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
-use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign};
+use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign, verify};
 use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
@@ -322,20 +322,31 @@ impl<'a> Reporter<'a> {
         found.ok().flatten().and_then(|comment| comment.hidden(DIGEST).map(str::to_owned))
     }
 
-    /// Reads the signed block in our comment on a pull request. If there is no such comment, returns the author of
-    /// another comment with its marker, if there is one.
+    /// Reads the signed blocks in our comments on a pull request, the newest comment first. A comment without a block
+    /// counts as `None`. If there is no such comment, returns the author of another comment with its marker, if there is
+    /// one.
     ///
     /// # Errors
     ///
     /// The forge fails.
-    pub(crate) async fn block(
+    pub(crate) async fn blocks(
         &self,
         number: u64,
         target: &str,
-    ) -> Result<Result<Option<String>, Option<String>>, ForgeError> {
+    ) -> Result<Result<Vec<Option<String>>, Option<String>>, ForgeError> {
         let Some(forge) = &self.forge else { return Ok(Err(None)) };
-        let found = forge.find_sticky_or_author(number, &Marker::new(target)).await?;
-        Ok(found.map(|comment| comment.hidden(REVIEW).map(str::to_owned)))
+        let found = forge.find_stickies_or_author(number, &Marker::new(target)).await?;
+        let block = |comment: &Comment| comment.hidden(REVIEW).map(str::to_owned);
+        Ok(found.map(|comments| comments.iter().rev().map(block).collect()))
+    }
+
+    /// Reads the block that a new text of our comment keeps: the newest one with a valid signature, or else the newest
+    /// one. Returns `None` if there is none, or if the forge fails.
+    pub(crate) async fn block(&self, number: u64, target: &str) -> Option<String> {
+        let mut blocks: Vec<String> = self.blocks(number, target).await.ok()?.ok()?.into_iter().flatten().collect();
+        let is_signed = |block: &String| self.keys.get().is_some_and(|keys| verify(block, &keys.keys).is_ok());
+        let at = blocks.iter().position(is_signed).unwrap_or(0);
+        (at < blocks.len()).then(|| blocks.swap_remove(at))
     }
 
     /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge

@@ -3,8 +3,11 @@
 //! A comment is ours if it starts with the marker **and** its author is the login that our comments have. That login is
 //! the configured one. Without one, it is the login that `GET /user` returns for the token. An Actions token of GitHub may
 //! not send this request; its login is `github-actions[bot]`. No person can have this login, because logins do not contain
-//! brackets. An Actions token of Gitea gets `gitea-actions`, which Gitea reserves. Two first runs at the same time can leave several comments of ours. The newest comment is then edited, and
-//! the others stay as they are.
+//! brackets. An Actions token of Gitea gets `gitea-actions`, which Gitea reserves.
+//!
+//! Two first runs at the same time can leave several comments of ours. Another job of the repository writes under the
+//! same login, on Gitea even a job of a fork. Of several comments, the newest one whose run the caller believes is edited,
+//! and the others stay as they are.
 //!
 //! GitHub has no conditional edit. Between the reading of the list and the write, a newer run can therefore still
 //! write. The workflow's `concurrency:` block prevents this.
@@ -156,15 +159,15 @@ impl Forge {
         Ok(self.stickies(pr, marker).await?.0.pop())
     }
 
-    /// Finds our comment with `marker` on a pull request. If there is none, returns the login of someone else who wrote
-    /// a comment with this marker, if there is one.
-    pub async fn find_sticky_or_author(
+    /// Finds our comments with `marker` on a pull request, oldest first. If there is none, returns the login of someone
+    /// else who wrote a comment with this marker, if there is one.
+    pub async fn find_stickies_or_author(
         &self,
         pr: u64,
         marker: &Marker,
-    ) -> Result<Result<Comment, Option<String>>, ForgeError> {
-        let (mut ours, other) = self.stickies(pr, marker).await?;
-        Ok(ours.pop().ok_or(other))
+    ) -> Result<Result<Vec<Comment>, Option<String>>, ForgeError> {
+        let (ours, other) = self.stickies(pr, marker).await?;
+        Ok(if ours.is_empty() { Err(other) } else { Ok(ours) })
     }
 
     /// Lists the comments on a pull request, oldest first.
@@ -174,7 +177,8 @@ impl Forge {
 
     /// Writes `sticky` to a pull request: edits our comment, or creates one if there is none.
     ///
-    /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run.
+    /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run. Of several
+    /// comments, it edits the newest one that `believes` accepts. If it accepts none, it edits the newest one.
     ///
     /// If the answer to a write is lost, it reads the comments again before it repeats the write.
     pub async fn upsert_sticky(
@@ -199,7 +203,9 @@ impl Forge {
             if let Some((comment, by)) = newest {
                 return Ok(Upserted::Superseded { url: comment.url.clone(), by });
             }
-            let said = ours.last().filter(|comment| comment.says(&body));
+            let is_believed = |comment: &&Comment| comment.freshness().is_some_and(|told| believes(&told));
+            let existing = ours.iter().rev().find(is_believed).or(ours.last());
+            let said = existing.filter(|comment| comment.says(&body));
             if let Some(comment) = said {
                 let url = comment.url.clone();
                 return Ok(match unanswered {
@@ -211,7 +217,7 @@ impl Forge {
             if unanswered.is_some() {
                 self.uncount_write();
             }
-            match self.write(&operation, pr, ours.last(), &body).await? {
+            match self.write(&operation, pr, existing, &body).await? {
                 Ok(upserted) => return Ok(upserted),
                 Err(failure) => {
                     let write = if ours.is_empty() { Write::Create } else { Write::Edit };

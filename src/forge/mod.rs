@@ -23,7 +23,7 @@ mod token;
 pub(crate) mod workflow;
 
 pub use self::client::Patience;
-pub use self::comment::{BODY_LIMIT, Remark, Sticky, Upserted};
+pub use self::comment::{BODY_LIMIT, Comment, Remark, Sticky, Upserted};
 pub(crate) use self::context::{Context, IssueComment, PullRequest};
 pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};

@@ -439,6 +439,22 @@ async fn x8_a_newer_run_is_believed_only_if_the_caller_says_so() {
 }
 
 #[tokio::test]
+async fn x8_of_several_comments_the_newest_one_that_the_caller_believes_is_edited() {
+    let github = github();
+    let sealed = |run, text: &str| {
+        let sticky = sticky(run, text);
+        Sticky { freshness: Freshness { seal: Some("c2VhbA==".into()), ..sticky.freshness }, ..sticky }
+    };
+    let forged = sticky(999_999, "forged").body();
+    for body in [&sealed(1, "old").body(), &sealed(2, "new").body(), &forged] {
+        github.add_comment(PR, ACTIONS_BOT, body);
+    }
+    let doubts = |told: &Freshness| told.seal.is_some();
+    forge(&github).upsert_sticky(PR, &sealed(3, "now"), &doubts).await.unwrap();
+    assert_eq!(ours(&github), [sealed(1, "old").body(), sealed(3, "now").body(), forged]);
+}
+
+#[tokio::test]
 async fn f2_a_comment_that_is_too_long_is_not_sent() {
     let github = github();
     let head = sticky(1, "").body().chars().count();
