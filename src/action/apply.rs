@@ -139,7 +139,7 @@ impl Job<'_> {
         }
         (self.around.tell)(Told::RunEnded);
         let report = result?;
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let heading = Heading {
             target: &target,
             cluster: Some(cluster.context()),

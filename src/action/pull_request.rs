@@ -50,7 +50,7 @@ impl Job<'_> {
         }
         let branch = now.as_ref().map_or(&pull.base_ref, |now| &now.base_ref);
         let target = self.target(&project);
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let directory = project.prefix.clone();
         let heading = Heading {
             target: &target,
@@ -178,7 +178,7 @@ impl Job<'_> {
         head: &str,
     ) -> Exit {
         let target = self.target(project);
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let heading = Heading {
             target: &target,
             cluster,

@@ -41,8 +41,8 @@ pub struct Heading<'a> {
     pub directory: Option<&'a Path>,
     /// `true` if comments on the pull request can hold commands about this plan.
     pub takes_commands: bool,
-    /// The URL below which the forge shows the files of a commit, such as `https://github.com/acme/shop/blob`. Without
-    /// it, a report has no links to files.
+    /// The address below which the forge shows the files of a commit: a path of the forge's site, such as
+    /// `/acme/shop/blob`, or a URL. Without it, a report has no links to files.
     pub files: Option<&'a str>,
 }
 

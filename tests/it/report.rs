@@ -102,7 +102,7 @@ fn heading() -> Heading<'static> {
         head: Some("2222222222222222222222222222222222222222"),
         run: Some("https://forge.example/demo/actions/runs/7"),
         directory: Some(Path::new("deploy")),
-        files: Some("https://forge.example/acme/shop/blob"),
+        files: Some("/acme/shop/blob"),
     }
 }
 
