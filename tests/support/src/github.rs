@@ -21,8 +21,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+mod fault;
 mod issue;
 
+pub use self::fault::Fault;
+use self::fault::How;
 pub use self::issue::FakeIssue;
 
 /// The token that the fake accepts. It is also a canary that must not appear in any output.
@@ -109,64 +112,6 @@ pub struct Entry {
     pub path: String,
     /// The body, or nothing.
     pub body: String,
-}
-
-/// A fault of the next request that matches.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    method: &'static str,
-    path: String,
-    applied: bool,
-    how: How,
-}
-
-#[derive(Clone, Debug)]
-enum How {
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
-    Drop,
-    Hang,
-}
-
-impl Fault {
-    /// Answers the next `method` request whose path contains `path` with `status`.
-    pub fn answer(method: &'static str, path: &str, status: u16) -> Self {
-        let body = json!({"message": "scripted fault"}).to_string();
-        Self { method, path: path.to_owned(), applied: false, how: How::Answer { status, headers: Vec::new(), body } }
-    }
-
-    /// Breaks the connection instead of an answer.
-    pub fn drop(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), applied: false, how: How::Drop }
-    }
-
-    /// Never answers.
-    pub fn hang(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), applied: false, how: How::Hang }
-    }
-
-    /// Lets the request take effect in spite of the fault.
-    #[must_use]
-    pub fn applied(self) -> Self {
-        Self { applied: true, ..self }
-    }
-
-    /// Adds a header to the answer.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
-        if let How::Answer { headers, .. } = &mut self.how {
-            headers.push((name, value.to_owned()));
-        }
-        self
-    }
-
-    /// Replaces the answer's body.
-    #[must_use]
-    pub fn body(mut self, text: &str) -> Self {
-        if let How::Answer { body, .. } = &mut self.how {
-            text.clone_into(body);
-        }
-        self
-    }
 }
 
 impl FakePull {
