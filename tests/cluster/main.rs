@@ -22,6 +22,7 @@ mod errors;
 mod exported;
 mod final_answers;
 mod foreign;
+mod gitea;
 mod hostile;
 mod kept_earlier;
 mod kinds;
