@@ -32,7 +32,7 @@ impl Job<'_> {
         }
         let plan = planned?.plan;
         let target = self.target(&project);
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let heading = Heading {
             target: &target,
             cluster: Some(cluster.context()),
