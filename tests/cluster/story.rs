@@ -212,7 +212,7 @@ impl Story {
 
     /// Takes away what tells that ktor wrote the state last, as a run of Kubernator does.
     pub fn unsettle(&self) {
-        let secrets = self.get(&["secrets", "-n", "kubernator-system"]);
+        let secrets = get(self.plane, &["secrets", "-n", "kubernator-system"]);
         let digest = "kubernator.io/ktor-digest";
         let is_state = |secret: &&Value| {
             let annotations = &secret["metadata"]["annotations"];
