@@ -1,8 +1,8 @@
 //! The whole story of pull requests on a real Gitea, whose jobs the tests run: most of them with the built binary, and
 //! one pass through action.yml with `act`.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ktor_action::forge::{Forge, ForgeSettings, Marker, Patience, Relation, RepositorySlug, Token, read_hidden_block};
 use serde_json::Value;
@@ -49,7 +49,7 @@ struct GiteaStory {
     /// The clone of the pull requests' author.
     clone: TestRepository,
     files: TempDir,
-    runs: Cell<u64>,
+    runs: AtomicU64,
 }
 
 impl GiteaStory {
@@ -64,7 +64,7 @@ impl GiteaStory {
         repository.add_writer(AUTHOR);
         let clone = repository.clone_of_main();
         let files = tempfile::tempdir().unwrap();
-        let story = Self { repository, plane, root: root.to_owned(), clone, files, runs: Cell::new(0) };
+        let story = Self { repository, plane, root: root.to_owned(), clone, files, runs: AtomicU64::new(0) };
         story.clone.write("k8s/.ktor.yaml", format!("project: {root}\ncleanup: true\nnamespace: {root}\n"));
         add_the_action(&story.clone, workflow);
         for name in names {
@@ -133,8 +133,7 @@ impl GiteaStory {
     /// Runs a job with or without a step summary, and with further inputs. Finishes the job.
     fn run_with(&self, job: Job<'_>, summary: Summary, inputs: &[(&str, &str)]) -> Ran {
         let checkout = job.checkout();
-        self.runs.set(self.runs.get() + 1);
-        let folder = self.files.path().join(self.runs.get().to_string());
+        let folder = self.files.path().join(self.runs.fetch_add(1, Ordering::Relaxed).to_string());
         let mut variables = job.variables();
         variables.push(("KTOR_INPUT_TOKEN", job.token().to_owned()));
         let run = ActionRun { ktor: env!("CARGO_BIN_EXE_ktor"), folder, payload: job.event(), variables, summary };
@@ -269,6 +268,25 @@ fn f7_on_gitea_each_way_to_merge_deletes_exactly_what_was_shown() {
         ended(&story.run(again), 0, "nothing");
         assert_eq!((story.versions(), story.comment(number)), (after, reported));
     }
+}
+
+#[test]
+fn f7_on_gitea_both_jobs_of_a_merge_at_the_same_time_make_one_outcome() {
+    let story = GiteaStory::applied("gitea-parallel", &["banner", "web"]);
+    let number = story.propose("parallel", |story| story.remove("banner"));
+    ended(&story.run(story.job("opened")), 0, "changes");
+    let jobs = story.merge(number, MergeStyle::Squash);
+    let waits = [("KTOR_INPUT_LOCK_TIMEOUT", "2m")];
+    let ran = std::thread::scope(|scope| {
+        let runs = jobs.map(|job| scope.spawn(|| story.run_with(job, Summary::Offered, &waits)));
+        runs.map(|run| run.join().unwrap())
+    });
+    let mut results = ran.each_ref().map(|ran| (ran.exit, ran.output("result")));
+    results.sort_unstable();
+    assert_eq!(results, [(0, "applied"), (0, "nothing")], "{ran:#?}");
+    assert_eq!(story.names(), ["web"]);
+    let reported = story.comment(number).body;
+    assert!(reported.contains("## Applied") && reported.contains("### Deleted"), "{reported}");
 }
 
 #[test]
