@@ -77,7 +77,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
             .to_owned(),
         Notice::NotApplied { commits, is_cut } => not_applied(commits, *is_cut),
         Notice::AppliedElsewhere(commit) => format!(
-            "{commit}, the commit that was applied last, is not part of this history: what differs may be older or newer \
+            "The commit that was applied last, {commit}, is not part of this history: what differs may be older or newer \
              than the cluster."
         ),
         Notice::NotListed { kind, why } => format!("{kind} could not be listed: {why}"),
