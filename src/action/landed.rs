@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::baseline::ledger_of;
-use super::job::Job;
-use super::reporter::MergedPull;
+use super::job::{Job, place};
+use super::reporter::{MergedPull, PlanPlace};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{Event, Pull, pull_number};
 use crate::git::commit::Commit;
@@ -42,12 +42,13 @@ pub(super) struct Arrivals {
     pub pulls: Vec<MergedPull>,
 }
 
-/// The plan of a pull request: its statement, if it counts, and the block in its comment.
+/// The plan of a pull request: its statement, if it counts, and its place. The place is absent if the comment cannot be
+/// read.
 #[derive(Clone)]
 struct Planned {
     head: String,
     shown: Result<Arc<(Statement, NameKey)>, Unseen>,
-    block: Option<String>,
+    place: Option<PlanPlace>,
     consents: Vec<Consent>,
 }
 
@@ -70,7 +71,7 @@ impl Job<'_> {
     /// Git fails at an operation that needs no remote. A forge that fails leaves deletions without a review.
     pub(super) async fn arrivals(&self, known: Known<'_>, accepted: Option<&Commit>) -> Result<Arrivals, Failure> {
         let repository = known.project.repository("an apply")?;
-        let event = self.event_pull(known).await;
+        let event = self.event_pull().await;
         let unknown = |why| Arrivals { review: ReviewBasis::Unknown(why), pulls: event.iter().cloned().collect() };
         let Some(from) = range_start(repository, &known.prior.commits, accepted).await? else {
             return Ok(unknown("no earlier apply of this root is recorded".to_owned()));
@@ -100,9 +101,10 @@ impl Job<'_> {
         let new = self.first_applied(repository, known, &landed).await?;
         let mut merged: BTreeMap<u64, MergedPull> = event.into_iter().map(|pull| (pull.number, pull)).collect();
         for number in pulls.iter().skip(new).flatten() {
-            if let Some(Planned { head, block, .. }) = plans.get(number) {
-                let (head, block) = (head.clone(), block.clone());
-                merged.insert(*number, MergedPull { number: *number, head, block });
+            // A comment that cannot be read is not written either, because it may have the signed plan.
+            if let Some(Planned { head, place: Some(plan), .. }) = plans.get(number) {
+                let (head, plan) = (head.clone(), plan.clone());
+                merged.insert(*number, MergedPull { number: *number, head, plan });
             }
         }
         Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect() })
@@ -128,10 +130,10 @@ impl Job<'_> {
     }
 
     /// The pull request of the event.
-    async fn event_pull(&self, known: Known<'_>) -> Option<MergedPull> {
+    async fn event_pull(&self) -> Option<MergedPull> {
         let Event::PullRequest(pull) = &self.around.context.event else { return None };
-        let block = self.reporter.block(pull.number, known.target).await.ok().and_then(Result::ok).flatten();
-        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), block })
+        let plan = self.place_of_plan(pull.number).await?;
+        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), plan })
     }
 
     /// Returns the pull request that landed as a commit, and remembers its plan.
@@ -163,19 +165,23 @@ impl Job<'_> {
     /// Reads the plan in the comment of a merged pull request.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
-        let unseen = |head, why| Planned { head, shown: Err(why), block: None, consents: Vec::new() };
-        let block = match self.reporter.block(pull.number, known.target).await {
-            Err(error) => return unseen(head, Unseen::Unread(chain(&error))),
-            Ok(Err(None)) => return unseen(head, Unseen::NoComment),
-            Ok(Err(Some(other))) => return unseen(head, Unseen::OtherAuthor(other)),
-            Ok(Ok(block)) => block,
+        let unseen = |place, why| Planned { head: head.clone(), shown: Err(why), place, consents: Vec::new() };
+        let nowhere = Some(PlanPlace::Own(None));
+        let plan = match self.reporter.commented_plan(pull.number).await {
+            Err(error) => return unseen(None, Unseen::Unread(chain(&error))),
+            Ok(Err(None)) => return unseen(nowhere, Unseen::NoComment),
+            Ok(Err(Some(other))) => return unseen(nowhere, Unseen::OtherAuthor(other)),
+            Ok(Ok(plan)) => plan,
         };
-        let shown = match (&block, known.keys) {
+        let shown = match (&plan.review, known.keys) {
             (None, _) => Err(Unseen::NotSigned),
             (Some(_), None) => Err(Unseen::NoKey),
             (Some(block), Some(keys)) => verify(block, &keys.keys).and_then(|(statement, key)| {
                 let about = about(pull, known.project, keys, known.target);
-                statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
+                let merged_at = pull.merged_at.unwrap_or(i64::MIN);
+                statement.check(&about, merged_at)?;
+                let section = plan.section.as_ref().map(|section| (section.text.as_str(), section.updated));
+                statement.check_shown(section, merged_at)?;
                 Ok(Arc::new((statement, key.names().clone())))
             }),
         };
@@ -183,7 +189,7 @@ impl Job<'_> {
             Ok((statement, key)) => self.consents(pull, statement, key).await,
             Err(_) => Vec::new(),
         };
-        Planned { head, shown, block, consents }
+        Planned { head, shown, place: Some(place(plan)), consents }
     }
 
     /// Puts the commits together with their plans. Reads the trees of the commits if something can depend on them.

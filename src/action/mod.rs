@@ -5,6 +5,7 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod options;
+pub(crate) mod summary;
 
 mod apply;
 mod baseline;
@@ -14,5 +15,6 @@ mod consent;
 mod job;
 mod landed;
 mod merge;
+mod plan_file;
 mod pull_request;
 mod reporter;

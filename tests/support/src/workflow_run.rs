@@ -63,11 +63,23 @@ impl WorkflowRun<'_> {
         kubeconfig: Option<&Path>,
         inputs: &[(&str, &str)],
     ) -> Ran {
+        self.run("action", checkout, event, kubeconfig, inputs)
+    }
+
+    /// Runs a command of the binary in a checkout, as [`WorkflowRun::act`] runs `ktor action`.
+    pub fn run(
+        &self,
+        command: &str,
+        checkout: &TestRepository,
+        event: &Event,
+        kubeconfig: Option<&Path>,
+        inputs: &[(&str, &str)],
+    ) -> Ran {
         fs::create_dir(&self.folder).unwrap();
         let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| self.folder.join(name));
         fs::write(&payload, event.payload.to_string()).unwrap();
         let mut ktor = Command::new(self.ktor);
-        ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
+        ktor.arg(command).env_clear().envs(profile()).current_dir(checkout.top());
         ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),
@@ -80,6 +92,7 @@ impl WorkflowRun<'_> {
             ("GITHUB_SHA", &event.sha),
             ("GITHUB_REF", event.r#ref),
             ("GITHUB_ACTOR", "maria-dev"),
+            ("GITHUB_WORKFLOW", "deploy"),
             ("KTOR_INPUT_TOKEN", TOKEN),
             ("KTOR_INPUT_PATH", "k8s"),
             ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
@@ -88,6 +101,7 @@ impl WorkflowRun<'_> {
         }
         ktor.envs(inputs.iter().copied());
         ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
+        ktor.env("RUNNER_TEMP", self.folder.join("temp"));
         ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
         ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
         let ended = ktor.output().unwrap();
