@@ -111,7 +111,7 @@ impl Job<'_> {
     /// Returns the place of the plan of a merged pull request. `None` if the forge fails.
     pub(super) async fn place_of_plan(&self, number: u64) -> Option<PlanPlace> {
         let plan = self.reporter.commented_plan(number).await.ok()?;
-        Some(plan.map_or(PlanPlace::Own(None), place))
+        Some(plan.map_or(PlanPlace::Own(None), |plan| place(&plan)))
     }
 
     /// Returns the exit code for a report that was already made, and prints the reasons to the log.
@@ -183,8 +183,8 @@ impl Job<'_> {
 }
 
 /// Returns the place of a plan in a comment.
-pub(super) fn place(plan: CommentedPlan) -> PlanPlace {
-    if plan.section.is_some() { PlanPlace::Summary } else { PlanPlace::Own(plan.review) }
+pub(super) fn place(plan: &CommentedPlan) -> PlanPlace {
+    if plan.section.is_some() { PlanPlace::Summary } else { PlanPlace::Own(plan.review.clone()) }
 }
 
 /// Returns the identity of a project that could not be opened: its target, else its directory.

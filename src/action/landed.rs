@@ -1,5 +1,6 @@
 //! The commits that a run applies: the pull request of each, and what its plan showed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::baseline::ledger_of;
 use super::job::{Job, place};
 use super::reporter::{MergedPull, PlanPlace};
 use crate::conclusion::failure::{Failure, chain};
-use crate::forge::{Event, Pull, pull_number};
+use crate::forge::{CommentedPlan, Event, Pull, pull_number};
 use crate::git::commit::Commit;
 use crate::git::landed::Landed;
 use crate::git::repository::{Ancestry, Repository};
@@ -162,34 +163,29 @@ impl Job<'_> {
         Some(pull.number)
     }
 
-    /// Reads the plan in the comment of a merged pull request.
+    /// Reads the plan in the comment of a merged pull request. Another job can add a comment under the same login, so
+    /// there may be several. Of those that count, it takes the one that was signed last. If none counts, it gives the
+    /// reason for the one of the latest run.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
         let unseen = |place, why| Planned { head: head.clone(), shown: Err(why), place, consents: Vec::new() };
         let nowhere = Some(PlanPlace::Own(None));
-        let plan = match self.reporter.commented_plan(pull.number).await {
+        let plans = match self.reporter.commented_plans(pull.number).await {
             Err(error) => return unseen(None, Unseen::Unread(chain(&error))),
             Ok(Err(None)) => return unseen(nowhere, Unseen::NoComment),
             Ok(Err(Some(other))) => return unseen(nowhere, Unseen::OtherAuthor(other)),
-            Ok(Ok(plan)) => plan,
+            Ok(Ok(plans)) => plans,
         };
-        let shown = match (&plan.review, known.keys) {
-            (None, _) => Err(Unseen::NotSigned),
-            (Some(_), None) => Err(Unseen::NoKey),
-            (Some(block), Some(keys)) => verify(block, &keys.keys).and_then(|(statement, key)| {
-                let about = about(pull, known.project, keys, known.target);
-                let merged_at = pull.merged_at.unwrap_or(i64::MIN);
-                statement.check(&about, merged_at)?;
-                let section = plan.section.as_ref().map(|section| (section.text.as_str(), section.updated));
-                statement.check_shown(section, merged_at)?;
-                Ok(Arc::new((statement, key.names().clone())))
-            }),
-        };
+        let mut judged: Vec<_> = plans.iter().map(|plan| (shown_by(plan, pull, known), place(plan))).collect();
+        judged.sort_by_key(|(shown, _)| {
+            Reverse(shown.as_deref().ok().map(|(statement, _)| (statement.time, statement.run, statement.attempt)))
+        });
+        let Some((shown, place)) = judged.into_iter().next() else { return unseen(nowhere, Unseen::NoComment) };
         let consents = match shown.as_deref() {
             Ok((statement, key)) => self.consents(pull, statement, key).await,
             Err(_) => Vec::new(),
         };
-        Planned { head, shown, place: Some(place(plan)), consents }
+        Planned { head, shown, place: Some(place), consents }
     }
 
     /// Puts the commits together with their plans. Reads the trees of the commits if something can depend on them.
@@ -242,6 +238,20 @@ impl Job<'_> {
         }
         Ok(count)
     }
+}
+
+/// Returns the statement in the block of a comment, and the key of its names, if the statement counts for a merged pull
+/// request and the comment shows it.
+fn shown_by(plan: &CommentedPlan, pull: &Pull, known: Known<'_>) -> Result<Arc<(Statement, NameKey)>, Unseen> {
+    let block = plan.review.as_deref().ok_or(Unseen::NotSigned)?;
+    let keys = known.keys.ok_or(Unseen::NoKey)?;
+    let (statement, key) = verify(block, &keys.keys)?;
+    let about = about(pull, known.project, keys, known.target);
+    let merged_at = pull.merged_at.unwrap_or(i64::MIN);
+    statement.check(&about, merged_at)?;
+    let section = plan.section.as_ref().map(|section| (section.text.as_str(), section.updated));
+    statement.check_shown(section, merged_at)?;
+    Ok(Arc::new((statement, key.names().clone())))
 }
 
 /// Returns the subject of a plan that counts for a pull request.

@@ -19,7 +19,7 @@ use crate::forge::{
 use crate::plan::build::Plan;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
-use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign};
+use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign, verify};
 use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
@@ -391,7 +391,7 @@ impl<'a> Reporter<'a> {
 
     /// Reads the digest of the plan in our comment on a pull request.
     pub(crate) async fn digest(&self, number: u64) -> Option<String> {
-        self.commented_plan(number).await.ok()?.ok()?.digest
+        self.commented_plan(number).await.ok()??.digest
     }
 
     /// Returns `true` if a digest is the beginning of the one of a plan in our comments, whatever its root and target.
@@ -400,19 +400,34 @@ impl<'a> Reporter<'a> {
         forge.plan_digests(number).await.is_ok_and(|plans| plans.iter().any(|plan| plan.starts_with(digest)))
     }
 
-    /// Reads the plan in our comment on a pull request. If there is no such comment, returns the author of another comment
-    /// that looks like it, if there is one.
+    /// Reads the plans in our comments on a pull request, the one of the latest run first. If there is no such comment,
+    /// returns the author of another comment that looks like it, if there is one.
     ///
     /// # Errors
     ///
     /// The forge fails.
-    pub(crate) async fn commented_plan(
+    pub(crate) async fn commented_plans(
         &self,
         number: u64,
-    ) -> Result<Result<CommentedPlan, Option<String>>, ForgeError> {
+    ) -> Result<Result<Vec<CommentedPlan>, Option<String>>, ForgeError> {
         let Some(forge) = &self.forge else { return Ok(Err(None)) };
         let Identity { root, target } = self.identity();
-        forge.find_plan(number, root, target).await
+        forge.find_plans(number, root, target).await
+    }
+
+    /// Reads the plan in our comment on a pull request: the first one with a valid signature, or else the first one.
+    ///
+    /// # Errors
+    ///
+    /// The forge fails.
+    pub(crate) async fn commented_plan(&self, number: u64) -> Result<Option<CommentedPlan>, ForgeError> {
+        let mut plans = self.commented_plans(number).await?.unwrap_or_default();
+        let is_signed = |plan: &CommentedPlan| {
+            let (block, keys) = (plan.review.as_ref(), self.keys.get());
+            block.zip(keys).is_some_and(|(block, keys)| verify(block, &keys.keys).is_ok())
+        };
+        let at = plans.iter().position(is_signed).unwrap_or(0);
+        Ok((at < plans.len()).then(|| plans.swap_remove(at)))
     }
 
     /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge

@@ -1,11 +1,13 @@
 //! The comment with the plan of a root and a target: its own comment, or a part of a summary.
 //!
-//! Both can exist, for example because the workflow was changed. The one of the later run counts, so that a plan never
-//! counts after a newer one. Of several own comments, the newest counts.
+//! Several can exist: because the workflow was changed, because two first runs ran at the same time, or because another
+//! job of the repository writes under the same login. The caller decides which one counts.
+
+use std::cmp::Reverse;
 
 use super::comment::Comment;
 use super::hidden::{digests, read_plan};
-use super::{Forge, ForgeError, Marker};
+use super::{Forge, ForgeError};
 
 /// The plan of a root and a target, as our comment has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,21 +30,17 @@ pub struct SummarySection {
 }
 
 impl Forge {
-    /// Finds the plan of a root and a target in our comments on a pull request. If there is none, returns the login of
-    /// someone else who wrote a comment with such a plan, if there is one.
-    pub async fn find_plan(
+    /// Finds the plans of a root and a target in our comments on a pull request, the one of the latest run first. If there
+    /// is none, returns the login of someone else who wrote a comment with such a plan, if there is one.
+    pub async fn find_plans(
         &self,
         pr: u64,
         root: &str,
         target: &str,
-    ) -> Result<Result<CommentedPlan, Option<String>>, ForgeError> {
-        let (ours, other) = self.comments_with(pr, &|body| read_plan(body, root, target).is_some()).await?;
-        let own = Marker::new(root, target);
-        let (own, summaries): (Vec<&Comment>, Vec<&Comment>) =
-            ours.iter().partition(|comment| own.opens(&comment.body));
-        let summary = summaries.into_iter().max_by_key(|comment| (run(comment), comment.id));
-        let newest = summary.into_iter().chain(own.into_iter().last()).max_by_key(|comment| run(comment));
-        let plan = newest.and_then(|comment| {
+    ) -> Result<Result<Vec<CommentedPlan>, Option<String>>, ForgeError> {
+        let (mut ours, other) = self.comments_with(pr, &|body| read_plan(body, root, target).is_some()).await?;
+        ours.sort_by_key(|comment| Reverse((run(comment), comment.id)));
+        let plan = |comment: &Comment| {
             let plan = read_plan(&comment.body, root, target)?;
             let updated = comment.updated;
             Some(CommentedPlan {
@@ -50,8 +48,9 @@ impl Forge {
                 digest: plan.digest.map(str::to_owned),
                 section: plan.section.map(|text| SummarySection { text, updated }),
             })
-        });
-        Ok(plan.ok_or(other))
+        };
+        let plans: Vec<CommentedPlan> = ours.iter().filter_map(plan).collect();
+        Ok(if plans.is_empty() { Err(other) } else { Ok(plans) })
     }
 
     /// Lists the digests of all plans in our comments on a pull request.

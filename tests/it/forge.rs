@@ -623,11 +623,11 @@ fn summary(run_id: u64, root: &str, block: Option<&str>) -> Sticky {
 }
 
 #[tokio::test]
-async fn f17_the_plan_of_the_latest_run_counts_in_whichever_comment_it_stands() {
+async fn f17_the_plan_of_the_latest_run_is_the_first_in_whichever_comment_it_stands() {
     let github = github();
     let forge = forge(&github);
     let review = async |root: &str| {
-        let plan = forge.find_plan(PR, root, "prod").await.unwrap().ok()?;
+        let plan = forge.find_plans(PR, root, "prod").await.unwrap().ok()?.remove(0);
         Some((plan.review, plan.section.map(|section| section.text)))
     };
     assert_eq!(review("shop").await, None);
@@ -637,7 +637,6 @@ async fn f17_the_plan_of_the_latest_run_counts_in_whichever_comment_it_stands() 
     let of_summary = Some((Some("c3Vt.2".into()), Some("## shop of 2".to_owned())));
     assert_eq!(review("shop").await, of_summary);
     assert_eq!(review("other").await, None);
-    // A plan without a signature makes the older signed one not count.
     upsert(&forge, &summary(3, "shop", None)).await;
     assert_eq!(review("shop").await, Some((None, Some("## shop of 3".into()))));
     upsert(&forge, &sticky(4, "own")).await;
@@ -646,7 +645,7 @@ async fn f17_the_plan_of_the_latest_run_counts_in_whichever_comment_it_stands() 
     upsert(&forge, &Sticky { marker: Marker::summary("other", 1), ..summary(5, "other", Some("b3Ro.5")) }).await;
     github.add_comment(PR, "mallory", &summary(9, "shop", Some("Zm9y.9")).body());
     assert_eq!(review("shop").await, Some((Some("cnVu.4".into()), None)));
-    assert_eq!(forge.find_plan(PR, "shop", "dev").await.unwrap(), Err(None));
+    assert_eq!(forge.find_plans(PR, "shop", "dev").await.unwrap(), Err(None));
 }
 
 #[tokio::test]

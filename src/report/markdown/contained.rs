@@ -23,9 +23,7 @@ const LANGUAGES: [&str; 4] = ["", "diff", "text", "yaml"];
 /// Returns `true` if a text can be the section of a root and a target in a comment of several plans. `site` is the address
 /// of the forge, without a slash at its end.
 pub fn is_contained(text: &str, root: &str, target: &str, site: &str) -> bool {
-    let mut lines = text.lines();
-    let is_opened = lines.next().is_some_and(|first| opens(first, root, target));
-    is_opened && lines.all(|line| !line.starts_with("# ") && !line.starts_with("## ")) && Reader::new(site).reads(text)
+    text.lines().next().is_some_and(|first| opens(first, root, target)) && Reader::new(site).reads(text)
 }
 
 /// Returns `true` if the first line of a report names the root and the target.
@@ -52,7 +50,10 @@ impl<'a> Reader<'a> {
     }
 
     fn reads(mut self, text: &str) -> bool {
-        text.lines().all(|line| self.line(line).is_some()) && self.fence == 0 && self.open.is_empty()
+        let (title, rest) = text.split_once('\n').unwrap_or((text, ""));
+        // A heading of this level is for the first line only.
+        let is_title = title.strip_prefix("## ").is_some_and(|title| self.line(title).is_some());
+        is_title && rest.lines().all(|line| self.line(line).is_some()) && self.fence == 0 && self.open.is_empty()
     }
 
     /// Reads a line. Returns `None` if it must not stand in a section.
@@ -91,7 +92,7 @@ impl<'a> Reader<'a> {
         if line.starts_with("   ") || is_underline('=') || is_underline('-') {
             return None;
         }
-        self.words(line.strip_prefix("## ").unwrap_or(content))
+        self.words(content)
     }
 
     /// Reads the content of a line.
@@ -194,6 +195,7 @@ mod tests {
             "### 1 to delete\n\n| object | |\n|---|---|\n| ``a`b`` | [`y.yaml`](/acme/shop/blob/bc/y.yaml#L7) |",
             "<details open><summary><b><code>demo.a</code></b>: 1</summary>\n\n`x` · update\n```diff\n+ <!-- -->\n```\n\n</details>",
             "````text\n```\n@org/team # <script>\n````",
+            "```yaml\n# a comment\n## another\n```",
             "<sub>Scope: `demo` · [run](https://github.com/acme/shop/actions/runs/1)<br>\nDigest: `ab`</sub>",
             "🔴 `<!--` → `@org/team`",
         ] {
