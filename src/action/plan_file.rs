@@ -231,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("ktor-plan-empty.json", "");
-        write("ktor-plan-large.json", &" ".repeat(MOST_BYTES as usize + 1));
+        write("ktor-plan-large.json", &" ".repeat(usize::try_from(MOST_BYTES).unwrap() + 1));
         let text = serde_json::to_string(&file("shop", "prod")).unwrap();
         write("ktor-plan-more.json", &text.replacen('{', "{\"more\":1,", 1));
         write("ktor-plan-new.json", &text.replace("\"version\":1", "\"version\":2"));

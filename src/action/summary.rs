@@ -315,9 +315,12 @@ mod tests {
         pages(&plans, &overview).0
     }
 
+    /// The words of the reason why a changed file does not count, and the change.
+    type Change = (&'static str, fn(&mut PlanFile));
+
     #[test]
     fn f17_a_file_counts_for_its_own_pull_request_and_head_alone() {
-        let changes: [(&str, fn(&mut PlanFile)); 11] = [
+        let changes: [Change; 11] = [
             ("another pull request", |plan| plan.pull = Some(8)),
             ("another pull request", |plan| plan.pull = None),
             ("another head", |plan| plan.head = "2".repeat(40)),
