@@ -1,7 +1,7 @@
 //! The apply of a push, of a merged pull request, or of a workflow that a person started.
 
 use super::baseline::ledger_of;
-use super::job::{ATTEMPTS, Job, at_commit};
+use super::job::{ATTEMPTS, Job, at_commit, shown_root};
 use super::landed::Known;
 use super::options::Told;
 use super::reporter::{MergedPull, Report};
@@ -140,8 +140,10 @@ impl Job<'_> {
         (self.around.tell)(Told::RunEnded);
         let report = result?;
         let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
+        let root = project.root.to_string();
         let heading = Heading {
             target: &target,
+            root: shown_root(&root, &target),
             cluster: Some(cluster.context()),
             base: None,
             head: Some(commit),

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::job::Job;
+use super::job::{Job, unopened};
 use super::options::{ActionOptions, Surroundings, Told, Work};
 use super::reporter::Reporter;
 use crate::conclusion::exit::Exit;
@@ -15,7 +15,8 @@ use crate::forge::Event;
 ///
 /// Anything that stops the work. The run also reports the error before it ends.
 pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> Result<Exit, Failure> {
-    let reporter = Reporter::new(options, around)?;
+    let (token, author) = (options.token.as_deref(), options.comment_author.as_deref());
+    let reporter = Reporter::new(token, author, options.commenting, unopened(options), around)?;
     let job = Job { options, around, reporter: &reporter, named: OnceLock::new(), prefix: OnceLock::new() };
     let done = match options.work {
         Work::OfTheEvent => Box::pin(of_the_event(&job)).await,

@@ -1,6 +1,6 @@
 //! The comparison of a cluster with what was merged, on a schedule.
 
-use super::job::{ATTEMPTS, Job};
+use super::job::{ATTEMPTS, Job, shown_root};
 use super::options::Told;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
@@ -31,10 +31,11 @@ impl Job<'_> {
             }
         }
         let plan = planned?.plan;
-        let target = self.target(&project);
+        let (target, root) = (self.target(&project), project.root.to_string());
         let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let heading = Heading {
             target: &target,
+            root: shown_root(&root, &target),
             cluster: Some(cluster.context()),
             base: None,
             head: Some(head.as_str()),

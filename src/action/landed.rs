@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::baseline::ledger_of;
-use super::job::Job;
-use super::reporter::MergedPull;
+use super::job::{Job, place};
+use super::reporter::{MergedPull, PlanPlace};
 use crate::conclusion::failure::{Failure, chain};
-use crate::forge::{Event, Pull, pull_number};
+use crate::forge::{CommentedPlan, Event, Pull, pull_number};
 use crate::git::commit::Commit;
 use crate::git::landed::Landed;
 use crate::git::repository::{Ancestry, Repository};
@@ -47,12 +47,13 @@ pub(super) struct Arrivals {
     pub digest: Result<String, String>,
 }
 
-/// The plan of a pull request: its statement, if it counts, and the block in its comment.
+/// The plan of a pull request: its statement, if it counts, and its place. The place is absent if the comment cannot be
+/// read.
 #[derive(Clone)]
 struct Planned {
     head: String,
     shown: Result<Arc<(Statement, NameKey)>, Unseen>,
-    block: Option<String>,
+    place: Option<PlanPlace>,
     consents: Vec<Consent>,
 }
 
@@ -75,7 +76,7 @@ impl Job<'_> {
     /// Git fails at an operation that needs no remote. A forge that fails leaves deletions without a review.
     pub(super) async fn arrivals(&self, known: Known<'_>, accepted: Option<&Commit>) -> Result<Arrivals, Failure> {
         let repository = known.project.repository("an apply")?;
-        let event = self.event_pull(known).await;
+        let event = self.event_pull().await;
         let unknown = |why: String| Arrivals {
             digest: Err(why.clone()),
             review: ReviewBasis::Unknown(why),
@@ -110,9 +111,10 @@ impl Job<'_> {
         let digest = reviewed_digest(commits.commits.get(new..).unwrap_or_default());
         let mut merged: BTreeMap<u64, MergedPull> = event.into_iter().map(|pull| (pull.number, pull)).collect();
         for number in pulls.iter().skip(new).flatten() {
-            if let Some(Planned { head, block, .. }) = plans.get(number) {
-                let (head, block) = (head.clone(), block.clone());
-                merged.insert(*number, MergedPull { number: *number, head, block });
+            // A comment that cannot be read is not written either, because it may have the signed plan.
+            if let Some(Planned { head, place: Some(plan), .. }) = plans.get(number) {
+                let (head, plan) = (head.clone(), plan.clone());
+                merged.insert(*number, MergedPull { number: *number, head, plan });
             }
         }
         Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect(), digest })
@@ -138,10 +140,10 @@ impl Job<'_> {
     }
 
     /// The pull request of the event.
-    async fn event_pull(&self, known: Known<'_>) -> Option<MergedPull> {
+    async fn event_pull(&self) -> Option<MergedPull> {
         let Event::PullRequest(pull) = &self.around.context.event else { return None };
-        let block = self.reporter.block(pull.number, known.target).await;
-        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), block })
+        let plan = self.place_of_plan(pull.number).await?;
+        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), plan })
     }
 
     /// Returns the pull request that landed as a commit, and remembers its plan.
@@ -172,27 +174,27 @@ impl Job<'_> {
 
     /// Reads the plan in the comment of a merged pull request. Another job can add a comment under the same login, so
     /// there may be several. Of those that count, it takes the one that was signed last. If none counts, it gives the
-    /// reason for the newest one.
+    /// reason for the one of the latest run.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
-        let unseen = |why| Planned { head: head.clone(), shown: Err(why), block: None, consents: Vec::new() };
-        let blocks = match self.reporter.blocks(pull.number, known.target).await {
-            Err(error) => return unseen(Unseen::Unread(chain(&error))),
-            Ok(Err(Some(other))) => return unseen(Unseen::OtherAuthor(other)),
-            Ok(Err(None)) => return unseen(Unseen::NoComment),
-            Ok(Ok(blocks)) => blocks,
+        let unseen = |place, why| Planned { head: head.clone(), shown: Err(why), place, consents: Vec::new() };
+        let nowhere = Some(PlanPlace::Own(None));
+        let plans = match self.reporter.commented_plans(pull.number).await {
+            Err(error) => return unseen(None, Unseen::Unread(chain(&error))),
+            Ok(Err(None)) => return unseen(nowhere, Unseen::NoComment),
+            Ok(Err(Some(other))) => return unseen(nowhere, Unseen::OtherAuthor(other)),
+            Ok(Ok(plans)) => plans,
         };
-        let mut judged: Vec<_> =
-            blocks.into_iter().map(|block| (shown_by(block.as_deref(), pull, known), block)).collect();
+        let mut judged: Vec<_> = plans.iter().map(|plan| (shown_by(plan, pull, known), place(plan))).collect();
         judged.sort_by_key(|(shown, _)| {
             Reverse(shown.as_deref().ok().map(|(statement, _)| (statement.time, statement.run, statement.attempt)))
         });
-        let Some((shown, block)) = judged.into_iter().next() else { return unseen(Unseen::NoComment) };
+        let Some((shown, place)) = judged.into_iter().next() else { return unseen(nowhere, Unseen::NoComment) };
         let consents = match shown.as_deref() {
             Ok((statement, key)) => self.consents(pull, statement, key).await,
             Err(_) => Vec::new(),
         };
-        Planned { head, shown, block, consents }
+        Planned { head, shown, place: Some(place), consents }
     }
 
     /// Puts the commits together with their plans. Reads the trees of the commits if something can depend on them.
@@ -248,13 +250,16 @@ impl Job<'_> {
 }
 
 /// Returns the statement in the block of a comment, and the key of its names, if the statement counts for a merged pull
-/// request.
-fn shown_by(block: Option<&str>, pull: &Pull, known: Known<'_>) -> Result<Arc<(Statement, NameKey)>, Unseen> {
-    let block = block.ok_or(Unseen::NotSigned)?;
+/// request and the comment shows it.
+fn shown_by(plan: &CommentedPlan, pull: &Pull, known: Known<'_>) -> Result<Arc<(Statement, NameKey)>, Unseen> {
+    let block = plan.review.as_deref().ok_or(Unseen::NotSigned)?;
     let keys = known.keys.ok_or(Unseen::NoKey)?;
     let (statement, key) = verify(block, &keys.keys)?;
     let about = about(pull, known.project, keys, known.target);
-    statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
+    let merged_at = pull.merged_at.unwrap_or(i64::MIN);
+    statement.check(&about, merged_at)?;
+    let section = plan.section.as_ref().map(|section| (section.text.as_str(), section.updated));
+    statement.check_shown(section, merged_at)?;
     Ok(Arc::new((statement, key.names().clone())))
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod options;
+pub(crate) mod summary;
 
 mod apply;
 mod baseline;
@@ -15,5 +16,6 @@ mod drift;
 mod job;
 mod landed;
 mod merge;
+mod plan_file;
 mod pull_request;
 mod reporter;

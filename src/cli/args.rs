@@ -14,7 +14,7 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::state::{FreezeArgs, StateArgs, ThawArgs, UnlockArgs};
-use self::workflow::ActionArgs;
+use self::workflow::{ActionArgs, SummaryArgs};
 use crate::cluster::settings::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
@@ -53,6 +53,11 @@ pub enum Command {
     Action(ActionArgs),
     /// Show how the cluster differs from what was merged, without writing anything. Exits with 2 if it does.
     Drift(DriftArgs),
+    /// Make one comment and one check from the plans of several jobs.
+    ///
+    /// Each option is also read from the environment, as `ktor action` does it.
+    #[command(args_override_self = true)]
+    Summary(SummaryArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
     /// Show or change the state of a root.
@@ -77,7 +82,7 @@ impl Command {
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Scope(_) => None,
+            Self::Scope(_) | Self::Summary(_) => None,
         }
     }
 }
@@ -378,8 +383,8 @@ impl HistoryArgs {
 }
 
 impl Cli {
-    /// Parses a command line, its first argument the program's name; `ktor action` takes its inputs from `variable`
-    /// too, which gives an environment variable's value.
+    /// Parses a command line, its first argument the program's name; `ktor action` and `ktor summary` take their inputs from
+    /// `variable` too, which gives an environment variable's value.
     ///
     /// # Errors
     ///
@@ -392,19 +397,19 @@ impl Cli {
         // No flag that may stand before the subcommand takes a value.
         let is_word = |argument: &OsString| !argument.as_encoded_bytes().starts_with(b"-");
         if let Some(at) = arguments.iter().skip(1).position(is_word).map(|at| at + 1)
-            && arguments[at] == "action"
+            && let Some(command) = ["action", "summary"].into_iter().find(|command| arguments[at] == *command)
         {
-            arguments.splice(at + 1..=at, inputs(variable));
+            arguments.splice(at + 1..=at, inputs(command, variable));
         }
         Self::try_parse_from(arguments)
     }
 }
 
-/// The inputs of `ktor action` that are set in the environment, as arguments.
-fn inputs(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
+/// The inputs of a command that are set in the environment, as arguments.
+fn inputs(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
     let command = Cli::command();
-    let action = command.find_subcommand("action").into_iter().flat_map(clap::Command::get_arguments);
-    action
+    let arguments = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    arguments
         .filter_map(|argument| Some((argument, variable(&variable_name(argument)?)?)))
         .filter(|(_, value)| !value.is_empty())
         .flat_map(|(argument, value)| written_out(argument, &value))
@@ -567,6 +572,28 @@ mod tests {
         assert_eq!(args.wait.lock_timeout, Duration::from_secs(120));
         assert_eq!(args.token.as_deref(), Some("ghs_x"));
         assert_eq!(args.comment_author, None);
+    }
+
+    #[test]
+    fn f17_a_summary_takes_its_inputs_from_the_environment() {
+        let summary = |variables: &[(&str, &str)]| -> Result<_, String> {
+            match read("ktor summary", variables)?.command {
+                Command::Summary(args) => Ok(args),
+                _ => panic!("not a summary"),
+            }
+        };
+        let args = summary(&[
+            ("KTOR_INPUT_EXPECTED", "shop:prod, shop:dev\nother\n"),
+            ("KTOR_INPUT_PLANS", "there"),
+            ("KTOR_INPUT_PATH", "elsewhere"),
+        ])
+        .unwrap();
+        assert_eq!(args.expected, ["shop:prod", "shop:dev", "other"]);
+        assert_eq!(args.plans, PathBuf::from("there"));
+        assert_eq!(summary(&[]).unwrap().plans, PathBuf::from("ktor-plans"));
+        for wrong in ["a b", "shop:", ":prod", "shop.api"] {
+            assert!(summary(&[("KTOR_INPUT_EXPECTED", wrong)]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Freeze(args) => commands::freeze::frozen(args, &variables, &console).await,
             Command::Thaw(args) => commands::freeze::thawed(args, &variables, &console).await,
             Command::Action(args) => Box::pin(commands::action::run(args, &variables, &console)).await,
+            Command::Summary(args) => Box::pin(commands::action::summarize(args, &variables, &console)).await,
         }
     });
     runtime.shutdown_background();

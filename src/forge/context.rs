@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub sha: String,
     /// The branch or tag of the run, for example `refs/heads/main`.
     pub git_ref: Option<String>,
+    /// The name of the workflow. Empty if the runner does not name it.
+    pub workflow: String,
     /// The directory of the checkout.
     pub workspace: PathBuf,
     /// The file for the step summary.
@@ -165,6 +167,7 @@ impl Context {
             actor: env.optional("GITHUB_ACTOR").unwrap_or_default().to_owned(),
             sha: env.commit("GITHUB_SHA")?,
             git_ref: env.optional("GITHUB_REF").map(str::to_owned),
+            workflow: env.optional("GITHUB_WORKFLOW").unwrap_or_default().to_owned(),
             workspace: PathBuf::from(env.required("GITHUB_WORKSPACE")?),
             step_summary: env.optional("GITHUB_STEP_SUMMARY").map(PathBuf::from),
             output: env.optional("GITHUB_OUTPUT").map(PathBuf::from),

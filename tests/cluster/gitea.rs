@@ -136,7 +136,14 @@ impl GiteaStory {
         let folder = self.files.path().join(self.runs.fetch_add(1, Ordering::Relaxed).to_string());
         let mut variables = job.variables();
         variables.push(("KTOR_INPUT_TOKEN", job.token().to_owned()));
-        let run = ActionRun { ktor: env!("CARGO_BIN_EXE_ktor"), folder, payload: job.event(), variables, summary };
+        let run = ActionRun {
+            ktor: env!("CARGO_BIN_EXE_ktor"),
+            command: "action",
+            folder,
+            payload: job.event(),
+            variables,
+            summary,
+        };
         let ran = run.run(&checkout, Some(&self.plane.kubeconfig(User::Admin)), inputs);
         let masked = |line: &&str| !line.starts_with("::add-mask::");
         let said: Vec<&str> = ran.log.lines().filter(masked).collect();
@@ -583,7 +590,7 @@ fn f7_the_adapter_understands_what_gitea_answers() {
         let open = forge.pull(number).await.unwrap();
         assert!(open.open && !open.merged && !open.from_fork && open.head_sha == head, "{open:?}");
         assert_eq!(forge.pull_files(number).await.unwrap().paths, ["k8s/banner.yaml".to_owned()].into());
-        assert_eq!(forge.find_sticky(number, &Marker::new("prod")).await.unwrap(), None);
+        assert_eq!(forge.find_sticky(number, &Marker::new("shop", "prod")).await.unwrap(), None);
         let refused = forge.permission(AUTHOR).await.unwrap_err();
         assert_eq!(refused.status(), Some(403), "{refused:?}");
     });

@@ -8,6 +8,7 @@ mod apply;
 mod plan;
 mod schema;
 mod state;
+mod summary;
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex};

@@ -222,6 +222,11 @@ impl FakeGitHub {
         self.state().add_comment(pr, author, body).id
     }
 
+    /// Sets the time of the last change of a comment.
+    pub fn set_comment_time(&self, id: u64, time: &str) {
+        self.state().comment_times.insert(id, time.to_owned());
+    }
+
     /// Removes a comment, as a maintainer may.
     pub fn remove_comment(&self, id: u64) {
         self.state().comments.retain(|comment| comment.id != id);
@@ -312,6 +317,8 @@ struct State {
     pulls: BTreeMap<u64, FakePull>,
     comments: Vec<FakeComment>,
     issues: Vec<FakeIssue>,
+    /// The times of the last change that a test sets, by the ID of the comment.
+    comment_times: BTreeMap<u64, String>,
     permissions: BTreeMap<String, String>,
     comparisons: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
@@ -373,6 +380,7 @@ impl State {
             pulls: BTreeMap::new(),
             comments: Vec::new(),
             issues: Vec::new(),
+            comment_times: BTreeMap::new(),
             permissions: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             faults: VecDeque::new(),
@@ -591,13 +599,14 @@ impl State {
     fn comment_json(&self, comment: &FakeComment) -> Value {
         let FakeComment { id, pr, author, body, is_edited } = comment;
         let page = if self.flavor == Flavor::Gitea { "pulls" } else { "pull" };
+        let last = if *is_edited { "2026-01-02T03:05:06Z" } else { "2026-01-02T03:04:05Z" };
         json!({
             "id": id,
             "html_url": format!("http://{}/{REPOSITORY}/{page}/{pr}#issuecomment-{id}", self.address),
             "user": {"login": author, "type": if author.ends_with("[bot]") { "Bot" } else { "User" }},
             "body": body,
             "created_at": "2026-01-02T03:04:05Z",
-            "updated_at": if *is_edited { "2026-01-02T03:05:06Z" } else { "2026-01-02T03:04:05Z" },
+            "updated_at": self.comment_times.get(id).map_or(last, String::as_str),
         })
     }
 

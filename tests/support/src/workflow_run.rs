@@ -46,6 +46,8 @@ pub struct Ran {
 pub struct ActionRun<'a> {
     /// The path of the binary.
     pub ktor: &'static str,
+    /// The command: `action` or `summary`.
+    pub command: &'static str,
     /// The folder for the files of the run. The run creates it.
     pub folder: PathBuf,
     /// The payload of the event.
@@ -72,12 +74,13 @@ impl ActionRun<'_> {
         let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| self.folder.join(name));
         fs::write(&payload, self.payload.to_string()).unwrap();
         let mut ktor = Command::new(self.ktor);
-        ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
+        ktor.arg(self.command).env_clear().envs(profile()).current_dir(checkout.top());
         ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
         ktor.env("GITHUB_ACTIONS", "true").env("KTOR_INPUT_PATH", "k8s").env("KTOR_INPUT_ALLOW_REPLACEMENT", "true");
         ktor.envs(self.variables.iter().map(|(name, value)| (name, value)));
         ktor.envs(inputs.iter().copied());
         ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top()).env("GITHUB_OUTPUT", &output);
+        ktor.env("RUNNER_TEMP", self.folder.join("temp"));
         if self.summary == Summary::Offered {
             ktor.env("GITHUB_STEP_SUMMARY", &summary);
         }
@@ -115,6 +118,18 @@ impl WorkflowRun<'_> {
         kubeconfig: Option<&Path>,
         inputs: &[(&str, &str)],
     ) -> Ran {
+        self.run("action", checkout, event, kubeconfig, inputs)
+    }
+
+    /// Runs a command of the binary in a checkout, as [`WorkflowRun::act`] runs `ktor action`.
+    pub fn run(
+        &self,
+        command: &'static str,
+        checkout: &TestRepository,
+        event: &Event,
+        kubeconfig: Option<&Path>,
+        inputs: &[(&str, &str)],
+    ) -> Ran {
         let variables = vec![
             ("GITHUB_EVENT_NAME", event.name.to_owned()),
             ("GITHUB_REPOSITORY", REPOSITORY.to_owned()),
@@ -125,10 +140,11 @@ impl WorkflowRun<'_> {
             ("GITHUB_SHA", event.sha.clone()),
             ("GITHUB_REF", event.r#ref.to_owned()),
             ("GITHUB_ACTOR", "maria-dev".to_owned()),
+            ("GITHUB_WORKFLOW", "deploy".to_owned()),
             ("KTOR_INPUT_TOKEN", TOKEN.to_owned()),
         ];
         let (ktor, folder, payload) = (self.ktor, self.folder.clone(), &event.payload);
-        let run = ActionRun { ktor, folder, payload, variables, summary: Summary::Offered };
+        let run = ActionRun { ktor, command, folder, payload, variables, summary: Summary::Offered };
         run.run(checkout, kubeconfig, inputs)
     }
 }
