@@ -1,5 +1,8 @@
 //! The apply of a push, of a merged pull request, or of a workflow that a person started.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use super::baseline::ledger_of;
 use super::job::{ATTEMPTS, Job, at_commit, shown_root};
 use super::landed::Known;
@@ -10,6 +13,11 @@ use crate::conclusion::failure::{Failure, preparing};
 use crate::conclusion::{concluded, early_end, ended};
 use crate::forge::{Event, PullRequest, Push};
 use crate::git::commit::Commit;
+use crate::plan::build::Plan;
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
+use crate::project::path::ProjectPath;
+use crate::project::scope::touched;
 use crate::report::Heading;
 use crate::report::terminal::{self, Style};
 use crate::run::decide::ScopeBasis;
@@ -152,10 +160,29 @@ impl Job<'_> {
             files: Some(&files),
             takes_commands: false,
         };
-        self.conclude(&report, &pulls, heading).await
+        self.conclude(&project, &report, &pulls, heading).await
     }
 
-    async fn conclude(&self, report: &RunReport, pulls: &[MergedPull], heading: Heading<'_>) -> Result<Exit, Failure> {
+    /// Marks the plans of open pull requests that concern a project that the apply changed.
+    async fn overtake(&self, project: &Workspace, plan: &Plan, commit: &str) {
+        let is_changed =
+            |change: &&Change| !matches!(change.action(), Action::Unchanged | Action::Keep | Action::Blocked);
+        let changed: BTreeSet<&ProjectPath> = plan.all().filter(is_changed).map(|change| &change.project).collect();
+        let Some(branch) = self.branch().filter(|_| !changed.is_empty()) else { return };
+        let inputs = project.sources.inputs();
+        let concerns = |paths: &BTreeSet<PathBuf>| {
+            touched(paths, &project.prefix, None, inputs).iter().any(|touched| changed.contains(touched))
+        };
+        self.reporter.overtake(branch, commit, &concerns).await;
+    }
+
+    async fn conclude(
+        &self,
+        project: &Workspace,
+        report: &RunReport,
+        pulls: &[MergedPull],
+        heading: Heading<'_>,
+    ) -> Result<Exit, Failure> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
@@ -169,6 +196,7 @@ impl Job<'_> {
         }
         end?;
         let concluded = concluded(plan);
+        self.overtake(project, plan, heading.head.unwrap_or_default()).await;
         self.outputs(plan, if concluded.is_ok() { "applied" } else { "kept" }, url.as_deref());
         Ok(self.told(concluded))
     }

@@ -25,6 +25,7 @@ use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
+mod overtaken;
 mod pages;
 mod section;
 

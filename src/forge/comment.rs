@@ -148,7 +148,7 @@ impl Comment {
     }
 
     /// Returns `true` if the comment's text is `body`. Line ends and trailing white space do not count.
-    fn says(&self, body: &str) -> bool {
+    pub(super) fn says(&self, body: &str) -> bool {
         self.body.replace("\r\n", "\n").trim_end() == body.replace("\r\n", "\n").trim_end()
     }
 }
@@ -330,7 +330,7 @@ impl Forge {
     }
 
     /// Sends one write: an edit of `existing`, or a new comment.
-    async fn write(
+    pub(super) async fn write(
         &self,
         operation: &str,
         pr: u64,
@@ -412,7 +412,7 @@ impl Forge {
     }
 
     /// Takes back the count of a write that had no effect.
-    fn uncount_write(&self) {
+    pub(super) fn uncount_write(&self) {
         self.writes.fetch_sub(1, Ordering::SeqCst);
     }
 }

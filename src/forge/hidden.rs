@@ -174,6 +174,12 @@ pub fn sections_end() -> String {
     hidden_line("end")
 }
 
+/// Returns the hidden lines at the start of a comment, as they are.
+pub(super) fn hidden_part(body: &str) -> String {
+    let hidden = hidden_lines(body).count();
+    body.lines().take(hidden).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns the visible text of a comment.
 pub(super) fn visible_text(body: &str) -> String {
     let hidden = hidden_lines(body).count();

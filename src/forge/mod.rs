@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod hidden;
 mod issue;
+mod notice;
 mod planned;
 mod pull;
 mod subject;

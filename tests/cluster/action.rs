@@ -586,6 +586,40 @@ fn f16_an_apply_can_stop_where_its_plan_is_not_the_one_that_was_reviewed() {
 }
 
 #[test]
+fn f14_an_apply_marks_the_plans_of_open_pull_requests_that_it_makes_outdated() {
+    let (story, _) = applied("action-overtaken");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    story.forge.change_pull(PULL, |pull| pull.files = vec![("k8s/web.yaml".to_owned(), None)]);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let planned = story.comment().body;
+    let apply = |path: &str, value: &str| {
+        let (event, commit) = story.push(|story| {
+            story.origin.branch("main", "main");
+            story.config(path, value);
+        });
+        let ran = story.run(&event, &commit);
+        ended(&ran, 0, "applied");
+        commit
+    };
+    // A push that changes nothing of the pull request's projects leaves the plan alone.
+    story.origin.write("k8s/other/.ktor.yaml", "project: other\n");
+    apply("other/poster", "new");
+    assert_eq!(story.comment().body, planned);
+    let first = apply("footer", "ciao");
+    let marked = story.comment().body;
+    assert!(marked.contains("> **Outdated.**") && marked.contains(first.short()), "{marked}");
+    assert!(marked.contains("### 1 to delete") && story.is_signed(), "{marked}");
+    let second = apply("footer", "tot ziens");
+    let marked = story.comment().body;
+    assert!(marked.contains(second.short()) && !marked.contains(first.short()), "{marked}");
+    assert_eq!(marked.matches("Outdated").count(), 1, "{marked}");
+    // What the plan showed is still reviewed.
+    let (closed, merged) = story.merge();
+    ended(&story.run(&closed, &merged), 0, "applied");
+    assert!(!story.live().contains_key("banner"), "{:?}", story.live());
+}
+
+#[test]
 fn f16_a_tag_applies_what_was_merged_up_to_its_commit() {
     let (story, _) = applied("action-tags");
     let with = |event: &Event, commit: &Commit| {

@@ -62,6 +62,19 @@ pub fn alarm(heading: &Heading<'_>, error: &str) -> String {
     )
 }
 
+/// The start of the notice that a plan is outdated.
+pub const OVERTAKEN: &str = "> [!NOTE]\n> **Outdated.**";
+
+/// Returns the rest of the notice that a plan is outdated, because a commit of the branch was applied after it.
+pub fn overtaken(branch: &str, commit: &str) -> String {
+    format!(
+        " After this plan, the commit {} of {} was applied, and it changed projects of this pull request. Push again or \
+         repeat the run for a plan of what a merge does now.",
+        code(super::wording::commit(commit)),
+        code(&clipped(branch, SHORT)),
+    )
+}
+
 /// Returns a report of one sentence, for example if no project is in scope, or if a newer run supersedes this one.
 pub fn note(heading: &Heading<'_>, sentence: &str) -> String {
     format!("{}\n{}\n", title("Plan for", heading), inert(sentence))

@@ -447,6 +447,10 @@ impl State {
             ("GET", ["issues"]) => self.list_issues(path, query),
             ("POST", ["issues"]) => self.create_issue(entry),
             ("PATCH", ["issues", number]) => self.edit_issue(number, entry),
+            ("GET", ["pulls"]) => {
+                let open = self.pulls.values().rev().filter(|pull| pull.open).map(FakePull::json).collect::<Vec<_>>();
+                self.page(&open, path, query)
+            }
             ("GET", ["pulls", number]) => self.pull(number),
             ("GET", ["pulls", number, "files"]) => self.pull_files(number, path, query),
             ("GET", ["commits", sha, "pulls"]) if !gitea => {
