@@ -265,14 +265,26 @@ impl Forge {
             let run = comment.freshness().map(|run| format!("\n{run}")).unwrap_or_default();
             let text = outdate(&visible_text(&comment.body), &newest.url);
             let body = format!("{}{run}\n\n{text}", outdated.as_str());
-            let mut tries = self.client.tries();
-            while let Err(failure) = self.write(&operation, pr, Some(comment), &body).await? {
-                self.uncount_write();
-                if failure.status() == Some(404) {
-                    break;
-                }
-                tries.again(&operation, failure).await?;
+            self.rewrite(&operation, pr, comment, &body).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the text of our comment. A comment that was deleted meanwhile stays deleted.
+    pub(super) async fn rewrite(
+        &self,
+        operation: &str,
+        pr: u64,
+        comment: &Comment,
+        body: &str,
+    ) -> Result<(), ForgeError> {
+        let mut tries = self.client.tries();
+        while let Err(failure) = self.write(operation, pr, Some(comment), body).await? {
+            self.uncount_write();
+            if failure.status() == Some(404) {
+                break;
             }
+            tries.again(operation, failure).await?;
         }
         Ok(())
     }
@@ -330,7 +342,7 @@ impl Forge {
     }
 
     /// Sends one write: an edit of `existing`, or a new comment.
-    pub(super) async fn write(
+    async fn write(
         &self,
         operation: &str,
         pr: u64,
@@ -412,7 +424,7 @@ impl Forge {
     }
 
     /// Takes back the count of a write that had no effect.
-    pub(super) fn uncount_write(&self) {
+    fn uncount_write(&self) {
         self.writes.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -21,16 +21,7 @@ impl Forge {
             return Ok(());
         }
         let operation = format!("put a notice into the comment of #{pr}");
-        let mut tries = self.client.tries();
-        while let Err(failure) = self.write(&operation, pr, Some(comment), &body).await? {
-            self.uncount_write();
-            // The comment was deleted meanwhile.
-            if failure.status() == Some(404) {
-                break;
-            }
-            tries.again(&operation, failure).await?;
-        }
-        Ok(())
+        self.rewrite(&operation, pr, comment, &body).await
     }
 }
 
