@@ -585,6 +585,67 @@ fn f16_an_apply_can_stop_where_its_plan_is_not_the_one_that_was_reviewed() {
     assert_eq!(story.live(), values([("footer", "bye"), ("poster", "new"), ("web", "three")]));
 }
 
+/// Checks that a run that is not green says why: in the log, in an annotation at this place, and in the outputs.
+#[track_caller]
+fn says_why(ran: &Ran, (exit, result): (i32, &str), place: Option<&str>, why: &str) {
+    ended(ran, exit, result);
+    let annotations: Vec<&str> = ran.log.lines().filter(|line| line.starts_with("::error ")).collect();
+    let told = annotations.iter().find(|line| line.contains(why));
+    let told = told.unwrap_or_else(|| panic!("no annotation says {why:?}: {annotations:#?}"));
+    match place {
+        Some(place) => assert!(told.contains(place), "{told}"),
+        None => assert!(!told.contains("file="), "{told}"),
+    }
+    let plain = ran.log.lines().filter(|line| !line.starts_with("::"));
+    assert!(plain.clone().any(|line| line.contains(why)), "{}", ran.log);
+}
+
+#[test]
+fn f19_what_is_not_green_says_why_in_the_log_in_an_annotation_and_in_the_outputs() {
+    let (story, first) = applied("action-why");
+    // A file that is no manifest.
+    let (opened, merge) = story.propose("opened", |story| {
+        story.origin.write("k8s/broken.yaml", "kind: ConfigMap\nmetadata: [\n");
+    });
+    let ran = story.run(&opened, &merge);
+    says_why(&ran, (1, "failed"), Some("file=k8s/broken.yaml,line=2,col=11"), "not valid YAML");
+    // An object that the server refuses, in the plan and then in the apply. A failed apply is told in one new comment.
+    let bad = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndata:\n  a key: x\n";
+    let (synchronized, merge) = story.propose("synchronize", |story| {
+        story.origin.git(["rm", "--quiet", "-f", "k8s/broken.yaml"]);
+        story.origin.write("k8s/bad.yaml", bad);
+    });
+    let ran = story.run(&synchronized, &merge);
+    says_why(&ran, (1, "failed"), Some("file=k8s/bad.yaml,line=1"), "a key");
+    let (closed, merged) = story.merge();
+    for _ in 0..2 {
+        let ran = story.run(&closed, &merged);
+        assert_eq!(ran.exit, 1, "{}", ran.log);
+        assert!(ran.log.contains("::error ") && ran.log.contains("a key"), "{}", ran.log);
+        let comments = story.forge.comments(PULL);
+        assert_eq!(comments.len(), 2, "{comments:#?}");
+        assert!(comments[1].body.contains("Incomplete apply of"), "{}", comments[1].body);
+    }
+    // A deletion that nobody reviewed.
+    let (event, commit) = story.push(|story| {
+        story.origin.git(["rm", "--quiet", "-f", "k8s/bad.yaml"]);
+        story.remove("banner");
+    });
+    let ran = story.run(&event, &commit);
+    assert_eq!((ran.exit, ran.output("result"), ran.output("kept")), (3, "kept", "1"), "{}", ran.log);
+    let is_told =
+        |line: &&str| line.starts_with("::error ") && line.contains("banner") && line.contains("no pull request");
+    assert!(ran.log.lines().any(|line| is_told(&line)), "{}", ran.log);
+    // An event that says nothing, a dispatch on another branch, and a server that is not there.
+    let unclear = story.run(&pushed(&commit, &commit).named("repository_dispatch"), &commit);
+    says_why(&unclear, (64, "failed"), None, "repository_dispatch");
+    let elsewhere = story.run(&dispatched(&commit, "refs/heads/feature"), &commit);
+    says_why(&elsewhere, (3, "refused"), None, "refs/heads/feature");
+    let checkout = TestRepository::checkout(&story.origin, &commit);
+    let absent = story.run_in(&checkout, &pushed(&first, &commit), Some(&nowhere(&story, &checkout)));
+    says_why(&absent, (1, "failed"), None, "Connection refused");
+}
+
 #[test]
 fn f14_an_apply_marks_the_plans_of_open_pull_requests_that_it_makes_outdated() {
     let (story, _) = applied("action-overtaken");
