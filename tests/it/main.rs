@@ -1,7 +1,7 @@
 //! The tests that need only Rust, git and a shell: no API server, no network.
 #![cfg(test)]
 
-/// The allocator of the binary. The simulator spends a fifth of its time in the one of the system.
+/// An allocator for many threads. The simulator spends a fifth of its time in the one of the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
