@@ -609,6 +609,7 @@ fn f19_what_is_not_green_says_why_in_the_log_in_an_annotation_and_in_the_outputs
     });
     let ran = story.run(&opened, &merge);
     says_why(&ran, (1, "failed"), Some("file=k8s/broken.yaml,line=2,col=11"), "not valid YAML");
+    assert!(!ran.log.contains("arlier change"), "{}", ran.log);
     // An object that the server refuses, in the plan and then in the apply. A failed apply is told in one new comment.
     let bad = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndata:\n  a key: x\n";
     let (synchronized, merge) = story.propose("synchronize", |story| {
