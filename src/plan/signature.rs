@@ -77,7 +77,7 @@ impl SigningKeys {
     }
 }
 
-/// What a plan is about. Only a plan about exactly this counts.
+/// The subject of a plan. A plan counts only for exactly this subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct About {
@@ -100,7 +100,7 @@ pub(crate) struct About {
 /// The signed statement of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
-    /// What the plan is about.
+    /// The subject of the plan.
     pub about: About,
     /// The tree that the plan is of: the one that a merge makes.
     pub tree: String,
