@@ -132,9 +132,11 @@ impl Job<'_> {
             if !self.options.allows_unreviewed_deletions {
                 request.review = arrivals.review;
             }
-            // A run that was cut short goes on with the plan that it was allowed to apply.
+            // A run that was cut short goes on with the plan that it was allowed to apply. A digest that a person expects
+            // takes the place of the reviewed one.
             let resumes = commits.begun.contains(head.as_str());
-            if self.options.refuses_changed_plans && !self.covers_the_root() && !resumes {
+            let needs_review = self.options.refuses_changed_plans && self.options.expected_digest.is_none();
+            if needs_review && !self.covers_the_root() && !resumes {
                 request.approved = Some(arrivals.digest.map_err(|why| changed_plan(&why))?);
             }
             pulls = arrivals.pulls;

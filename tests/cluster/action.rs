@@ -580,6 +580,12 @@ fn f16_an_apply_can_stop_where_its_plan_is_not_the_one_that_was_reviewed() {
     ended(&ran, 3, "refused");
     assert!(ran.log.contains("no reviewed plan says what this apply does"), "{}", ran.log);
     assert_eq!(story.live(), values([("footer", "bye")]));
+    // The digest that a person expects counts instead, and no other plan is applied.
+    let checkout = TestRepository::checkout(&story.origin, &commit);
+    let inputs = [("KTOR_INPUT_ON_CHANGED_PLAN", "stop"), ("KTOR_INPUT_EXPECT_DIGEST", "0123456789abcdef")];
+    let ran = story.run_with(&checkout, &event, Some(&story.kubeconfig()), &inputs);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("changed since the plan was approved"), "{}", ran.log);
     // A person can start the apply all the same.
     ended(&with(&dispatched(&commit, "refs/heads/main"), &commit), 0, "applied");
     assert_eq!(story.live(), values([("footer", "bye"), ("poster", "new"), ("web", "three")]));
