@@ -20,6 +20,7 @@ use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
 use crate::plan::guard::Guard;
 use crate::plan::policy::{Adoption, TakeOver};
+use crate::process::confine::Confinement;
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
@@ -68,6 +69,9 @@ pub enum Command {
     Freeze(FreezeArgs),
     /// End the freeze of a root.
     Thaw(ThawArgs),
+    /// Confine this process and replace it with another program. Only ktor itself uses it.
+    #[command(hide = true)]
+    Confine(ConfineArgs),
 }
 
 impl Command {
@@ -82,9 +86,25 @@ impl Command {
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Scope(_) | Self::Summary(_) => None,
+            Self::Scope(_) | Self::Summary(_) | Self::Confine(_) => None,
         }
     }
+}
+
+/// The arguments of `ktor confine`.
+#[derive(Args)]
+pub struct ConfineArgs {
+    /// The confinement, as JSON.
+    #[arg(value_parser = confinement)]
+    pub confinement: Confinement,
+    /// The path of the program and its arguments.
+    #[arg(last = true, required = true, num_args = 1..)]
+    pub program: Vec<OsString>,
+}
+
+/// Reads a confinement.
+fn confinement(text: &str) -> Result<Confinement, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// The options that select the tree and its projects.

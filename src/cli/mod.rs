@@ -41,6 +41,10 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
+    // The limits hold for the threads that exist, so they come before the runtime's.
+    if let Command::Confine(args) = &cli.command {
+        return commands::confine::run(args);
+    }
     let console = Console::new(env::is_workflow(&variables));
     let is_verbose = cli.verbose || env::is_debugged(&variables);
     if let Some(of_command) = cli.command.settings_mut() {
@@ -69,6 +73,8 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Thaw(args) => commands::freeze::thawed(args, &variables, &console).await,
             Command::Action(args) => Box::pin(commands::action::run(args, &variables, &console)).await,
             Command::Summary(args) => Box::pin(commands::action::summarize(args, &variables, &console)).await,
+            // It has returned above.
+            Command::Confine(_) => Ok(Exit::Usage),
         }
     });
     runtime.shutdown_background();

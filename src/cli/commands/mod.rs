@@ -2,6 +2,7 @@
 
 pub(crate) mod action;
 pub(crate) mod apply;
+pub(crate) mod confine;
 pub(crate) mod drift;
 pub(crate) mod freeze;
 pub(crate) mod plan;
