@@ -190,8 +190,15 @@ fn denied(processes: Processes) -> Result<Rules, seccompiler::BackendError> {
         rules.insert(libc::SYS_tgkill, vec![one(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, me)?]);
     }
     rules.insert(libc::SYS_clone, created);
-    // A program changes its own limits. The number 0 stands for it.
-    rules.insert(libc::SYS_prlimit64, vec![one(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?]);
+    // A program asks for its own limits (0 stands for it), and changes only the number of its open files, as Go does.
+    // The system's administrator could lift the others.
+    let files = u64::from(libc::RLIMIT_NOFILE);
+    let of_other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
+    let is_not_files = |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, files);
+    let is_change = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
+    let changed = SeccompRule::new(vec![is_not_files(1)?, is_change])?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![of_other])?, changed]);
+    rules.insert(libc::SYS_setrlimit, vec![SeccompRule::new(vec![is_not_files(0)?])?]);
     Ok(rules)
 }
 

@@ -18,6 +18,7 @@ mod crash;
 mod deletion;
 mod deployer;
 mod drift;
+mod engine;
 mod errors;
 mod exported;
 mod final_answers;

@@ -55,6 +55,12 @@ pub fn act() -> Result<PathBuf, BinariesError> {
 /// Finds the folder with `gitea` and the files that it reads, in the user's cache, where the first call builds it.
 pub fn gitea() -> Result<PathBuf, BinariesError> {
     GITEA.built(&cache(), OsStr::new("go"), &mut io::stderr())
+/// Finds `kustomize`: the file that `KTOR_KUSTOMIZE` names, else in the user's cache, where the first call builds it.
+pub fn kustomize() -> Result<PathBuf, BinariesError> {
+    match variable("KTOR_KUSTOMIZE") {
+        Some(file) => Ok(file.into()),
+        None => Ok(ENGINES.built(&cache(), OsStr::new("go"), &mut io::stderr())?.join("kustomize")),
+    }
 }
 
 /// The reason why there are no programs to run.
@@ -137,6 +143,14 @@ const GITEA: Module = Module {
     renamed: &[],
     takes: "about 6 minutes on two cores",
     or: " and a C compiler",
+const ENGINES: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../engines"),
+    ldflags: "-s -w",
+    programs: &["kustomize"],
+    // The last element of the tool's path is a version, so Go takes the one before it.
+    renamed: &[],
+    takes: "about half a minute on two cores",
+    or: ", or set KTOR_KUSTOMIZE to the file of the program",
 };
 
 impl Module {
