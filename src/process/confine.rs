@@ -40,7 +40,7 @@ const ABIS: [ABI; 8] = [ABI::V10, ABI::V9, ABI::V8, ABI::V7, ABI::V6, ABI::V5, A
 pub struct Confinement {
     /// The files and directories that the program can read.
     pub read: Vec<PathBuf>,
-    /// The programs that the program can execute. It must be one of them itself.
+    /// The programs that the program can execute and read. It must be one of them itself.
     pub execute: Vec<PathBuf>,
     /// The directories in which the program can read, create, change and remove files.
     pub write: Vec<PathBuf>,
@@ -180,7 +180,9 @@ impl Confinement {
         };
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let write = (AccessFs::from_all(abi) & !AccessFs::Execute) & !devices();
-        let allowed = [(&self.read, read), (&self.execute, AccessFs::Execute.into()), (&self.write, write)];
+        // The kernel reads the program that it starts on its behalf.
+        let execute = AccessFs::Execute | AccessFs::ReadFile;
+        let allowed = [(&self.read, read), (&self.execute, execute), (&self.write, write)];
         let mut set = set.create().map_err(lacking)?;
         for (paths, access) in allowed {
             for path in paths {
