@@ -196,9 +196,7 @@ impl Confinement {
         }
         let status = set.restrict_self().map_err(lacking)?;
         if status.ruleset != RulesetStatus::FullyEnforced || !status.no_new_privs {
-            return Err(ConfineError::NotConfined {
-                missing: format!("a part of Landlock ({:?})", status.ruleset),
-            });
+            return Err(ConfineError::NotConfined { missing: format!("a part of Landlock ({:?})", status.ruleset) });
         }
         Ok(())
     }
@@ -211,9 +209,8 @@ fn devices() -> BitFlags<AccessFs> {
 
 /// Returns rules that forbid everything that this version of Landlock knows. Returns an error if the kernel knows less.
 fn rule_set(abi: ABI) -> Result<Ruleset, landlock::RulesetError> {
-    let mut set = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))?;
+    let mut set =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi))?;
     let (ports, scopes) = (AccessNet::from_all(abi), Scope::from_all(abi));
     if !ports.is_empty() {
         set = set.handle_access(ports)?;

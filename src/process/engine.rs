@@ -398,7 +398,7 @@ impl Engine {
         if output.status.success() {
             return Ok(Rendering { text: output.stdout.clone(), warnings: message, unconfined });
         }
-        if output.status.signal() == Some(Signal::KILL) {
+        if output.status.signal() == Some(KILL) {
             return Err(EngineError::Killed { kind, limit: bounds.cpu_seconds });
         }
         if OUT_OF_MEMORY.iter().any(|sign| said.contains(sign)) {
@@ -408,21 +408,19 @@ impl Engine {
     }
 }
 
-/// The signals that matter here.
-struct Signal;
-
-impl Signal {
-    const KILL: i32 = rustix::process::Signal::KILL.as_raw();
-}
+/// The signal that ends a program that used up its processor time.
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// The messages of Go's runtime, which the engines are made with, when the system refuses memory.
-const OUT_OF_MEMORY: [&str; 3] =
-    ["fatal error: runtime: out of memory", "fatal error: runtime: cannot allocate memory", "fatal error: out of memory"];
+const OUT_OF_MEMORY: [&str; 3] = [
+    "fatal error: runtime: out of memory",
+    "fatal error: runtime: cannot allocate memory",
+    "fatal error: out of memory",
+];
 
 /// Returns the environment of an engine: an empty home, and nothing of this process.
 fn variables(home: &Path) -> Environment {
-    let directories =
-        ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"];
+    let directories = ["HOME", "TMPDIR", "XDG_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"];
     directories
         .iter()
         .fold(Environment::default(), |variables, name| variables.with(*name, home))

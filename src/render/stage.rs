@@ -157,10 +157,7 @@ pub fn write_to(files: &Files, directory: &Path, prefix: &Path) -> Result<(), St
     write_all(files.loaded().iter().map(|(path, bytes)| (prefix.join(path), bytes)), directory)
 }
 
-fn write_all<B: AsRef<[u8]>>(
-    files: impl Iterator<Item = (PathBuf, B)>,
-    directory: &Path,
-) -> Result<(), StageError> {
+fn write_all<B: AsRef<[u8]>>(files: impl Iterator<Item = (PathBuf, B)>, directory: &Path) -> Result<(), StageError> {
     create(directory).map_err(failed(directory))?;
     let mut content = fs::read_dir(directory).map_err(failed(directory))?;
     if content.next().is_some() {

@@ -33,7 +33,8 @@ async fn built(files: &[(&str, &str)], policy: &Policy) -> Result<Rendering, Eng
 async fn k3_kustomize_builds_what_is_staged_and_finds_nothing_else() {
     let map = "configMapGenerator: [{name: m, files: [FILE]}]\n";
     let with = |file: &str| map.replace("FILE", file);
-    let rendering = built(&[("x/kustomization.yaml", &with("../a")), ("a", "value")], &Policy::UNTRUSTED).await.unwrap();
+    let rendering =
+        built(&[("x/kustomization.yaml", &with("../a")), ("a", "value")], &Policy::UNTRUSTED).await.unwrap();
     let text = String::from_utf8(rendering.text).unwrap();
     assert!(text.contains("kind: ConfigMap") && text.contains("a: value"), "{text}");
     assert_eq!((rendering.warnings.as_str(), rendering.unconfined), ("", None));
@@ -85,7 +86,8 @@ async fn k7_an_engine_is_found_by_its_variable_the_tool_cache_or_the_path_and_na
         let environment = variables.iter().fold(Environment::default(), set);
         Engine::find(EngineKind::Kustomize, version, launcher(), &environment).await
     };
-    let refused = async |version, variables: &[(&str, &PathBuf)]| find(version, variables).await.unwrap_err().to_string();
+    let refused =
+        async |version, variables: &[(&str, &PathBuf)]| find(version, variables).await.unwrap_err().to_string();
     let both = [("RUNNER_TOOL_CACHE", &cache), ("PATH", &path)];
 
     let engine = find(Some(VERSION), &both).await.unwrap();

@@ -195,8 +195,11 @@ fn the_readme_lists_every_exit_code_in_their_order_of_precedence() {
 #[test]
 fn the_readme_lists_every_command_and_every_guard() {
     let cli = Cli::command();
-    let mut commands: Vec<String> =
-        cli.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| format!("ktor {}", command.get_name())).collect();
+    let mut commands: Vec<String> = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| format!("ktor {}", command.get_name()))
+        .collect();
     let mut listed: Vec<String> = table("command").into_iter().map(|row| row[0].clone()).collect();
     commands.sort();
     listed.sort();

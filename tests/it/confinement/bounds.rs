@@ -19,6 +19,7 @@ fn k3_time_and_memory_have_bounds() {
     let greedy = probe.run(&format!("try: print(len(bytearray({most})))\nexcept MemoryError: print('refused')"));
     assert_eq!(String::from_utf8_lossy(&greedy.stdout).trim(), "refused", "{greedy:?}");
     // The limits cannot be raised again.
-    let raised = "import resource\ntry: resource.setrlimit(resource.RLIMIT_CPU, (9, 9))\nexcept ValueError: print('no')";
+    let raised =
+        "import resource\ntry: resource.setrlimit(resource.RLIMIT_CPU, (9, 9))\nexcept ValueError: print('no')";
     assert_eq!(probe.says(raised), "no");
 }
