@@ -18,6 +18,20 @@ const ARCHITECTURE: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: TargetArch = TargetArch::aarch64;
 
+// The calls that `libc` lacks for some C library. The first has one number everywhere.
+const FCHMODAT2: c_long = 452;
+#[cfg(target_arch = "x86_64")]
+const KEXEC_FILE_LOAD: c_long = 320;
+#[cfg(target_arch = "aarch64")]
+const KEXEC_FILE_LOAD: c_long = 294;
+#[cfg(target_arch = "x86_64")]
+const SETRLIMIT: c_long = 160;
+#[cfg(target_arch = "aarch64")]
+const SETRLIMIT: c_long = 164;
+
+/// The number of `RLIMIT_NOFILE`, whose type differs between C libraries.
+const OPEN_FILES: u64 = 7;
+
 /// The calls that fail whatever their arguments are.
 const DENIED: &[c_long] = &[
     // Sockets, and the other ways to reach a server.
@@ -77,7 +91,7 @@ const DENIED: &[c_long] = &[
     // The rights and the times of files, which Landlock does not confine.
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
-    libc::SYS_fchmodat2,
+    FCHMODAT2,
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_utimensat,
@@ -103,7 +117,7 @@ const DENIED: &[c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_reboot,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -192,13 +206,12 @@ fn denied(processes: Processes) -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_clone, created);
     // A program asks for its own limits (0 stands for it), and changes only the number of its open files, as Go does.
     // The system's administrator could lift the others.
-    let files = u64::from(libc::RLIMIT_NOFILE);
     let of_other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
-    let is_not_files = |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, files);
+    let is_not_files = |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, OPEN_FILES);
     let is_change = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     let changed = SeccompRule::new(vec![is_not_files(1)?, is_change])?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![of_other])?, changed]);
-    rules.insert(libc::SYS_setrlimit, vec![SeccompRule::new(vec![is_not_files(0)?])?]);
+    rules.insert(SETRLIMIT, vec![SeccompRule::new(vec![is_not_files(0)?])?]);
     Ok(rules)
 }
 
