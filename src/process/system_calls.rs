@@ -207,7 +207,8 @@ fn denied(processes: Processes) -> Result<Rules, seccompiler::BackendError> {
     // A program asks for its own limits (0 stands for it), and changes only the number of its open files, as Go does.
     // The system's administrator could lift the others.
     let of_other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
-    let is_not_files = |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, OPEN_FILES);
+    let is_not_files =
+        |argument| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, OPEN_FILES);
     let is_change = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     let changed = SeccompRule::new(vec![is_not_files(1)?, is_change])?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![of_other])?, changed]);
