@@ -15,6 +15,7 @@ use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::decision::{Action, Disposition};
+use crate::process::engine::Policy;
 use crate::project::snapshot::printable;
 use crate::report::{Heading, wording};
 use crate::run::workspace::{Workspace, run_name};
@@ -66,8 +67,14 @@ impl Job<'_> {
         let path = if path.is_absolute() { path.clone() } else { self.around.context.workspace.join(path) };
         // A repository that contains the workspace does not belong to the workflow, so the search stops at the
         // workspace.
-        let mut project =
-            Workspace::open_within(&path, Some(&self.around.context.workspace), &self.around.environment).await?;
+        // Anyone can have written what a comment asks about, or what comes from a fork.
+        let rendering = match &self.around.context.event {
+            Event::PullRequest(pull) if pull.from_fork || pull.author_is_dependabot => Policy::UNTRUSTED,
+            Event::IssueComment(_) | Event::Other(_) => Policy::UNTRUSTED,
+            _ => Policy::OWN,
+        };
+        let (workspace, environment) = (&self.around.context.workspace, &self.around.environment);
+        let mut project = Box::pin(Workspace::open_within(&path, Some(workspace), environment, rendering)).await?;
         // The forge's name for the repository takes precedence over the remote's address. For a pull request from a
         // fork, it is the name of the base repository.
         let Context { server_url, repository, .. } = self.around.context;

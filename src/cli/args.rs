@@ -59,6 +59,8 @@ pub enum Command {
     /// Each option is also read from the environment, as `ktor action` does it.
     #[command(args_override_self = true)]
     Summary(SummaryArgs),
+    /// Print the objects that the tree asks for, without asking a cluster.
+    Render(RenderArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
     /// Show or change the state of a root.
@@ -86,7 +88,7 @@ impl Command {
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Scope(_) | Self::Summary(_) | Self::Confine(_) => None,
+            Self::Render(_) | Self::Scope(_) | Self::Summary(_) | Self::Confine(_) => None,
         }
     }
 }
@@ -347,6 +349,33 @@ pub struct ApplyArgs {
     /// The policy of the run.
     #[command(flatten)]
     pub policy: PolicyArgs,
+}
+
+/// `ktor render`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RenderArgs {
+    /// The tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The format of the objects.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: RenderFormat,
+    /// Print secret values too.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Render the tree a second time, and fail if an object differs.
+    #[arg(long)]
+    pub twice: bool,
+}
+
+/// The formats of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RenderFormat {
+    /// YAML documents. A comment above each tells where it is written.
+    #[default]
+    Yaml,
+    /// One JSON document with a version.
+    Json,
 }
 
 /// `ktor scope`.

@@ -66,6 +66,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Plan(args) => commands::plan::plan(args, &variables, &console).await,
             Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
             Command::Drift(args) => commands::drift::drift(args, &variables, &console).await,
+            Command::Render(args) => Box::pin(commands::render::render(args, &variables, &console)).await,
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
             Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,

@@ -1,6 +1,7 @@
 //! The notices of a plan: facts for its readers that belong to no single change.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::decision::{Contents, Decision};
 use crate::object::ident::{GroupKind, ObjectKey};
@@ -123,6 +124,12 @@ pub enum Notice {
         /// The number of the others.
         others: usize,
     },
+    /// Files that could be manifests are in the directory of a kustomization that does not use them.
+    UnusedFiles(BTreeSet<PathBuf>),
+    /// The engine that rendered sources, with its version.
+    RenderedWith(String),
+    /// An engine ran without a part of its confinement, which the kernel lacks.
+    EngineUnconfined(String),
     /// Desired objects are not ready now.
     NotReady {
         /// The objects.
@@ -167,6 +174,9 @@ impl Notice {
             Self::ListedInNamespaces { .. } => "listed-in-namespaces",
             Self::GroupUnavailable(_) => "group-unavailable",
             Self::SavedFromCluster { .. } => "saved-from-cluster",
+            Self::UnusedFiles(_) => "unused-files",
+            Self::RenderedWith(_) => "rendered-with",
+            Self::EngineUnconfined(_) => "engine-unconfined",
             Self::NotReady { .. } => "not-ready",
             Self::Offline => "offline",
             Self::BaseFilesUnreadable => "base-files-unreadable",

@@ -12,6 +12,7 @@ pub mod html;
 pub(crate) mod hunks;
 pub mod json;
 pub(crate) mod listing;
+pub mod manifest;
 pub mod markdown;
 pub(crate) mod place;
 pub mod progress;

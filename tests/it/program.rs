@@ -6,6 +6,7 @@
 mod action;
 mod apply;
 mod plan;
+mod render;
 mod schema;
 mod state;
 mod summary;

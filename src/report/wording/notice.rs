@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use super::decision::{contents, decision};
 use crate::object::ident::GroupKind;
@@ -9,6 +10,7 @@ use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
 use crate::project::field_rule::{FieldPolicy, FieldRule};
+use crate::project::snapshot::{SourcePlace, printable};
 use crate::state::freeze::Freeze;
 
 /// The number of names that a notice shows in each of its lists. It counts the rest.
@@ -86,12 +88,11 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::GroupUnavailable(group) => {
             format!("The server of {group} does not answer: its objects are not known.")
         }
-        Notice::SavedFromCluster { first, others } => {
-            let others = if *others == 0 { String::new() } else { format!(" and {others} more") };
-            format!(
-                "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out \
-                 (status, managed fields, owners, generated labels)."
-            )
+        Notice::SavedFromCluster { first, others } => saved(first, *others),
+        Notice::UnusedFiles(files) => unused(files),
+        Notice::RenderedWith(engine) => format!("Rendered with {engine}. No file of the tree pins this version."),
+        Notice::EngineUnconfined(missing) => {
+            format!("The kernel cannot confine the program that renders ({missing}), so it could read other files.")
         }
         Notice::NotReady { objects, kept } => {
             let objects = counted(objects.iter());
@@ -133,6 +134,19 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
              name, unless it is the same tree in a new place"
         ),
     }
+}
+
+fn saved(first: &SourcePlace, others: usize) -> String {
+    let others = if others == 0 { String::new() } else { format!(" and {others} more") };
+    format!(
+        "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out (status, managed \
+         fields, owners, generated labels)."
+    )
+}
+
+fn unused(files: &BTreeSet<PathBuf>) -> String {
+    let files = counted(files.iter().map(|file| printable(file)));
+    format!("Not applied, because no kustomization names them: {files}. Exclude what is no manifest.")
 }
 
 fn changed(ChangedSetting { key, before, after }: &ChangedSetting) -> String {
@@ -189,7 +203,7 @@ mod tests {
     use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
     use crate::plan::review::NotReviewed;
-    use crate::project::snapshot::{SourceError, SourcePlace};
+    use crate::project::snapshot::SourceError;
     use crate::state::provenance::{Provenance, RepositoryName};
     use std::path::Path;
 
@@ -237,6 +251,9 @@ mod tests {
             Notice::ListedInNamespaces { listed: 1, namespaces: texts().into_iter().collect(), unlisted: kinds() },
             Notice::GroupUnavailable("shop.dev".into()),
             Notice::SavedFromCluster { first: place(), others: 1 },
+            Notice::UnusedFiles(["a.yaml".into()].into()),
+            Notice::RenderedWith("kustomize 5.8.1".into()),
+            Notice::EngineUnconfined(text()),
             Notice::NotReady { objects: vec![object("a")], kept: vec![] },
             Notice::Offline,
             Notice::BaseFilesUnreadable,
