@@ -29,6 +29,7 @@ mod kept_earlier;
 mod kinds;
 mod kubeconfig;
 mod kubernator;
+mod kustomize;
 mod leftover_fields;
 mod lock;
 mod lost_fields;

@@ -55,6 +55,8 @@ pub fn act() -> Result<PathBuf, BinariesError> {
 /// Finds the folder with `gitea` and the files that it reads, in the user's cache, where the first call builds it.
 pub fn gitea() -> Result<PathBuf, BinariesError> {
     GITEA.built(&cache(), OsStr::new("go"), &mut io::stderr())
+}
+
 /// Finds `kustomize`: the file that `KTOR_KUSTOMIZE` names, else in the user's cache, where the first call builds it.
 pub fn kustomize() -> Result<PathBuf, BinariesError> {
     match variable("KTOR_KUSTOMIZE") {
@@ -143,9 +145,14 @@ const GITEA: Module = Module {
     renamed: &[],
     takes: "about 6 minutes on two cores",
     or: " and a C compiler",
+};
+
 const ENGINES: Module = Module {
     folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../engines"),
     ldflags: "-s -w",
+    tags: "",
+    cgo: "0",
+    read: None,
     programs: &["kustomize"],
     // The last element of the tool's path is a version, so Go takes the one before it.
     renamed: &[],

@@ -3,7 +3,7 @@
 //!
 //! Each test process starts one, on loopback, with throw-away data. It ends when that process ends.
 
-mod binaries;
+pub mod binaries;
 mod recorder;
 mod server;
 mod watchdog;
