@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 use serde::{Deserialize, Serialize};
 
 use super::system_calls;
+pub use super::system_calls::Processes;
 use crate::project::snapshot::printable;
 
 /// The exit code of a process that could not confine itself because the kernel cannot do it.
@@ -59,15 +60,6 @@ pub enum FileRule {
     Confined,
     /// The program can open every file that this process can open. System calls and limits still hold.
     Open,
-}
-
-/// The processes that a program can create.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Processes {
-    /// The program can create threads, but no process.
-    One,
-    /// The program can create processes.
-    Several,
 }
 
 /// The resources that a program can use.

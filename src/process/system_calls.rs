@@ -10,8 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, apply_filter,
 };
-
-use super::confine::Processes;
+use serde::{Deserialize, Serialize};
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: TargetArch = TargetArch::x86_64;
@@ -31,6 +30,15 @@ const SETRLIMIT: c_long = 164;
 
 /// The number of `RLIMIT_NOFILE`, whose type differs between C libraries.
 const OPEN_FILES: u64 = 7;
+
+/// The processes that a program can create.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// The program can create threads, but no process.
+    One,
+    /// The program can create processes.
+    Several,
+}
 
 /// The calls that fail whatever their arguments are.
 const DENIED: &[c_long] = &[
