@@ -12,7 +12,8 @@
 //! 4. [`run::decide`] reads the state and observes the cluster. It asks the API server for a dry run of each change that
 //!    [`plan::unchanged`] cannot rule out.
 //! 5. [`plan::build`] decides. It is a pure function from the request and the observations to a plan.
-//! 6. [`report`] turns the plan into text, and [`forge`] writes the comment.
+//! 6. [`report`] turns the plan into text, and [`forge`] writes the comment. The jobs of a matrix leave their plans as files
+//!    instead, and [`action::summary`] makes one comment of them.
 //!
 //! # The path of a push
 //!

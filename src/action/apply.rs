@@ -1,21 +1,30 @@
 //! The apply of a push, of a merged pull request, or of a workflow that a person started.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use super::baseline::ledger_of;
-use super::job::{ATTEMPTS, Job, at_commit};
+use super::job::{ATTEMPTS, Job, at_commit, shown_root};
 use super::landed::Known;
 use super::options::Told;
 use super::reporter::{MergedPull, Report};
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::{Failure, preparing};
 use crate::conclusion::{concluded, early_end, ended};
-use crate::forge::{Event, PullRequest};
+use crate::forge::{Event, PullRequest, Push};
 use crate::git::commit::Commit;
+use crate::plan::build::Plan;
+use crate::plan::change::Change;
+use crate::plan::decision::Action;
+use crate::project::path::ProjectPath;
+use crate::project::scope::touched;
 use crate::report::Heading;
 use crate::report::terminal::{self, Style};
 use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
 use crate::run::error::RunError;
 use crate::run::events::Event as RunEvent;
+use crate::run::options::AppliedRef;
 use crate::run::reconcile::reconcile;
 use crate::run::workspace::{RunPermission, Workspace};
 use crate::state::lateness::Caller;
@@ -29,8 +38,10 @@ impl Job<'_> {
         self.applied(&commit).await
     }
 
-    pub(super) async fn pushed(&self, commit: &str) -> Result<Exit, Failure> {
-        self.applied(commit).await
+    pub(super) async fn pushed(&self, push: &Push) -> Result<Exit, Failure> {
+        // The push of an annotated tag names the tag itself, and the commit of the workflow is the tagged one.
+        let is_tag = push.r#ref.starts_with("refs/tags/");
+        self.applied(if is_tag { &self.around.context.sha } else { &push.after }).await
     }
 
     /// Applies the whole root, because a person started the workflow. A start on another branch than the applied one is
@@ -38,26 +49,23 @@ impl Job<'_> {
     pub(super) async fn dispatched(&self) -> Result<Exit, Failure> {
         let started_on = self.around.context.git_ref.as_deref().unwrap_or("an unknown ref");
         if !self.is_applied(started_on) {
-            let branch = self.branch().unwrap_or("the default branch");
+            let applied = self.options.history.applied.as_ref().map(ToString::to_string);
+            let applied = applied.or(self.branch().map(str::to_owned)).unwrap_or("the default branch".to_owned());
             return Err(Failure::new(
                 Exit::Refused,
                 format!(
-                    "the workflow was started on {started_on}, and only {branch} is applied: start it there, or name the \
-                     other branch as apply-ref"
+                    "the workflow was started on {started_on}, and only {applied} is applied: start it there, or name the \
+                     other ref as apply-ref"
                 ),
             ));
         }
         self.applied(&self.around.context.sha).await
     }
 
-    /// Returns the name of the applied branch, if it is known.
+    /// Returns the name of the branch that pull requests are merged into, if it is known.
     pub(super) fn branch(&self) -> Option<&str> {
-        let named = self.options.history.apply_ref.as_deref();
-        named.map(|name| name.strip_prefix("refs/heads/").unwrap_or(name)).or(self
-            .around
-            .context
-            .default_branch
-            .as_deref())
+        let named = self.options.history.applied.as_ref().and_then(AppliedRef::branch);
+        named.or(self.around.context.default_branch.as_deref())
     }
 
     /// Returns `true` if the event has no changes of its own. Such an apply checks the whole root.
@@ -65,8 +73,16 @@ impl Job<'_> {
         matches!(self.around.context.event, Event::WorkflowDispatch | Event::Schedule | Event::Other(_))
     }
 
-    /// Returns `true` if a full ref is the applied branch.
+    /// Returns `true` if the commits of a full ref are applied.
     pub(super) fn is_applied(&self, r#ref: &str) -> bool {
+        match &self.options.history.applied {
+            Some(tags @ AppliedRef::Tags(_)) => tags.covers(r#ref),
+            _ => self.is_merged_into(r#ref),
+        }
+    }
+
+    /// Returns `true` if what is merged into a branch, given as a full ref, is applied now or with a later tag.
+    pub(super) fn is_merged_into(&self, r#ref: &str) -> bool {
         let branch = r#ref.strip_prefix("refs/heads/");
         match (&self.around.context.event, self.branch()) {
             (_, Some(applied)) => branch == Some(applied),
@@ -77,8 +93,8 @@ impl Job<'_> {
         }
     }
 
-    /// Applies a commit of the applied branch and writes the result to the comments of its pull requests.
-    async fn applied(&self, commit: &str) -> Result<Exit, Failure> {
+    /// Applies a commit of the applied refs and writes the result to the comments of its pull requests.
+    pub(super) async fn applied(&self, commit: &str) -> Result<Exit, Failure> {
         let interrupt = (self.around.interrupts)();
         let prepared = preparing(&interrupt, async {
             let project = self.open().await?;
@@ -116,6 +132,13 @@ impl Job<'_> {
             if !self.options.allows_unreviewed_deletions {
                 request.review = arrivals.review;
             }
+            // A run that was cut short goes on with the plan that it was allowed to apply. A digest that a person expects
+            // takes the place of the reviewed one.
+            let resumes = commits.begun.contains(head.as_str());
+            let needs_review = self.options.refuses_changed_plans && self.options.expected_digest.is_none();
+            if needs_review && !self.covers_the_root() && !resumes {
+                request.approved = Some(arrivals.digest.map_err(|why| changed_plan(&why))?);
+            }
             pulls = arrivals.pulls;
             let lock = project.lock(self.options.lock_timeout, &request.run, Some(self.around.context.run_url()));
             let tell = |event: RunEvent<'_>| (self.around.tell)(Told::Run(event));
@@ -126,9 +149,11 @@ impl Job<'_> {
         }
         (self.around.tell)(Told::RunEnded);
         let report = result?;
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
+        let root = project.root.to_string();
         let heading = Heading {
             target: &target,
+            root: shown_root(&root, &target),
             cluster: Some(cluster.context()),
             base: None,
             head: Some(commit),
@@ -137,10 +162,29 @@ impl Job<'_> {
             files: Some(&files),
             takes_commands: false,
         };
-        self.conclude(&report, &pulls, heading).await
+        self.conclude(&project, &report, &pulls, heading).await
     }
 
-    async fn conclude(&self, report: &RunReport, pulls: &[MergedPull], heading: Heading<'_>) -> Result<Exit, Failure> {
+    /// Marks the plans of open pull requests that concern a project that the apply changed.
+    async fn overtake(&self, project: &Workspace, plan: &Plan, commit: &str) {
+        let is_changed =
+            |change: &&Change| !matches!(change.action(), Action::Unchanged | Action::Keep | Action::Blocked);
+        let changed: BTreeSet<&ProjectPath> = plan.all().filter(is_changed).map(|change| &change.project).collect();
+        let Some(branch) = self.branch().filter(|_| !changed.is_empty()) else { return };
+        let inputs = project.sources.inputs();
+        let concerns = |paths: &BTreeSet<PathBuf>| {
+            touched(paths, &project.prefix, None, inputs).iter().any(|touched| changed.contains(touched))
+        };
+        self.reporter.overtake(branch, commit, &concerns).await;
+    }
+
+    async fn conclude(
+        &self,
+        project: &Workspace,
+        report: &RunReport,
+        pulls: &[MergedPull],
+        heading: Heading<'_>,
+    ) -> Result<Exit, Failure> {
         let end = ended(report);
         let RunReport { plan, outcome, .. } = report;
         let shown = Report { plan, outcome: Some(outcome), heading, error: early_end(report, &end) };
@@ -154,7 +198,14 @@ impl Job<'_> {
         }
         end?;
         let concluded = concluded(plan);
+        self.overtake(project, plan, heading.head.unwrap_or_default()).await;
         self.outputs(plan, if concluded.is_ok() { "applied" } else { "kept" }, url.as_deref());
         Ok(self.told(concluded))
     }
+}
+
+/// Returns the refusal of an apply whose plan cannot be compared with a reviewed one.
+fn changed_plan(why: &str) -> Failure {
+    let way_out = "start the workflow by hand to apply it, or set on-changed-plan to proceed";
+    Failure::new(Exit::Refused, format!("no reviewed plan says what this apply does: {why}; {way_out}"))
 }

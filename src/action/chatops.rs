@@ -33,8 +33,13 @@ impl Job<'_> {
             Err(why) => self.refuse(&remark, &format!("{why}\n\n{HELP}")).await,
             Ok(Command::Help) => self.answer(&remark, HELP).await,
             Ok(Command::Consent(wish, digest)) => {
-                let planned = self.reporter.digest(comment.number, &self.target_name().await?).await;
+                // The comment is found by the names of the root and the target.
+                self.open().await?;
+                let planned = self.reporter.digest(comment.number).await;
                 if !planned.as_deref().is_some_and(|planned| planned.starts_with(&digest)) {
+                    if self.reporter.is_of_a_plan(comment.number, &digest).await {
+                        return Ok(self.nothing("the command is about the plan of another root or target"));
+                    }
                     let now = planned.map_or_else(
                         || "this pull request has no plan".to_owned(),
                         |planned| format!("the plan of this pull request is {}", &planned[..planned.len().min(8)]),
@@ -56,7 +61,7 @@ impl Job<'_> {
                 Ok(exit)
             }
             Ok(Command::Apply) => {
-                let exit = self.pushed(&self.around.context.sha).await?;
+                let exit = self.applied(&self.around.context.sha).await?;
                 let said = if exit == Exit::Success { "Applied." } else { "The apply did not finish: see the run." };
                 self.answer(&remark, &format!("{said} {}", self.around.context.run_url())).await?;
                 Ok(exit)
@@ -76,14 +81,6 @@ impl Job<'_> {
                 self.refuse(remark, &format!("it does not hold {}", held_lock(&other))).await
             }
             Err(error) => Err(Failure::new(Exit::Failure, format!("failed to {}", chain(&error)))),
-        }
-    }
-
-    /// The name of the target, which a comment is found by.
-    async fn target_name(&self) -> Result<String, Failure> {
-        match &self.options.target {
-            Some(target) => Ok(target.clone()),
-            None => Ok(self.target(&self.open().await?)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::job::Job;
+use super::job::{Job, unopened};
 use super::options::{ActionOptions, Surroundings, Told, Work};
 use super::reporter::Reporter;
 use crate::conclusion::exit::Exit;
@@ -15,12 +15,14 @@ use crate::forge::Event;
 ///
 /// Anything that stops the work. The run also reports the error before it ends.
 pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> Result<Exit, Failure> {
-    let reporter = Reporter::new(options, around)?;
+    let (token, author) = (options.token.as_deref(), options.comment_author.as_deref());
+    let reporter = Reporter::new(token, author, options.commenting, unopened(options), around)?;
     let job = Job { options, around, reporter: &reporter, named: OnceLock::new(), prefix: OnceLock::new() };
     let done = match options.work {
         Work::OfTheEvent => Box::pin(of_the_event(&job)).await,
         Work::Plan => plan(&job).await,
         Work::Apply => Box::pin(apply(&job)).await,
+        Work::Drift => Box::pin(job.drift()).await,
     };
     if let Err(error) = &done {
         reporter.outputs(&[("result", if error.exit == Exit::Refused { "refused" } else { "failed" })]);
@@ -39,17 +41,17 @@ async fn of_the_event(job: &Job<'_>) -> Result<Exit, Failure> {
         // A plan would replace the outcome in the comment.
         Event::PullRequest(pull) if pull.merged => Ok(job.nothing("the pull request is merged already")),
         Event::PullRequest(pull) => job.pull_request(pull).await,
-        Event::Push(push) if job.is_applied(&push.r#ref) && !push.deleted => job.pushed(&push.after).await,
+        Event::Push(push) if job.is_applied(&push.r#ref) && !push.deleted => job.pushed(push).await,
         Event::WorkflowDispatch => job.dispatched().await,
         Event::MergeGroup { head_sha, base_sha } => job.merge_group(head_sha, base_sha).await,
         Event::Push(push) if push.r#ref.starts_with("refs/tags/") => {
-            let why = format!("{} is a tag, and only commits of the applied branch are applied", push.r#ref);
+            let why = format!("{} is not among the refs that are applied: name it as apply-ref", push.r#ref);
             (job.around.tell)(Told::Warning(&why));
             Ok(job.nothing(&why))
         }
         Event::Push(push) => Ok(job.nothing(&format!("{} is not the branch that is applied", push.r#ref))),
         Event::IssueComment(comment) => Box::pin(job.commented(comment)).await,
-        Event::Schedule => Err(unclear("schedule")),
+        Event::Schedule => Box::pin(job.drift()).await,
         Event::Other(name) => Err(unclear(name)),
     }
 }
@@ -72,7 +74,7 @@ async fn apply(job: &Job<'_>) -> Result<Exit, Failure> {
         Event::PullRequest(_) | Event::MergeGroup { .. } => Err(Failure::usage(
             "mode is apply, but the event is about a change that is not merged: start the job on push, or set mode to auto",
         )),
-        Event::Push(push) if job.is_applied(&push.r#ref) && !push.deleted => job.pushed(&push.after).await,
+        Event::Push(push) if job.is_applied(&push.r#ref) && !push.deleted => job.pushed(push).await,
         Event::Push(push) => Err(Failure::usage(format!(
             "mode is apply, but {} is not the ref that is applied: name it as apply-ref, or start the job for that ref \
              alone",

@@ -5,16 +5,17 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-use super::options::{ActionOptions, Surroundings, Told};
-use super::reporter::{MergedPull, Reporter};
+use super::options::{ActionOptions, Identity, Surroundings, Told};
+use super::reporter::{MergedPull, PlanPlace, Reporter};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
-use crate::forge::{Context, Event};
+use crate::forge::{CommentedPlan, Context, Event};
 use crate::git::commit::Commit;
 use crate::git::repository::Repository;
 use crate::plan::build::Plan;
 use crate::plan::decision::{Action, Disposition};
+use crate::process::engine::Policy;
 use crate::project::snapshot::printable;
 use crate::report::{Heading, wording};
 use crate::run::workspace::{Workspace, run_name};
@@ -32,8 +33,8 @@ pub(super) struct Job<'a> {
     pub around: &'a Surroundings<'a>,
     /// The reporter.
     pub reporter: &'a Reporter<'a>,
-    /// The name of the target in comments and summaries. Set once the project is open.
-    pub named: OnceLock<String>,
+    /// The names of the root and the target. Set once the project is open.
+    pub named: OnceLock<Identity>,
     /// The path of the root directory in the repository. Set once the project is open.
     pub prefix: OnceLock<PathBuf>,
 }
@@ -66,38 +67,58 @@ impl Job<'_> {
         let path = if path.is_absolute() { path.clone() } else { self.around.context.workspace.join(path) };
         // A repository that contains the workspace does not belong to the workflow, so the search stops at the
         // workspace.
-        let mut project =
-            Workspace::open_within(&path, Some(&self.around.context.workspace), &self.around.environment).await?;
+        // Anyone can have written what a comment asks about, or what comes from a fork.
+        let rendering = match &self.around.context.event {
+            Event::PullRequest(pull) if pull.from_fork || pull.author_is_dependabot => Policy::UNTRUSTED,
+            Event::IssueComment(_) | Event::Other(_) => Policy::UNTRUSTED,
+            _ => Policy::OWN,
+        };
+        let (workspace, environment) = (&self.around.context.workspace, &self.around.environment);
+        let mut project = Box::pin(Workspace::open_within(&path, Some(workspace), environment, rendering)).await?;
         // The forge's name for the repository takes precedence over the remote's address. For a pull request from a
         // fork, it is the name of the base repository.
         let Context { server_url, repository, .. } = self.around.context;
         let forge = RepositoryName::of_forge(server_url, &repository.owner, &repository.name);
         project.place = forge.and_then(|name| Provenance::new(name, &project.prefix)).or(project.place);
-        self.named.get_or_init(|| self.target(&project));
+        let identity = Identity { root: project.root.to_string(), target: self.target(&project) };
+        self.reporter.identify(self.named.get_or_init(|| identity).clone());
         self.prefix.get_or_init(|| project.prefix.clone());
         Ok(project)
     }
 
     /// Reports an error of a run that made no plan, in the step summary and in the comments of the pull requests.
     pub(super) async fn failed(&self, error: &Failure) {
-        let target = self.options.target.as_ref().or(self.named.get()).map_or("ktor", String::as_str);
-        let pulls = match &self.around.context.event {
-            Event::PullRequest(pull) => vec![(pull.number, pull.head_sha.clone(), pull.merged)],
+        let unopened = unopened(self.options);
+        let Identity { root, target } = self.named.get().unwrap_or(&unopened);
+        let (planned, pulls) = match &self.around.context.event {
+            Event::PullRequest(pull) if pull.merged => (None, vec![(pull.number, pull.head_sha.clone(), true)]),
+            Event::PullRequest(pull) => {
+                let planned = (pull.action != "closed").then_some((Some(pull.number), pull.head_sha.as_str()));
+                (planned, vec![(pull.number, pull.head_sha.clone(), false)])
+            }
+            Event::MergeGroup { head_sha, .. } => (Some((None, head_sha.as_str())), Vec::new()),
             Event::Push(push) => {
                 let pulls = self.reporter.pulls_of(&push.after).await;
-                pulls.into_iter().map(|pull| (pull.number, pull.head_sha, true)).collect()
+                (None, pulls.into_iter().map(|pull| (pull.number, pull.head_sha, true)).collect())
             }
-            _ => Vec::new(),
+            _ => (None, Vec::new()),
         };
         let mut failed = Vec::new();
         for (number, head, is_apply) in pulls {
-            // A failed apply can be repeated and then needs the signed plan again. A failed plan has nothing to review.
-            let block = if is_apply { self.reporter.block(number, target).await.ok() } else { None };
-            failed.push(MergedPull { number, head, block: block.and_then(Result::ok).flatten() });
+            // A failed apply can be repeated and then needs the signed plan again, so a comment that cannot be read is not
+            // written. A failed plan has nothing to review.
+            let plan = if is_apply { self.place_of_plan(number).await } else { Some(PlanPlace::Own(None)) };
+            failed.extend(plan.map(|plan| MergedPull { number, head, plan }));
         }
         let run = self.around.context.run_url();
-        let heading = Heading { target, run: Some(&run), ..Heading::default() };
-        self.reporter.failure(&failed, &heading, error.first()).await;
+        let heading = Heading { target, root: shown_root(root, target), run: Some(&run), ..Heading::default() };
+        self.reporter.failure(&failed, planned, &heading, error).await;
+    }
+
+    /// Returns the place of the plan of a merged pull request. `None` if the forge fails.
+    pub(super) async fn place_of_plan(&self, number: u64) -> Option<PlanPlace> {
+        let plan = self.reporter.commented_plan(number).await.ok()?;
+        Some(plan.map_or(PlanPlace::Own(None), |plan| place(&plan)))
     }
 
     /// Returns the exit code for a report that was already made, and prints the reasons to the log.
@@ -166,6 +187,22 @@ impl Job<'_> {
             ("digest", &plan.digest),
         ]);
     }
+}
+
+/// Returns the place of a plan in a comment.
+pub(super) fn place(plan: &CommentedPlan) -> PlanPlace {
+    if plan.section.is_some() { PlanPlace::Summary } else { PlanPlace::Own(plan.review.clone()) }
+}
+
+/// Returns the identity of a project that could not be opened: its target, else its directory.
+pub(super) fn unopened(options: &ActionOptions) -> Identity {
+    let directory = || printable(&options.path);
+    Identity { root: String::new(), target: options.target.clone().unwrap_or_else(directory) }
+}
+
+/// Returns the root if a report has to show it beside the target.
+pub(super) fn shown_root<'r>(root: &'r str, target: &str) -> Option<&'r str> {
+    Some(root).filter(|root| !root.is_empty() && *root != target)
 }
 
 /// Returns HEAD, which must be the event's commit. Any other commit would plan or apply something that the event does

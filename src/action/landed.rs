@@ -1,15 +1,16 @@
 //! The commits that a run applies: the pull request of each, and what its plan showed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::baseline::ledger_of;
-use super::job::Job;
-use super::reporter::MergedPull;
+use super::job::{Job, place};
+use super::reporter::{MergedPull, PlanPlace};
 use crate::conclusion::failure::{Failure, chain};
-use crate::forge::{Event, Pull, pull_number};
+use crate::forge::{CommentedPlan, Event, Pull, pull_number};
 use crate::git::commit::Commit;
 use crate::git::landed::Landed;
 use crate::git::repository::{Ancestry, Repository};
@@ -19,6 +20,7 @@ use crate::plan::landed::may_be_late;
 use crate::plan::name_set::NameKey;
 use crate::plan::review::Unseen;
 use crate::plan::signature::{About, SigningKeys, Statement, verify};
+use crate::report::wording;
 use crate::run::review::{LandedCommit, LandedCommits, LandedTree, ReviewBasis};
 use crate::run::workspace::Workspace;
 use crate::state::commits::Commits;
@@ -40,14 +42,18 @@ pub(super) struct Arrivals {
     pub review: ReviewBasis,
     /// The pull requests that the run applies for the first time, with the pull request of the event.
     pub pulls: Vec<MergedPull>,
+    /// The digest of the one plan that showed everything that the run applies for the first time, or the reason why there
+    /// is no such plan.
+    pub digest: Result<String, String>,
 }
 
-/// The plan of a pull request: its statement, if it counts, and the block in its comment.
+/// The plan of a pull request: its statement, if it counts, and its place. The place is absent if the comment cannot be
+/// read.
 #[derive(Clone)]
 struct Planned {
     head: String,
     shown: Result<Arc<(Statement, NameKey)>, Unseen>,
-    block: Option<String>,
+    place: Option<PlanPlace>,
     consents: Vec<Consent>,
 }
 
@@ -70,8 +76,12 @@ impl Job<'_> {
     /// Git fails at an operation that needs no remote. A forge that fails leaves deletions without a review.
     pub(super) async fn arrivals(&self, known: Known<'_>, accepted: Option<&Commit>) -> Result<Arrivals, Failure> {
         let repository = known.project.repository("an apply")?;
-        let event = self.event_pull(known).await;
-        let unknown = |why| Arrivals { review: ReviewBasis::Unknown(why), pulls: event.iter().cloned().collect() };
+        let event = self.event_pull().await;
+        let unknown = |why: String| Arrivals {
+            digest: Err(why.clone()),
+            review: ReviewBasis::Unknown(why),
+            pulls: event.iter().cloned().collect(),
+        };
         let Some(from) = range_start(repository, &known.prior.commits, accepted).await? else {
             return Ok(unknown("no earlier apply of this root is recorded".to_owned()));
         };
@@ -98,14 +108,16 @@ impl Job<'_> {
             tokio::time::sleep(PAUSE).await;
         };
         let new = self.first_applied(repository, known, &landed).await?;
+        let digest = reviewed_digest(commits.commits.get(new..).unwrap_or_default());
         let mut merged: BTreeMap<u64, MergedPull> = event.into_iter().map(|pull| (pull.number, pull)).collect();
         for number in pulls.iter().skip(new).flatten() {
-            if let Some(Planned { head, block, .. }) = plans.get(number) {
-                let (head, block) = (head.clone(), block.clone());
-                merged.insert(*number, MergedPull { number: *number, head, block });
+            // A comment that cannot be read is not written either, because it may have the signed plan.
+            if let Some(Planned { head, place: Some(plan), .. }) = plans.get(number) {
+                let (head, plan) = (head.clone(), plan.clone());
+                merged.insert(*number, MergedPull { number: *number, head, plan });
             }
         }
-        Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect() })
+        Ok(Arrivals { review: ReviewBasis::Landed(commits), pulls: merged.into_values().collect(), digest })
     }
 
     /// Lists the commits after `from`, or returns the reason why they are not known.
@@ -128,10 +140,10 @@ impl Job<'_> {
     }
 
     /// The pull request of the event.
-    async fn event_pull(&self, known: Known<'_>) -> Option<MergedPull> {
+    async fn event_pull(&self) -> Option<MergedPull> {
         let Event::PullRequest(pull) = &self.around.context.event else { return None };
-        let block = self.reporter.block(pull.number, known.target).await.ok().and_then(Result::ok).flatten();
-        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), block })
+        let plan = self.place_of_plan(pull.number).await?;
+        Some(MergedPull { number: pull.number, head: pull.head_sha.clone(), plan })
     }
 
     /// Returns the pull request that landed as a commit, and remembers its plan.
@@ -160,30 +172,29 @@ impl Job<'_> {
         Some(pull.number)
     }
 
-    /// Reads the plan in the comment of a merged pull request.
+    /// Reads the plan in the comment of a merged pull request. Another job can add a comment under the same login, so
+    /// there may be several. Of those that count, it takes the one that was signed last. If none counts, it gives the
+    /// reason for the one of the latest run.
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
-        let unseen = |head, why| Planned { head, shown: Err(why), block: None, consents: Vec::new() };
-        let block = match self.reporter.block(pull.number, known.target).await {
-            Err(error) => return unseen(head, Unseen::Unread(chain(&error))),
-            Ok(Err(None)) => return unseen(head, Unseen::NoComment),
-            Ok(Err(Some(other))) => return unseen(head, Unseen::OtherAuthor(other)),
-            Ok(Ok(block)) => block,
+        let unseen = |place, why| Planned { head: head.clone(), shown: Err(why), place, consents: Vec::new() };
+        let nowhere = Some(PlanPlace::Own(None));
+        let plans = match self.reporter.commented_plans(pull.number).await {
+            Err(error) => return unseen(None, Unseen::Unread(chain(&error))),
+            Ok(Err(None)) => return unseen(nowhere, Unseen::NoComment),
+            Ok(Err(Some(other))) => return unseen(nowhere, Unseen::OtherAuthor(other)),
+            Ok(Ok(plans)) => plans,
         };
-        let shown = match (&block, known.keys) {
-            (None, _) => Err(Unseen::NotSigned),
-            (Some(_), None) => Err(Unseen::NoKey),
-            (Some(block), Some(keys)) => verify(block, &keys.keys).and_then(|(statement, key)| {
-                let about = about(pull, known.project, keys, known.target);
-                statement.check(&about, pull.merged_at.unwrap_or(i64::MIN))?;
-                Ok(Arc::new((statement, key.names().clone())))
-            }),
-        };
+        let mut judged: Vec<_> = plans.iter().map(|plan| (shown_by(plan, pull, known), place(plan))).collect();
+        judged.sort_by_key(|(shown, _)| {
+            Reverse(shown.as_deref().ok().map(|(statement, _)| (statement.time, statement.run, statement.attempt)))
+        });
+        let Some((shown, place)) = judged.into_iter().next() else { return unseen(nowhere, Unseen::NoComment) };
         let consents = match shown.as_deref() {
             Ok((statement, key)) => self.consents(pull, statement, key).await,
             Err(_) => Vec::new(),
         };
-        Planned { head, shown, block, consents }
+        Planned { head, shown, place: Some(place), consents }
     }
 
     /// Puts the commits together with their plans. Reads the trees of the commits if something can depend on them.
@@ -238,6 +249,20 @@ impl Job<'_> {
     }
 }
 
+/// Returns the statement in the block of a comment, and the key of its names, if the statement counts for a merged pull
+/// request and the comment shows it.
+fn shown_by(plan: &CommentedPlan, pull: &Pull, known: Known<'_>) -> Result<Arc<(Statement, NameKey)>, Unseen> {
+    let block = plan.review.as_deref().ok_or(Unseen::NotSigned)?;
+    let keys = known.keys.ok_or(Unseen::NoKey)?;
+    let (statement, key) = verify(block, &keys.keys)?;
+    let about = about(pull, known.project, keys, known.target);
+    let merged_at = pull.merged_at.unwrap_or(i64::MIN);
+    statement.check(&about, merged_at)?;
+    let section = plan.section.as_ref().map(|section| (section.text.as_str(), section.updated));
+    statement.check_shown(section, merged_at)?;
+    Ok(Arc::new((statement, key.names().clone())))
+}
+
 /// Returns the subject of a plan that counts for a pull request.
 pub(super) fn about(pull: &Pull, project: &Workspace, keys: &SigningKeys, target: &str) -> About {
     About {
@@ -267,6 +292,22 @@ async fn tree(known: Known<'_>, commit: &Commit, trees: &mut BTreeMap<String, La
     };
     trees.insert(commit.to_string(), tree.clone());
     tree
+}
+
+/// Returns the digest of the plan of these commits, if one pull request brought all of them and its plan counts.
+fn reviewed_digest(commits: &[LandedCommit]) -> Result<String, String> {
+    let mut pulls: Vec<Option<u64>> = commits.iter().map(|commit| commit.pull).collect();
+    pulls.dedup();
+    match (pulls.as_slice(), commits.last()) {
+        ([_], Some(LandedCommit { commit, pull, shown, .. })) => match shown {
+            Ok(shown) => Ok(shown.0.digest.clone()),
+            Err(why) => Err(wording::unseen_plan(commit, *pull, why)),
+        },
+        ([], _) => Err("no commit is new".to_owned()),
+        _ => {
+            Err("the commits of several pull requests are applied at once, and no plan showed them together".to_owned())
+        }
+    }
 }
 
 /// Returns `true` if the subject of the commit names a pull request.

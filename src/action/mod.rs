@@ -5,14 +5,17 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod options;
+pub(crate) mod summary;
 
 mod apply;
 mod baseline;
 mod chatops;
 mod command;
 mod consent;
+mod drift;
 mod job;
 mod landed;
 mod merge;
+mod plan_file;
 mod pull_request;
 mod reporter;

@@ -1,6 +1,7 @@
 //! The options and the surroundings of a workflow's job, as plain values.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use crate::cluster::settings::ClusterSettings;
 use crate::conclusion::failure::Failure;
 use crate::forge::Context;
 use crate::process::Environment;
+use crate::project::path::Segment;
 use crate::run::events::Event;
 use crate::run::interrupt::Interrupt;
 use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
@@ -33,6 +35,8 @@ pub(crate) struct ActionOptions {
     pub token: Option<String>,
     /// The login that the token's comments appear under. If absent, the forge is asked for it.
     pub comment_author: Option<String>,
+    /// The treatment of comments.
+    pub commenting: Commenting,
     /// The work to do.
     pub work: Work,
     /// `true` if pull requests are planned without a cluster.
@@ -41,12 +45,70 @@ pub(crate) struct ActionOptions {
     pub plans_forks: bool,
     /// The digest, or the beginning of the digest, of the only plan that may be applied.
     pub expected_digest: Option<String>,
+    /// `true` if an apply does only what the plan of its pull request showed.
+    pub refuses_changed_plans: bool,
     /// `true` if the author of a pull request cannot consent to what it deletes.
     pub consent_of_others: bool,
     /// `true` if an apply may delete objects whose deletion no plan showed.
     pub allows_unreviewed_deletions: bool,
     /// The time to wait for the lock.
     pub lock_timeout: Duration,
+}
+
+/// The treatment of comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commenting {
+    /// A run edits the comment of earlier runs.
+    Sticky,
+    /// Each run adds a comment and marks the earlier ones as outdated.
+    New,
+    /// A run writes no comment. It leaves its plan as a file.
+    Off,
+}
+
+/// The root and the target of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    /// The root. It is empty if the project could not be opened.
+    pub root: String,
+    /// The target.
+    pub target: String,
+}
+
+/// The options of a summary.
+///
+/// The type has no `Debug` implementation because it contains a token.
+pub(crate) struct SummaryOptions {
+    /// The folder with the files of the plans.
+    pub plans: PathBuf,
+    /// The plans that must be there.
+    pub expected: Vec<Expected>,
+    /// The token for the forge.
+    pub token: Option<String>,
+    /// The login that the token's comments appear under. If absent, the forge is asked for it.
+    pub comment_author: Option<String>,
+}
+
+/// A plan that a summary expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The root.
+    pub root: String,
+    /// The target. Without it, a plan of any target counts.
+    pub target: Option<String>,
+}
+
+impl FromStr for Expected {
+    type Err = &'static str;
+
+    /// Parses `ROOT` or `ROOT:TARGET`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (root, target) = text.split_once(':').map_or((text, None), |(root, target)| (root, Some(target)));
+        match (Segment::new(root), target) {
+            (Ok(_), Some("")) | (Err(_), _) => Err("write ROOT or ROOT:TARGET"),
+            (Ok(root), target) => Ok(Self { root: root.to_string(), target: target.map(str::to_owned) }),
+        }
+    }
 }
 
 /// The work of a job.
@@ -58,6 +120,8 @@ pub(crate) enum Work {
     Plan,
     /// An apply of the commit that is checked out, whatever the event is.
     Apply,
+    /// A comparison of the cluster with the commit that is checked out, whatever the event is.
+    Drift,
 }
 
 /// The surroundings of a job.
@@ -68,6 +132,8 @@ pub(crate) struct Surroundings<'a> {
     pub environment: Environment,
     /// The selected cluster.
     pub cluster: ConnectOptions,
+    /// The folder for temporary files.
+    pub temporary: Option<PathBuf>,
     /// The limits of the work with the cluster.
     pub settings: ClusterSettings,
     /// A selected kubeconfig that the checkout decides about.

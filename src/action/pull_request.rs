@@ -1,15 +1,16 @@
 //! The plan of a pull request or of a merge queue's group.
 
-use super::job::{ATTEMPTS, Job, at_commit};
+use super::job::{ATTEMPTS, Job, at_commit, shown_root};
 use super::landed::about;
 use super::merge::{Planned, PlannedTree};
 use super::options::Told;
-use super::reporter::{Report, Signing};
+use super::plan_file::PlanResult;
+use super::reporter::{PlanVerdict, Report, Signing};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
 use crate::conclusion::judged;
-use crate::forge::{Pull, PullRequest};
+use crate::forge::{Event, Pull, PullRequest};
 use crate::git::commit::Commit;
 use crate::plan::build::Plan;
 use crate::plan::consent::told;
@@ -50,10 +51,12 @@ impl Job<'_> {
         }
         let branch = now.as_ref().map_or(&pull.base_ref, |now| &now.base_ref);
         let target = self.target(&project);
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let directory = project.prefix.clone();
+        let root = project.root.to_string();
         let heading = Heading {
             target: &target,
+            root: shown_root(&root, &target),
             head: Some(&pull.head_sha),
             run: Some(&run),
             directory: Some(&directory),
@@ -67,7 +70,7 @@ impl Job<'_> {
                 return Ok(self.nothing(&why));
             }
         };
-        if !self.is_applied(&format!("refs/heads/{branch}")) {
+        if !self.is_merged_into(&format!("refs/heads/{branch}")) {
             let why = format!("the merge into {branch} applies nothing, because it is not the branch that is applied");
             let is_new = !tree.base.touched.is_empty();
             self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), is_new).await;
@@ -103,15 +106,11 @@ impl Job<'_> {
         let plan = told(plan, &consents);
         let report = Report { plan: &plan, outcome: None, heading, error: None };
         self.print(&plan, &format!("plan of {target}"), &terminal::plan(&plan, &heading, Style::Plain));
-        let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing).await;
-        let exit = if offline && plan.broken.is_empty() { Exit::Success } else { self.told(judged(&plan)) };
-        let result = match (exit, plan.has_changes()) {
-            (Exit::Failure, _) => "failed",
-            (Exit::Refused, _) => "refused",
-            (_, true) => "changes",
-            (_, false) => "no-changes",
-        };
-        self.outputs(&plan, result, url.as_deref());
+        let judged = if offline && plan.broken.is_empty() { Ok(()) } else { judged(&plan) };
+        let verdict = verdict(&plan, &judged);
+        let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing, verdict).await;
+        let exit = self.told(judged);
+        self.outputs(&plan, verdict.result.word(), url.as_deref());
         Ok(exit)
     }
 
@@ -177,10 +176,11 @@ impl Job<'_> {
         base: Option<&str>,
         head: &str,
     ) -> Exit {
-        let target = self.target(project);
-        let (run, files) = (self.around.context.run_url(), self.around.context.files_url());
+        let (target, root) = (self.target(project), project.root.to_string());
+        let (run, files) = (self.around.context.run_url(), self.around.context.files_address());
         let heading = Heading {
             target: &target,
+            root: shown_root(&root, &target),
             cluster,
             base,
             head: Some(head),
@@ -190,22 +190,37 @@ impl Job<'_> {
             takes_commands: false,
         };
         self.print(plan, &format!("plan of {target}"), &terminal::plan(plan, &heading, Style::Plain));
-        self.reporter.summary(&Report { plan, outcome: None, heading, error: None });
+        let report = Report { plan, outcome: None, heading, error: None };
+        self.reporter.summary(&report);
+        let judged = judged(plan);
+        if let Event::MergeGroup { head_sha, .. } = &self.around.context.event {
+            self.reporter.leave_group(head_sha, &report, verdict(plan, &judged));
+        }
         self.outputs(plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
-        self.told(judged(plan))
+        self.told(judged)
     }
 
     /// Notes in the comment of a pull request that it was closed without a merge.
     pub(super) async fn closed(&self, pull: &PullRequest) -> Result<Exit, Failure> {
-        let target = match &self.options.target {
-            Some(target) => target.clone(),
-            None => self.target(&self.open().await?),
-        };
-        let heading = Heading { target: &target, ..Heading::default() };
+        let project = self.open().await?;
+        let (target, root) = (self.target(&project), project.root.to_string());
+        let heading = Heading { target: &target, root: shown_root(&root, &target), ..Heading::default() };
         let sentence = "Closed without a merge: nothing was applied.";
         self.reporter.note(pull.number, &pull.head_sha, &heading, sentence, false).await;
         Ok(self.nothing("the pull request was closed without a merge"))
     }
+}
+
+/// Returns the end of a plan.
+fn verdict(plan: &Plan, judged: &Result<(), Failure>) -> PlanVerdict {
+    let exit = judged.as_ref().err().map_or(Exit::Success, |failure| failure.exit);
+    let result = match (exit, plan.has_changes()) {
+        (Exit::Failure, _) => PlanResult::Failed,
+        (Exit::Refused, _) => PlanResult::Refused,
+        (_, true) => PlanResult::Changes,
+        (_, false) => PlanResult::NoChanges,
+    };
+    PlanVerdict { exit, result }
 }
 
 /// Returns the reason why a plan of the event's pull request would be of no use now.

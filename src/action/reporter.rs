@@ -1,30 +1,38 @@
-//! The reports of `ktor action`: the sticky comment, the step summary and the outputs. An error of the forge never
-//! fails a run.
+//! The reports of `ktor action`: the comment, the step summary and the outputs. An error of the forge never fails a run.
+//!
+//! The plan of a root and target has a comment of its own, unless a summary makes one comment of several plans. Only the
+//! summary ever writes that comment. An apply reads its plan there and writes its outcome to a comment of its own: the
+//! applies of a matrix run at the same time, the forge has no conditional edit, and a comment that two of them edit would
+//! lose the outcome or the signed plan of one. To read again after the write does not help, because the writer that read
+//! before and writes last still overwrites, and the other one has ended by then.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::options::{ActionOptions, Surroundings, Told};
+use super::options::{Commenting, Identity, Surroundings, Told};
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
-    Context, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Pull, Relation, Remark, Sticky,
-    Token, Upserted, hidden_block, workflow,
+    CommentedPlan, Context, DIGEST, Forge, ForgeError, ForgeSettings, Freshness, IssueReport, Marker, Patience,
+    Permission, Posting, Pull, REVIEW, Relation, Remark, Sticky, Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
+use crate::plan::drift::has_drifted;
 use crate::plan::name_set::NameSet;
 use crate::plan::outcome::Outcome;
-use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign};
+use crate::plan::signature::{About, SigningKey, SigningKeys, Statement, sign, verify};
 use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
-/// The hidden block of a comment with the signed statement of its plan.
-const REVIEW: &str = "review";
+mod overtaken;
+mod pages;
+mod section;
+
+pub(crate) use section::PlanVerdict;
+
 /// The largest number of pull requests whose comments one run writes.
 const COMMENTED: usize = 25;
-/// The hidden block of a comment that contains the plan's digest.
-const DIGEST: &str = "digest";
 
 /// The content of a report.
 #[derive(Clone, Copy)]
@@ -47,6 +55,11 @@ pub(crate) struct Reporter<'a> {
     reported: AtomicBool,
     /// The keys of the root, once they are known. Comments of other runs are believed only with a seal then.
     keys: OnceLock<SigningKeys>,
+    commenting: Commenting,
+    /// The root and the target, once the project is open.
+    identity: OnceLock<Identity>,
+    /// The identity of a project that could not be opened.
+    unopened: Identity,
 }
 
 /// A merged pull request.
@@ -56,8 +69,17 @@ pub(crate) struct MergedPull {
     pub number: u64,
     /// The head that was merged.
     pub head: String,
-    /// The signed block of its comment. A later run needs it again.
-    pub block: Option<String>,
+    /// The place of its plan.
+    pub plan: PlanPlace,
+}
+
+/// The place of the plan of a merged pull request.
+#[derive(Clone)]
+pub(crate) enum PlanPlace {
+    /// Its own comment, with the signed block that a later run needs again, or no comment.
+    Own(Option<String>),
+    /// A comment of several plans.
+    Summary,
 }
 
 /// The signature of a plan's comment.
@@ -74,9 +96,15 @@ impl<'a> Reporter<'a> {
     /// # Errors
     ///
     /// The token or the forge's address is not valid.
-    pub(crate) fn new(options: &ActionOptions, around: &'a Surroundings<'a>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        token: Option<&str>,
+        author: Option<&str>,
+        commenting: Commenting,
+        unopened: Identity,
+        around: &'a Surroundings<'a>,
+    ) -> Result<Self, Failure> {
         let context = around.context;
-        let forge = match &options.token {
+        let forge = match token {
             Some(token) => {
                 if let Some(mask) = workflow::add_mask(token) {
                     (around.tell)(Told::Command(&mask));
@@ -85,7 +113,7 @@ impl<'a> Reporter<'a> {
                     api_url: context.api_url.clone(),
                     repository: context.repository.clone(),
                     token: Token::new(token).map_err(|error| Failure::other(&error))?,
-                    author: options.comment_author.clone(),
+                    author: author.map(str::to_owned),
                     patience: Patience::default(),
                 };
                 Some(Forge::new(settings).map_err(|error| Failure::other(&error))?)
@@ -95,7 +123,35 @@ impl<'a> Reporter<'a> {
                 None
             }
         };
-        Ok(Self { forge, context, around, reported: AtomicBool::new(false), keys: OnceLock::new() })
+        Ok(Self {
+            forge,
+            context,
+            around,
+            reported: AtomicBool::new(false),
+            keys: OnceLock::new(),
+            commenting,
+            identity: OnceLock::new(),
+            unopened,
+        })
+    }
+
+    /// Sets the root and the target of all reports from now on.
+    pub(crate) fn identify(&self, identity: Identity) {
+        self.identity.get_or_init(|| identity);
+    }
+
+    /// Returns `true` if the run writes no comments, and leaves files for a summary.
+    fn is_off(&self) -> bool {
+        self.commenting == Commenting::Off
+    }
+
+    fn identity(&self) -> &Identity {
+        self.identity.get().unwrap_or(&self.unopened)
+    }
+
+    fn marker(&self) -> Marker {
+        let Identity { root, target } = self.identity();
+        Marker::new(root, target)
     }
 
     /// Returns `true` if the run has already written its report to the step summary.
@@ -116,7 +172,14 @@ impl<'a> Reporter<'a> {
     }
 
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
-    pub(crate) async fn plan(&self, number: u64, head: &str, report: &Report<'_>, signing: Signing) -> Option<String> {
+    pub(crate) async fn plan(
+        &self,
+        number: u64,
+        head: &str,
+        report: &Report<'_>,
+        signing: Signing,
+        verdict: PlanVerdict,
+    ) -> Option<String> {
         let Report { plan, heading, .. } = report;
         let in_summary = self.summary(report);
         let signed = match signing {
@@ -127,6 +190,15 @@ impl<'a> Reporter<'a> {
             Signing::Not(why) => Err(why),
         };
         let alert = signed.as_ref().err().map(|why| markdown::unsigned(plan, why)).unwrap_or_default();
+        // A plan that appears after the merge was seen by nobody.
+        if signed.is_ok() && self.pull(number).await.is_some_and(|pull| pull.merged) {
+            self.notice(&format!("#{number} was merged meanwhile: its comment stays as it is"));
+            return None;
+        }
+        if self.is_off() {
+            self.leave_plan((Some(number), head), report, signed.ok(), (&alert, in_summary), verdict);
+            return None;
+        }
         let digest = hidden_block(DIGEST, &plan.digest);
         let block = |statement: &Statement, key: &SigningKey| hidden_block(REVIEW, &sign(statement, key));
         // The block of all deletions is the longest one, so the text is made to fit beside it.
@@ -134,12 +206,8 @@ impl<'a> Reporter<'a> {
         let hidden: Vec<String> = digest.iter().cloned().chain(longest).collect();
         let budget = Budget::COMMENT.less(reserved(&hidden) + alert.len());
         let shown = markdown::plan(plan, heading, budget);
-        // A plan that appears after the merge was seen by nobody. So the time of the signature is the one right before the
-        // comment is written, and not the one at which the plan began.
-        if signed.is_ok() && self.pull(number).await.is_some_and(|pull| pull.merged) {
-            self.notice(&format!("#{number} was merged meanwhile: its comment stays as it is"));
-            return None;
-        }
+        // The time of the signature is the one right before the comment is written, and not the one at which the plan
+        // began.
         let time = self.forge.as_ref().and_then(Forge::time);
         // A deletion counts as shown if it stands in the comment, or in the summary that the comment links.
         let count = shown.deletions.max(in_summary);
@@ -148,18 +216,16 @@ impl<'a> Reporter<'a> {
             block(&statement, &key)
         });
         let hidden: Vec<String> = digest.into_iter().chain(block).collect();
-        let is_silent =
-            !plan.has_changes() && plan.refusals.is_empty() && plan.broken.is_empty() && plan.own.is_empty();
-        if is_silent && !self.has_comment(number, heading.target).await {
+        if is_silent(plan) && !self.has_comment(number).await {
             return None;
         }
-        self.say(number, head, heading.target, hidden, format!("{alert}{}", shown.text)).await
+        self.say(number, head, self.marker(), hidden, format!("{alert}{}", shown.text)).await
     }
 
     /// Returns `true` if the pull request has our comment, or if the forge does not tell.
-    async fn has_comment(&self, number: u64, target: &str) -> bool {
+    async fn has_comment(&self, number: u64) -> bool {
         let Some(forge) = &self.forge else { return false };
-        !matches!(forge.find_sticky(number, &Marker::new(target)).await, Ok(None))
+        !matches!(forge.find_sticky(number, &self.marker()).await, Ok(None))
     }
 
     /// States what the plan shows. Returns `None` if the forge does not tell its time.
@@ -176,6 +242,7 @@ impl<'a> Reporter<'a> {
             kept: BTreeMap::new(),
             deleted: NameSet::default(),
             replaced: NameSet::default(),
+            texts: Vec::new(),
         };
         Some(statement.showing(plan, usize::MAX, key.names()))
     }
@@ -184,7 +251,7 @@ impl<'a> Reporter<'a> {
     /// the URL of the last comment written.
     pub(crate) async fn outcome(&self, pulls: &[MergedPull], report: &Report<'_>) -> Option<String> {
         self.summary(report);
-        let outcome = report.outcome?;
+        let outcome = report.outcome.filter(|_| !self.is_off())?;
         let mut url = None;
         if pulls.len() > COMMENTED {
             // So many comments would meet the forge's limits. The signed plans stay in the pull requests.
@@ -199,7 +266,7 @@ impl<'a> Reporter<'a> {
             let hidden = pull.hidden();
             let budget = Budget::COMMENT.less(reserved(&hidden));
             let text = markdown::outcome(report.plan, outcome, &report.heading, report.error, budget).text;
-            url = self.say(pull.number, &pull.head, report.heading.target, hidden, text).await.or(url);
+            url = self.say(pull.number, &pull.head, self.marker_for(pull), hidden, text).await.or(url);
         }
         url
     }
@@ -208,10 +275,14 @@ impl<'a> Reporter<'a> {
     /// run of the same commit edits it.
     pub(crate) async fn alarm(&self, pulls: &[MergedPull], heading: &Heading<'_>, error: &str) {
         let (Some(forge), Some(pull)) = (&self.forge, pulls.last()) else { return };
+        if self.is_off() {
+            return;
+        }
         let Context { run_id, attempt, .. } = *self.context;
         let commit = heading.head.unwrap_or_default();
         let freshness = Freshness { head_sha: commit.to_owned(), run_id, attempt, seal: None };
-        let marker = Marker::alarm(heading.target, commit);
+        let Identity { root, target } = self.identity();
+        let marker = Marker::alarm(root, target, commit);
         let text = markdown::alarm(heading, error);
         let sticky = Sticky { marker, freshness, hidden: Vec::new(), text };
         if let Err(error) = forge.upsert_sticky(pull.number, &sticky, &|_| true).await {
@@ -219,23 +290,68 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Reports a run that made no plan. The comment of each pull request keeps its signed plan.
-    pub(crate) async fn failure(&self, pulls: &[MergedPull], heading: &Heading<'_>, error: &str) {
-        let text = markdown::failure(heading, error);
+    /// Reports a run that made no plan. The comment of each pull request keeps its signed plan. `planned` is the pull
+    /// request and the head that the run should have planned.
+    pub(crate) async fn failure(
+        &self,
+        pulls: &[MergedPull],
+        planned: Option<(Option<u64>, &str)>,
+        heading: &Heading<'_>,
+        error: &Failure,
+    ) {
+        let text = markdown::failure(heading, error.first());
         self.write_summary(&text);
-        for pull in pulls {
-            self.say(pull.number, &pull.head, heading.target, pull.hidden(), text.clone()).await;
+        if self.is_off() {
+            if let Some(subject) = planned {
+                self.leave_failure(subject, text, error.exit);
+            }
+            return;
         }
+        for pull in pulls {
+            self.say(pull.number, &pull.head, self.marker_for(pull), pull.hidden(), text.clone()).await;
+        }
+    }
+
+    /// Writes a drift to its issue, or closes the issue if there is no drift. Returns the URL of the issue.
+    ///
+    /// # Errors
+    ///
+    /// The issue could not be written, for this reason.
+    pub(crate) async fn drift(&self, plan: &Plan, heading: &Heading<'_>) -> Result<Option<String>, String> {
+        let text = markdown::drift(plan, heading, Budget::SUMMARY).text;
+        self.write_summary(&text);
+        let forge = self.forge.as_ref().ok_or("there is no token")?;
+        let marker = Marker::drift(plan.root.as_str(), heading.target);
+        let written = if has_drifted(plan) {
+            let text = markdown::drift(plan, heading, Budget::COMMENT.less(reserved(&[]))).text;
+            let title = format!("{} differs from what was merged", heading.target);
+            forge.report(&IssueReport { marker, title, text }).await.map(Some)
+        } else {
+            forge.close_report(&marker, &markdown::drift(plan, heading, Budget::COMMENT).text).await
+        };
+        written.map_err(|error| chain(&error))
     }
 
     /// Says one sentence about a pull request in its comment. Without a comment, it writes one only if `is_new` says so.
     pub(crate) async fn note(&self, number: u64, head: &str, heading: &Heading<'_>, sentence: &str, is_new: bool) {
-        let Some(forge) = &self.forge else { return };
         let text = markdown::note(heading, sentence);
-        match forge.find_sticky(number, &Marker::new(heading.target)).await {
+        if self.is_off() {
+            return self.leave_note((Some(number), head), text, is_new);
+        }
+        let Some(forge) = &self.forge else { return };
+        match forge.find_sticky(number, &self.marker()).await {
             Ok(None) if !is_new => {}
-            Ok(_) => drop(self.say(number, head, heading.target, Vec::new(), text).await),
+            Ok(_) => drop(self.say(number, head, self.marker(), Vec::new(), text).await),
             Err(error) => self.notice(&format!("the comment was not found: {}", chain(&error))),
+        }
+    }
+
+    /// Returns the marker of the comment for the outcome of a merged pull request.
+    fn marker_for(&self, pull: &MergedPull) -> Marker {
+        let Identity { root, target } = self.identity();
+        match pull.plan {
+            PlanPlace::Own(_) => Marker::new(root, target),
+            PlanPlace::Summary => Marker::outcome(root, target),
         }
     }
 
@@ -296,25 +412,44 @@ impl<'a> Reporter<'a> {
     }
 
     /// Reads the digest of the plan in our comment on a pull request.
-    pub(crate) async fn digest(&self, number: u64, target: &str) -> Option<String> {
-        let found = self.forge.as_ref()?.find_sticky(number, &Marker::new(target)).await;
-        found.ok().flatten().and_then(|comment| comment.hidden(DIGEST).map(str::to_owned))
+    pub(crate) async fn digest(&self, number: u64) -> Option<String> {
+        self.commented_plan(number).await.ok()??.digest
     }
 
-    /// Reads the signed block in our comment on a pull request. If there is no such comment, returns the author of
-    /// another comment with its marker, if there is one.
+    /// Returns `true` if a digest is the beginning of the one of a plan in our comments, whatever its root and target.
+    pub(crate) async fn is_of_a_plan(&self, number: u64, digest: &str) -> bool {
+        let Some(forge) = &self.forge else { return false };
+        forge.plan_digests(number).await.is_ok_and(|plans| plans.iter().any(|plan| plan.starts_with(digest)))
+    }
+
+    /// Reads the plans in our comments on a pull request, the one of the latest run first. If there is no such comment,
+    /// returns the author of another comment that looks like it, if there is one.
     ///
     /// # Errors
     ///
     /// The forge fails.
-    pub(crate) async fn block(
+    pub(crate) async fn commented_plans(
         &self,
         number: u64,
-        target: &str,
-    ) -> Result<Result<Option<String>, Option<String>>, ForgeError> {
+    ) -> Result<Result<Vec<CommentedPlan>, Option<String>>, ForgeError> {
         let Some(forge) = &self.forge else { return Ok(Err(None)) };
-        let found = forge.find_sticky_or_author(number, &Marker::new(target)).await?;
-        Ok(found.map(|comment| comment.hidden(REVIEW).map(str::to_owned)))
+        let Identity { root, target } = self.identity();
+        forge.find_plans(number, root, target).await
+    }
+
+    /// Reads the plan in our comment on a pull request: the first one with a valid signature, or else the first one.
+    ///
+    /// # Errors
+    ///
+    /// The forge fails.
+    pub(crate) async fn commented_plan(&self, number: u64) -> Result<Option<CommentedPlan>, ForgeError> {
+        let mut plans = self.commented_plans(number).await?.unwrap_or_default();
+        let is_signed = |plan: &CommentedPlan| {
+            let (block, keys) = (plan.review.as_ref(), self.keys.get());
+            block.zip(keys).is_some_and(|(block, keys)| verify(block, &keys.keys).is_ok())
+        };
+        let at = plans.iter().position(is_signed).unwrap_or(0);
+        Ok((at < plans.len()).then(|| plans.swap_remove(at)))
     }
 
     /// Returns the order of the commit `head` relative to another commit or a branch. Returns `None` if the forge
@@ -358,12 +493,12 @@ impl<'a> Reporter<'a> {
         if self.write_summary(&summary.text) { summary.deletions } else { 0 }
     }
 
-    fn notice(&self, message: &str) {
+    pub(super) fn notice(&self, message: &str) {
         (self.around.tell)(Told::Notice(message));
     }
 
     /// Writes a text to the step summary. Returns `true` if it was written.
-    fn write_summary(&self, text: &str) -> bool {
+    pub(crate) fn write_summary(&self, text: &str) -> bool {
         self.reported.store(true, Ordering::Relaxed);
         let Some(file) = &self.context.step_summary else { return false };
         let written = append(file, &workflow::step_summary(text));
@@ -383,10 +518,11 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    async fn say(&self, number: u64, head: &str, target: &str, hidden: Vec<String>, text: String) -> Option<String> {
+    async fn say(&self, number: u64, head: &str, marker: Marker, hidden: Vec<String>, text: String) -> Option<String> {
         let forge = self.forge.as_ref()?;
         let Context { run_id, attempt, .. } = *self.context;
         let keys = self.keys.get();
+        let Identity { root, target } = self.identity();
         let seal = keys.and_then(|keys| keys.seal(&sealed(target, number, head, run_id, attempt)));
         let freshness = Freshness { head_sha: head.to_owned(), run_id, attempt, seal };
         // Anyone who can write comments as this workflow can claim to be a later run, but only a run with the keys can
@@ -395,27 +531,44 @@ impl<'a> Reporter<'a> {
             let text = sealed(target, number, &told.head_sha, told.run_id, told.attempt);
             keys.is_none_or(|keys| told.seal.as_ref().is_some_and(|seal| keys.is_sealed(&text, seal)))
         };
-        let sticky = Sticky { marker: Marker::new(target), freshness, hidden, text };
-        match forge.upsert_sticky(number, &sticky, &believes).await {
+        let sticky = Sticky { marker, freshness, hidden, text };
+        let posting = if self.commenting == Commenting::New { Posting::Anew } else { Posting::InPlace };
+        let url = match forge.post(number, &sticky, posting, &believes).await {
             Ok(upserted) => {
                 if let Upserted::Superseded { .. } = &upserted {
                     self.notice(&format!("a newer run has written the comment of #{number}: it was left alone"));
                 }
-                Some(upserted.url().to_owned())
+                upserted.url().to_owned()
             }
             Err(error) => {
                 self.notice(&format!("the comment of #{number} was not written: {}", chain(&error)));
-                None
+                return None;
+            }
+        };
+        if posting == Posting::Anew {
+            let markers = (&sticky.marker, &Marker::outdated(root, target));
+            if let Err(error) = forge.outdate(number, markers, &markdown::outdated, &believes).await {
+                self.notice(&format!("the older comments of #{number} still look current: {}", chain(&error)));
             }
         }
+        Some(url)
     }
 }
 
 impl MergedPull {
     /// The hidden lines that its comment keeps.
     fn hidden(&self) -> Vec<String> {
-        self.block.iter().filter_map(|block| hidden_block(REVIEW, block)).collect()
+        let block = match &self.plan {
+            PlanPlace::Own(block) => block.as_ref(),
+            PlanPlace::Summary => None,
+        };
+        block.into_iter().filter_map(|block| hidden_block(REVIEW, block)).collect()
     }
+}
+
+/// Returns `true` if a plan needs no comment: nothing changes, and nothing of it fails or stays.
+fn is_silent(plan: &Plan) -> bool {
+    !plan.has_changes() && plan.refusals.is_empty() && plan.broken.is_empty() && plan.own.is_empty()
 }
 
 /// Returns the text whose seal proves that a run wrote a comment.

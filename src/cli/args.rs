@@ -14,16 +14,17 @@ use clap::builder::{BoolValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use self::state::{FreezeArgs, StateArgs, ThawArgs, UnlockArgs};
-use self::workflow::ActionArgs;
+use self::workflow::{ActionArgs, SummaryArgs};
 use crate::cluster::settings::ClusterSettings;
 use crate::git::commit::Commit;
 use crate::object::redact::Adopted;
 use crate::plan::guard::Guard;
 use crate::plan::policy::{Adoption, TakeOver};
+use crate::process::confine::Confinement;
 use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
-use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::state::provenance::Relocation;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
@@ -51,6 +52,15 @@ pub enum Command {
     /// KTOR_INPUT_LOCK_TIMEOUT. An empty variable counts as unset. An option on the command line takes precedence.
     #[command(args_override_self = true)]
     Action(ActionArgs),
+    /// Show how the cluster differs from what was merged, without writing anything. Exits with 2 if it does.
+    Drift(DriftArgs),
+    /// Make one comment and one check from the plans of several jobs.
+    ///
+    /// Each option is also read from the environment, as `ktor action` does it.
+    #[command(args_override_self = true)]
+    Summary(SummaryArgs),
+    /// Print the objects that the tree asks for, without asking a cluster.
+    Render(RenderArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
     /// Show or change the state of a root.
@@ -61,6 +71,9 @@ pub enum Command {
     Freeze(FreezeArgs),
     /// End the freeze of a root.
     Thaw(ThawArgs),
+    /// Confine this process and replace it with another program. Only ktor itself uses it.
+    #[command(hide = true)]
+    Confine(ConfineArgs),
 }
 
 impl Command {
@@ -69,14 +82,31 @@ impl Command {
         match self {
             Self::Plan(args) => Some(&mut args.cluster.settings),
             Self::Apply(args) => Some(&mut args.cluster.settings),
+            Self::Drift(args) => Some(&mut args.cluster.settings),
             Self::Action(args) => Some(&mut args.cluster.settings),
             Self::State(args) => Some(&mut args.command.cluster_mut().settings),
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Scope(_) => None,
+            Self::Render(_) | Self::Scope(_) | Self::Summary(_) | Self::Confine(_) => None,
         }
     }
+}
+
+/// The arguments of `ktor confine`.
+#[derive(Args)]
+pub struct ConfineArgs {
+    /// The confinement, as JSON.
+    #[arg(value_parser = confinement)]
+    pub confinement: Confinement,
+    /// The path of the program and its arguments.
+    #[arg(last = true, required = true, num_args = 1..)]
+    pub program: Vec<OsString>,
+}
+
+/// Reads a confinement.
+fn confinement(text: &str) -> Result<Confinement, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// The options that select the tree and its projects.
@@ -253,12 +283,33 @@ pub struct PlanArgs {
     pub policy: PolicyArgs,
 }
 
+/// `ktor drift`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DriftArgs {
+    /// The tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The cluster options.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// The name of the cluster or environment, for example prod. The default is the root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// The policy of the apply.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
 /// The options that allow commits to be applied.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryArgs {
-    /// The branch whose commits are applied. The default is the repository's default branch.
-    #[arg(long, value_name = "BRANCH")]
-    pub apply_ref: Option<String>,
+    /// The branch whose commits are applied, or the tags, such as refs/tags/v*. The default is the repository's default
+    /// branch.
+    #[arg(long, value_name = "REF")]
+    pub apply_ref: Option<AppliedRef>,
     /// Apply this commit although it does not descend from the last applied commit, for example after a force push.
     #[arg(long, value_name = "COMMIT")]
     pub accept_history: Option<Commit>,
@@ -298,6 +349,33 @@ pub struct ApplyArgs {
     /// The policy of the run.
     #[command(flatten)]
     pub policy: PolicyArgs,
+}
+
+/// `ktor render`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RenderArgs {
+    /// The tree.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The format of the objects.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: RenderFormat,
+    /// Print secret values too.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Render the tree a second time, and fail if an object differs.
+    #[arg(long)]
+    pub twice: bool,
+}
+
+/// The formats of objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RenderFormat {
+    /// YAML documents. A comment above each tells where it is written.
+    #[default]
+    Yaml,
+    /// One JSON document with a version.
+    Json,
 }
 
 /// `ktor scope`.
@@ -349,13 +427,13 @@ impl PolicyArgs {
 impl HistoryArgs {
     /// Returns the commits that a run may apply.
     pub(crate) fn options(&self) -> HistoryOptions {
-        HistoryOptions { apply_ref: self.apply_ref.clone(), accepted: self.accept_history.clone() }
+        HistoryOptions { applied: self.apply_ref.clone(), accepted: self.accept_history.clone() }
     }
 }
 
 impl Cli {
-    /// Parses a command line, its first argument the program's name; `ktor action` takes its inputs from `variable`
-    /// too, which gives an environment variable's value.
+    /// Parses a command line, its first argument the program's name; `ktor action` and `ktor summary` take their inputs from
+    /// `variable` too, which gives an environment variable's value.
     ///
     /// # Errors
     ///
@@ -368,19 +446,19 @@ impl Cli {
         // No flag that may stand before the subcommand takes a value.
         let is_word = |argument: &OsString| !argument.as_encoded_bytes().starts_with(b"-");
         if let Some(at) = arguments.iter().skip(1).position(is_word).map(|at| at + 1)
-            && arguments[at] == "action"
+            && let Some(command) = ["action", "summary"].into_iter().find(|command| arguments[at] == *command)
         {
-            arguments.splice(at + 1..=at, inputs(variable));
+            arguments.splice(at + 1..=at, inputs(command, variable));
         }
         Self::try_parse_from(arguments)
     }
 }
 
-/// The inputs of `ktor action` that are set in the environment, as arguments.
-fn inputs(variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
+/// The inputs of a command that are set in the environment, as arguments.
+fn inputs(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<OsString> {
     let command = Cli::command();
-    let action = command.find_subcommand("action").into_iter().flat_map(clap::Command::get_arguments);
-    action
+    let arguments = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    arguments
         .filter_map(|argument| Some((argument, variable(&variable_name(argument)?)?)))
         .filter(|(_, value)| !value.is_empty())
         .flat_map(|(argument, value)| written_out(argument, &value))
@@ -543,6 +621,28 @@ mod tests {
         assert_eq!(args.wait.lock_timeout, Duration::from_secs(120));
         assert_eq!(args.token.as_deref(), Some("ghs_x"));
         assert_eq!(args.comment_author, None);
+    }
+
+    #[test]
+    fn f17_a_summary_takes_its_inputs_from_the_environment() {
+        let summary = |variables: &[(&str, &str)]| -> Result<_, String> {
+            match read("ktor summary", variables)?.command {
+                Command::Summary(args) => Ok(args),
+                _ => panic!("not a summary"),
+            }
+        };
+        let args = summary(&[
+            ("KTOR_INPUT_EXPECTED", "shop:prod, shop:dev\nother\n"),
+            ("KTOR_INPUT_PLANS", "there"),
+            ("KTOR_INPUT_PATH", "elsewhere"),
+        ])
+        .unwrap();
+        assert_eq!(args.expected, ["shop:prod", "shop:dev", "other"]);
+        assert_eq!(args.plans, PathBuf::from("there"));
+        assert_eq!(summary(&[]).unwrap().plans, PathBuf::from("ktor-plans"));
+        for wrong in ["a b", "shop:", ":prod", "shop.api"] {
+            assert!(summary(&[("KTOR_INPUT_EXPECTED", wrong)]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

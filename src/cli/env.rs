@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::cluster::connect::ConnectOptions;
 use crate::process::Environment;
+use crate::run::sources::engines::LAUNCHER;
 
 /// The variables that the process was started with. They are never displayed.
 pub(crate) struct Variables(BTreeMap<OsString, OsString>);
@@ -30,9 +31,11 @@ impl Variables {
         self.get(name)?.into_string().ok()
     }
 
-    /// Returns all variables, for programs that are started. Each program takes the variables that it needs.
+    /// Returns all variables, for programs that are started. Each program takes the variables that it needs. One more
+    /// variable names this program, which confines others.
     pub(crate) fn for_programs(&self) -> Environment {
-        self.0.clone().into_iter().collect()
+        let variables: Environment = self.0.clone().into_iter().collect();
+        variables.with(LAUNCHER, std::env::current_exe().unwrap_or_default())
     }
 
     /// Returns the variables whose names begin with `prefix`, if name and value are valid UTF-8.

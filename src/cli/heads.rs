@@ -47,6 +47,6 @@ impl Heads {
         let cluster = cluster.map(Cluster::context);
         let Self { base, head, directory } = self;
         let (base, head, directory) = (base.as_deref(), head.as_deref(), directory.as_deref());
-        Heading { target, cluster, base, head, run: None, directory, files: None, takes_commands: false }
+        Heading { target, root: None, cluster, base, head, run: None, directory, files: None, takes_commands: false }
     }
 }

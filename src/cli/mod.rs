@@ -41,6 +41,10 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
+    // The limits hold for the threads that exist, so they come before the runtime's.
+    if let Command::Confine(args) = &cli.command {
+        return commands::confine::run(args);
+    }
     let console = Console::new(env::is_workflow(&variables));
     let is_verbose = cli.verbose || env::is_debugged(&variables);
     if let Some(of_command) = cli.command.settings_mut() {
@@ -61,12 +65,17 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
         match &cli.command {
             Command::Plan(args) => commands::plan::plan(args, &variables, &console).await,
             Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
+            Command::Drift(args) => commands::drift::drift(args, &variables, &console).await,
+            Command::Render(args) => Box::pin(commands::render::render(args, &variables, &console)).await,
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
             Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,
             Command::Freeze(args) => commands::freeze::frozen(args, &variables, &console).await,
             Command::Thaw(args) => commands::freeze::thawed(args, &variables, &console).await,
             Command::Action(args) => Box::pin(commands::action::run(args, &variables, &console)).await,
+            Command::Summary(args) => Box::pin(commands::action::summarize(args, &variables, &console)).await,
+            // It has returned above.
+            Command::Confine(_) => Ok(Exit::Usage),
         }
     });
     runtime.shutdown_background();

@@ -34,6 +34,13 @@ impl Exit {
             Self::Usage => 64,
         }
     }
+
+    /// Returns the result with an exit code.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        use Exit::{ChangesPending, Failure, Interrupted, Locked, Refused, Success, Usage};
+        let all = [Success, ChangesPending, Refused, Failure, Interrupted, Locked, Usage];
+        all.into_iter().find(|exit| exit.code() == code)
+    }
 }
 
 impl From<Exit> for ExitCode {

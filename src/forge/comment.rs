@@ -3,8 +3,11 @@
 //! A comment is ours if it starts with the marker **and** its author is the login that our comments have. That login is
 //! the configured one. Without one, it is the login that `GET /user` returns for the token. An Actions token of GitHub may
 //! not send this request; its login is `github-actions[bot]`. No person can have this login, because logins do not contain
-//! brackets. An Actions token of Gitea gets `gitea-actions`, which Gitea reserves. Two first runs at the same time can leave several comments of ours. The newest comment is then edited, and
-//! the others stay as they are.
+//! brackets. An Actions token of Gitea gets `gitea-actions`, which Gitea reserves.
+//!
+//! Two first runs at the same time can leave several comments of ours. Another job of the repository writes under the
+//! same login, on Gitea even a job of a fork. Of several comments, the newest one whose run the caller believes is edited,
+//! and the others stay as they are.
 //!
 //! GitHub has no conditional edit. Between the reading of the list and the write, a newer run can therefore still
 //! write. The workflow's `concurrency:` block prevents this.
@@ -16,6 +19,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::client::{AttemptFailure, malformed, segment};
+use super::hidden::visible_text;
 use super::{Dialect, Forge, ForgeError, Freshness, Marker, read_hidden_block};
 
 /// The maximum length of a comment in characters, including its hidden lines. GitHub refuses 65,536.
@@ -49,6 +53,8 @@ pub struct Comment {
     pub url: String,
     /// The whole text, including the hidden lines.
     pub body: String,
+    /// The time of the last change, in seconds since 1970, if the forge tells it.
+    pub updated: Option<i64>,
 }
 
 /// A comment on a pull request, by anyone. Its text is untrusted.
@@ -105,6 +111,15 @@ pub enum Upserted {
     },
 }
 
+/// The treatment of our earlier comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posting {
+    /// The earlier comment is edited.
+    InPlace,
+    /// The earlier comment stays, and a new one is created.
+    Anew,
+}
+
 /// The kind of a write.
 #[derive(Clone, Copy)]
 enum Write {
@@ -133,7 +148,7 @@ impl Comment {
     }
 
     /// Returns `true` if the comment's text is `body`. Line ends and trailing white space do not count.
-    fn says(&self, body: &str) -> bool {
+    pub(super) fn says(&self, body: &str) -> bool {
         self.body.replace("\r\n", "\n").trim_end() == body.replace("\r\n", "\n").trim_end()
     }
 }
@@ -156,17 +171,6 @@ impl Forge {
         Ok(self.stickies(pr, marker).await?.0.pop())
     }
 
-    /// Finds our comment with `marker` on a pull request. If there is none, returns the login of someone else who wrote
-    /// a comment with this marker, if there is one.
-    pub async fn find_sticky_or_author(
-        &self,
-        pr: u64,
-        marker: &Marker,
-    ) -> Result<Result<Comment, Option<String>>, ForgeError> {
-        let (mut ours, other) = self.stickies(pr, marker).await?;
-        Ok(ours.pop().ok_or(other))
-    }
-
     /// Lists the comments on a pull request, oldest first.
     pub async fn remarks(&self, pr: u64) -> Result<Vec<Remark>, ForgeError> {
         Ok(self.comments(pr).await?.iter().filter_map(|item| remark(pr, item)).collect())
@@ -174,13 +178,25 @@ impl Forge {
 
     /// Writes `sticky` to a pull request: edits our comment, or creates one if there is none.
     ///
-    /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run.
+    /// A comment of a newer run stays as it is if `believes` accepts what that comment says about its run. Of several
+    /// comments, it edits the newest one that `believes` accepts. If it accepts none, it edits the newest one.
     ///
     /// If the answer to a write is lost, it reads the comments again before it repeats the write.
     pub async fn upsert_sticky(
         &self,
         pr: u64,
         sticky: &Sticky,
+        believes: &(dyn Fn(&Freshness) -> bool + Sync),
+    ) -> Result<Upserted, ForgeError> {
+        self.post(pr, sticky, Posting::InPlace, believes).await
+    }
+
+    /// Writes `sticky` to a pull request, as `posting` says. The rest is as in [`Forge::upsert_sticky`].
+    pub async fn post(
+        &self,
+        pr: u64,
+        sticky: &Sticky,
+        posting: Posting,
         believes: &(dyn Fn(&Freshness) -> bool + Sync),
     ) -> Result<Upserted, ForgeError> {
         let operation = format!("write the comment of #{pr}");
@@ -199,7 +215,9 @@ impl Forge {
             if let Some((comment, by)) = newest {
                 return Ok(Upserted::Superseded { url: comment.url.clone(), by });
             }
-            let said = ours.last().filter(|comment| comment.says(&body));
+            let is_believed = |comment: &&Comment| comment.freshness().is_some_and(|told| believes(&told));
+            let existing = ours.iter().rev().find(is_believed).or(ours.last());
+            let said = existing.filter(|comment| comment.says(&body));
             if let Some(comment) = said {
                 let url = comment.url.clone();
                 return Ok(match unanswered {
@@ -211,30 +229,84 @@ impl Forge {
             if unanswered.is_some() {
                 self.uncount_write();
             }
-            match self.write(&operation, pr, ours.last(), &body).await? {
+            let existing = existing.filter(|_| posting == Posting::InPlace);
+            match self.write(&operation, pr, existing, &body).await? {
                 Ok(upserted) => return Ok(upserted),
                 Err(failure) => {
-                    let write = if ours.is_empty() { Write::Create } else { Write::Edit };
+                    let write = if existing.is_none() { Write::Create } else { Write::Edit };
                     unanswered = failure.unclear.then_some(write);
                     if !failure.unclear {
                         self.uncount_write();
                     }
                     // The comment was deleted after the list was read. The next attempt reads the list again.
-                    let gone = failure.status() == Some(404) && !ours.is_empty();
+                    let gone = failure.status() == Some(404) && existing.is_some();
                     tries.again(&operation, if gone { failure.passing() } else { failure }).await?;
                 }
             }
         }
     }
 
+    /// Makes all our comments with `marker` but one outdated: they get the marker `outdated` and the text that `outdate`
+    /// returns for their visible text, and lose their data. The one that stays is the comment of the newest run that
+    /// `believes` accepts, else the newest comment.
+    pub async fn outdate(
+        &self,
+        pr: u64,
+        (marker, outdated): (&Marker, &Marker),
+        outdate: &(dyn Fn(&str, &str) -> String + Sync),
+        believes: &(dyn Fn(&Freshness) -> bool + Sync),
+    ) -> Result<(), ForgeError> {
+        let operation = format!("mark the older comments of #{pr} as outdated");
+        let (ours, _) = self.stickies(pr, marker).await?;
+        let run =
+            |comment: &Comment| comment.freshness().filter(|run| believes(run)).map(|run| (run.run_id, run.attempt));
+        let Some(newest) = ours.iter().max_by_key(|comment| (run(comment), comment.id)) else { return Ok(()) };
+        for comment in ours.iter().filter(|comment| comment.id != newest.id) {
+            let run = comment.freshness().map(|run| format!("\n{run}")).unwrap_or_default();
+            let text = outdate(&visible_text(&comment.body), &newest.url);
+            let body = format!("{}{run}\n\n{text}", outdated.as_str());
+            self.rewrite(&operation, pr, comment, &body).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the text of our comment. A comment that was deleted meanwhile stays deleted.
+    pub(super) async fn rewrite(
+        &self,
+        operation: &str,
+        pr: u64,
+        comment: &Comment,
+        body: &str,
+    ) -> Result<(), ForgeError> {
+        let mut tries = self.client.tries();
+        while let Err(failure) = self.write(operation, pr, Some(comment), body).await? {
+            self.uncount_write();
+            if failure.status() == Some(404) {
+                break;
+            }
+            tries.again(operation, failure).await?;
+        }
+        Ok(())
+    }
+
     /// Lists our comments with `marker`, oldest first, and returns the login of another author of such a comment. Reads
     /// every page.
     async fn stickies(&self, pr: u64, marker: &Marker) -> Result<(Vec<Comment>, Option<String>), ForgeError> {
+        self.comments_with(pr, &|body| marker.opens(body)).await
+    }
+
+    /// Lists our comments whose text `is_meant` accepts, oldest first, and returns the login of another author of such a
+    /// comment. Reads every page.
+    pub(super) async fn comments_with(
+        &self,
+        pr: u64,
+        is_meant: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<(Vec<Comment>, Option<String>), ForgeError> {
         let author = self.login().await?;
         let items = self.comments(pr).await?;
         let comments = items.iter().filter_map(|item| Some((login_of(item)?, comment(item)?)));
-        let stickies = comments.filter(|(_, comment)| marker.opens(&comment.body));
-        let (ours, others): (Vec<_>, Vec<_>) = stickies.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
+        let meant = comments.filter(|(_, comment)| is_meant(&comment.body));
+        let (ours, others): (Vec<_>, Vec<_>) = meant.partition(|(login, _)| login.eq_ignore_ascii_case(&author));
         let mut ours: Vec<Comment> = ours.into_iter().map(|(_, comment)| comment).collect();
         ours.sort_by_key(|comment| comment.id);
         Ok((ours, others.last().map(|(login, _)| (*login).to_owned())))
@@ -298,7 +370,7 @@ impl Forge {
     }
 
     /// Returns the login of our own comments. If the caller named a login, it must be that one.
-    async fn login(&self) -> Result<String, ForgeError> {
+    pub(super) async fn login(&self) -> Result<String, ForgeError> {
         let known = self.author.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(login) = known {
             return Ok(login);
@@ -367,6 +439,10 @@ fn comment(value: &Value) -> Option<Comment> {
         id: value.get("id")?.as_u64()?,
         url: value.get("html_url").and_then(Value::as_str).unwrap_or_default().to_owned(),
         body: value.get("body").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        updated: value
+            .get("updated_at")
+            .and_then(Value::as_str)
+            .and_then(|time| Some(time.parse::<jiff::Timestamp>().ok()?.as_second())),
     })
 }
 

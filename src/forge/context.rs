@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub sha: String,
     /// The branch or tag of the run, for example `refs/heads/main`.
     pub git_ref: Option<String>,
+    /// The name of the workflow. Empty if the runner does not name it.
+    pub workflow: String,
     /// The directory of the checkout.
     pub workspace: PathBuf,
     /// The file for the step summary.
@@ -165,6 +167,7 @@ impl Context {
             actor: env.optional("GITHUB_ACTOR").unwrap_or_default().to_owned(),
             sha: env.commit("GITHUB_SHA")?,
             git_ref: env.optional("GITHUB_REF").map(str::to_owned),
+            workflow: env.optional("GITHUB_WORKFLOW").unwrap_or_default().to_owned(),
             workspace: PathBuf::from(env.required("GITHUB_WORKSPACE")?),
             step_summary: env.optional("GITHUB_STEP_SUMMARY").map(PathBuf::from),
             output: env.optional("GITHUB_OUTPUT").map(PathBuf::from),
@@ -181,14 +184,18 @@ impl Context {
         }
     }
 
-    /// Returns the URL below which the forge shows the files of a commit.
-    pub(crate) fn files_url(&self) -> String {
+    /// Returns the address below which the forge shows the files of a commit. For GitHub, it is a path, which keeps links
+    /// short. Gitea takes a path in a comment as one in the repository, so there it is a URL.
+    pub(crate) fn files_address(&self) -> String {
         let RepositorySlug { owner, name } = &self.repository;
-        let page = match Dialect::of(&self.api_url) {
-            Dialect::GitHub => "blob",
-            Dialect::Gitea => "src/commit",
-        };
-        format!("{}/{owner}/{name}/{page}", self.server_url)
+        match Dialect::of(&self.api_url) {
+            Dialect::GitHub => {
+                let after_scheme = self.server_url.split_once("://").map_or("", |(_, rest)| rest);
+                let site = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+                format!("{site}/{owner}/{name}/blob")
+            }
+            Dialect::Gitea => format!("{}/{owner}/{name}/src/commit", self.server_url),
+        }
     }
 }
 
@@ -463,9 +470,12 @@ mod tests {
         assert_eq!(context.default_branch.as_deref(), Some("main"));
         assert_eq!(context.api_url, "https://ghe.example/api/v3");
         assert_eq!(context.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242/attempts/2");
-        assert_eq!(context.files_url(), "https://ghe.example/acme/shop.k8s/blob");
+        assert_eq!(context.files_address(), "/acme/shop.k8s/blob");
         let gitea = Context { api_url: "https://ghe.example/api/v1".into(), ..context.clone() };
         assert_eq!(gitea.run_url(), "https://ghe.example/acme/shop.k8s/actions/runs/4242");
+        assert_eq!(gitea.files_address(), "https://ghe.example/acme/shop.k8s/src/commit");
+        let below = Context { server_url: "https://ghe.example/git".into(), ..context.clone() };
+        assert_eq!(below.files_address(), "/git/acme/shop.k8s/blob");
         assert_eq!(context.git_ref.as_deref(), Some("refs/pull/7/merge"));
         assert_eq!(context.workspace, PathBuf::from("/work tree"));
         assert_eq!(context.step_summary, Some(PathBuf::from("/tmp/summary")));

@@ -16,17 +16,25 @@ mod comment;
 mod context;
 mod error;
 mod hidden;
+mod issue;
+mod notice;
+mod planned;
 mod pull;
 mod subject;
 mod token;
 pub(crate) mod workflow;
 
 pub use self::client::Patience;
-pub use self::comment::{BODY_LIMIT, Remark, Sticky, Upserted};
+pub use self::comment::{BODY_LIMIT, Comment, Posting, Remark, Sticky, Upserted};
 pub(crate) use self::context::{Context, IssueComment, PullRequest};
 pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
-pub use self::hidden::{Freshness, Marker, hidden_block, read_hidden_block};
+pub(crate) use self::hidden::{DIGEST, REVIEW};
+pub use self::hidden::{
+    Freshness, Marker, PlanPart, hidden_block, part_line, read_hidden_block, read_plan, section_line, sections_end,
+};
+pub use self::issue::Report as IssueReport;
+pub use self::planned::{CommentedPlan, SummarySection};
 pub use self::pull::{Files, Permission, Pull, Relation};
 pub(crate) use self::subject::pull_number;
 pub use self::token::Token;

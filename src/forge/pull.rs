@@ -17,6 +17,9 @@ const COMPARE_FILES_LIMIT: usize = 300;
 /// The maximum number of pages of a list that are read. A page of a look-alike may have only 30 items.
 const PAGES: u32 = 100;
 
+/// The number of pages of open pull requests that are read.
+const OPEN_PULLS: u32 = 1;
+
 /// The current state of a pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
@@ -97,6 +100,17 @@ impl Forge {
         let operation = format!("read pull request #{number}");
         let answer = self.client.get(&operation, &format!("{}/pulls/{number}", self.repository_url)).await?;
         pull(&answer.body).ok_or_else(|| malformed(&operation, "it is not a pull request"))
+    }
+
+    /// Lists the open pull requests into a branch, the newest first. Reads one page.
+    pub(crate) async fn open_pulls(&self, branch: &str) -> Result<Vec<Pull>, ForgeError> {
+        let operation = "list the open pull requests";
+        // Without a state, all kinds of forges list the open ones.
+        let list =
+            self.client.list(operation, &format!("{}/pulls", self.repository_url), number_key, OPEN_PULLS).await?;
+        let pulls: Option<Vec<_>> = list.items.iter().map(pull).collect();
+        let pulls = pulls.ok_or_else(|| malformed(operation, "an item is not a pull request"))?;
+        Ok(pulls.into_iter().filter(|pull| pull.open && pull.base_ref == branch).collect())
     }
 
     /// Lists the pull requests that contain the commit `sha`, merged or not.

@@ -136,7 +136,7 @@ impl<'a> CommitTree<'a> {
         prefix: &'a Path,
     ) -> Result<(Self, Files), GitError> {
         let found = repository.walk_tree(commit, prefix, &|_| true).await?;
-        let mut files = Files::default();
+        let mut files = Files::below(prefix);
         found.list(&mut files);
         let limits = WalkLimits { directories: DIRECTORIES_REACHED, repeated: FILES_REPEATED };
         let allowance = Allowance::default();

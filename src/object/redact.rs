@@ -114,6 +114,11 @@ impl Redactor {
         Secrets { masks, places: places.into_iter().collect() }
     }
 
+    /// Returns an object as it may be shown, with a placeholder for each of its secrets.
+    pub(crate) fn shown(&self, kind: &str, body: &Value) -> Value {
+        self.secrets(kind, None, Some(body)).after(body).shown()
+    }
+
     /// Returns `true` if one of the given versions of an object has secrets.
     pub(crate) fn has_secrets(&self, kind: &str, bodies: &[&Value]) -> bool {
         kind == "Secret" || bodies.iter().any(|body| self.secrets(kind, Some(body), None).masks.before.is_some())

@@ -298,10 +298,13 @@ fn left_unready(changes: &[Change], observed: &Observed) -> BTreeSet<ObjectKey> 
     unchanged.map(|change| &change.ident.key).filter(|key| observed.unready.contains(key)).cloned().collect()
 }
 
-/// Counts the objects that earlier changes left blocked, kept or failed, and names the first.
+/// Counts the objects that earlier changes left blocked, kept or failed, and names the first. What a broken file blocks
+/// is not left by anything earlier.
 fn left_over(earlier: &[&Change]) -> Option<Notice> {
-    let Change { ident, decision, .. } = earlier.first()?;
-    Some(Notice::LeftEarlier { count: earlier.len(), first: ident.key.clone(), decision: decision.clone() })
+    let is_left = |change: &&&Change| !matches!(change.decision, Decision::Blocked(Blocked::Unrendered(_)));
+    let mut left = earlier.iter().filter(is_left);
+    let Change { ident, decision, .. } = left.next()?;
+    Some(Notice::LeftEarlier { count: 1 + left.count(), first: ident.key.clone(), decision: decision.clone() })
 }
 
 /// Counts the objects that the server could not check.

@@ -168,6 +168,7 @@ mod tests {
             time: 0,
             deleted: names(&shown.0),
             replaced: names(&shown.1),
+            texts: Vec::new(),
             digest: String::new(),
             kept: BTreeMap::new(),
         };

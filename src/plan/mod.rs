@@ -14,6 +14,7 @@ pub mod decision;
 pub(crate) mod details;
 pub(crate) mod diff;
 pub(crate) mod digest;
+pub(crate) mod drift;
 pub(crate) mod embedded;
 pub(crate) mod enforce;
 pub(crate) mod field_rules;

@@ -1,6 +1,7 @@
 //! The notices of a plan: facts for its readers that belong to no single change.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::decision::{Contents, Decision};
 use crate::object::ident::{GroupKind, ObjectKey};
@@ -82,6 +83,15 @@ pub enum Notice {
     WholeRoot,
     /// The last run did not finish, or another tool wrote the state since.
     Unsettled,
+    /// Commits of the branch change the root and are not applied yet.
+    NotApplied {
+        /// The commits, the oldest first, with the first lines of their messages.
+        commits: Vec<(String, String)>,
+        /// `true` if there are more than these.
+        is_cut: bool,
+    },
+    /// The commit that was applied last is not part of the tree's history.
+    AppliedElsewhere(String),
     /// A kind that is desired or recorded could not be listed.
     NotListed {
         /// The kind.
@@ -125,6 +135,12 @@ pub enum Notice {
         /// The number of the others.
         others: usize,
     },
+    /// Files that could be manifests are in the directory of a kustomization that does not use them.
+    UnusedFiles(BTreeSet<PathBuf>),
+    /// The engine that rendered sources, with its version.
+    RenderedWith(String),
+    /// An engine ran without a part of its confinement, which the kernel lacks.
+    EngineUnconfined(String),
     /// Desired objects are not ready now.
     NotReady {
         /// The objects.
@@ -162,12 +178,17 @@ impl Notice {
             Self::OffTheBranch { .. } => "off-the-branch",
             Self::WholeRoot => "whole-root",
             Self::Unsettled => "unsettled",
+            Self::NotApplied { .. } => "not-applied",
+            Self::AppliedElsewhere(_) => "applied-elsewhere",
             Self::NotListed { .. } => "not-listed",
             Self::NotSearched { .. } => "not-searched",
             Self::ListedInNamespaces { .. } => "listed-in-namespaces",
             Self::GroupUnavailable(_) => "group-unavailable",
             Self::SavedFromCluster { .. } => "saved-from-cluster",
             Self::ValuesOfOtherKind { .. } => "values-of-other-kind",
+            Self::UnusedFiles(_) => "unused-files",
+            Self::RenderedWith(_) => "rendered-with",
+            Self::EngineUnconfined(_) => "engine-unconfined",
             Self::NotReady { .. } => "not-ready",
             Self::Offline => "offline",
             Self::BaseFilesUnreadable => "base-files-unreadable",

@@ -26,6 +26,10 @@ pub enum Unseen {
     OtherBranch(String),
     /// The plan was signed after the merge.
     SignedAfterMerge,
+    /// The comment of several plans shows another text than the plan signed.
+    OtherText,
+    /// The comment of several plans was written or changed after the merge.
+    ShownAfterMerge,
     /// The root has no key, so no plan can be signed.
     NoKey,
     /// The comment cannot be read now, for this reason of the forge.

@@ -4,6 +4,9 @@
 //! against other comments and changed ones. It does not protect against someone who has the credentials of a plan,
 //! because a plan reads the key to sign.
 //!
+//! A plan that goes into a comment of several is signed together with its visible texts. The job that makes that comment
+//! has no key, and neither do the files that it reads. So only the texts that the plan made count as showing its deletions.
+//!
 //! A comment also has a seal: a signature of the run that wrote it. Without one, another workflow could claim to be a
 //! later run, and the honest plan would stay silent.
 
@@ -13,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::build::Plan;
 use super::change::Change;
@@ -73,7 +77,7 @@ impl SigningKeys {
     }
 }
 
-/// What a plan is about. Only a plan about exactly this counts.
+/// The subject of a plan. A plan counts only for exactly this subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct About {
@@ -96,7 +100,7 @@ pub(crate) struct About {
 /// The signed statement of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
-    /// What the plan is about.
+    /// The subject of the plan.
     pub about: About,
     /// The tree that the plan is of: the one that a merge makes.
     pub tree: String,
@@ -114,6 +118,8 @@ pub(crate) struct Statement {
     pub replaced: NameSet,
     /// The objects that the plan keeps and that a consent can be about, by group.
     pub kept: BTreeMap<String, NameSet>,
+    /// The hashes of the texts that show the plan in a comment of several. A plan with its own comment has none.
+    pub texts: Vec<String>,
 }
 
 /// The form of a statement without its sets.
@@ -128,13 +134,15 @@ struct Form {
     time: i64,
     digest: String,
     kept: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    texts: Vec<String>,
 }
 
 /// Signs a statement. Returns the block.
 pub(crate) fn sign(statement: &Statement, key: &SigningKey) -> String {
-    let Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept } = statement.clone();
+    let Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept, texts } = statement.clone();
     let (groups, kept): (Vec<String>, Vec<NameSet>) = kept.into_iter().unzip();
-    let form = Form { version: VERSION, about, tree, run, attempt, time, digest, kept: groups };
+    let form = Form { version: VERSION, about, tree, run, attempt, time, digest, kept: groups, texts };
     // Serializing texts and numbers cannot fail. If it did, no reader would accept the block.
     let mut bytes = Vec::new();
     let sets = [deleted, replaced].into_iter().chain(kept).map(|set| set.encode());
@@ -169,13 +177,17 @@ fn stated(mut bytes: &[u8]) -> Option<Statement> {
         bytes = rest;
         Some(part)
     };
-    let Form { version, about, tree, run, attempt, time, digest, kept } = serde_json::from_slice(next()?).ok()?;
+    let Form { version, about, tree, run, attempt, time, digest, kept, texts } =
+        serde_json::from_slice(next()?).ok()?;
     let mut set = || NameSet::decode(next()?).ok();
     let (deleted, replaced) = (set()?, set()?);
     let kept = kept.into_iter().map(|group| Some((group, set()?))).collect::<Option<BTreeMap<_, _>>>()?;
-    let statement = Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept };
+    let statement = Statement { about, tree, run, attempt, time, digest, deleted, replaced, kept, texts };
     (version == VERSION && bytes.is_empty()).then_some(statement)
 }
+
+/// The number of bytes of a hash of a text. A second text with the same hash needs 2^128 tries.
+const HASH: usize = 16;
 
 /// The largest number of names in a statement. More of them do not fit into a comment.
 const MOST: usize = 10_000;
@@ -222,6 +234,30 @@ impl Statement {
         }
         if self.time > at { Err(Unseen::SignedAfterMerge) } else { Ok(()) }
     }
+
+    /// Checks that the comment shows the plan. `section` is its visible text in a comment of several, with the time of the
+    /// last change of that comment. It is `None` if the plan has its own comment. `at` is the time of the merge.
+    ///
+    /// # Errors
+    ///
+    /// The comment of several shows another text than the plan signed, or was changed after the merge. The plan of a
+    /// comment of several also does not count in a comment of its own, where its text would not be checked.
+    pub(crate) fn check_shown(&self, section: Option<(&str, Option<i64>)>, at: i64) -> Result<(), Unseen> {
+        match section {
+            None if self.texts.is_empty() => Ok(()),
+            Some((text, _)) if !self.texts.contains(&text_hash(text)) => Err(Unseen::OtherText),
+            Some((_, updated)) if updated.is_none_or(|updated| updated > at) => Err(Unseen::ShownAfterMerge),
+            Some(_) => Ok(()),
+            None => Err(Unseen::OtherText),
+        }
+    }
+}
+
+/// Returns the hash of a text of a plan, without the white space around it. Line ends are as the forge makes them.
+pub(crate) fn text_hash(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let hash = Sha256::digest(text.trim());
+    hash.iter().take(HASH).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -256,6 +292,7 @@ mod tests {
             time: 1_900_000_000,
             digest: "de000eb5".into(),
             kept: [("volume-deletion".to_owned(), NameSet::of(["x"], key.names()))].into(),
+            texts: Vec::new(),
             deleted: NameSet::of(&names[..3], key.names()),
             replaced: NameSet::of(&names[3..4], key.names()),
         }
@@ -296,6 +333,26 @@ mod tests {
         ] {
             assert_eq!(statement.check(&merged, 1_900_000_001), Err(why), "{merged:?}");
         }
+    }
+
+    #[test]
+    fn f17_a_plan_in_a_comment_of_several_counts_only_with_a_text_that_it_signed() {
+        let key = SigningKey::of(b"key");
+        let texts = vec![text_hash("## long\n\ntext"), text_hash("## short")];
+        let block = sign(&Statement { texts, ..statement(&key) }, &key);
+        let (read, _) = verify(&block, std::slice::from_ref(&key)).unwrap();
+        for text in ["## long\n\ntext", "\r\n## long\r\n\r\ntext\r\n", "## short\n"] {
+            assert_eq!(read.check_shown(Some((text, Some(7))), 7), Ok(()), "{text:?}");
+            assert_eq!(read.check_shown(Some((text, Some(8))), 7), Err(Unseen::ShownAfterMerge), "{text:?}");
+            assert_eq!(read.check_shown(Some((text, None)), 7), Err(Unseen::ShownAfterMerge), "{text:?}");
+        }
+        for text in ["", "## nothing to do", "## long\n\ntext.", "## long text", "## short\n\n## short"] {
+            assert_eq!(read.check_shown(Some((text, Some(7))), 7), Err(Unseen::OtherText), "{text:?}");
+        }
+        assert_eq!(read.check_shown(None, 7), Err(Unseen::OtherText));
+        // The plan of a comment of its own signs no text, so it does not count in a comment of several.
+        assert_eq!(statement(&key).check_shown(None, 7), Ok(()));
+        assert_eq!(statement(&key).check_shown(Some(("", Some(7))), 7), Err(Unseen::OtherText));
     }
 
     #[test]

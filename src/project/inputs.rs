@@ -13,14 +13,18 @@ use super::tree::{Tree, normalized};
 /// The inputs of each project, relative to the root directory. A path outside the root directory begins with `..`. A
 /// directory stands for everything in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs(BTreeMap<ProjectPath, BTreeSet<PathBuf>>);
+pub struct Inputs {
+    paths: BTreeMap<ProjectPath, BTreeSet<PathBuf>>,
+    /// The project of each source. A source is a file that is rendered by itself.
+    sources: BTreeMap<PathBuf, ProjectPath>,
+}
 
 impl Inputs {
     /// The settings files of a tree, and the inputs that they name.
     pub fn of_settings(tree: &Tree) -> Self {
         let mut inputs = Self::default();
         for (directory, project, named) in tree.directories() {
-            inputs.add_source(project, &directory.join(SETTINGS_FILE));
+            inputs.add_with_settings(project, &directory.join(SETTINGS_FILE));
             for path in named {
                 inputs.add(project, path.clone());
             }
@@ -28,8 +32,13 @@ impl Inputs {
         inputs
     }
 
-    /// Adds a file of the tree, and the settings files in its directory and in the directories above.
+    /// Adds a source, and the settings files in its directory and in the directories above.
     pub fn add_source(&mut self, project: &ProjectPath, file: &Path) {
+        self.add_with_settings(project, file);
+        self.sources.insert(file.to_owned(), project.clone());
+    }
+
+    fn add_with_settings(&mut self, project: &ProjectPath, file: &Path) {
         self.add(project, file.to_owned());
         for directory in file.ancestors().skip(1) {
             self.add(project, directory.join(SETTINGS_FILE));
@@ -38,17 +47,33 @@ impl Inputs {
 
     /// Adds a file or directory.
     pub fn add(&mut self, project: &ProjectPath, path: PathBuf) {
-        match self.0.get_mut(project) {
+        match self.paths.get_mut(project) {
             Some(paths) => drop(paths.insert(path)),
-            None => drop(self.0.insert(project.clone(), BTreeSet::from([path]))),
+            None => drop(self.paths.insert(project.clone(), BTreeSet::from([path]))),
         }
+    }
+
+    /// Returns the projects of the sources that only one of two trees has, or that belong to another project in each.
+    ///
+    /// A file can become a source, or stop being one, without a change of the file itself: a new kustomization turns the
+    /// manifests below it into files of its own.
+    pub(crate) fn moved<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ProjectPath> {
+        let only = |one: &'a Self, other: &'a Self| {
+            one.sources.iter().filter(|(path, project)| other.sources.get(*path) != Some(project))
+        };
+        only(self, other).chain(only(other, self)).map(|(_, project)| project)
+    }
+
+    /// Returns `true` if an input is outside the root directory.
+    pub fn lead_beyond(&self) -> bool {
+        self.paths.values().flatten().any(|path| path.starts_with(".."))
     }
 
     /// Returns the projects of each input. `prefix` is the path of the root directory in the repository. The inputs are
     /// relative to the repository's top directory. An input that contains the whole repository is the empty path.
     pub(super) fn by_path(&self, prefix: &Path) -> BTreeMap<PathBuf, Vec<&ProjectPath>> {
         let mut by_path: BTreeMap<PathBuf, Vec<&ProjectPath>> = BTreeMap::new();
-        for (project, paths) in &self.0 {
+        for (project, paths) in &self.paths {
             for path in paths {
                 let path = normalized(&prefix.join(path));
                 let contains_all = path.components().all(|part| part == Component::ParentDir);
@@ -61,7 +86,7 @@ impl Inputs {
 
     /// The inputs of a project.
     pub fn of(&self, project: &ProjectPath) -> impl Iterator<Item = &Path> {
-        self.0.get(project).into_iter().flatten().map(PathBuf::as_path)
+        self.paths.get(project).into_iter().flatten().map(PathBuf::as_path)
     }
 }
 

@@ -51,6 +51,29 @@ pub struct Settings {
     pub templates: Option<Vec<Stated<String>>>,
     /// Paths of files and directories that the project depends on, relative to this directory.
     pub inputs: Option<Vec<Stated<String>>>,
+    /// Options for the kustomizations in this directory and below it.
+    pub kustomize: Option<KustomizeSettings>,
+}
+
+/// Options for kustomizations.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KustomizeSettings {
+    /// The files that a kustomization can read. The default is `root`.
+    pub load_restrictions: LoadRestrictions,
+}
+
+/// The files that a kustomization can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum LoadRestrictions {
+    /// The files in its own directory and below it.
+    #[default]
+    Root,
+    /// All files of the repository.
+    None,
 }
 
 /// A rule for fields that other managers set.
@@ -208,6 +231,7 @@ mod tests {
             "fields:\n- kinds: [a]\n  pointers: [/a]\n  police: leave\n",
             "fields:\n- kinds: [a]\n  policy: leave\n",
             "inputs: a\n",
+            "kustomize: {loadRestrictions: off}\n",
             "cleanup: 3\n",
             "redact: [/a, [b]]\n",
             "namespace: a\nnamespace: b\n",
@@ -216,13 +240,14 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs",
+                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs, kustomize",
                 "a/.ktor.yaml:1:10: expected string scalar",
                 "a/.ktor.yaml:1:1: expected mapping start",
                 "a/.ktor.yaml:4:11: unknown variant `other`, expected one of leave, force",
                 "a/.ktor.yaml:4:3: unknown field `police`, expected one of kinds, pointers, policy",
                 "a/.ktor.yaml:3:3: missing field `pointers`",
                 "a/.ktor.yaml:1:9: expected sequence start",
+                "a/.ktor.yaml:1:31: unknown variant `off`, expected one of root, none",
                 "a/.ktor.yaml:1:10: invalid boolean",
                 "a/.ktor.yaml:1:14: expected string scalar",
                 "a/.ktor.yaml:2:1: duplicate mapping key: namespace, set DuplicateKeyPolicy in Options if acceptable",

@@ -9,7 +9,7 @@ use super::dns::{LABEL_ADVICE, is_label};
 use super::field_rule::{FieldPointer, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
-use super::settings::{SETTINGS_FILE, Settings, Stated, is_settings};
+use super::settings::{LoadRestrictions, SETTINGS_FILE, Settings, Stated, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 use super::values::ValuesSource;
 
@@ -69,6 +69,7 @@ struct Directory {
     values: Vec<ValuesSource>,
     /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
+    load_restrictions: LoadRestrictions,
 }
 
 #[derive(Clone, Debug)]
@@ -207,6 +208,11 @@ impl Tree {
             templates,
             values,
             inputs,
+            load_restrictions: match (&settings.kustomize, above) {
+                (Some(kustomize), _) => kustomize.load_restrictions,
+                (None, Some(above)) => above.load_restrictions,
+                (None, None) => LoadRestrictions::default(),
+            },
         })
     }
 
@@ -242,8 +248,12 @@ impl Tree {
     /// Returns `true` if a file with this path is never a source of objects: a dotfile, or a file that is excluded.
     pub(crate) fn is_hidden(&self, file: &Path) -> bool {
         let is_dotfile = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        let excludes = |directory: &Directory| directory.exclude.iter().any(|globs| globs.matches(file));
-        is_dotfile || self.of_file(file).is_none_or(excludes)
+        is_dotfile || self.of_file(file).is_none() || self.is_excluded(file)
+    }
+
+    /// Returns `true` if the settings exclude a file, so that it is not a source.
+    pub(crate) fn is_excluded(&self, file: &Path) -> bool {
+        self.of_file(file).is_some_and(|directory| directory.exclude.iter().any(|globs| globs.matches(file)))
     }
 
     /// Returns `true` if the settings name a file with this path as a template.
@@ -272,6 +282,11 @@ impl Tree {
     pub fn owner_of(&self, file: &Path) -> Owner {
         let namespace = self.of_file(file).and_then(|directory| directory.namespace.clone());
         Owner { project: self.project_of(file).clone(), namespace }
+    }
+
+    /// Returns the files that a kustomization can read.
+    pub(crate) fn load_restrictions_of(&self, file: &Path) -> LoadRestrictions {
+        self.of_file(file).map(|directory| directory.load_restrictions).unwrap_or_default()
     }
 
     /// The inputs of all settings files, relative to the root directory. They may begin with `..`.
@@ -453,6 +468,22 @@ mod tests {
         assert!(is("a.yaml") && is("deep/er/a.yml") && is("a.json") && is("k/a.k8s") && is("k/deep/a.k8s"));
         assert!(!is("a.skip.yaml") && !is("deep/a.skip.yaml") && !is("drafts/x/a.yaml") && !is("k/a.yaml"));
         assert!(!is(".ktor.yaml") && !is(".hidden.yaml") && !is("a.txt"));
+    }
+
+    #[test]
+    fn the_nearest_directory_decides_about_load_restrictions() {
+        let tree = load(&[
+            (".ktor.yaml", "project: demo\n"),
+            ("a/.ktor.yaml", "kustomize: {loadRestrictions: none}\n"),
+            ("a/b/.ktor.yaml", "project: b\n"),
+            ("a/c/.ktor.yaml", "kustomize:\n  loadRestrictions: root\n"),
+        ])
+        .unwrap();
+        let of = |path: &str| tree.load_restrictions_of(Path::new(path));
+        assert_eq!([of("x"), of("a/x"), of("a/b/x/x"), of("a/c/x")], {
+            use LoadRestrictions::{None, Root};
+            [Root, None, None, Root]
+        });
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) fn manifests(
 
 /// Passes the object or, for a list, its elements to `found`. The recursion is as deep as the body, and the YAML reader
 /// limits the depth of the body.
-fn flatten(
+pub(super) fn flatten(
     place: SourcePlace,
     body: Value,
     items: &[Outline],

@@ -200,7 +200,7 @@ impl WorkTree {
             allowance: Allowance::default(),
             first: HashMap::new(),
         };
-        let mut files = Files::default();
+        let mut files = Files::below(tree.root.strip_prefix(&tree.boundary).unwrap_or(Path::new("")));
         let real = tree.root.clone();
         let above = BTreeSet::from([real.clone()]);
         let top = Directory { path: PathBuf::new(), real, above, is_linked: false };

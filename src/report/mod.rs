@@ -12,6 +12,7 @@ pub mod html;
 pub(crate) mod hunks;
 pub mod json;
 pub(crate) mod listing;
+pub mod manifest;
 pub mod markdown;
 pub(crate) mod place;
 pub mod progress;
@@ -29,6 +30,8 @@ use std::path::Path;
 pub struct Heading<'a> {
     /// The target of the plan, by the name that the user gave it.
     pub target: &'a str,
+    /// The name of the root, if a report has to show it beside the target.
+    pub root: Option<&'a str>,
     /// The kubeconfig's context, or the server. It is absent if no cluster is configured.
     pub cluster: Option<&'a str>,
     /// The commit that the plan is compared with.
@@ -41,8 +44,8 @@ pub struct Heading<'a> {
     pub directory: Option<&'a Path>,
     /// `true` if comments on the pull request can hold commands about this plan.
     pub takes_commands: bool,
-    /// The URL below which the forge shows the files of a commit, such as `https://github.com/acme/shop/blob`. Without
-    /// it, a report has no links to files.
+    /// The address below which the forge shows the files of a commit: a path of the forge's site, such as
+    /// `/acme/shop/blob`, or a URL. Without it, a report has no links to files.
     pub files: Option<&'a str>,
 }
 
@@ -64,6 +67,13 @@ impl Budget {
     pub const FILE: Self = Self { bytes: usize::MAX, rest: "" };
     /// The bytes that the fixed parts of a report may need. A smaller budget counts as this one.
     pub const LEAST: usize = 10_240;
+
+    /// The sizes of a plan's texts for a comment of several plans, the largest first.
+    pub const SECTIONS: [Self; 3] = [
+        Self { bytes: 56_000, ..Self::COMMENT },
+        Self { bytes: 24_576, ..Self::COMMENT },
+        Self { bytes: Self::LEAST, ..Self::COMMENT },
+    ];
 
     /// Returns a smaller budget, which leaves `bytes` for the caller's own text.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Heading;
-use super::escape::{LONGEST, clipped, link_on_site};
+use super::escape::{LONGEST, clipped, link, link_on_site};
 use super::wording;
 use crate::plan::change::Change;
 use crate::plan::decision::Action;
@@ -22,7 +22,8 @@ pub(crate) fn linked_in_base(words: &str, change: &Change, heading: &Heading<'_>
 
 fn at(words: &str, change: &Change, commit: Option<&str>, heading: &Heading<'_>) -> String {
     match change.place.as_ref().and_then(|place| address(place, commit?, heading)) {
-        Some(path) => link_on_site(words, &path),
+        Some(path) if path.starts_with('/') => link_on_site(words, &path),
+        Some(url) => link(words, Some(&url)),
         None => words.to_owned(),
     }
 }
@@ -34,13 +35,12 @@ pub(crate) fn short(place: &SourcePlace) -> String {
     if place.line > 1 { format!("{name}:{}", place.line) } else { name }
 }
 
-/// The path of the forge's page about a place. The file's path is in the repository.
+/// The address of the forge's page about a place. The file's path is in the repository.
 fn address(place: &SourcePlace, commit: &str, heading: &Heading<'_>) -> Option<String> {
-    let (_, after_scheme) = heading.files?.split_once("://")?;
-    let site = &after_scheme[after_scheme.find('/')?..];
+    let files = heading.files?;
     let file = encoded(&heading.directory.unwrap_or(Path::new("")).join(&place.path));
     let line = if place.line > 1 { format!("#L{}", place.line) } else { String::new() };
-    Some(format!("{site}/{}/{file}{line}", wording::commit(commit)))
+    Some(format!("{files}/{}/{file}{line}", wording::commit(commit)))
 }
 
 /// Writes a path for a URL.
@@ -62,11 +62,8 @@ mod tests {
 
     #[test]
     fn a_place_is_linked_at_its_commit_and_line() {
-        let heading = Heading {
-            files: Some("https://ghe.example/acme/shop/blob"),
-            directory: Some(Path::new("deploy")),
-            ..Heading::default()
-        };
+        let below = |files| Heading { files, directory: Some(Path::new("deploy")), ..Heading::default() };
+        let heading = below(Some("/acme/shop/blob"));
         let commit = "0123456789abcdef0123456789abcdef01234567";
         for (place, expected) in [
             (SourcePlace::new("a b/é.yaml", 7, 1), "/acme/shop/blob/0123456789ab/deploy/a%20b/%C3%A9.yaml#L7"),
@@ -74,7 +71,12 @@ mod tests {
         ] {
             assert_eq!(address(&place, commit, &heading).as_deref(), Some(expected));
         }
-        assert_eq!(address(&SourcePlace::whole("x"), commit, &Heading::default()), None);
+        let gitea = below(Some("https://gitea.example/acme/shop/src/commit"));
+        assert_eq!(
+            address(&SourcePlace::whole("x"), commit, &gitea).as_deref(),
+            Some("https://gitea.example/acme/shop/src/commit/0123456789ab/deploy/x")
+        );
+        assert_eq!(address(&SourcePlace::whole("x"), commit, &below(None)), None);
         assert_eq!(short(&SourcePlace::new("a/b.yaml", 7, 1)), "b.yaml:7");
         assert_eq!(short(&SourcePlace::whole("b.yaml")), "b.yaml");
     }

@@ -8,6 +8,7 @@ pub(crate) mod apply;
 pub(crate) mod cleanup;
 pub(crate) mod context;
 pub mod decide;
+pub(crate) mod drift;
 pub(crate) mod editor;
 pub mod ended;
 pub mod error;

@@ -20,7 +20,7 @@ use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::plan::policy::{Policy, Reviewed, SourceCoverage};
 use crate::plan::signature::SigningKeys;
-use crate::process::Environment;
+use crate::process::{Environment, engine};
 use crate::project::changed::RootChange;
 use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
@@ -30,10 +30,10 @@ use crate::render::source::read_worktree;
 use crate::run::ancestry;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::{RunError, chain};
-use crate::run::options::{HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::run::record::Store;
 use crate::run::review::ReviewBasis;
-use crate::run::sources::{Origin, Sources, SourcesError};
+use crate::run::sources::{Engines, Origin, Sources, SourcesError};
 use crate::state::commits::Commits;
 use crate::state::lateness::{
     self, Acceptance, Caller, CommitOrder, CommitRefusal, CommitVerdict, Facts, Recording, Tip,
@@ -120,6 +120,8 @@ pub struct Workspace {
     pub root: Root,
     /// The sources in the work tree.
     pub sources: Sources,
+    /// The engines that render sources. Another tree of this project is rendered with the same ones.
+    engines: Box<Engines>,
 }
 
 /// The tree that a project is compared with.
@@ -220,11 +222,11 @@ impl Workspace {
     ///
     /// There is no project, the directory is a sub-project of another project, or the settings are wrong.
     pub(crate) async fn open(path: &Path, environment: &Environment) -> Result<Self, WorkspaceError> {
-        Self::open_within(path, None, environment).await
+        Self::open_within(path, None, environment, engine::Policy::OWN).await
     }
 
     /// Loads the project at a directory. If `boundary` contains the directory, only a repository within `boundary`
-    /// counts.
+    /// counts. `rendering` limits the engines that render the project.
     ///
     /// # Errors
     ///
@@ -233,6 +235,7 @@ impl Workspace {
         path: &Path,
         boundary: Option<&Path>,
         environment: &Environment,
+        rendering: engine::Policy,
     ) -> Result<Self, WorkspaceError> {
         let named = || path.to_owned();
         let directory = path.canonicalize();
@@ -249,7 +252,8 @@ impl Workspace {
             None => PathBuf::new(),
         };
         let top = repository.as_ref().map_or(directory.as_path(), Repository::top);
-        let sources = Sources::load(Origin::WorkTree { root: &directory, top }).await?;
+        let engines = Box::new(Engines::new(environment.clone(), rendering));
+        let sources = Box::pin(Sources::load(Origin::WorkTree { root: &directory, top }, &engines)).await?;
         let root = Root::new(sources.tree.root().root());
         let place = match &repository {
             Some(repository) => {
@@ -259,7 +263,7 @@ impl Workspace {
             }
             None => None,
         };
-        Ok(Self { directory, repository, prefix, place, root, sources })
+        Ok(Self { directory, repository, prefix, place, root, sources, engines })
     }
 
     /// Returns the place that the tree comes from, and the caller's permission for a place that differs from the
@@ -341,14 +345,16 @@ impl Workspace {
 
     async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, WorkspaceError> {
         let repository = self.repository("a comparison of commits")?;
-        let sources = match Sources::load_if_project(Origin::Commit(repository, &commit, &self.prefix)).await {
+        let origin = Origin::Commit(repository, &commit, &self.prefix);
+        let sources = match Box::pin(Sources::load_if_project(origin, &self.engines)).await {
             Ok(sources) => sources,
             Err(error) => return Ok(self.unreadable(commit, &error)),
         };
         let reads = |path: &Path| self.sources.reads(path) || sources.iter().any(|base| base.reads(path));
         changed.extend(repository.differing(&commit, &self.sources.read_files(&self.prefix), &reads).await?);
         let base = sources.as_ref().map(Sources::inputs);
-        let touched = touched(&changed, &self.prefix, base, self.sources.inputs());
+        let mut touched = touched(&changed, &self.prefix, base, self.sources.inputs());
+        touched.extend(base.into_iter().flat_map(|base| base.moved(self.sources.inputs())).cloned());
         Ok(Base { commit, sources, touched, notice: None, unreadable: None })
     }
 
@@ -392,7 +398,7 @@ impl Workspace {
     /// There is no repository, the commit has no project at this place, or it cannot be read.
     pub(crate) async fn at(self, commit: &Commit) -> Result<Self, WorkspaceError> {
         let repository = self.repository("a merge")?;
-        let sources = Sources::load(Origin::Commit(repository, commit, &self.prefix)).await?;
+        let sources = Box::pin(Sources::load(Origin::Commit(repository, commit, &self.prefix), &self.engines)).await?;
         let root = Root::new(sources.tree.root().root());
         Ok(Self { root, sources, ..self })
     }
@@ -404,14 +410,14 @@ impl Workspace {
     /// There is no repository, or the commit cannot be read.
     pub(crate) async fn sources_at(&self, commit: &Commit) -> Result<Option<Sources>, WorkspaceError> {
         let repository = self.repository("a comparison of commits")?;
-        Ok(Sources::load_if_project(Origin::Commit(repository, commit, &self.prefix)).await?)
+        let origin = Origin::Commit(repository, commit, &self.prefix);
+        Ok(Box::pin(Sources::load_if_project(origin, &self.engines)).await?)
     }
 
     /// Returns the paths whose changes can change the objects of the root, relative to the top of the repository. An
     /// empty list means every path.
     pub(crate) fn input_paths(&self) -> Vec<PathBuf> {
-        let beyond = |path: &&Path| path.starts_with("..");
-        if self.prefix.as_os_str().is_empty() || self.sources.tree.inputs().iter().any(beyond) {
+        if self.prefix.as_os_str().is_empty() || self.sources.inputs().lead_beyond() {
             return Vec::new();
         }
         vec![self.prefix.clone()]
@@ -440,7 +446,6 @@ impl Workspace {
         // Without a commit, there is no order.
         let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
         let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
-        let (tip, last) = ancestry::tip(repository, &head, branch, ask).await?;
         let mut standings = Vec::new();
         for commit in &measures(record) {
             standings.push(ancestry::standing(repository, &head, commit, ask).await?);
@@ -448,6 +453,14 @@ impl Workspace {
         let acceptance = match &history.accepted {
             Some(accepted) if *accepted == head => Acceptance::Given,
             _ => Acceptance::None,
+        };
+        let (tip, last) = match &history.applied {
+            // The tag names the commit to apply, whatever comes after it on a branch. Only a later tag makes it late.
+            Some(AppliedRef::Tags(_)) => {
+                let is_late = acceptance == Acceptance::None && standings.contains(&CommitOrder::Older);
+                (if is_late { Tip::Behind } else { Tip::Reached }, None)
+            }
+            _ => ancestry::tip(repository, &head, branch, ask).await?,
         };
         let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
         let refused = matches!(lateness::judge(&unaccepted), CommitVerdict::Refused(_));

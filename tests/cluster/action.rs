@@ -549,6 +549,194 @@ fn f16_a_frozen_root_is_planned_and_not_applied_until_it_is_thawed() {
 }
 
 #[test]
+fn f16_an_apply_can_stop_where_its_plan_is_not_the_one_that_was_reviewed() {
+    let (story, _) = applied("action-changed-plan");
+    let with = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &[("KTOR_INPUT_ON_CHANGED_PLAN", "stop")])
+    };
+    // The cluster is as it was when the pull request was planned.
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&with(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    ended(&with(&closed, &merged), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]));
+    // Another object is gone by the time of the merge, so the apply would create it too.
+    let (opened, merge) = story.propose("opened", |story| {
+        story.config("web", "three");
+    });
+    ended(&with(&opened, &merge), 0, "changes");
+    let (closed, merged) = story.merge();
+    story.kubectl(&["-n", &story.root, "delete", "configmap", "web"]);
+    let ran = with(&closed, &merged);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("changed since the plan was approved"), "{}", ran.log);
+    assert_eq!(story.live(), values([("footer", "bye")]));
+    // Nobody reviewed the plan of a direct push, nor one plan of two changes.
+    let (event, commit) = story.push(|story| {
+        story.config("poster", "new");
+    });
+    let ran = with(&event, &commit);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("no reviewed plan says what this apply does"), "{}", ran.log);
+    assert_eq!(story.live(), values([("footer", "bye")]));
+    // The digest that a person expects counts instead, and no other plan is applied.
+    let checkout = TestRepository::checkout(&story.origin, &commit);
+    let inputs = [("KTOR_INPUT_ON_CHANGED_PLAN", "stop"), ("KTOR_INPUT_EXPECT_DIGEST", "0123456789abcdef")];
+    let ran = story.run_with(&checkout, &event, Some(&story.kubeconfig()), &inputs);
+    ended(&ran, 3, "refused");
+    assert!(ran.log.contains("changed since the plan was approved"), "{}", ran.log);
+    // A person can start the apply all the same.
+    ended(&with(&dispatched(&commit, "refs/heads/main"), &commit), 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("poster", "new"), ("web", "three")]));
+}
+
+/// Checks that a run that is not green says why: in the log, in an annotation at this place, and in the outputs.
+#[track_caller]
+fn says_why(ran: &Ran, (exit, result): (i32, &str), place: Option<&str>, why: &str) {
+    ended(ran, exit, result);
+    let annotations: Vec<&str> = ran.log.lines().filter(|line| line.starts_with("::error ")).collect();
+    let told = annotations.iter().find(|line| line.contains(why));
+    let told = told.unwrap_or_else(|| panic!("no annotation says {why:?}: {annotations:#?}"));
+    match place {
+        Some(place) => assert!(told.contains(place), "{told}"),
+        None => assert!(!told.contains("file="), "{told}"),
+    }
+    let plain = ran.log.lines().filter(|line| !line.starts_with("::"));
+    assert!(plain.clone().any(|line| line.contains(why)), "{}", ran.log);
+}
+
+#[test]
+fn f19_what_is_not_green_says_why_in_the_log_in_an_annotation_and_in_the_outputs() {
+    let (story, first) = applied("action-why");
+    // A file that is no manifest.
+    let (opened, merge) = story.propose("opened", |story| {
+        story.origin.write("k8s/broken.yaml", "kind: ConfigMap\nmetadata: [\n");
+    });
+    let ran = story.run(&opened, &merge);
+    says_why(&ran, (1, "failed"), Some("file=k8s/broken.yaml,line=2,col=11"), "not valid YAML");
+    assert!(!ran.log.contains("arlier change"), "{}", ran.log);
+    // An object that the server refuses, in the plan and then in the apply. A failed apply is told in one new comment.
+    let bad = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndata:\n  a key: x\n";
+    let (synchronized, merge) = story.propose("synchronize", |story| {
+        story.origin.git(["rm", "--quiet", "-f", "k8s/broken.yaml"]);
+        story.origin.write("k8s/bad.yaml", bad);
+    });
+    let ran = story.run(&synchronized, &merge);
+    says_why(&ran, (1, "failed"), Some("file=k8s/bad.yaml,line=1"), "a key");
+    let (closed, merged) = story.merge();
+    for _ in 0..2 {
+        let ran = story.run(&closed, &merged);
+        assert_eq!(ran.exit, 1, "{}", ran.log);
+        assert!(ran.log.contains("::error ") && ran.log.contains("a key"), "{}", ran.log);
+        let comments = story.forge.comments(PULL);
+        assert_eq!(comments.len(), 2, "{comments:#?}");
+        assert!(comments[1].body.contains("Incomplete apply of"), "{}", comments[1].body);
+    }
+    // A deletion that nobody reviewed.
+    let (event, commit) = story.push(|story| {
+        story.origin.git(["rm", "--quiet", "-f", "k8s/bad.yaml"]);
+        story.remove("banner");
+    });
+    let ran = story.run(&event, &commit);
+    assert_eq!((ran.exit, ran.output("result"), ran.output("kept")), (3, "kept", "1"), "{}", ran.log);
+    let is_told =
+        |line: &&str| line.starts_with("::error ") && line.contains("banner") && line.contains("no pull request");
+    assert!(ran.log.lines().any(|line| is_told(&line)), "{}", ran.log);
+    // An event that says nothing, a dispatch on another branch, and a server that is not there.
+    let unclear = story.run(&pushed(&commit, &commit).named("repository_dispatch"), &commit);
+    says_why(&unclear, (64, "failed"), None, "repository_dispatch");
+    let elsewhere = story.run(&dispatched(&commit, "refs/heads/feature"), &commit);
+    says_why(&elsewhere, (3, "refused"), None, "refs/heads/feature");
+    let checkout = TestRepository::checkout(&story.origin, &commit);
+    let absent = story.run_in(&checkout, &pushed(&first, &commit), Some(&nowhere(&story, &checkout)));
+    says_why(&absent, (1, "failed"), None, "Connection refused");
+}
+
+#[test]
+fn f14_an_apply_marks_the_plans_of_open_pull_requests_that_it_makes_outdated() {
+    let (story, _) = applied("action-overtaken");
+    let (opened, merge) = story.propose("opened", retire_banner);
+    story.forge.change_pull(PULL, |pull| pull.files = vec![("k8s/web.yaml".to_owned(), None)]);
+    ended(&story.run(&opened, &merge), 0, "changes");
+    let planned = story.comment().body;
+    let apply = |path: &str, value: &str| {
+        let (event, commit) = story.push(|story| {
+            story.origin.branch("main", "main");
+            story.config(path, value);
+        });
+        let ran = story.run(&event, &commit);
+        ended(&ran, 0, "applied");
+        commit
+    };
+    // A push that changes nothing of the pull request's projects leaves the plan alone.
+    story.origin.write("k8s/other/.ktor.yaml", "project: other\n");
+    apply("other/poster", "new");
+    assert_eq!(story.comment().body, planned);
+    let first = apply("footer", "ciao");
+    let marked = story.comment().body;
+    assert!(marked.contains("> **Outdated.**") && marked.contains(first.short()), "{marked}");
+    assert!(marked.contains("### 1 to delete") && story.is_signed(), "{marked}");
+    let second = apply("footer", "tot ziens");
+    let marked = story.comment().body;
+    assert!(marked.contains(second.short()) && !marked.contains(first.short()), "{marked}");
+    assert_eq!(marked.matches("Outdated").count(), 1, "{marked}");
+    // What the plan showed is still reviewed.
+    let (closed, merged) = story.merge();
+    ended(&story.run(&closed, &merged), 0, "applied");
+    assert!(!story.live().contains_key("banner"), "{:?}", story.live());
+}
+
+#[test]
+fn f16_a_tag_applies_what_was_merged_up_to_its_commit() {
+    let (story, _) = applied("action-tags");
+    let with = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &[("KTOR_INPUT_APPLY_REF", "refs/tags/v*")])
+    };
+    let (opened, merge) = story.propose("opened", retire_banner);
+    ended(&with(&opened, &merge), 0, "changes");
+    let before = story.versions();
+    let (closed, merged) = story.merge();
+    ended(&with(&closed, &merged), 0, "nothing");
+    ended(&with(&pushed(&merged, &merged), &merged), 0, "nothing");
+    let tag = |name: &str| {
+        let mut tag = pushed(&merged, &merged);
+        // An annotated tag is an object of its own.
+        let object = "f".repeat(40);
+        for (field, value) in [("ref", name), ("before", &"0".repeat(40)), ("after", &object)] {
+            tag.payload()[field] = value.into();
+        }
+        tag.payload()["created"] = true.into();
+        tag
+    };
+    let ran = with(&tag("refs/tags/w1"), &merged);
+    ended(&ran, 0, "nothing");
+    assert!(ran.log.contains("::warning") && ran.log.contains("apply-ref"), "{}", ran.log);
+    assert_eq!(story.versions(), before);
+    let ran = with(&tag("refs/tags/v1"), &merged);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live(), values([("footer", "bye"), ("web", "two")]), "{}", ran.log);
+    ended(&with(&tag("refs/tags/v1"), &merged), 0, "nothing");
+    // A tag of an earlier commit is late.
+    let (_, later) = story.push(|story| {
+        story.config("web", "three");
+    });
+    let mut second = tag("refs/tags/v2").at(&later);
+    second.payload()["after"] = later.as_str().into();
+    ended(&with(&second, &later), 0, "applied");
+    let ran = with(&tag("refs/tags/v1"), &merged);
+    ended(&ran, 0, "nothing");
+    assert_eq!(story.live()["web"], "three");
+    // A person can go back to it.
+    let checkout = TestRepository::checkout(&story.origin, &merged);
+    let inputs = [("KTOR_INPUT_APPLY_REF", "refs/tags/v*"), ("KTOR_INPUT_ACCEPT_HISTORY", merged.as_str())];
+    let ran = story.run_with(&checkout, &tag("refs/tags/v1"), Some(&story.kubeconfig()), &inputs);
+    ended(&ran, 0, "applied");
+    assert_eq!(story.live()["web"], "two");
+}
+
+#[test]
 fn f16_a_mode_decides_what_an_event_does() {
     let (story, first) = applied("action-modes");
     let (event, commit) = story.push(|story| {
@@ -562,7 +750,7 @@ fn f16_a_mode_decides_what_an_event_does() {
     ended(&with(&event, &commit, &[("KTOR_INPUT_MODE", "plan")]), 0, "changes");
     assert_eq!(story.versions(), before);
     // Events that do not say what they want are no success, and those that are not safe never are one.
-    for name in ["schedule", "repository_dispatch", "workflow_run", "release", "pull_request_target"] {
+    for name in ["repository_dispatch", "workflow_run", "release", "pull_request_target"] {
         let ran = with(&event.clone().named(name), &commit, &[]);
         assert_eq!((ran.exit, ran.output("result")), (64, "failed"), "{name}: {}", ran.log);
         assert!(ran.log.contains(name) && ran.log.contains("::error"), "{}", ran.log);

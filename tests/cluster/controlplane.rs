@@ -358,6 +358,9 @@ fn module(folder: &Path) -> Module {
     Module {
         folder: folder.display().to_string().leak(),
         ldflags: "-s",
+        tags: "",
+        cgo: "0",
+        read: None,
         programs: &["one", "two"],
         renamed: &[("second", "two")],
         takes: "no time",

@@ -311,6 +311,30 @@ fn x8_a_forged_later_run_does_not_silence_the_plan() {
 }
 
 #[test]
+fn x8_a_further_comment_under_the_same_login_does_not_hide_the_plan() {
+    let story = applied("hidden-plan", &["a", "b", "c"]);
+    for (number, name) in [(1, "a"), (2, "b")] {
+        planned(&story, number, |story| {
+            story.remove(name);
+        });
+    }
+    let (honest, other) = (story.forge.comments(1).remove(0), comment(&story, 2));
+    let marker = honest.body.lines().next().unwrap();
+    let run = format!("<!-- ktor-action:run head={} run=999999 attempt=1 -->", "1".repeat(40));
+    let forged = [format!("{marker}\n{run}\n\nnothing to see"), other];
+    let forged = forged.map(|body| (story.forge.add_comment(1, ACTIONS_BOT, &body), body));
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    ended(&story.run(&pushed(&before, &commit), &commit), 0, "applied");
+    assert_eq!(names(&story), ["b", "c"].map(str::to_owned).into());
+    let comments = story.forge.comments(1);
+    let body = |id: u64| comments.iter().find(|comment| comment.id == id).unwrap().body.clone();
+    assert!(body(honest.id).contains("## Applied"), "{}", body(honest.id));
+    for (id, text) in forged {
+        assert_eq!(body(id), text);
+    }
+}
+
+#[test]
 fn f14_the_plan_is_of_what_a_merge_makes_now() {
     let story = applied("merged-now", &["a", "b", "c"]);
     let (event, merge) = open(&story, 1, |story| {

@@ -30,9 +30,7 @@ pub struct Story {
 impl Story {
     /// Creates a story with a root project at `k8s` and an empty namespace. `main` has only the settings and a README.
     pub fn new(root: &str) -> Self {
-        let plane = ControlPlane::shared();
-        let created = plane.kubectl(&["create", "namespace", root]);
-        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let plane = plane_with(root);
         let story = Self {
             origin: TestRepository::new(),
             forge: FakeGitHub::start(),
@@ -58,10 +56,7 @@ impl Story {
     }
 
     fn write(&self, path: &str, value: &str, immutable: &Value) -> &Self {
-        let name = path.rsplit('/').next().unwrap();
-        let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
-            "data": {"value": value}, "immutable": immutable});
-        self.origin.write(format!("k8s/{path}.yaml"), serde_json::to_string_pretty(&manifest).unwrap());
+        write_config(&self.origin, path, value, immutable);
         self
     }
 
@@ -163,13 +158,7 @@ impl Story {
 
     /// Returns the names of the ConfigMaps that the comment shows as deleted.
     pub fn shown_deletions(&self) -> Vec<String> {
-        let body = self.comment().body;
-        let is_title = |line: &&str| line.starts_with("### ") && line.contains("to delete");
-        let section = body.lines().skip_while(|line| !is_title(line)).skip(1);
-        let section = section.take_while(|line| !line.starts_with("### ") && !line.starts_with("<details"));
-        let deleted = section.filter(|line| !line.contains("deleted and created again"));
-        let names = deleted.filter_map(|line| line.split_once("ConfigMap ")?.1.split(['`', ' ', '*']).next());
-        names.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect()
+        shown_deletions(&self.comment().body)
     }
 
     /// Returns `true` if the comment has a signed statement.
@@ -179,25 +168,12 @@ impl Story {
 
     /// Returns the names and values of the live ConfigMaps that the story manages.
     pub fn live(&self) -> BTreeMap<String, String> {
-        let list = self.get(&["configmaps", "-n", &self.root]);
-        let items = list["items"].as_array().unwrap().iter();
-        let values =
-            items.filter_map(|item| Some((item["metadata"]["name"].as_str()?, item["data"]["value"].as_str()?)));
-        values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        live(self.plane, &self.root)
     }
 
     /// Returns every object that a run of this story could write, with its resourceVersion.
     pub fn versions(&self) -> Vec<String> {
-        let marked = self.get(&["configmaps,secrets", "-n", &self.root]);
-        let state = self.get(&["secrets,leases", "-n", "kubernator-system"]);
-        let of_root =
-            |item: &&Value| item.to_string().contains(&format!("\"kubernator.io/project-root\":\"{}\"", self.root));
-        let version = |item: &Value| {
-            let metadata = &item["metadata"];
-            format!("{} {} {}", item["kind"], metadata["name"], metadata["resourceVersion"])
-        };
-        let state = state["items"].as_array().unwrap().iter().filter(of_root).map(version);
-        marked["items"].as_array().unwrap().iter().map(version).chain(state).collect()
+        versions(self.plane, &self.root)
     }
 
     /// Makes the review key anew with the same content, as the restore of a backup does.
@@ -226,7 +202,7 @@ impl Story {
     }
 
     fn review_key(&self) -> Value {
-        let secrets = self.get(&["secrets", "-n", "kubernator-system"]);
+        let secrets = get(self.plane, &["secrets", "-n", "kubernator-system"]);
         let is_ours = |secret: &&Value| {
             secret["type"] == "kubernator.io/ktor-review-key"
                 && secret["metadata"]["annotations"]["kubernator.io/project-root"] == self.root.as_str()
@@ -234,15 +210,24 @@ impl Story {
         secrets["items"].as_array().unwrap().iter().find(is_ours).unwrap().clone()
     }
 
-    fn kubectl(&self, arguments: &[&str]) {
-        let ran = self.plane.kubectl(arguments);
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    /// Takes away what tells that ktor wrote the state last, as a run of Kubernator does.
+    pub fn unsettle(&self) {
+        let secrets = get(self.plane, &["secrets", "-n", "kubernator-system"]);
+        let digest = "kubernator.io/ktor-digest";
+        let is_state = |secret: &&Value| {
+            let annotations = &secret["metadata"]["annotations"];
+            annotations["kubernator.io/project-root"] == self.root.as_str() && annotations[digest].is_string()
+        };
+        let states: Vec<&Value> = secrets["items"].as_array().unwrap().iter().filter(is_state).collect();
+        assert_eq!(states.len(), 1, "{states:#?}");
+        let name = states[0]["metadata"]["name"].as_str().unwrap();
+        self.kubectl(&["-n", "kubernator-system", "annotate", "secret", name, &format!("{digest}-")]);
     }
 
-    fn get(&self, arguments: &[&str]) -> Value {
-        let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
-        let output = self.plane.kubectl(&arguments);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    /// Runs kubectl, which must succeed.
+    pub fn kubectl(&self, arguments: &[&str]) {
+        let ran = self.plane.kubectl(arguments);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
     /// Returns the number of the next run, which is greater than all earlier ones.
@@ -261,4 +246,57 @@ impl Story {
             }
         }
     }
+}
+
+/// Returns the control plane with a new, empty namespace.
+pub fn plane_with(namespace: &str) -> &'static ControlPlane {
+    let plane = ControlPlane::shared();
+    let created = plane.kubectl(&["create", "namespace", namespace]);
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    plane
+}
+
+/// Writes a ConfigMap as a manifest: `web/banner` becomes `k8s/web/banner.yaml`.
+pub fn write_config(repository: &TestRepository, path: &str, value: &str, immutable: &Value) {
+    let name = path.rsplit('/').next().unwrap();
+    let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        "data": {"value": value}, "immutable": immutable});
+    repository.write(format!("k8s/{path}.yaml"), serde_json::to_string_pretty(&manifest).unwrap());
+}
+
+/// Returns the names of the ConfigMaps that the text of a comment shows as deleted.
+pub fn shown_deletions(comment: &str) -> Vec<String> {
+    let is_title = |line: &&str| line.starts_with("### ") && line.contains("to delete");
+    let section = comment.lines().skip_while(|line| !is_title(line)).skip(1);
+    let section = section.take_while(|line| !line.starts_with("### ") && !line.starts_with("<details"));
+    let deleted = section.filter(|line| !line.contains("deleted and created again"));
+    let names = deleted.filter_map(|line| line.split_once("ConfigMap ")?.1.split(['`', ' ', '*']).next());
+    names.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect()
+}
+
+/// Returns the names and values of the live ConfigMaps in a root's namespace.
+pub fn live(plane: &ControlPlane, root: &str) -> BTreeMap<String, String> {
+    let list = get(plane, &["configmaps", "-n", root]);
+    let items = list["items"].as_array().unwrap().iter();
+    let values = items.filter_map(|item| Some((item["metadata"]["name"].as_str()?, item["data"]["value"].as_str()?)));
+    values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Returns every object that a run of a root could write, with its resourceVersion.
+pub fn versions(plane: &ControlPlane, root: &str) -> Vec<String> {
+    let marked = get(plane, &["configmaps,secrets", "-n", root]);
+    let state = get(plane, &["secrets,leases", "-n", "kubernator-system"]);
+    let of_root = |item: &&Value| item.to_string().contains(&format!("\"kubernator.io/project-root\":\"{root}\""));
+    let version = |item: &Value| {
+        let metadata = &item["metadata"];
+        format!("{} {} {}", item["kind"], metadata["name"], metadata["resourceVersion"])
+    };
+    let state = state["items"].as_array().unwrap().iter().filter(of_root).map(version);
+    marked["items"].as_array().unwrap().iter().map(version).chain(state).collect()
+}
+
+fn get(plane: &ControlPlane, arguments: &[&str]) -> Value {
+    let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(arguments).copied().collect();
+    let output = plane.kubectl(&arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }

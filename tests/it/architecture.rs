@@ -126,7 +126,9 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
         }
     }
     if BELOW_THE_COMMAND_LINE.contains(&layer) {
-        found.extend(options(layer, text).map(|line| format!("names an option or a command: {line}")));
+        // Git and kustomize have options of their own.
+        let starts_others = layer == "git" || file.starts_with("render/kustomize/");
+        found.extend(options(starts_others, text).map(|line| format!("names an option or a command: {line}")));
     }
     if layer == "report" {
         let foreign = dependencies.iter().filter(|name| !["serde", "serde_json"].contains(&&***name));
@@ -149,14 +151,15 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
     found
 }
 
-/// The lines of a file, without its tests, that name an option or a command of the program. Git has options of its own.
-fn options<'a>(layer: &'a str, text: &'a str) -> impl Iterator<Item = &'a str> {
+/// The lines of a file, without its tests, that name an option or a command of the program. A file that starts other
+/// programs can name their options.
+fn options(starts_others: bool, text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").map(str::trim);
     let is_option = |line: &str| {
         let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
         words.map(|word| word.trim_end_matches('-')).any(|word| word.starts_with("--") && word.len() > 3)
     };
-    lines.filter(move |line| line.contains("`ktor ") || layer != "git" && is_option(line))
+    lines.filter(move |line| line.contains("`ktor ") || !starts_others && is_option(line))
 }
 
 fn reached(paths: &[Named], forbidden: &str, why: &str) -> Vec<String> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ktor_action::forge::{
-    BODY_LIMIT, Cause, Files, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Relation,
-    RepositorySlug, Sticky, Token, Upserted, hidden_block,
+    BODY_LIMIT, Cause, Files, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Posting,
+    Relation, RepositorySlug, Sticky, Token, Upserted, hidden_block, part_line, section_line, sections_end,
 };
 use support::github::{ACTIONS_BOT, FakeGitHub, FakePull, Fault, Flavor, GITEA_ACTIONS, REPOSITORY, TOKEN};
 
@@ -49,7 +49,7 @@ fn forge(github: &FakeGitHub) -> Forge {
 
 fn sticky_of(target: &str, run_id: u64, attempt: u32, text: &str) -> Sticky {
     Sticky {
-        marker: Marker::new(target),
+        marker: Marker::new("shop", target),
         freshness: Freshness { head_sha: "1".repeat(40), run_id, attempt, seal: None },
         hidden: vec![hidden_block("review", &format!("cnVu.{run_id}")).expect("base64")],
         text: text.to_owned(),
@@ -92,7 +92,7 @@ async fn f1_one_comment_is_created_then_edited_in_place() {
     assert_eq!(ours(&github), [sticky(2, "two").body()]);
     let methods: Vec<_> = github.writes().into_iter().map(|write| write.method).collect();
     assert_eq!(methods, ["POST", "PATCH"]);
-    let found = forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap().unwrap();
+    let found = forge(&github).find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap().unwrap();
     assert_eq!(found.hidden("review"), Some("cnVu.2"));
     assert_eq!(found.freshness().unwrap().run_id, 2);
 }
@@ -101,7 +101,7 @@ async fn f1_one_comment_is_created_then_edited_in_place() {
 async fn f1_targets_have_comments_of_their_own() {
     let github = github();
     let forge = forge(&github);
-    let quoting = format!("a manifest says\n{}\n", Marker::new("b --> c").as_str());
+    let quoting = format!("a manifest says\n{}\n", Marker::new("shop", "b --> c").as_str());
     upsert(&forge, &sticky_of("a", 1, 1, &quoting)).await;
     upsert(&forge, &sticky_of("b --> c", 1, 1, "other")).await;
     assert_eq!(ours(&github).len(), 2, "text further down is no marker");
@@ -116,7 +116,7 @@ async fn f1_a_spoofed_marker_of_another_author_is_ignored() {
         github.add_comment(PR, author, &sticky(999, "spoofed").body());
     }
     let forge = forge(&github);
-    assert_eq!(forge.find_sticky(PR, &Marker::new("prod")).await.unwrap(), None);
+    assert_eq!(forge.find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap(), None);
     assert!(matches!(upsert(&forge, &sticky(1, "real")).await, Upserted::Created { .. }));
     assert_eq!(ours(&github), [sticky(1, "real").body()]);
     assert_eq!(github.comments(PR).iter().filter(|comment| comment.body.contains("spoofed")).count(), 3);
@@ -146,9 +146,9 @@ async fn f1_a_full_last_page_ends_the_list() {
         for n in 0..count {
             github.add_comment(PR, "octocat", &format!("{n}"));
         }
-        assert_eq!(forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap(), None);
+        assert_eq!(forge(&github).find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap(), None);
         github.add_comment(PR, ACTIONS_BOT, &sticky(1, "x").body());
-        assert!(forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap().is_some(), "{count}");
+        assert!(forge(&github).find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap().is_some(), "{count}");
     }
 }
 
@@ -170,7 +170,7 @@ async fn f1_the_author_is_the_tokens_own_login() {
     assert!(matches!(upsert(&forge(&github), &sticky(2, "two")).await, Upserted::Edited { .. }));
     assert_eq!(github.comments(PR).len(), 2);
     let given = ForgeSettings { author: Some("deploy-bot".into()), ..settings(&github) };
-    assert!(Forge::new(given).unwrap().find_sticky(PR, &Marker::new("prod")).await.unwrap().is_some());
+    assert!(Forge::new(given).unwrap().find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn f12_every_kind_of_token_finds_its_own_comment_without_a_name() {
         assert_eq!((ours.len(), comments.len()), (1, 3), "{flavor:?} {login}");
         assert_eq!(ours[0].body, sticky(3, "3").body());
         let wrong = ForgeSettings { author: Some("mallory".into()), ..settings(&github) };
-        let error = Forge::new(wrong).unwrap().find_sticky(PR, &Marker::new("prod")).await.unwrap_err();
+        let error = Forge::new(wrong).unwrap().find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap_err();
         assert!(matches!(&error, ForgeError::OtherAuthor { found, .. } if found == login), "{error:?}");
     }
 }
@@ -211,11 +211,11 @@ async fn f12_an_author_that_the_forge_does_not_tell_is_the_named_one_or_an_error
         github.fault(Fault::answer("POST", "/graphql", 403));
     };
     faults();
-    let error = forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap_err();
+    let error = forge(&github).find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap_err();
     assert_eq!((error.to_string().as_str(), error.status()), ("ask whose token it is", Some(403)));
     faults();
     let named = ForgeSettings { author: Some("acme-deploy[bot]".into()), ..settings(&github) };
-    assert!(Forge::new(named).unwrap().find_sticky(PR, &Marker::new("prod")).await.unwrap().is_some());
+    assert!(Forge::new(named).unwrap().find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn f3_gives_up_within_its_patience_and_says_why() {
 async fn f3_a_forge_that_stays_broken_is_left_in_bounded_time() {
     let github = github();
     (0..40).for_each(|_| github.fault(Fault::answer("GET", COMMENTS, 502)));
-    let error = forge(&github).find_sticky(PR, &Marker::new("prod")).await.unwrap_err();
+    let error = forge(&github).find_sticky(PR, &Marker::new("shop", "prod")).await.unwrap_err();
     assert_eq!(error.to_string(), "list the comments of #7");
     assert_eq!(sent(&github, "GET"), 6);
     // All operations of a run share one time limit. The time that one operation has used is not available to the next.
@@ -349,9 +349,9 @@ async fn f3_a_forge_that_stays_broken_is_left_in_bounded_time() {
     let github = self::github();
     (0..3).for_each(|_| github.fault(Fault::hang("GET", COMMENTS)));
     let forge = Forge::new(ForgeSettings { patience: short, ..settings(&github) }).unwrap();
-    assert!(forge.find_sticky(PR, &Marker::new("prod")).await.is_err());
+    assert!(forge.find_sticky(PR, &Marker::new("shop", "prod")).await.is_err());
     assert_eq!(github.journal().len(), 1 + 2);
-    assert!(forge.find_sticky(PR, &Marker::new("prod")).await.is_err());
+    assert!(forge.find_sticky(PR, &Marker::new("shop", "prod")).await.is_err());
     assert_eq!(github.journal().len(), 1 + 2 + 1);
 }
 
@@ -436,6 +436,22 @@ async fn x8_a_newer_run_is_believed_only_if_the_caller_says_so() {
     let written = forge(&github).upsert_sticky(PR, &sticky(2, "two"), &doubts).await.unwrap();
     assert!(matches!(written, Upserted::Edited { .. }), "{written:?}");
     assert_eq!(ours(&github), [sticky(2, "two").body()]);
+}
+
+#[tokio::test]
+async fn x8_of_several_comments_the_newest_one_that_the_caller_believes_is_edited() {
+    let github = github();
+    let sealed = |run, text: &str| {
+        let sticky = sticky(run, text);
+        Sticky { freshness: Freshness { seal: Some("c2VhbA==".into()), ..sticky.freshness }, ..sticky }
+    };
+    let forged = sticky(999_999, "forged").body();
+    for body in [&sealed(1, "old").body(), &sealed(2, "new").body(), &forged] {
+        github.add_comment(PR, ACTIONS_BOT, body);
+    }
+    let doubts = |told: &Freshness| told.seal.is_some();
+    forge(&github).upsert_sticky(PR, &sealed(3, "now"), &doubts).await.unwrap();
+    assert_eq!(ours(&github), [sealed(1, "old").body(), sealed(3, "now").body(), forged]);
 }
 
 #[tokio::test]
@@ -609,4 +625,86 @@ async fn the_fake_takes_methods_only_where_github_names_them() {
             .unwrap();
         assert_eq!(client.request(request).await.unwrap().status().as_u16(), status, "{method} {path}");
     }
+}
+
+/// Returns the comment of a summary with one part.
+fn summary(run_id: u64, root: &str, block: Option<&str>) -> Sticky {
+    let block = block.map(|block| hidden_block("review", block).expect("base64"));
+    Sticky {
+        marker: Marker::summary("deploy", 1),
+        hidden: [part_line(root, "prod")].into_iter().chain(block).collect(),
+        text: format!("{}\n\n## {root} of {run_id}\n\n{}", section_line(root, "prod"), sections_end()),
+        ..sticky(run_id, "")
+    }
+}
+
+#[tokio::test]
+async fn f17_the_plan_of_the_latest_run_is_the_first_in_whichever_comment_it_stands() {
+    let github = github();
+    let forge = forge(&github);
+    let review = async |root: &str| {
+        let plan = forge.find_plans(PR, root, "prod").await.unwrap().ok()?.remove(0);
+        Some((plan.review, plan.section.map(|section| section.text)))
+    };
+    assert_eq!(review("shop").await, None);
+    upsert(&forge, &sticky(1, "own")).await;
+    assert_eq!(review("shop").await, Some((Some("cnVu.1".into()), None)));
+    upsert(&forge, &summary(2, "shop", Some("c3Vt.2"))).await;
+    let of_summary = Some((Some("c3Vt.2".into()), Some("## shop of 2".to_owned())));
+    assert_eq!(review("shop").await, of_summary);
+    assert_eq!(review("other").await, None);
+    upsert(&forge, &summary(3, "shop", None)).await;
+    assert_eq!(review("shop").await, Some((None, Some("## shop of 3".into()))));
+    upsert(&forge, &sticky(4, "own")).await;
+    assert_eq!(review("shop").await, Some((Some("cnVu.4".into()), None)));
+    // A summary of another root does not hide it, and nobody else's comment counts.
+    upsert(&forge, &Sticky { marker: Marker::summary("other", 1), ..summary(5, "other", Some("b3Ro.5")) }).await;
+    github.add_comment(PR, "mallory", &summary(9, "shop", Some("Zm9y.9")).body());
+    assert_eq!(review("shop").await, Some((Some("cnVu.4".into()), None)));
+    assert_eq!(forge.find_plans(PR, "shop", "dev").await.unwrap(), Err(None));
+}
+
+#[tokio::test]
+async fn f17_a_new_comment_for_each_run_leaves_one_that_counts() {
+    let github = github();
+    let forge = forge(&github);
+    let (marker, outdated) = (Marker::new("shop", "prod"), Marker::outdated("shop", "prod"));
+    let believes = |_: &Freshness| true;
+    let post = async |run: u64| {
+        let posted = forge.post(PR, &sticky(run, &format!("plan {run}")), Posting::Anew, &believes).await.unwrap();
+        let outdate = |text: &str, url: &str| format!("older than {url}: {text}");
+        forge.outdate(PR, (&marker, &outdated), &outdate, &believes).await.unwrap();
+        posted
+    };
+    for run in 1..=3 {
+        assert!(matches!(post(run).await, Upserted::Created { .. }), "{run}");
+    }
+    let bodies = ours(&github);
+    assert_eq!(bodies.len(), 3);
+    assert_eq!(bodies.iter().filter(|body| marker.opens(body)).collect::<Vec<_>>(), [&sticky(3, "plan 3").body()]);
+    for (run, body) in [(1, &bodies[0]), (2, &bodies[1])] {
+        assert!(outdated.opens(body) && body.ends_with(&format!(": plan {run}")), "{body}");
+        assert!(!body.contains("review"), "an outdated comment has no block: {body}");
+    }
+    // The comments that were outdated before are not written again.
+    assert_eq!(sent(&github, "PATCH"), 2);
+    // A run that is late leaves the newer comment alone.
+    assert!(matches!(post(2).await, Upserted::Superseded { by: Freshness { run_id: 3, .. }, .. }));
+    assert_eq!(ours(&github), bodies);
+    // If it wrote nevertheless, because both ran at once, its own comment becomes the outdated one.
+    github.add_comment(PR, ACTIONS_BOT, &sticky(2, "late").body());
+    let outdate = |text: &str, _: &str| text.to_owned();
+    forge.outdate(PR, (&marker, &outdated), &outdate, &believes).await.unwrap();
+    let counting: Vec<String> = ours(&github).into_iter().filter(|body| marker.opens(body)).collect();
+    assert_eq!(counting, [sticky(3, "plan 3").body()]);
+}
+
+#[tokio::test]
+async fn f17_a_new_comment_whose_answer_is_lost_is_not_posted_twice() {
+    let github = github();
+    github.fault(Fault::drop("POST", COMMENTS).applied());
+    let believes = |_: &Freshness| true;
+    let posted = forge(&github).post(PR, &sticky(1, "one"), Posting::Anew, &believes).await.unwrap();
+    assert!(matches!(posted, Upserted::Created { .. }), "{posted:?}");
+    assert_eq!(ours(&github), [sticky(1, "one").body()]);
 }

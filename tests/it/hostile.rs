@@ -16,9 +16,11 @@ use ktor_action::object::ident::{GroupKind, ObjectKey};
 use ktor_action::object::kinds::{Kind, Kinds, defined_kind};
 use ktor_action::object::live::Live;
 use ktor_action::object::mark::Root;
+use ktor_action::process::Environment;
+use ktor_action::process::engine::Policy;
 use ktor_action::project::path::Segment;
 use ktor_action::report::shell::quoted;
-use ktor_action::run::sources::{Origin, Sources};
+use ktor_action::run::sources::{Engines, Origin, Sources};
 use ktor_action::state::codec::{Recorded, encode_all, read};
 use ktor_action::state::payload::Entries;
 use ktor_action::state::transition::{Prior, RunCommits};
@@ -131,7 +133,12 @@ fn load(documents: &[Value]) -> Sources {
     let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
     fs::write(directory.path().join("x.yaml"), text.join("\n---\n")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Sources::load(Origin::WorkTree { root: directory.path(), top: directory.path() })).unwrap()
+    runtime
+        .block_on(Sources::load(
+            Origin::WorkTree { root: directory.path(), top: directory.path() },
+            &Engines::new(Environment::default(), Policy::OWN),
+        ))
+        .unwrap()
 }
 
 proptest! {

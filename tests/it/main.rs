@@ -1,7 +1,12 @@
-//! The tests that need only Rust, git and a shell: no API server, no network.
+//! The tests that need only Rust, git, a shell and Python: no API server, no network.
 #![cfg(test)]
 
+/// An allocator for many threads. The simulator spends a fifth of its time in the one of the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod architecture;
+mod confinement;
 mod forge;
 mod git;
 mod hostile;

@@ -51,8 +51,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
+/// Returns the action of a command: its file is `action.yml` or `summary/action.yml`.
+fn action_of(command: &str) -> Action {
+    let file = if command == "action" { "action.yml".to_owned() } else { format!("{command}/action.yml") };
+    serde_saphyr::from_str(&read(&file)).unwrap()
+}
+
 fn action() -> Action {
-    serde_saphyr::from_str(&read("action.yml")).unwrap()
+    action_of("action")
 }
 
 /// Returns the rows of the README's table whose first heading is `heading`. The cells have no code marks.
@@ -78,10 +84,16 @@ fn blocks(language: &str) -> Vec<String> {
 
 #[test]
 fn f8_inputs_are_arguments_and_rows_of_the_readme() {
-    let action = action();
+    check_inputs("action", "");
+    check_inputs("summary", "summary ");
+}
+
+/// Compares the inputs and outputs of an action with the command's options and with the README's tables.
+fn check_inputs(command: &str, table_prefix: &str) {
+    let action = action_of(command);
     let cli = Cli::command();
     let arguments: BTreeMap<String, (Option<String>, String)> = cli
-        .find_subcommand("action")
+        .find_subcommand(command)
         .unwrap()
         .get_arguments()
         .map(|argument| {
@@ -104,22 +116,30 @@ fn f8_inputs_are_arguments_and_rows_of_the_readme() {
         .collect();
     assert_eq!(inputs, arguments);
 
-    let rows: BTreeMap<_, _> =
-        table("input").into_iter().map(|row| (row[0].clone(), (row[1].clone(), row[2].clone()))).collect();
+    let rows: BTreeMap<_, _> = table(&format!("{table_prefix}input"))
+        .into_iter()
+        .map(|row| (row[0].clone(), (row[1].clone(), row[2].clone())))
+        .collect();
     let documented = action
         .inputs
         .into_iter()
         .map(|(name, input)| (name, (input.default.unwrap_or_else(|| "–".to_owned()), input.description)))
         .collect();
     assert_eq!(rows, documented);
-    let rows: BTreeMap<_, _> = table("output").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let rows: BTreeMap<_, _> =
+        table(&format!("{table_prefix}output")).into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     let outputs = action.outputs.into_iter().map(|(name, output)| (name, output.description)).collect();
     assert_eq!(rows, outputs);
 }
 
 #[test]
 fn f8_inputs_reach_the_script_as_variables_alone_and_the_binary_takes_the_shells_place() {
-    let action = action();
+    check_script("action");
+    check_script("summary");
+}
+
+fn check_script(command: &str) {
+    let action = action_of(command);
     assert_eq!(action.runs.using, "composite");
     let [step] = &action.runs.steps[..] else { panic!("one step") };
     assert_eq!(step.shell, "bash");
@@ -133,7 +153,12 @@ fn f8_inputs_reach_the_script_as_variables_alone_and_the_binary_takes_the_shells
         .collect();
     assert_eq!(step.env, expected);
     assert!(!step.run.contains("${{"), "{}", step.run);
-    assert_eq!(step.run.lines().last(), Some("exec \"$bin\" action"));
+    assert_eq!(step.run.lines().last(), Some(&*format!("exec \"$bin\" {command}")));
+    // The script runs the installer of this repository, from the folder of the action.
+    let folder = if command == "action" { root().to_owned() } else { root().join(command) };
+    let installer = step.run.split_once("$GITHUB_ACTION_PATH/").unwrap().1.split('"').next().unwrap();
+    let installer = folder.join(installer).canonicalize().unwrap();
+    assert_eq!(installer, root().join(".github/install.sh").canonicalize().unwrap());
     for (name, output) in &action.outputs {
         assert_eq!(output.value, Some(format!("${{{{ steps.{}.outputs.{name} }}}}", step.id)));
     }
@@ -170,8 +195,11 @@ fn the_readme_lists_every_exit_code_in_their_order_of_precedence() {
 #[test]
 fn the_readme_lists_every_command_and_every_guard() {
     let cli = Cli::command();
-    let mut commands: Vec<String> =
-        cli.get_subcommands().map(|command| format!("ktor {}", command.get_name())).collect();
+    let mut commands: Vec<String> = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| format!("ktor {}", command.get_name()))
+        .collect();
     let mut listed: Vec<String> = table("command").into_iter().map(|row| row[0].clone()).collect();
     commands.sort();
     listed.sort();
@@ -190,11 +218,12 @@ fn the_readmes_workflow_is_short_and_never_cancels_an_apply() {
     struct Workflow {
         on: BTreeMap<String, serde_json::Value>,
         permissions: BTreeMap<String, String>,
+        #[serde(default)]
         concurrency: BTreeMap<String, String>,
         jobs: BTreeMap<String, serde_json::Value>,
     }
     let blocks = blocks("yaml");
-    let [block, commands] = &blocks[..] else { panic!("two workflows") };
+    let [block, commands, matrix, drift] = &blocks[..] else { panic!("four workflows") };
     assert!(block.lines().count() <= 14, "{block}");
     let workflow: Workflow = serde_saphyr::from_str(block).unwrap();
     assert_eq!(workflow.on.keys().collect::<Vec<_>>(), ["pull_request", "push"]);
@@ -203,6 +232,9 @@ fn the_readmes_workflow_is_short_and_never_cancels_an_apply() {
     // Anyone can write a comment. A group of its own keeps it from cancelling a plan or an apply.
     assert!(commands.concurrency["group"].contains("comment.id") && commands.permissions == workflow.permissions);
     assert!(commands.jobs["ktor"]["if"].as_str().unwrap().contains("startsWith(github.event.comment.body, '/ktor')"));
+    let drift: Workflow = serde_saphyr::from_str(drift).unwrap();
+    assert_eq!(drift.on.keys().collect::<Vec<_>>(), ["schedule"]);
+    assert_eq!(drift.permissions.keys().collect::<Vec<_>>(), ["contents", "issues"]);
     let permissions: Vec<_> = workflow.permissions.iter().map(|(name, level)| format!("{name}: {level}")).collect();
     assert_eq!(permissions, ["contents: read", "pull-requests: write"]);
     assert_eq!(workflow.concurrency["cancel-in-progress"], "${{ github.event_name == 'pull_request' }}");
@@ -210,6 +242,28 @@ fn the_readmes_workflow_is_short_and_never_cancels_an_apply() {
     let inputs = steps.as_array().unwrap().last().unwrap()["with"].as_object().unwrap();
     let known = action().inputs;
     assert!(inputs.keys().all(|name| known.contains_key(name)), "{inputs:?}");
+
+    let matrix: Workflow = serde_saphyr::from_str(matrix).unwrap();
+    assert_eq!(
+        (&matrix.on, &matrix.permissions, &matrix.concurrency),
+        (&workflow.on, &workflow.permissions, &workflow.concurrency)
+    );
+    let steps = |job: &str| matrix.jobs[job]["steps"].as_array().unwrap().clone();
+    let of_action = |steps: &[serde_json::Value], name: &str| {
+        let is_meant = |step: &&serde_json::Value| step["uses"].as_str().unwrap().starts_with(&format!("{name}@"));
+        steps.iter().find(is_meant).unwrap()["with"].as_object().unwrap().clone()
+    };
+    let (plan, last) = (steps("ktor"), steps("summary"));
+    let inputs = of_action(&plan, "karellen/ktor-action");
+    assert!(inputs.keys().all(|name| known.contains_key(name)), "{inputs:?}");
+    let summary = action_of("summary");
+    let inputs = of_action(&last, "karellen/ktor-action/summary");
+    assert!(inputs.keys().all(|name| summary.inputs.contains_key(name)), "{inputs:?}");
+    // The folder of the download is the one that the summary reads, and its check always reports on a pull request.
+    let folder = of_action(&last, "actions/download-artifact")["path"].as_str().unwrap().to_owned();
+    assert_eq!(Some(folder), summary.inputs["plans"].default);
+    assert!(of_action(&plan, "actions/upload-artifact")["path"].as_str().unwrap().contains("outputs.plans"));
+    assert!(matrix.jobs["summary"]["if"].as_str().unwrap().starts_with("always()"));
 }
 
 #[test]
@@ -278,7 +332,10 @@ impl Release {
     }
 
     fn install(&self, variables: &[(&str, &str)]) -> Output {
-        Command::new(self.path("action/install.sh"))
+        // A shell reads the script. If the system started it, a test that starts a program at the same time could hold it
+        // open for writing.
+        Command::new("bash")
+            .arg(self.path("action/install.sh"))
             .env_remove("KTOR_BIN")
             .env("RUNNER_TEMP", self.path("temp"))
             .env("GITHUB_SERVER_URL", format!("file://{}", self.path("server").display()))

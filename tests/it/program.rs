@@ -6,8 +6,10 @@
 mod action;
 mod apply;
 mod plan;
+mod render;
 mod schema;
 mod state;
+mod summary;
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex};

@@ -97,12 +97,13 @@ fn heading() -> Heading<'static> {
     Heading {
         takes_commands: false,
         target: "demo",
+        root: None,
         cluster: Some("prod-eu"),
         base: Some("1111111111111111111111111111111111111111"),
         head: Some("2222222222222222222222222222222222222222"),
         run: Some("https://forge.example/demo/actions/runs/7"),
         directory: Some(Path::new("deploy")),
-        files: Some("https://forge.example/acme/shop/blob"),
+        files: Some("/acme/shop/blob"),
     }
 }
 
@@ -566,6 +567,7 @@ fn reports(text: &str) -> Vec<String> {
     let heading = Heading {
         takes_commands: false,
         target: text,
+        root: None,
         cluster: Some(text),
         base: Some(text),
         head: Some(text),
@@ -621,12 +623,47 @@ fn f5_untrusted_text_is_inert_in_markdown() {
     }
 }
 
+/// Every text that a plan leaves for a summary passes the check of the summary.
+#[test]
+fn f17_every_text_of_a_plan_is_contained() {
+    let site = "https://forge.example";
+    let check = |plan: &Plan, heading: &Heading<'_>, root: &str| {
+        let mut texts: Vec<String> =
+            Budget::SECTIONS.iter().map(|budget| markdown::plan(plan, heading, *budget).text).collect();
+        texts.push(markdown::brief(plan, heading));
+        for text in texts {
+            assert!(markdown::is_contained(&text, root, heading.target, site), "{text}");
+        }
+    };
+    for plan in [empty(), full(), many(30, 30, 30), many(300, 300, 3_000)] {
+        for target in ["demo", "prod"] {
+            let heading = Heading { target, root: Some("demo"), takes_commands: true, ..heading() };
+            check(&plan, &heading, "demo");
+        }
+    }
+    for text in CORPUS.into_iter().chain(["harmless", "a#b@c:d"]) {
+        let heading = Heading {
+            target: text,
+            root: Some("demo"),
+            cluster: Some(text),
+            base: Some(text),
+            head: Some(text),
+            ..heading()
+        };
+        check(&hostile(text), &heading, "demo");
+        for text in [markdown::failure(&heading, text), markdown::note(&heading, text)] {
+            assert!(markdown::is_contained(&text, "demo", heading.target, site), "{text}");
+        }
+    }
+}
+
 #[test]
 fn f5_untrusted_text_is_inert_on_a_page() {
     let page = |text: &str| {
         let heading = Heading {
             takes_commands: false,
             target: text,
+            root: None,
             cluster: Some(text),
             base: Some(text),
             head: Some(text),
@@ -671,6 +708,7 @@ fn f5_untrusted_text_is_inert_in_a_terminal_and_a_log() {
         let heading = Heading {
             takes_commands: false,
             target: text,
+            root: None,
             cluster: Some(text),
             base: Some(text),
             head: Some(text),

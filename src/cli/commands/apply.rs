@@ -17,6 +17,7 @@ use crate::git::commit::Commit;
 use crate::report::{terminal, wording};
 use crate::run::decide::{RunRequest, ScopeBasis, decide};
 use crate::run::error::RunError;
+use crate::run::options::AppliedRef;
 use crate::run::reconcile::reconcile;
 use crate::run::review::ReviewBasis;
 use crate::run::workspace::{RunPermission, Workspace};
@@ -111,8 +112,9 @@ async fn judge(
     Workspace::check_place(request, &prior)?;
     let commits = prior.commits;
     let nobody = async |_: &Commit, _: &str| None;
-    let branch = args.history.apply_ref.as_deref();
-    let judged = project.judged(Caller::Person, &args.history.options(), branch, &commits, &nobody).await?;
+    let history = args.history.options();
+    let branch = history.applied.as_ref().and_then(AppliedRef::branch);
+    let judged = project.judged(Caller::Person, &history, branch, &commits, &nobody).await?;
     let mut request = request.clone();
     if let RunPermission::Superseded(why) = judged.permit(&mut request)? {
         return Ok(Err(why));

@@ -2,8 +2,11 @@
 
 pub(crate) mod action;
 pub(crate) mod apply;
+pub(crate) mod confine;
+pub(crate) mod drift;
 pub(crate) mod freeze;
 pub(crate) mod plan;
+pub(crate) mod render;
 pub(crate) mod scope;
 pub(crate) mod state;
 pub(crate) mod unlock;

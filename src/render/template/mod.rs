@@ -54,10 +54,10 @@ fn is_other_source(path: &Path) -> bool {
 }
 
 /// Returns the files that the templates of a tree need, as far as they are known, and that no reader has answered for
-/// yet.
-pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
+/// yet. A file that another source covers is no template.
+pub(crate) fn wanted(tree: &Tree, files: &Files, is_covered: &dyn Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
     let mut wanted = BTreeSet::new();
-    for path in files.paths().iter().filter(|path| is_template(tree, path)) {
+    for path in files.paths().iter().filter(|path| is_template(tree, path) && !is_covered(path)) {
         wanted.insert(path.clone());
         wanted.extend(value::files(tree.values_of(path)));
         if let Some(Ok(found)) = definitions_in(path, files) {
@@ -93,10 +93,10 @@ pub(crate) struct Templates<'a> {
 }
 
 impl<'a> Templates<'a> {
-    /// Reads the definitions of a tree.
-    pub(crate) fn new(tree: &'a Tree, files: &'a Files) -> Self {
+    /// Reads the definitions of a tree. A file that another source covers is no template.
+    pub(crate) fn new(tree: &'a Tree, files: &'a Files, is_covered: &dyn Fn(&Path) -> bool) -> Self {
         let mut definitions = BTreeMap::new();
-        for path in files.paths().iter().filter(|path| is_template(tree, path)) {
+        for path in files.paths().iter().filter(|path| is_template(tree, path) && !is_covered(path)) {
             if let Some(found) = definitions_in(path, files) {
                 definitions.insert(path.as_path(), found);
             }
@@ -343,6 +343,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::render::job::Outputs;
     use crate::render::{Rendered, render};
 
     fn tree(files: &[(&str, &str)]) -> Rendered {
@@ -352,7 +353,7 @@ mod tests {
         }
         let tree = Tree::load(loaded.loaded()).unwrap();
         assert_eq!(crate::render::wanted(&tree, &loaded), BTreeSet::new(), "a reader loads everything first");
-        render(&tree, &loaded)
+        render(&tree, &loaded, &Outputs::default())
     }
 
     fn objects(files: &[(&str, &str)]) -> Vec<(String, Json)> {

@@ -8,19 +8,25 @@
 mod alert;
 mod changes;
 mod cleanup;
+mod contained;
+mod drift;
 mod images;
 mod outcome;
 mod parts;
 mod plan;
 mod risks;
+mod several;
 mod unsigned;
 
-use super::escape::{LONGEST, SHORT, clipped, code, inert};
+use super::escape::{LONGEST, SHORT, clipped, code, inert, link};
 use super::listing::Section;
 use super::{Budget, Heading};
 
+pub use contained::is_contained;
+pub use drift::drift;
 pub use outcome::outcome;
-pub use plan::plan;
+pub use plan::{brief, plan};
+pub use several::{Overview, Page, PlanOfSeveral, Standing, pages};
 pub use unsigned::{Unsigned, unsigned};
 
 /// A report and the number of things that it leaves out.
@@ -56,15 +62,54 @@ pub fn alarm(heading: &Heading<'_>, error: &str) -> String {
     )
 }
 
+/// The start of the notice that a plan is outdated.
+pub const OVERTAKEN: &str = "> [!NOTE]\n> **Outdated.**";
+
+/// Returns the rest of the notice that a plan is outdated, because a commit of the branch was applied after it.
+pub fn overtaken(branch: &str, commit: &str) -> String {
+    format!(
+        " After this plan, the commit {} of {} was applied, and it changed projects of this pull request. Push again or \
+         repeat the run for a plan of what a merge does now.",
+        code(super::wording::commit(commit)),
+        code(&clipped(branch, SHORT)),
+    )
+}
+
 /// Returns a report of one sentence, for example if no project is in scope, or if a newer run supersedes this one.
 pub fn note(heading: &Heading<'_>, sentence: &str) -> String {
     format!("{}\n{}\n", title("Plan for", heading), inert(sentence))
 }
 
+/// Returns the text of a comment that a newer one replaces. `url` is the address of the newer one, and `text` is the text
+/// of the outdated one.
+pub fn outdated(text: &str, url: &str) -> String {
+    const LONGEST_TEXT: usize = 50_000;
+    let head = format!("> [!NOTE]\n> **Outdated:** {} replaces this one.\n", link("a newer comment", Some(url)));
+    if text.len() > LONGEST_TEXT {
+        return head;
+    }
+    format!("{head}\n<details><summary>the outdated comment</summary>\n\n{text}\n\n</details>\n")
+}
+
 /// Returns the heading, for example `## Plan for demo on prod`.
 fn title(words: &str, heading: &Heading<'_>) -> String {
     let cluster = heading.cluster.map(|cluster| format!(" on {}", code(&clipped(cluster, SHORT)))).unwrap_or_default();
-    format!("## {words} {}{cluster}\n", code(&clipped(heading.target, SHORT)))
+    format!("## {words} {}{cluster}\n", subject(heading))
+}
+
+/// Returns the names of the root and the target of a report.
+fn subject(heading: &Heading<'_>) -> String {
+    named(heading.root.unwrap_or(heading.target), heading.target)
+}
+
+/// Returns the names of a root and a target: one name if they are the same, or if the root is not known.
+fn named(root: &str, target: &str) -> String {
+    let target_name = code(&clipped(target, SHORT));
+    if root == target || root.is_empty() {
+        target_name
+    } else {
+        format!("{} ({target_name})", code(&clipped(root, SHORT)))
+    }
 }
 
 fn strong(text: &str) -> String {

@@ -1,12 +1,12 @@
 //! A plan as Markdown, for the reviewer of a pull request.
 
-use super::super::escape::{SHORT, clipped, code};
+use super::super::escape::{SHORT, clipped, code, link};
 use super::super::{Budget, Heading, wording};
 use super::alert::Alert;
 use super::changes::{by_project, common, divided, is_shown};
 use super::cleanup::{deletions, staying};
 use super::parts::{footer_of_plan, notices, refusals};
-use super::{Markdown, Room, images, joined, risks};
+use super::{Markdown, Room, images, joined, risks, subject};
 use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::Change;
 use crate::plan::decision::Action;
@@ -55,11 +55,20 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     Markdown { text, omitted: room.omitted, deletions: shown_deletions }
 }
 
+/// Returns a plan in a few lines: what it counts, why it is refused, and where the whole plan stands.
+pub fn brief(plan: &Plan, heading: &Heading<'_>) -> String {
+    const REFUSALS: usize = 1_500;
+    let refused = refusals(&plan.refusals, REFUSALS, Budget::COMMENT.rest()).text;
+    let place =
+        format!("There is no room for this plan here. It stands in the {}.\n", link("step summary", heading.run));
+    joined(&[head(plan, heading), refused, place, footer_of_plan(heading, plan, 1)])
+}
+
 /// Returns the title with the counts, and a verdict where one line says everything.
 fn head(plan: &Plan, heading: &Heading<'_>) -> String {
     let cluster = heading.cluster.map(|cluster| format!(" → {}", code(&clipped(cluster, SHORT)))).unwrap_or_default();
     let offline = if plan.mode == PlanMode::Offline { "Offline plan of " } else { "" };
-    let target = code(&clipped(heading.target, SHORT));
+    let target = subject(heading);
     let refused = if plan.refusals.is_empty() { "" } else { "refused, " };
     let counts = wording::counts(plan);
     let counts = match (plan.has_changes(), counts.is_empty()) {

@@ -8,6 +8,7 @@ mod risk;
 
 pub(crate) use self::decision::{contents, decision, protected};
 pub(crate) use self::notice::{doubt, notice};
+pub(crate) use self::review::unseen_plan;
 pub(crate) use self::risk::{risk, risks};
 use super::shell::quoted;
 use crate::object::ident::ObjectKey;

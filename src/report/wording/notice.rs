@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use super::decision::{contents, decision};
 use crate::object::ident::GroupKind;
@@ -9,6 +10,7 @@ use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
 use crate::project::field_rule::{FieldPolicy, FieldRule};
+use crate::project::snapshot::{SourcePlace, printable};
 use crate::state::freeze::Freeze;
 
 /// The number of names that a notice shows in each of its lists. It counts the rest.
@@ -43,11 +45,9 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::AlsoDeleted { holder, contents: outside } => {
             format!("Deleted outside the plan: {}.", contents(holder, outside))
         }
-        Notice::Unchecked(1) => {
-            "1 object is not yet checked by the server: what it needs comes first in the same run.".to_owned()
-        }
         Notice::Unchecked(count) => {
-            format!("{count} objects are not yet checked by the server: what they need comes first in the same run.")
+            let (objects, needed) = if *count == 1 { ("object is", "it needs") } else { ("objects are", "they need") };
+            format!("{count} {objects} not yet checked by the server: what {needed} comes first in the same run.")
         }
         Notice::LeftEarlier { count, first, decision: decided } => {
             let first = format!("{first} ({})", decision(first, decided));
@@ -77,18 +77,22 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::Unsettled => "The last run did not finish, or another tool wrote the state since: this run checks \
                               everything again."
             .to_owned(),
+        Notice::NotApplied { commits, is_cut } => not_applied(commits, *is_cut),
+        Notice::AppliedElsewhere(commit) => format!(
+            "The commit that was applied last, {commit}, is not part of this history: what differs may be older or newer \
+             than the cluster."
+        ),
         Notice::NotListed { kind, why } => format!("{kind} could not be listed: {why}"),
         Notice::NotSearched { kind, why } => format!("{kind} could not be searched for marked objects: {why}"),
         Notice::ListedInNamespaces { listed, namespaces, unlisted } => listed_in(*listed, namespaces, unlisted),
         Notice::GroupUnavailable(group) => {
             format!("The server of {group} does not answer: its objects are not known.")
         }
-        Notice::SavedFromCluster { first, others } => {
-            let others = if *others == 0 { String::new() } else { format!(" and {others} more") };
-            format!(
-                "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out \
-                 (status, managed fields, owners, generated labels)."
-            )
+        Notice::SavedFromCluster { first, others } => saved(first, *others),
+        Notice::UnusedFiles(files) => unused(files),
+        Notice::RenderedWith(engine) => format!("Rendered with {engine}. No file of the tree pins this version."),
+        Notice::EngineUnconfined(missing) => {
+            format!("The kernel cannot confine the program that renders ({missing}), so it could read other files.")
         }
         Notice::ValuesOfOtherKind { key, winning, losing, others } => {
             let others = if *others == 0 { String::new() } else { format!(" The same is true of {others} more.") };
@@ -139,6 +143,19 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
     }
 }
 
+fn saved(first: &SourcePlace, others: usize) -> String {
+    let others = if others == 0 { String::new() } else { format!(" and {others} more") };
+    format!(
+        "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out (status, managed \
+         fields, owners, generated labels)."
+    )
+}
+
+fn unused(files: &BTreeSet<PathBuf>) -> String {
+    let files = counted(files.iter().map(|file| printable(file)));
+    format!("Not applied, because no kustomization names them: {files}. Exclude what is no manifest.")
+}
+
 fn changed(ChangedSetting { key, before, after }: &ChangedSetting) -> String {
     let meaning = match *key {
         "project" => ": what was applied under the old name stays, and belongs to it",
@@ -146,6 +163,16 @@ fn changed(ChangedSetting { key, before, after }: &ChangedSetting) -> String {
         _ => "",
     };
     format!("The root's `{key}` changes from {before} to {after}{meaning}.")
+}
+
+fn not_applied(commits: &[(String, String)], is_cut: bool) -> String {
+    let count = commits.len();
+    let named = counted(commits.iter().map(|(commit, subject)| format!("{commit} ({subject})")));
+    match (count, is_cut) {
+        (1, false) => format!("1 commit is merged and not applied: {named}."),
+        (_, false) => format!("{count} commits are merged and not applied: {named}."),
+        (_, true) => format!("More than {count} commits are merged and not applied: {named}."),
+    }
 }
 
 fn listed_in(listed: usize, namespaces: &BTreeSet<String>, unlisted: &BTreeSet<GroupKind>) -> String {
@@ -183,7 +210,7 @@ mod tests {
     use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
     use crate::plan::review::NotReviewed;
-    use crate::project::snapshot::{SourceError, SourcePlace};
+    use crate::project::snapshot::SourceError;
     use crate::state::provenance::{Provenance, RepositoryName};
     use std::path::Path;
 
@@ -224,12 +251,17 @@ mod tests {
             Notice::OffTheBranch { head: "c1".into(), recorded: "c0".into() },
             Notice::WholeRoot,
             Notice::Unsettled,
+            Notice::NotApplied { commits: vec![("c0".into(), "web: more".into())], is_cut: false },
+            Notice::AppliedElsewhere("c0".into()),
             Notice::NotListed { kind: GroupKind::new("", "Pod"), why: text() },
             Notice::NotSearched { kind: GroupKind::new("", "Pod"), why: text() },
             Notice::ListedInNamespaces { listed: 1, namespaces: texts().into_iter().collect(), unlisted: kinds() },
             Notice::GroupUnavailable("shop.dev".into()),
             Notice::SavedFromCluster { first: place(), others: 1 },
             Notice::ValuesOfOtherKind { key: text(), winning: place(), losing: place(), others: 1 },
+            Notice::UnusedFiles(["a.yaml".into()].into()),
+            Notice::RenderedWith("kustomize 5.8.1".into()),
+            Notice::EngineUnconfined(text()),
             Notice::NotReady { objects: vec![object("a")], kept: vec![] },
             Notice::Offline,
             Notice::BaseFilesUnreadable,

@@ -18,6 +18,11 @@ pub(crate) fn unreviewed(why: &NotReviewed) -> String {
     }
 }
 
+/// Returns the reason why the plan of a commit does not count.
+pub(crate) fn unseen_plan(commit: &str, pull: Option<u64>, why: &Unseen) -> String {
+    format!("of {}, {}", subject(commit, pull), unseen(why))
+}
+
 fn subject(id: &str, pull: Option<u64>) -> String {
     pull.map_or_else(|| format!("commit {}", commit(id)), |number| format!("#{number}"))
 }
@@ -35,6 +40,8 @@ fn unseen(why: &Unseen) -> String {
         }
         Unseen::OtherBranch(branch) => format!("its plan is of a merge into {branch}"),
         Unseen::SignedAfterMerge => "its plan was made after the merge".to_owned(),
+        Unseen::OtherText => "its comment shows another text than the plan signed".to_owned(),
+        Unseen::ShownAfterMerge => "its comment was written or changed after the merge".to_owned(),
         Unseen::NoKey => "the root has no key yet, so no plan is signed".to_owned(),
         Unseen::Unread(why) => format!("its plan cannot be read now: {why}"),
     }
@@ -59,12 +66,14 @@ mod tests {
             Unseen::SignedAfterMerge,
             Unseen::NoKey,
             Unseen::Unread("502".into()),
+            Unseen::OtherText,
+            Unseen::ShownAfterMerge,
         ];
         let of = |why: &Unseen| NotReviewed::Unseen { commit: head.clone(), pull: Some(7), why: why.clone() };
         let mut told: Vec<String> = reasons.iter().map(|why| unreviewed(&of(why))).collect();
         assert_eq!(told[6], "#7 removed or changed it, and its plan is of 111111111111, but 222222222222 was merged");
         told.push(unreviewed(&NotReviewed::NotShown { commit: head.clone(), pull: None }));
-        assert_eq!(told[11], "commit 111111111111 removed or changed it, and its plan did not show that");
+        assert_eq!(told[13], "commit 111111111111 removed or changed it, and its plan did not show that");
         told.extend([NotReviewed::LeftOver, NotReviewed::NoneOf(3)].iter().map(unreviewed));
         let distinct: std::collections::BTreeSet<&String> = told.iter().collect();
         assert_eq!(distinct.len(), told.len());

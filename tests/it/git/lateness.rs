@@ -107,18 +107,18 @@ async fn x4_the_order_of_commits_is_known_or_unknown_and_never_wrong() {
         for depth in [1, 2, 3, 100] {
             let head = 2 + usize::try_from(seed).unwrap() + usize::from(depth == 2);
             let copy = history.copy_at(head, depth);
+            let alone = TestRepository::from(&copy);
+            alone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
+            let lonely = alone.open().await;
             for other in 0..history.commits.len() {
                 let what = format!("seed {seed} depth {depth} head {head} other {other}");
                 let expected = history.oracle(head, other);
                 let (one, two) = (&history.commits[head], &history.commits[other]);
-                // Neither a remote nor a forge is there, only the clone.
-                let clone = TestRepository::from(&copy);
-                clone.git(["remote", "set-url", "origin", "file:///nowhere/at/all"]);
-                let git = clone.open().await;
-                let alone = standing(&git, one, two, &async |_, _| None).await.unwrap();
-                assert!(alone == expected || alone == CommitOrder::Unknown, "{what}: {alone:?}");
+                // Neither a remote nor a forge is there, only the clone. Nothing is fetched, so all pairs share the clone.
+                let found = standing(&lonely, one, two, &async |_, _| None).await.unwrap();
+                assert!(found == expected || found == CommitOrder::Unknown, "{what}: {found:?}");
                 // A forge that knows the order is there.
-                let told = standing(&git, one, two, &async |_, _| Some(expected)).await.unwrap();
+                let told = standing(&lonely, one, two, &async |_, _| Some(expected)).await.unwrap();
                 assert_eq!(told, expected, "{what}");
                 // A remote is there, and a forge that does not answer or answers without a status.
                 let clone = TestRepository::from(&copy);

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use ktor_action::process::Environment;
+use ktor_action::process::engine::Policy;
 use ktor_action::project::path::ProjectPath;
 use ktor_action::project::scope::ScopeRequest;
 use ktor_action::project::tree::Cleanup;
-use ktor_action::run::sources::{Origin, Sources};
+use ktor_action::run::sources::{Engines, Origin, Sources};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -164,7 +166,12 @@ impl Forest {
             }
             trees.push((
                 tree,
-                Sources::load(Origin::WorkTree { root: folder.path(), top: folder.path() }).await.unwrap(),
+                Sources::load(
+                    Origin::WorkTree { root: folder.path(), top: folder.path() },
+                    &Engines::new(Environment::default(), Policy::OWN),
+                )
+                .await
+                .unwrap(),
             ));
         }
         trees

@@ -21,6 +21,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+mod fault;
+mod issue;
+
+pub use self::fault::Fault;
+use self::fault::How;
+pub use self::issue::FakeIssue;
+
 /// The token that the fake accepts. It is also a canary that must not appear in any output.
 pub const TOKEN: &str = "ghs_canary0123456789";
 
@@ -105,64 +112,6 @@ pub struct Entry {
     pub path: String,
     /// The body, or nothing.
     pub body: String,
-}
-
-/// A fault of the next request that matches.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    method: &'static str,
-    path: String,
-    applied: bool,
-    how: How,
-}
-
-#[derive(Clone, Debug)]
-enum How {
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
-    Drop,
-    Hang,
-}
-
-impl Fault {
-    /// Answers the next `method` request whose path contains `path` with `status`.
-    pub fn answer(method: &'static str, path: &str, status: u16) -> Self {
-        let body = json!({"message": "scripted fault"}).to_string();
-        Self { method, path: path.to_owned(), applied: false, how: How::Answer { status, headers: Vec::new(), body } }
-    }
-
-    /// Breaks the connection instead of an answer.
-    pub fn drop(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), applied: false, how: How::Drop }
-    }
-
-    /// Never answers.
-    pub fn hang(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), applied: false, how: How::Hang }
-    }
-
-    /// Lets the request take effect in spite of the fault.
-    #[must_use]
-    pub fn applied(self) -> Self {
-        Self { applied: true, ..self }
-    }
-
-    /// Adds a header to the answer.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
-        if let How::Answer { headers, .. } = &mut self.how {
-            headers.push((name, value.to_owned()));
-        }
-        self
-    }
-
-    /// Replaces the answer's body.
-    #[must_use]
-    pub fn body(mut self, text: &str) -> Self {
-        if let How::Answer { body, .. } = &mut self.how {
-            text.clone_into(body);
-        }
-        self
-    }
 }
 
 impl FakePull {
@@ -273,6 +222,11 @@ impl FakeGitHub {
         self.state().add_comment(pr, author, body).id
     }
 
+    /// Sets the time of the last change of a comment.
+    pub fn set_comment_time(&self, id: u64, time: &str) {
+        self.state().comment_times.insert(id, time.to_owned());
+    }
+
     /// Removes a comment, as a maintainer may.
     pub fn remove_comment(&self, id: u64) {
         self.state().comments.retain(|comment| comment.id != id);
@@ -362,6 +316,9 @@ struct State {
     index_from: Option<Instant>,
     pulls: BTreeMap<u64, FakePull>,
     comments: Vec<FakeComment>,
+    issues: Vec<FakeIssue>,
+    /// The times of the last change that a test sets, by the ID of the comment.
+    comment_times: BTreeMap<u64, String>,
     permissions: BTreeMap<String, String>,
     comparisons: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
@@ -422,6 +379,8 @@ impl State {
             index_from: None,
             pulls: BTreeMap::new(),
             comments: Vec::new(),
+            issues: Vec::new(),
+            comment_times: BTreeMap::new(),
             permissions: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             faults: VecDeque::new(),
@@ -485,6 +444,13 @@ impl State {
             ("POST", ["issues", pr, "comments"]) => self.create_comment(pr, entry),
             ("GET", ["issues", "comments", id]) => self.with_comment(id, |_| None),
             ("PATCH", ["issues", "comments", id]) => self.edit_comment(id, entry),
+            ("GET", ["issues"]) => self.list_issues(path, query),
+            ("POST", ["issues"]) => self.create_issue(entry),
+            ("PATCH", ["issues", number]) => self.edit_issue(number, entry),
+            ("GET", ["pulls"]) => {
+                let open = self.pulls.values().rev().filter(|pull| pull.open).map(FakePull::json).collect::<Vec<_>>();
+                self.page(&open, path, query)
+            }
             ("GET", ["pulls", number]) => self.pull(number),
             ("GET", ["pulls", number, "files"]) => self.pull_files(number, path, query),
             ("GET", ["commits", sha, "pulls"]) if !gitea => {
@@ -637,13 +603,14 @@ impl State {
     fn comment_json(&self, comment: &FakeComment) -> Value {
         let FakeComment { id, pr, author, body, is_edited } = comment;
         let page = if self.flavor == Flavor::Gitea { "pulls" } else { "pull" };
+        let last = if *is_edited { "2026-01-02T03:05:06Z" } else { "2026-01-02T03:04:05Z" };
         json!({
             "id": id,
             "html_url": format!("http://{}/{REPOSITORY}/{page}/{pr}#issuecomment-{id}", self.address),
             "user": {"login": author, "type": if author.ends_with("[bot]") { "Bot" } else { "User" }},
             "body": body,
             "created_at": "2026-01-02T03:04:05Z",
-            "updated_at": if *is_edited { "2026-01-02T03:05:06Z" } else { "2026-01-02T03:04:05Z" },
+            "updated_at": self.comment_times.get(id).map_or(last, String::as_str),
         })
     }
 

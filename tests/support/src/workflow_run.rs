@@ -42,7 +42,62 @@ pub struct Ran {
     pub summary: String,
 }
 
-/// A run that has not started.
+/// A run of `ktor action` that has not started.
+pub struct ActionRun<'a> {
+    /// The path of the binary.
+    pub ktor: &'static str,
+    /// The command: `action` or `summary`.
+    pub command: &'static str,
+    /// The folder for the files of the run. The run creates it.
+    pub folder: PathBuf,
+    /// The payload of the event.
+    pub payload: &'a Value,
+    /// The variables that the runner sets, without those that name a file, and the inputs.
+    pub variables: Vec<(&'static str, String)>,
+    /// The file for the step summary, if the runner has one.
+    pub summary: Summary,
+}
+
+/// The runner's offer of a step summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// The runner shows a step summary.
+    Offered,
+    /// The runner has no step summary.
+    Absent,
+}
+
+impl ActionRun<'_> {
+    /// Runs `ktor action` in a checkout, with or without a kubeconfig, and with further inputs.
+    pub fn run(&self, checkout: &TestRepository, kubeconfig: Option<&Path>, inputs: &[(&str, &str)]) -> Ran {
+        fs::create_dir(&self.folder).unwrap();
+        let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| self.folder.join(name));
+        fs::write(&payload, self.payload.to_string()).unwrap();
+        let mut ktor = Command::new(self.ktor);
+        ktor.arg(self.command).env_clear().envs(profile()).current_dir(checkout.top());
+        ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
+        ktor.env("GITHUB_ACTIONS", "true").env("KTOR_INPUT_PATH", "k8s").env("KTOR_INPUT_ALLOW_REPLACEMENT", "true");
+        ktor.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        ktor.envs(inputs.iter().copied());
+        ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top()).env("GITHUB_OUTPUT", &output);
+        ktor.env("RUNNER_TEMP", self.folder.join("temp"));
+        if self.summary == Summary::Offered {
+            ktor.env("GITHUB_STEP_SUMMARY", &summary);
+        }
+        ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
+        let ended = ktor.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+        let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
+        Ran {
+            exit: ended.status.code().unwrap_or(-1),
+            log: text(&ended.stdout) + &text(&ended.stderr),
+            outputs: outputs(&read(&output)),
+            summary: read(&summary),
+        }
+    }
+}
+
+/// A run that the fake forge starts, and that has not started.
 pub struct WorkflowRun<'a> {
     /// The path of the binary.
     pub ktor: &'static str,
@@ -63,42 +118,34 @@ impl WorkflowRun<'_> {
         kubeconfig: Option<&Path>,
         inputs: &[(&str, &str)],
     ) -> Ran {
-        fs::create_dir(&self.folder).unwrap();
-        let [payload, output, summary] = ["event.json", "output", "summary"].map(|name| self.folder.join(name));
-        fs::write(&payload, event.payload.to_string()).unwrap();
-        let mut ktor = Command::new(self.ktor);
-        ktor.arg("action").env_clear().envs(profile()).current_dir(checkout.top());
-        ktor.env("PATH", checkout.environment().get("PATH").unwrap()).env("HOME", checkout.home());
-        for (name, value) in [
-            ("GITHUB_ACTIONS", "true"),
-            ("GITHUB_EVENT_NAME", event.name),
-            ("GITHUB_REPOSITORY", REPOSITORY),
-            ("GITHUB_API_URL", &self.forge.url()),
-            ("GITHUB_SERVER_URL", &self.forge.server_url()),
-            ("GITHUB_RUN_ID", &self.number.to_string()),
-            ("GITHUB_RUN_ATTEMPT", "1"),
-            ("GITHUB_SHA", &event.sha),
-            ("GITHUB_REF", event.r#ref),
-            ("GITHUB_ACTOR", "maria-dev"),
-            ("KTOR_INPUT_TOKEN", TOKEN),
-            ("KTOR_INPUT_PATH", "k8s"),
-            ("KTOR_INPUT_ALLOW_REPLACEMENT", "true"),
-        ] {
-            ktor.env(name, value);
-        }
-        ktor.envs(inputs.iter().copied());
-        ktor.env("GITHUB_EVENT_PATH", &payload).env("GITHUB_WORKSPACE", checkout.top());
-        ktor.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
-        ktor.envs(kubeconfig.map(|file| ("KUBECONFIG", file)));
-        let ended = ktor.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-        let read = |file: &Path| fs::read_to_string(file).unwrap_or_default();
-        Ran {
-            exit: ended.status.code().unwrap_or(-1),
-            log: text(&ended.stdout) + &text(&ended.stderr),
-            outputs: outputs(&read(&output)),
-            summary: read(&summary),
-        }
+        self.run("action", checkout, event, kubeconfig, inputs)
+    }
+
+    /// Runs a command of the binary in a checkout, as [`WorkflowRun::act`] runs `ktor action`.
+    pub fn run(
+        &self,
+        command: &'static str,
+        checkout: &TestRepository,
+        event: &Event,
+        kubeconfig: Option<&Path>,
+        inputs: &[(&str, &str)],
+    ) -> Ran {
+        let variables = vec![
+            ("GITHUB_EVENT_NAME", event.name.to_owned()),
+            ("GITHUB_REPOSITORY", REPOSITORY.to_owned()),
+            ("GITHUB_API_URL", self.forge.url()),
+            ("GITHUB_SERVER_URL", self.forge.server_url()),
+            ("GITHUB_RUN_ID", self.number.to_string()),
+            ("GITHUB_RUN_ATTEMPT", "1".to_owned()),
+            ("GITHUB_SHA", event.sha.clone()),
+            ("GITHUB_REF", event.r#ref.to_owned()),
+            ("GITHUB_ACTOR", "maria-dev".to_owned()),
+            ("GITHUB_WORKFLOW", "deploy".to_owned()),
+            ("KTOR_INPUT_TOKEN", TOKEN.to_owned()),
+        ];
+        let (ktor, folder, payload) = (self.ktor, self.folder.clone(), &event.payload);
+        let run = ActionRun { ktor, command, folder, payload, variables, summary: Summary::Offered };
+        run.run(checkout, kubeconfig, inputs)
     }
 }
 
@@ -117,11 +164,6 @@ impl Event {
     /// Returns the payload, which the caller may change.
     pub fn payload(&mut self) -> &mut Value {
         &mut self.payload
-    }
-
-    /// Writes the payload to a file.
-    pub fn write(&self, file: &Path) {
-        fs::write(file, self.payload.to_string()).unwrap();
     }
 
     /// Returns the same payload under the name of another event.

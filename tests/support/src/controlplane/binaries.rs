@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use sha2::{Digest, Sha256};
@@ -52,6 +52,19 @@ pub fn act() -> Result<PathBuf, BinariesError> {
     Ok(WORKFLOW.built(&cache(), OsStr::new("go"), &mut io::stderr())?.join("act"))
 }
 
+/// Finds the folder with `gitea` and the files that it reads, in the user's cache, where the first call builds it.
+pub fn gitea() -> Result<PathBuf, BinariesError> {
+    GITEA.built(&cache(), OsStr::new("go"), &mut io::stderr())
+}
+
+/// Finds `kustomize`: the file that `KTOR_KUSTOMIZE` names, else in the user's cache, where the first call builds it.
+pub fn kustomize() -> Result<PathBuf, BinariesError> {
+    match variable("KTOR_KUSTOMIZE") {
+        Some(file) => Ok(file.into()),
+        None => Ok(ENGINES.built(&cache(), OsStr::new("go"), &mut io::stderr())?.join("kustomize")),
+    }
+}
+
 /// The reason why there are no programs to run.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant says it")]
@@ -77,6 +90,13 @@ pub struct Module {
     pub folder: &'static str,
     /// The flags for the linker.
     pub ldflags: &'static str,
+    /// The build tags, separated by spaces.
+    pub tags: &'static str,
+    /// The value of `CGO_ENABLED`. It is `1` if the programs need C code, which needs a C compiler, and otherwise `0`.
+    pub cgo: &'static str,
+    /// The dependency whose folders the programs read at run time, and the names of these folders. The build copies them
+    /// beside the programs.
+    pub read: Option<(&'static str, &'static [&'static str])>,
     /// The names that the built tools must have.
     pub programs: &'static [&'static str],
     /// The tools to rename: the name that Go gives to a tool (the last element of its path), and the name that it must
@@ -93,6 +113,9 @@ const CONTROL_PLANE: Module = Module {
     // Without this stamp, the server reports the version v0.0.0-master and misleads clients that check it.
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
               -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
+    tags: "",
+    cgo: "0",
+    read: None,
     programs: &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok"],
     renamed: &[("server", "etcd")],
     takes: "about 13 minutes on two cores",
@@ -102,10 +125,39 @@ const CONTROL_PLANE: Module = Module {
 const WORKFLOW: Module = Module {
     folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../workflow"),
     ldflags: "-s -w",
+    tags: "",
+    cgo: "0",
+    read: None,
     programs: &["act"],
     renamed: &[],
     takes: "about a minute on two cores",
     or: "",
+};
+
+const GITEA: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../gitea"),
+    ldflags: "-s -w -X main.Version=1.26.4",
+    // SQLite is C code.
+    tags: "sqlite sqlite_unlock_notify",
+    cgo: "1",
+    read: Some(("code.gitea.io/gitea", &["options", "public", "templates"])),
+    programs: &["gitea"],
+    renamed: &[],
+    takes: "about 6 minutes on two cores",
+    or: " and a C compiler",
+};
+
+const ENGINES: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../engines"),
+    ldflags: "-s -w",
+    tags: "",
+    cgo: "0",
+    read: None,
+    programs: &["kustomize"],
+    // The last element of the tool's path is a version, so Go takes the one before it.
+    renamed: &[],
+    takes: "about half a minute on two cores",
+    or: ", or set KTOR_KUSTOMIZE to the file of the program",
 };
 
 impl Module {
@@ -122,10 +174,10 @@ impl Module {
         let (programs, takes) = (self.programs.join(", "), self.takes);
         let _ = writeln!(told, "building {programs} from {}: the first time takes {takes}", self.folder);
         let output = Command::new(go)
-            .args(["build", "-C", self.folder, "-trimpath", "-ldflags", self.ldflags, "-o"])
+            .args(["build", "-C", self.folder, "-trimpath", "-ldflags", self.ldflags, "-tags", self.tags, "-o"])
             .arg(partial)
             .arg("tool")
-            .env("CGO_ENABLED", "0")
+            .env("CGO_ENABLED", self.cgo)
             .env("GOWORK", "off")
             .stdin(Stdio::null())
             .output();
@@ -144,14 +196,32 @@ impl Module {
                 fs::rename(partial.join(called), partial.join(wanted)).map_err(at(partial))?;
             }
         }
-        let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         if !output.status.success() || !lacking(partial, self.programs).is_empty() {
-            return Err(BinariesError::Build { module: self.folder.into(), status: output.status, log });
+            return Err(self.failed(&output));
         }
-        Ok(())
+        let Some((dependency, folders)) = self.read else { return Ok(()) };
+        let source = self.source(go, dependency)?;
+        folders.iter().try_for_each(|name| copy(&source.join(name), &partial.join(name)))
     }
 
-    /// Returns the name of the pinned set: a hash of the files that Go reads and of the linker flags.
+    /// Returns the folder in which Go keeps the source of a dependency.
+    fn source(&self, go: &OsStr, dependency: &str) -> Result<PathBuf, BinariesError> {
+        let mut list = Command::new(go);
+        list.args(["list", "-C", self.folder, "-m", "-f", "{{.Dir}}", dependency]).env("GOWORK", "off");
+        let output = list.stdin(Stdio::null()).output().map_err(at(Path::new(go)))?;
+        if !output.status.success() {
+            return Err(self.failed(&output));
+        }
+        Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
+    }
+
+    fn failed(&self, output: &Output) -> BinariesError {
+        let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        BinariesError::Build { module: self.folder.into(), status: output.status, log }
+    }
+
+    /// Returns the name of the pinned set: a hash of the files that Go reads, of the linker flags, of the tags, and of the
+    /// names of the copied folders.
     fn key(&self) -> Result<String, BinariesError> {
         let mut hash = Sha256::new();
         for file in ["go.mod", "go.sum"] {
@@ -159,6 +229,10 @@ impl Module {
             hash.update(fs::read(&path).map_err(at(&path))?);
         }
         hash.update(self.ldflags);
+        hash.update(self.tags);
+        for name in self.read.iter().flat_map(|(_, folders)| *folders) {
+            hash.update(name);
+        }
         Ok(short(hash))
     }
 }
@@ -204,6 +278,21 @@ fn clear(folder: &Path) -> Result<(), BinariesError> {
         let left = left.map_err(at(folder))?.path();
         if left.extension() == Some(OsStr::new(PARTIAL)) {
             fs::remove_dir_all(&left).map_err(at(&left))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) -> Result<(), BinariesError> {
+    fs::create_dir_all(to).map_err(at(to))?;
+    for entry in fs::read_dir(from).map_err(at(from))? {
+        let entry = entry.map_err(at(from))?;
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, &to).map_err(at(&path))?;
         }
     }
     Ok(())

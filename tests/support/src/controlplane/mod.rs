@@ -3,7 +3,7 @@
 //!
 //! Each test process starts one, on loopback, with throw-away data. It ends when that process ends.
 
-mod binaries;
+pub mod binaries;
 mod recorder;
 mod server;
 mod watchdog;
@@ -26,12 +26,12 @@ use kube::{Api, Client, Config, api::PostParams};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
-pub use binaries::{Binaries, BinariesError, Module, act, cache, once, short};
+pub use binaries::{Binaries, BinariesError, Module, act, cache, gitea, once, short};
 pub use recorder::{Entry, Fault, Gate, Recorder};
-pub use server::StartError;
+pub use server::{StartError, free_port, random_token};
 pub use watchdog::Watchdog;
 
-use server::{Servers, free_port, random_token};
+use server::Servers;
 
 /// A user of the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,10 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::project::snapshot::printable;
 
+pub mod confine;
+pub mod engine;
+mod system_calls;
+
 const DEFAULT_TIME: Duration = Duration::from_mins(1);
 const DEFAULT_OUTPUT: usize = 64 << 20;
 const STDERR_KEPT: usize = 64 << 10;
@@ -151,7 +155,7 @@ impl Output {
         ProcessError::Failed {
             program: self.program.clone(),
             status: self.status,
-            stderr: last_lines(&self.stderr, LINES_SHOWN),
+            stderr: last_lines(&self.stderr, LINES_SHOWN, CHARACTERS_SHOWN),
         }
     }
 }
@@ -326,14 +330,14 @@ async fn read_tail(source: Option<ChildStderr>) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// Returns the last lines of a text as one line of printable text, joined by `; `.
-fn last_lines(text: &[u8], count: usize) -> String {
+/// Returns the last lines of a text as one line of printable text, joined by `; `. Longer lines than `width` are cut.
+fn last_lines(text: &[u8], count: usize, width: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(count)..];
     let shown = last.iter().map(|line| {
         let line = escaped(&without_credentials(line));
-        match line.char_indices().nth(CHARACTERS_SHOWN) {
+        match line.char_indices().nth(width) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
         }

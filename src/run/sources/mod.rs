@@ -12,7 +12,7 @@ use crate::git::tree::CommitTree;
 use crate::git::worktree::ReadFiles;
 use crate::object::ident::{ObjectKey, split_api_version};
 use crate::object::kinds::Kinds;
-use crate::object::manifest::Manifest;
+use crate::object::manifest::{Document, Manifest};
 use crate::object::resolve::{self, Resolved};
 use crate::plan::notice::Notice;
 use crate::project::files::Files;
@@ -20,10 +20,14 @@ use crate::project::inputs::Inputs;
 use crate::project::settings::{SETTINGS_FILE, is_settings};
 use crate::project::snapshot::{Failure, SourceError};
 use crate::project::tree::Tree;
+use crate::render::job::Outputs;
 use crate::render::source::{SourceReadError, WorkTree};
-use crate::render::template::is_template;
 use crate::render::value::Conflict;
-use crate::render::{Rendered, render, wanted};
+use crate::render::{Rendered, jobs, render, wanted};
+
+pub mod engines;
+
+pub use engines::Engines;
 
 /// The largest number of times that files are loaded. It is more than the depth of any reasonable chain of references,
 /// and it keeps an endless chain from starting git forever.
@@ -63,7 +67,9 @@ pub struct Sources {
     /// The project tree.
     pub tree: Tree,
     files: Files,
-    rendered: Rendered,
+    rendered: Box<Rendered>,
+    /// Notices about the engines.
+    notices: Vec<Notice>,
 }
 
 /// The desired objects of a tree, with its failures and notices.
@@ -84,9 +90,9 @@ impl Sources {
     ///
     /// The tree cannot be read, or its settings are invalid. A manifest that cannot be rendered is not an error here.
     /// It is kept as a failure, because its consequences depend on the scope.
-    pub async fn load(origin: Origin<'_>) -> Result<Self, SourcesError> {
+    pub async fn load(origin: Origin<'_>, engines: &Engines) -> Result<Self, SourcesError> {
         let (reader, files) = Reader::open(origin).await?;
-        Self::load_from(reader, files).await
+        Self::load_from(reader, files, engines).await
     }
 
     /// Loads a tree. Returns `None` if the root directory has no settings file and so is no project.
@@ -94,15 +100,15 @@ impl Sources {
     /// # Errors
     ///
     /// As for [`Sources::load`].
-    pub(crate) async fn load_if_project(origin: Origin<'_>) -> Result<Option<Self>, SourcesError> {
+    pub(crate) async fn load_if_project(origin: Origin<'_>, engines: &Engines) -> Result<Option<Self>, SourcesError> {
         let (reader, files) = Reader::open(origin).await?;
         if !files.paths().contains(Path::new(SETTINGS_FILE)) {
             return Ok(None);
         }
-        Self::load_from(reader, files).await.map(Some)
+        Self::load_from(reader, files, engines).await.map(Some)
     }
 
-    async fn load_from(mut reader: Reader<'_>, mut files: Files) -> Result<Self, SourcesError> {
+    async fn load_from(mut reader: Reader<'_>, mut files: Files, engines: &Engines) -> Result<Self, SourcesError> {
         let settings = files.selected(&is_settings);
         reader.load(&mut files, &settings).await?;
         let tree = Tree::load(files.loaded()).map_err(SourcesError::Settings)?;
@@ -115,8 +121,14 @@ impl Sources {
             }
             reader.load(&mut files, &wanted).await?;
         }
-        let rendered = render(&tree, &files);
-        Ok(Self { tree, files, rendered })
+        let jobs = jobs(&tree, &files);
+        let (outputs, notices) = if jobs.is_empty() {
+            (Outputs::new(), Vec::new())
+        } else {
+            (Box::pin(engines.run(jobs)).await, engines.notices())
+        };
+        let rendered = Box::new(render(&tree, &files, &outputs));
+        Ok(Self { tree, files, rendered, notices })
     }
 
     /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
@@ -126,13 +138,18 @@ impl Sources {
         let is_beyond = |directory: &Path| directory.iter().any(|name| name.as_encoded_bytes().starts_with(b"."));
         let (beyond, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
             loaded.partition(|(path, _)| path.parent().is_some_and(is_beyond));
-        ReadFiles { prefix, files, inputs: self.tree.inputs().into_iter().chain(beyond.into_keys()).collect() }
+        let asked = beyond.into_keys().chain(self.rendered.beyond());
+        ReadFiles { prefix, files, inputs: self.tree.inputs().into_iter().chain(asked).collect() }
     }
 
     /// Returns `true` if these sources would read a file of this path.
     pub fn reads(&self, path: &Path) -> bool {
-        let reads = is_settings(path) || self.tree.is_manifest(path) || is_template(&self.tree, path);
-        reads || self.files.loaded().contains_key(path)
+        self.rendered.reads(&self.tree, path)
+    }
+
+    /// The rendered documents and the failures, before the documents are resolved.
+    pub fn rendered(&self) -> (&[Document], &[Failure]) {
+        (&self.rendered.documents, &self.rendered.failures)
     }
 
     /// The inputs of each project, from which the scope of changed paths is computed.
@@ -166,8 +183,11 @@ impl Sources {
         let Resolved { manifests, failures, saved } = resolve::manifests(&self.rendered.documents, kinds);
         let failures = self.rendered.failures.iter().cloned().chain(failures).collect();
         let others = saved.len().saturating_sub(1);
-        let notice = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
-        Desired { manifests, failures, notices: notice.into_iter().chain(self.values_of_other_kind()).collect() }
+        let saved = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
+        let unused = Some(&self.rendered.unused).filter(|unused| !unused.is_empty());
+        let unused = unused.map(|unused| Notice::UnusedFiles(unused.clone()));
+        let notices = saved.into_iter().chain(unused).chain(self.values_of_other_kind()).chain(self.notices.clone());
+        Desired { manifests, failures, notices: notices.collect() }
     }
 }
 
