@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use ktor_action::object::kinds::Kinds;
-use ktor_action::run::sources::{Origin, Sources};
+use ktor_action::process::Environment;
+use ktor_action::process::engine::Policy;
+use ktor_action::run::sources::{Engines, Origin, Sources};
 use serde_json::{Value, json};
 use support::kubernator::Kubernator;
 
@@ -203,7 +205,8 @@ fn kubernator(cases: &Value) -> Vec<Value> {
 
 /// Renders with ktor, and returns the texts by the name of the ConfigMap.
 async fn ktor(root: &Path) -> BTreeMap<String, String> {
-    let sources = Sources::load(Origin::WorkTree { root, top: root }).await.unwrap();
+    let engines = Engines::new(Environment::default(), Policy::OWN);
+    let sources = Sources::load(Origin::WorkTree { root, top: root }, &engines).await.unwrap();
     let desired = sources.resolve(Kinds::builtin());
     let text = |body: &Value, pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
     let maps = desired.manifests.values();

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -33,6 +35,12 @@ pub use engines::Engines;
 /// and it keeps an endless chain from starting git forever.
 const ROUNDS: usize = 100;
 
+/// The time for rendering a tree, after the engines have run.
+const TIME_TO_RENDER: Duration = Duration::from_mins(5);
+
+/// The stack of the thread that renders, in bytes. It is that of a main thread.
+const STACK: usize = 8 << 20;
+
 /// The place that a tree is read from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
@@ -59,6 +67,9 @@ pub enum SourcesError {
     /// The settings are invalid.
     #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Settings(Vec<SourceError>),
+    /// The tree was not rendered in time.
+    #[error("render the tree within {} minutes: a template does too much work", TIME_TO_RENDER.as_secs() / 60)]
+    Late,
 }
 
 /// A loaded tree with its documents.
@@ -127,8 +138,12 @@ impl Sources {
         } else {
             (Box::pin(engines.run(jobs)).await, engines.notices())
         };
-        let rendered = Box::new(render(&tree, &files, &outputs));
-        Ok(Self { tree, files, rendered, notices })
+        // Templates can be slow in ways that the template engine does not count.
+        let rendering = move || {
+            let rendered = Box::new(render(&tree, &files, &outputs));
+            Self { tree, files, rendered, notices }
+        };
+        in_time(TIME_TO_RENDER, rendering).await.ok_or(SourcesError::Late)
     }
 
     /// The files of the work tree that these sources were read from and depend on. The caller compares them with git.
@@ -219,5 +234,27 @@ impl<'a> Reader<'a> {
             Self::WorkTree(tree) => tree.load(files, wanted).map_err(SourcesError::WorkTree),
             Self::Commit(tree) => tree.load(files, wanted).await.map_err(SourcesError::Commit),
         }
+    }
+}
+
+/// Runs work on a thread of its own. Returns `None` if it does not end in time, and leaves the thread alone then: it ends
+/// with the process.
+async fn in_time<T: Send + 'static>(time: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let worker = thread::Builder::new().name("render".into()).stack_size(STACK);
+    worker.spawn(move || drop(sender.send(work()))).ok()?;
+    tokio::time::timeout(time, done).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn k8_rendering_that_does_not_end_is_left_after_its_time() {
+        let (sender, never) = std::sync::mpsc::channel::<()>();
+        assert_eq!(in_time(Duration::from_millis(20), move || never.recv().is_ok()).await, None);
+        drop(sender);
+        assert_eq!(in_time(Duration::from_mins(1), || 7).await, Some(7));
     }
 }
