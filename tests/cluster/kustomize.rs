@@ -271,10 +271,10 @@ fn k1_the_tree_of_a_commit_is_rendered_like_the_work_tree() {
     let site = Site::new();
     site.checkout.write("deploy/base/app.yaml", FILES[11].1.replace("one", "two"));
     let plan = site.json(&["plan", "-p", "deploy", "--offline", "--base", "HEAD", "-o", "json"]).unwrap();
-    let changes = plan["changes"].as_array().unwrap();
-    let different = changes.iter().filter(|change| change["action"] != "unchanged");
-    let changed: BTreeSet<&str> = different.filter_map(|change| change["key"]["name"].as_str()).collect();
-    assert_eq!(changed, ["dev-app", "prod-app"].into(), "{plan}");
+    let planned = plan["changes"].as_array().unwrap();
+    let different = planned.iter().filter(|change| change["action"] != "unchanged");
+    let names: BTreeSet<&str> = different.filter_map(|change| change["key"]["name"].as_str()).collect();
+    assert_eq!(names, ["dev-app", "prod-app"].into(), "{plan}");
     let twice = site.ktor(&["render", "-p", "deploy", "--twice"]);
     assert!(twice.status.success(), "{}", String::from_utf8_lossy(&twice.stderr));
 }

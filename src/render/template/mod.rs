@@ -78,6 +78,8 @@ struct Known {
     engine: Vec<(String, Value)>,
 }
 
+type KnownValues = Result<Rc<Known>, SourceError>;
+
 /// The templates of a tree.
 pub(crate) struct Templates<'a> {
     tree: &'a Tree,
@@ -88,7 +90,7 @@ pub(crate) struct Templates<'a> {
     named: BTreeSet<PathBuf>,
     work: Work,
     /// The values of the directory that was asked for last.
-    last: Option<(&'a [ValuesSource], Result<Rc<Known>, SourceError>)>,
+    last: Option<(&'a [ValuesSource], KnownValues)>,
     conflicts: BTreeSet<Conflict>,
 }
 
@@ -168,7 +170,7 @@ impl<'a> Templates<'a> {
     }
 
     /// The merged values of the directory of a file.
-    fn values(&mut self, path: &Path, budget: &mut ValueBudget) -> Result<Rc<Known>, SourceError> {
+    fn values(&mut self, path: &Path, budget: &mut ValueBudget) -> KnownValues {
         let sources = self.tree.values_of(path);
         if let Some((last, merged)) = &self.last
             && *last == sources
@@ -304,7 +306,7 @@ pub(crate) fn refuse_variables(path: &Path, bytes: &[u8]) -> Result<(), SourceEr
 }
 
 /// Converts the values of a directory for the engine.
-fn known(merged: Merged) -> Result<Rc<Known>, SourceError> {
+fn known(merged: Merged) -> KnownValues {
     if let Some((name, value)) = merged.entries.iter().find(|(name, _)| OWN_NAMES.contains(&name.as_str())) {
         let message = format!("`ktor.{name}` is set by ktor itself: give the value another name");
         return Err(SourceError::new(value.place.clone(), message));

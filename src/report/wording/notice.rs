@@ -5,11 +5,12 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::decision::{contents, decision};
-use crate::object::ident::GroupKind;
+use crate::object::ident::{GroupKind, ObjectKey};
 use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
 use crate::project::field_rule::{FieldPolicy, FieldRule};
+use crate::project::path::ProjectPath;
 use crate::project::snapshot::{SourcePlace, printable};
 use crate::state::freeze::Freeze;
 
@@ -94,23 +95,8 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::EngineUnconfined(missing) => {
             format!("The kernel cannot confine the program that renders ({missing}), so it could read other files.")
         }
-        Notice::ValuesOfOtherKind { key, winning, losing, others } => {
-            let others = if *others == 0 { String::new() } else { format!(" The same is true of {others} more.") };
-            format!(
-                "The value {key:?} at {winning} replaces the one at {losing}, and one of the two is a mapping: check \
-                 that this is meant.{others}"
-            )
-        }
-        Notice::NotReady { objects, kept } => {
-            let objects = counted(objects.iter());
-            let kept = kept.iter().map(|(project, key)| format!("{project} (for {key})"));
-            let kept = if kept.len() == 0 {
-                String::new()
-            } else {
-                format!(" Unless that changes, nothing is deleted in {}.", counted(kept))
-            };
-            format!("Not ready now: {objects}.{kept}")
-        }
+        Notice::ValuesOfOtherKind { key, winning, losing, others } => replaced(key, winning, losing, *others),
+        Notice::NotReady { objects, kept } => not_ready(objects, kept),
         Notice::Offline => {
             "This plan is the difference between two trees: no cluster was asked. What is live, and what \
                             earlier runs recorded, may differ."
@@ -141,6 +127,25 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
              name, unless it is the same tree in a new place"
         ),
     }
+}
+
+fn replaced(key: &str, winning: &SourcePlace, losing: &SourcePlace, others: usize) -> String {
+    let others = if others == 0 { String::new() } else { format!(" The same is true of {others} more.") };
+    format!(
+        "The value {key:?} at {winning} replaces the one at {losing}, and one of the two is a mapping: check that this is \
+         meant.{others}"
+    )
+}
+
+fn not_ready(objects: &[ObjectKey], kept: &[(ProjectPath, ObjectKey)]) -> String {
+    let objects = counted(objects.iter());
+    let kept = kept.iter().map(|(project, key)| format!("{project} (for {key})"));
+    let kept = if kept.len() == 0 {
+        String::new()
+    } else {
+        format!(" Unless that changes, nothing is deleted in {}.", counted(kept))
+    };
+    format!("Not ready now: {objects}.{kept}")
 }
 
 fn saved(first: &SourcePlace, others: usize) -> String {
@@ -207,7 +212,6 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::ident::ObjectKey;
     use crate::plan::decision::{Contents, Decision, Keep};
     use crate::plan::review::NotReviewed;
     use crate::project::snapshot::SourceError;
