@@ -128,6 +128,7 @@ impl Job<'_> {
             }
             request.commits = judged.commits();
             let known = Known { project: &project, prior: &prior, keys: keys.as_ref(), target: &target, head: &head };
+            preparing(&interrupt, self.check_server(known, &cluster)).await?;
             let arrivals = preparing(&interrupt, self.arrivals(known, judged.accepted.as_ref())).await?;
             if !self.options.allows_unreviewed_deletions {
                 request.review = arrivals.review;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 
 use super::options::{ActionOptions, Identity, Surroundings, Told};
-use super::reporter::{MergedPull, PlanPlace, Reporter};
+use super::reporter::{MergedPull, OwnPlan, PlanPlace, Reporter};
 use crate::cluster::connect::Cluster;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
@@ -107,7 +107,7 @@ impl Job<'_> {
         for (number, head, is_apply) in pulls {
             // A failed apply can be repeated and then needs the signed plan again, so a comment that cannot be read is not
             // written. A failed plan has nothing to review.
-            let plan = if is_apply { self.place_of_plan(number).await } else { Some(PlanPlace::Own(None)) };
+            let plan = if is_apply { self.place_of_plan(number).await } else { Some(PlanPlace::nowhere()) };
             failed.extend(plan.map(|plan| MergedPull { number, head, plan }));
         }
         let run = self.around.context.run_url();
@@ -118,7 +118,7 @@ impl Job<'_> {
     /// Returns the place of the plan of a merged pull request. `None` if the forge fails.
     pub(super) async fn place_of_plan(&self, number: u64) -> Option<PlanPlace> {
         let plan = self.reporter.commented_plan(number).await.ok()?;
-        Some(plan.map_or(PlanPlace::Own(None), |plan| place(&plan)))
+        Some(plan.map_or_else(PlanPlace::nowhere, |plan| place(&plan)))
     }
 
     /// Returns the exit code for a report that was already made, and prints the reasons to the log.
@@ -191,7 +191,10 @@ impl Job<'_> {
 
 /// Returns the place of a plan in a comment.
 pub(super) fn place(plan: &CommentedPlan) -> PlanPlace {
-    if plan.section.is_some() { PlanPlace::Summary } else { PlanPlace::Own(plan.review.clone()) }
+    if plan.section.is_some() {
+        return PlanPlace::Summary;
+    }
+    PlanPlace::Own(OwnPlan { review: plan.review.clone(), server: plan.server.clone() })
 }
 
 /// Returns the identity of a project that could not be opened: its target, else its directory.

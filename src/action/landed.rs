@@ -121,7 +121,7 @@ impl Job<'_> {
     }
 
     /// Lists the commits after `from`, or returns the reason why they are not known.
-    async fn history(
+    pub(super) async fn history(
         &self,
         repository: &Repository,
         known: Known<'_>,
@@ -148,6 +148,15 @@ impl Job<'_> {
 
     /// Returns the pull request that landed as a commit, and remembers its plan.
     async fn pull_of(&self, landed: &Landed, known: Known<'_>, plans: &mut BTreeMap<u64, Planned>) -> Option<u64> {
+        let pull = self.landed_pull(landed).await?;
+        if let Entry::Vacant(plan) = plans.entry(pull.number) {
+            plan.insert(self.planned_by(&pull, known).await);
+        }
+        Some(pull.number)
+    }
+
+    /// Returns the pull request that landed as a commit.
+    pub(super) async fn landed_pull(&self, landed: &Landed) -> Option<Pull> {
         let branch = self.branch();
         let commit = landed.commit.as_str();
         let is_merged = |pull: &Pull| pull.merged && branch.is_none_or(|branch| branch == pull.base_ref);
@@ -165,11 +174,7 @@ impl Job<'_> {
             // Of several, the one that says so itself comes first, and then the one that was merged last.
             found = named.max_by_key(|pull| (pull.merge_commit_sha.as_deref() == Some(commit), pull.merged_at));
         }
-        let pull = found?;
-        if let Entry::Vacant(plan) = plans.entry(pull.number) {
-            plan.insert(self.planned_by(&pull, known).await);
-        }
-        Some(pull.number)
+        found
     }
 
     /// Reads the plan in the comment of a merged pull request. Another job can add a comment under the same login, so
@@ -178,7 +183,7 @@ impl Job<'_> {
     async fn planned_by(&self, pull: &Pull, known: Known<'_>) -> Planned {
         let head = pull.head_sha.clone();
         let unseen = |place, why| Planned { head: head.clone(), shown: Err(why), place, consents: Vec::new() };
-        let nowhere = Some(PlanPlace::Own(None));
+        let nowhere = Some(PlanPlace::nowhere());
         let plans = match self.reporter.commented_plans(pull.number).await {
             Err(error) => return unseen(None, Unseen::Unread(chain(&error))),
             Ok(Err(None)) => return unseen(nowhere, Unseen::NoComment),

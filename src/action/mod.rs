@@ -19,3 +19,4 @@ mod merge;
 mod plan_file;
 mod pull_request;
 mod reporter;
+mod server;

@@ -56,6 +56,9 @@ pub(super) struct PlanFile {
     pub kept: usize,
     /// The digest of the plan.
     pub digest: Option<String>,
+    /// The identity of the API server that the plan was made on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// The signed block.
     pub block: Option<String>,
     /// The texts of the section, the longest first.
@@ -107,6 +110,7 @@ impl PlanFile {
             deletions: 0,
             kept: 0,
             digest: None,
+            server: None,
             block: None,
             texts: Vec::new(),
         }

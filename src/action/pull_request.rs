@@ -82,6 +82,9 @@ impl Job<'_> {
         let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
         let heading =
             Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
+        if let Some(cluster) = &cluster {
+            self.reporter.plans_on(cluster.identity().await);
+        }
         let heading = Heading { takes_commands: !offline, ..heading };
         let signing = match (unsigned, keys, &now) {
             (Some(why), _, _) => Signing::Not(why),

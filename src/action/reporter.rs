@@ -11,10 +11,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::options::{Commenting, Identity, Surroundings, Told};
+use crate::cluster::identity::ServerIdentity;
 use crate::conclusion::failure::{Failure, chain};
 use crate::forge::{
     CommentedPlan, Context, DIGEST, Forge, ForgeError, ForgeSettings, Freshness, IssueReport, Marker, Patience,
-    Permission, Posting, Pull, REVIEW, Relation, Remark, Sticky, Token, Upserted, hidden_block, workflow,
+    Permission, Posting, Pull, REVIEW, Relation, Remark, SERVER, Sticky, Token, Upserted, hidden_block, workflow,
 };
 use crate::plan::build::Plan;
 use crate::plan::drift::has_drifted;
@@ -25,10 +26,12 @@ use crate::report::markdown::Unsigned;
 use crate::report::{Budget, Heading, markdown, summary};
 use crate::state::lateness::CommitOrder;
 
+mod merged;
 mod overtaken;
 mod pages;
 mod section;
 
+pub(crate) use merged::{MergedPull, OwnPlan, PlanPlace};
 pub(crate) use section::PlanVerdict;
 
 /// The largest number of pull requests whose comments one run writes.
@@ -56,30 +59,12 @@ pub(crate) struct Reporter<'a> {
     /// The keys of the root, once they are known. Comments of other runs are believed only with a seal then.
     keys: OnceLock<SigningKeys>,
     commenting: Commenting,
+    /// The API server that the plan is made on, once it is known.
+    server: OnceLock<ServerIdentity>,
     /// The root and the target, once the project is open.
     identity: OnceLock<Identity>,
     /// The identity of a project that could not be opened.
     unopened: Identity,
-}
-
-/// A merged pull request.
-#[derive(Clone)]
-pub(crate) struct MergedPull {
-    /// Its number.
-    pub number: u64,
-    /// The head that was merged.
-    pub head: String,
-    /// The place of its plan.
-    pub plan: PlanPlace,
-}
-
-/// The place of the plan of a merged pull request.
-#[derive(Clone)]
-pub(crate) enum PlanPlace {
-    /// Its own comment, with the signed block that a later run needs again, or no comment.
-    Own(Option<String>),
-    /// A comment of several plans.
-    Summary,
 }
 
 /// The signature of a plan's comment.
@@ -130,6 +115,7 @@ impl<'a> Reporter<'a> {
             reported: AtomicBool::new(false),
             keys: OnceLock::new(),
             commenting,
+            server: OnceLock::new(),
             identity: OnceLock::new(),
             unopened,
         })
@@ -172,6 +158,11 @@ impl<'a> Reporter<'a> {
     }
 
     /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
+    /// Sets the API server that the plan is made on.
+    pub(crate) fn plans_on(&self, server: ServerIdentity) {
+        self.server.get_or_init(|| server);
+    }
+
     pub(crate) async fn plan(
         &self,
         number: u64,
@@ -199,11 +190,12 @@ impl<'a> Reporter<'a> {
             self.leave_plan((Some(number), head), report, signed.ok(), (&alert, in_summary), verdict);
             return None;
         }
-        let digest = hidden_block(DIGEST, &plan.digest);
+        let server = self.server.get().and_then(|server| hidden_block(SERVER, &server.to_string()));
+        let data: Vec<String> = hidden_block(DIGEST, &plan.digest).into_iter().chain(server).collect();
         let block = |statement: &Statement, key: &SigningKey| hidden_block(REVIEW, &sign(statement, key));
         // The block of all deletions is the longest one, so the text is made to fit beside it.
         let longest = signed.as_ref().ok().and_then(|(statement, key)| block(statement, key));
-        let hidden: Vec<String> = digest.iter().cloned().chain(longest).collect();
+        let hidden: Vec<String> = data.iter().cloned().chain(longest).collect();
         let budget = Budget::COMMENT.less(reserved(&hidden) + alert.len());
         let shown = markdown::plan(plan, heading, budget);
         // The time of the signature is the one right before the comment is written, and not the one at which the plan
@@ -215,7 +207,7 @@ impl<'a> Reporter<'a> {
             let statement = Statement { time, ..statement.showing(plan, count, key.names()) };
             block(&statement, &key)
         });
-        let hidden: Vec<String> = digest.into_iter().chain(block).collect();
+        let hidden: Vec<String> = data.into_iter().chain(block).collect();
         if is_silent(plan) && !self.has_comment(number).await {
             return None;
         }
@@ -266,7 +258,7 @@ impl<'a> Reporter<'a> {
             let hidden = pull.hidden();
             let budget = Budget::COMMENT.less(reserved(&hidden));
             let text = markdown::outcome(report.plan, outcome, &report.heading, report.error, budget).text;
-            url = self.say(pull.number, &pull.head, self.marker_for(pull), hidden, text).await.or(url);
+            url = self.say(pull.number, &pull.head, pull.marker(self.identity()), hidden, text).await.or(url);
         }
         url
     }
@@ -308,7 +300,7 @@ impl<'a> Reporter<'a> {
             return;
         }
         for pull in pulls {
-            self.say(pull.number, &pull.head, self.marker_for(pull), pull.hidden(), text.clone()).await;
+            self.say(pull.number, &pull.head, pull.marker(self.identity()), pull.hidden(), text.clone()).await;
         }
     }
 
@@ -343,15 +335,6 @@ impl<'a> Reporter<'a> {
             Ok(None) if !is_new => {}
             Ok(_) => drop(self.say(number, head, self.marker(), Vec::new(), text).await),
             Err(error) => self.notice(&format!("the comment was not found: {}", chain(&error))),
-        }
-    }
-
-    /// Returns the marker of the comment for the outcome of a merged pull request.
-    fn marker_for(&self, pull: &MergedPull) -> Marker {
-        let Identity { root, target } = self.identity();
-        match pull.plan {
-            PlanPlace::Own(_) => Marker::new(root, target),
-            PlanPlace::Summary => Marker::outcome(root, target),
         }
     }
 
@@ -552,17 +535,6 @@ impl<'a> Reporter<'a> {
             }
         }
         Some(url)
-    }
-}
-
-impl MergedPull {
-    /// The hidden lines that its comment keeps.
-    fn hidden(&self) -> Vec<String> {
-        let block = match &self.plan {
-            PlanPlace::Own(block) => block.as_ref(),
-            PlanPlace::Summary => None,
-        };
-        block.into_iter().filter_map(|block| hidden_block(REVIEW, block)).collect()
     }
 }
 

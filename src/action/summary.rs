@@ -11,9 +11,12 @@ use super::command::{Command, parse};
 use super::options::{Commenting, Expected, Identity, SummaryOptions, Surroundings, Told};
 use super::plan_file::{Found, PlanFile, PlanResult, read_all};
 use super::reporter::Reporter;
+use crate::cluster::identity::ServerIdentity;
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
-use crate::forge::{BODY_LIMIT, DIGEST, Event, Pull, REVIEW, hidden_block, part_line, section_line, sections_end};
+use crate::forge::{
+    BODY_LIMIT, DIGEST, Event, Pull, REVIEW, SERVER, hidden_block, part_line, section_line, sections_end,
+};
 use crate::project::path::Segment;
 use crate::report::markdown::{Overview, PlanOfSeveral, Standing, is_contained, pages};
 
@@ -192,7 +195,7 @@ fn accepted(found: Found, subject: Subject<'_>, expected: &[Expected], site: &st
 
 /// Returns the reason why a file does not count.
 fn refused(plan: &PlanFile, subject: Subject<'_>, site: &str) -> Option<&'static str> {
-    let PlanFile { root, target, block, digest, texts, .. } = plan;
+    let PlanFile { root, target, block, digest, server, texts, .. } = plan;
     let is_name = root.is_empty() || Segment::new(root).is_ok();
     let is_hex = |text: &String| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_shown = |text: &String| text.len() < BODY_LIMIT && is_contained(text, root, target, site);
@@ -204,6 +207,8 @@ fn refused(plan: &PlanFile, subject: Subject<'_>, site: &str) -> Option<&'static
         Some("it is of another head")
     } else if !digest.as_ref().is_none_or(is_hex) || block.as_ref().is_some_and(|block| !is_block(block)) {
         Some("its signed block is not a block")
+    } else if server.as_ref().is_some_and(|server| server.parse::<ServerIdentity>().is_err()) {
+        Some("it does not name its API server as a plan does")
     } else if texts.len() > MOST_TEXTS || (texts.is_empty() && !plan.is_silent) || !texts.iter().all(is_shown) {
         Some("its text is not the text of a plan")
     } else {
@@ -223,6 +228,7 @@ fn of_several(identity: &Identity, plan: &PlanFile) -> PlanOfSeveral {
     if !plan.is_silent {
         texts.clone_from(&plan.texts);
         hidden.extend(plan.digest.as_ref().and_then(|digest| hidden_block(DIGEST, digest)));
+        hidden.extend(plan.server.as_ref().and_then(|server| hidden_block(SERVER, server)));
         hidden.extend(plan.block.as_ref().and_then(|block| hidden_block(REVIEW, block)));
     }
     // The pages count on this order.
@@ -320,7 +326,7 @@ mod tests {
 
     #[test]
     fn f17_a_file_counts_for_its_own_pull_request_and_head_alone() {
-        let changes: [Change; 11] = [
+        let changes: [Change; 12] = [
             ("another pull request", |plan| plan.pull = Some(8)),
             ("another pull request", |plan| plan.pull = None),
             ("another head", |plan| plan.head = "2".repeat(40)),
@@ -329,6 +335,7 @@ mod tests {
             ("signed block", |plan| plan.block = Some("a -->".into())),
             ("signed block", |plan| plan.block = Some("a".repeat(60_000))),
             ("signed block", |plan| plan.digest = Some("xyz".into())),
+            ("API server", |plan| plan.server = Some("prod -->".into())),
             ("text", |plan| plan.texts.clear()),
             ("text", |plan| plan.texts[1] = "## `other`: nothing to do\n".into()),
             ("text", |plan| plan.texts[0].push_str("\n<!--")),

@@ -3,18 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use serde_json::Value;
 use tower::util::option_layer;
 use tower::{BoxError, Layer as _, Service};
 
 use super::error::ClusterError;
 use super::gate::GateLayer;
-use super::path::Target;
+use super::identity::{self, ETERNAL, ServerIdentity};
+use super::path::{ResourcePath, Target};
 use super::request::Call;
 use super::settings::ClusterSettings;
 use super::transport::{Transport, credentials};
@@ -37,6 +39,8 @@ pub struct Cluster {
     pub(super) wire: Transport,
     pub(super) settings: ClusterSettings,
     context: String,
+    /// The hash of the address and of the certificates that the server is checked against.
+    address: String,
 }
 
 impl Cluster {
@@ -57,7 +61,9 @@ impl Cluster {
     pub async fn connect_with(options: &ConnectOptions, settings: ClusterSettings) -> Result<Self, ClusterError> {
         let (config, context) = configure(options).await?;
         let client = open(&config, &settings)?;
-        let cluster = Self::new(client, &config.cluster_url.to_string(), context, settings);
+        let server = config.cluster_url.to_string();
+        let address = identity::address(&server, config.root_cert.as_deref().unwrap_or_default());
+        let cluster = Self::new(client, &server, context, address, settings);
         let answer = cluster.wire.probe(&Call::get(Target::version())).await;
         let answer = answer.map_err(|error| cluster.wire.failed("ask for the server's version", error))?;
         // A user who may not read the version may still be allowed to read everything else.
@@ -76,12 +82,13 @@ impl Cluster {
     {
         let server = "in-process";
         let gate = GateLayer::new(settings.request_timeout, "");
-        Self::new(kube::Client::new(gate.layer(service), ""), server, server.to_owned(), settings)
+        let (client, address) = (kube::Client::new(gate.layer(service), ""), identity::address(server, &[]));
+        Self::new(client, server, server.to_owned(), address, settings)
     }
 
-    fn new(client: kube::Client, server: &str, context: String, settings: ClusterSettings) -> Self {
+    fn new(client: kube::Client, server: &str, context: String, address: String, settings: ClusterSettings) -> Self {
         let wire = Transport::new(client, server, &settings);
-        Self { wire, settings, context }
+        Self { wire, settings, context, address }
     }
 
     /// The name of the context in the kubeconfig, or `in-cluster` for a pod's service account.
@@ -92,6 +99,15 @@ impl Cluster {
     /// The address of the server.
     pub fn server(&self) -> &str {
         self.wire.server()
+    }
+
+    /// Asks for the identity of the server. If the user may not read it, the identity has the address alone.
+    pub(crate) async fn identity(&self) -> ServerIdentity {
+        let call = Call::get(ResourcePath::namespaces().named(ETERNAL));
+        let answer = self.wire.send(&call).await.ok().filter(|answer| answer.status == StatusCode::OK);
+        let body = answer.and_then(|answer| answer.json());
+        let uid = body.as_ref().and_then(|body| body.pointer("/metadata/uid")).and_then(Value::as_str);
+        ServerIdentity::new(uid, &self.address)
     }
 
     /// Adds jitter to a pause between two polls.

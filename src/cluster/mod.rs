@@ -11,6 +11,7 @@ pub mod connect;
 pub(crate) mod delete;
 pub(crate) mod discovery;
 pub(crate) mod error;
+pub(crate) mod identity;
 pub mod lock;
 pub(crate) mod observe;
 pub(crate) mod observer;

@@ -19,6 +19,8 @@ const CLOSE: &str = " -->";
 pub(crate) const REVIEW: &str = "review";
 /// The name of the data line with the digest of a plan.
 pub(crate) const DIGEST: &str = "digest";
+/// The name of the data line with the identity of the API server that a plan was made on.
+pub(crate) const SERVER: &str = "server";
 
 /// The beginning of the marker of a summary.
 const SUMMARY: &str = "summary ";
@@ -129,6 +131,8 @@ pub struct PlanPart<'b> {
     pub review: Option<&'b str>,
     /// The digest of the plan.
     pub digest: Option<&'b str>,
+    /// The identity of the API server that the plan was made on.
+    pub server: Option<&'b str>,
     /// The visible text of the part, if the comment is a summary. It is empty if the summary has no such section.
     pub section: Option<String>,
 }
@@ -138,8 +142,8 @@ pub struct PlanPart<'b> {
 /// The caller must check the author of the comment before it reads the plan.
 pub fn read_plan<'b>(body: &'b str, root: &str, target: &str) -> Option<PlanPart<'b>> {
     if Marker::new(root, target).opens(body) {
-        let (review, digest) = (read_hidden_block(body, REVIEW), read_hidden_block(body, DIGEST));
-        return Some(PlanPart { review, digest, section: None });
+        let [review, digest, server] = [REVIEW, DIGEST, SERVER].map(|name| read_hidden_block(body, name));
+        return Some(PlanPart { review, digest, server, section: None });
     }
     let part = format!("{PART}{}", names(root, target));
     let mut lines = hidden_lines(body);
@@ -151,7 +155,8 @@ pub fn read_plan<'b>(body: &'b str, root: &str, target: &str) -> Option<PlanPart
     let opening = section_line(root, target);
     let text = body.lines().skip(hidden).skip_while(|line| *line != opening).skip(1);
     let text: Vec<&str> = text.take_while(|line| !line.starts_with(OPEN)).collect();
-    Some(PlanPart { review: block(REVIEW), digest: block(DIGEST), section: Some(text.join("\n").trim().to_owned()) })
+    let [review, digest, server] = [REVIEW, DIGEST, SERVER].map(block);
+    Some(PlanPart { review, digest, server, section: Some(text.join("\n").trim().to_owned()) })
 }
 
 /// Returns the digests of all plans in a comment.

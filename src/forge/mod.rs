@@ -29,7 +29,7 @@ pub use self::comment::{BODY_LIMIT, Comment, Posting, Remark, Sticky, Upserted};
 pub(crate) use self::context::{Context, IssueComment, PullRequest};
 pub use self::context::{Event, Push, RepositorySlug};
 pub use self::error::{Cause, ForgeError};
-pub(crate) use self::hidden::{DIGEST, REVIEW};
+pub(crate) use self::hidden::{DIGEST, REVIEW, SERVER};
 pub use self::hidden::{
     Freshness, Marker, PlanPart, hidden_block, part_line, read_hidden_block, read_plan, section_line, sections_end,
 };

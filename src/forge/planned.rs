@@ -16,6 +16,8 @@ pub struct CommentedPlan {
     pub review: Option<String>,
     /// The digest of the plan.
     pub digest: Option<String>,
+    /// The identity of the API server that the plan was made on. An offline plan has none.
+    pub server: Option<String>,
     /// The visible text of the plan and its time, if it is a part of a summary.
     pub section: Option<SummarySection>,
 }
@@ -46,6 +48,7 @@ impl Forge {
             Some(CommentedPlan {
                 review: plan.review.map(str::to_owned),
                 digest: plan.digest.map(str::to_owned),
+                server: plan.server.map(str::to_owned),
                 section: plan.section.map(|text| SummarySection { text, updated }),
             })
         };

@@ -22,6 +22,7 @@ mod engine;
 mod errors;
 mod exported;
 mod final_answers;
+mod first_apply;
 mod foreign;
 mod gitea;
 mod hostile;

@@ -65,6 +65,7 @@ impl Reporter<'_> {
             deletions: plan.deletions().count(),
             kept: plan.standing(Disposition::Kept).count(),
             digest: Some(plan.digest.clone()),
+            server: self.server.get().map(ToString::to_string),
             block,
             texts,
             ..file

@@ -57,12 +57,13 @@ fn check(name: &str, site: &Site, forge: &FakeGitHub, (event, commit): (Event, C
     compare(name, site.without_names(&text.replace(top.to_str().unwrap(), "/checkout").replace(&forge, "forge")));
 }
 
-/// Replaces the signatures in the hidden lines of a comment, which depend on a random key.
+/// Replaces the signatures and the servers in the hidden lines of a comment, which depend on a random key and on a port.
 fn unsigned(comments: &str) -> String {
     let hidden = |line: &str| {
-        let signed = ["seal=", "data review "].iter().find_map(|mark| Some((line.find(mark)? + mark.len(), line)));
-        match signed {
-            Some((at, line)) if line.starts_with("<!-- ktor-action:") => format!("{}(signature) -->", &line[..at]),
+        let marks = [("seal=", "signature"), ("data review ", "signature"), ("data server ", "server")];
+        let varying = marks.iter().find_map(|(mark, what)| Some((line.find(mark)? + mark.len(), what)));
+        match varying {
+            Some((at, what)) if line.starts_with("<!-- ktor-action:") => format!("{}({what}) -->", &line[..at]),
             _ => line.to_owned(),
         }
     };
