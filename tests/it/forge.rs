@@ -625,6 +625,9 @@ async fn the_fake_takes_methods_only_where_github_names_them() {
             .unwrap();
         assert_eq!(client.request(request).await.unwrap().status().as_u16(), status, "{method} {path}");
     }
+    let undocumented = github.take_undocumented();
+    assert_eq!(undocumented.len(), 4, "{undocumented:#?}");
+    assert!(undocumented.iter().all(|why| why.ends_with("is not a documented operation")), "{undocumented:#?}");
 }
 
 /// Returns the comment of a summary with one part.

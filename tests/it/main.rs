@@ -7,6 +7,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod architecture;
 mod confinement;
+mod documented;
 mod forge;
 mod git;
 mod hostile;

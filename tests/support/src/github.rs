@@ -3,12 +3,15 @@
 //!
 //! The fake is strict where GitHub is strict: methods of each route, tokens, lengths, and limits of lists. It models
 //! only what the product asks for. It answers an unknown route with 404.
+//!
+//! As github.com and as GitHub Enterprise Server, every request and every answer is compared with GitHub's own description
+//! of its API. A fake that met something else panics when it is dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,12 +24,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+mod documented;
 mod fault;
 mod issue;
+mod run;
+mod status;
 
+pub use self::documented::{Documented, Operation};
 pub use self::fault::Fault;
 use self::fault::How;
 pub use self::issue::FakeIssue;
+pub use self::run::FakeRun;
+pub use self::status::FakeStatus;
 
 /// The token that the fake accepts. It is also a canary that must not appear in any output.
 pub const TOKEN: &str = "ghs_canary0123456789";
@@ -275,6 +284,11 @@ impl FakeGitHub {
         self.state().writes.clone()
     }
 
+    /// Returns what was not as GitHub documents it, and forgets it.
+    pub fn take_undocumented(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().undocumented)
+    }
+
     /// Returns the number of faults that no request has met yet.
     pub fn faults_left(&self) -> usize {
         self.state().faults.len()
@@ -292,6 +306,8 @@ impl Drop for FakeGitHub {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "the fake GitHub panicked");
         }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(state.undocumented.is_empty() || std::thread::panicking(), "{:#?}", state.undocumented);
     }
 }
 
@@ -317,6 +333,8 @@ struct State {
     pulls: BTreeMap<u64, FakePull>,
     comments: Vec<FakeComment>,
     issues: Vec<FakeIssue>,
+    statuses: Vec<FakeStatus>,
+    runs: BTreeMap<u64, FakeRun>,
     /// The times of the last change that a test sets, by the ID of the comment.
     comment_times: BTreeMap<u64, String>,
     permissions: BTreeMap<String, String>,
@@ -324,6 +342,8 @@ struct State {
     faults: VecDeque<Fault>,
     journal: Vec<Entry>,
     writes: Vec<Entry>,
+    /// What is not as GitHub documents it.
+    undocumented: Vec<String>,
 }
 
 /// The reaction of the server to a request.
@@ -380,12 +400,15 @@ impl State {
             pulls: BTreeMap::new(),
             comments: Vec::new(),
             issues: Vec::new(),
+            statuses: Vec::new(),
+            runs: BTreeMap::new(),
             comment_times: BTreeMap::new(),
             permissions: BTreeMap::new(),
             comparisons: BTreeMap::new(),
             faults: VecDeque::new(),
             journal: Vec::new(),
             writes: Vec::new(),
+            undocumented: Vec::new(),
         }
     }
 
@@ -393,16 +416,17 @@ impl State {
         // GitHub Enterprise Server has its GraphQL API beside the REST API.
         let path = if path == "/api/graphql" { "/api/v3/graphql" } else { path };
         let Some(path) = path.strip_prefix(self.flavor.base()) else {
-            return Reply::Answer(not_found());
+            return Reply::Answer(sent(not_found()));
         };
         let entry = Entry { method: method.to_string(), path: path.to_owned(), body: body.to_owned() };
         self.journal.push(entry.clone());
+        let operation = self.operation(&entry);
         let fits = |fault: &Fault| fault.method == entry.method && entry.path.contains(&fault.path);
         let fault = self.faults.iter().position(fits).and_then(|place| self.faults.remove(place));
         match fault {
             Some(fault) => {
                 if fault.applied {
-                    let answer = self.answer(&entry, headers);
+                    let answer = self.documented_answer(operation, &entry, headers);
                     assert!(answer.status().is_success(), "the fault's request does not take effect: {answer:?}");
                 }
                 match fault.how {
@@ -415,11 +439,38 @@ impl State {
                     How::Hang => Reply::Hang,
                 }
             }
-            None => Reply::Answer(self.answer(&entry, headers)),
+            None => Reply::Answer(sent(self.documented_answer(operation, &entry, headers))),
         }
     }
 
-    fn answer(&mut self, entry: &Entry, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    /// Finds the documented operation of a request. Remembers what is not as documented. Gitea and the GraphQL API have
+    /// other descriptions.
+    fn operation(&mut self, entry: &Entry) -> Option<&'static Operation> {
+        if self.flavor == Flavor::Gitea || entry.path == "/graphql" {
+            return None;
+        }
+        let found = Documented::github().operation(&entry.method, &entry.path, &entry.body);
+        found.map_err(|why| self.undocumented.push(why)).ok()
+    }
+
+    /// Answers a request with all the fields that the documented answer has.
+    fn documented_answer(
+        &mut self,
+        operation: Option<&'static Operation>,
+        entry: &Entry,
+        headers: &HeaderMap,
+    ) -> Response<Value> {
+        let answer = self.answer(entry, headers);
+        let Some(operation) = operation else { return answer };
+        let is_success = answer.status().is_success();
+        let answer = answer.map(|body| if is_success { Documented::github().completed(operation, body) } else { body });
+        if let Err(why) = operation.check_answer(answer.status().as_u16(), answer.body()) {
+            self.undocumented.push(why);
+        }
+        answer
+    }
+
+    fn answer(&mut self, entry: &Entry, headers: &HeaderMap) -> Response<Value> {
         let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let token = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("token "));
         if token != Some(TOKEN) {
@@ -461,18 +512,22 @@ impl State {
                 // Only the last commit of the merge counts.
                 let made = |pull: &&FakePull| pull.merged && pull.merge_commit_sha.as_deref() == Some(sha);
                 let pull = self.pulls.values().find(made).map(FakePull::json);
-                pull.map_or_else(not_found, |pull| json_answer(StatusCode::OK, &pull))
+                pull.map_or_else(not_found, |pull| json_answer(StatusCode::OK, pull))
             }
             ("POST", ["commits", sha, "comments"]) if !gitea => self.create_commit_comment(sha, entry),
-            ("GET", ["compare", range]) => {
-                self.comparisons.get(*range).map_or_else(not_found, |answer| json_answer(StatusCode::OK, answer))
-            }
+            ("POST", ["statuses", sha]) => self.create_status(sha, entry),
+            ("GET", ["actions", "runs", id]) => self.workflow_run(id),
+            ("POST", ["actions", "runs", id, how @ ("rerun" | "rerun-failed-jobs")]) => self.repeat_run(id, how),
+            ("GET", ["compare", range]) => self
+                .comparisons
+                .get(*range)
+                .map_or_else(not_found, |answer| json_answer(StatusCode::OK, answer.clone())),
             // Only an administrator of the repository may ask. A job's token can write at most.
             ("GET", ["collaborators", _, "permission"]) if gitea => {
                 message(StatusCode::FORBIDDEN, "Only admins can query all permissions")
             }
             ("GET", ["collaborators", user, "permission"]) => match self.permissions.get(*user) {
-                Some(permission) => json_answer(StatusCode::OK, &json!({"permission": permission})),
+                Some(permission) => json_answer(StatusCode::OK, json!({"permission": permission})),
                 None => not_found(),
             },
             _ => not_found(),
@@ -480,33 +535,33 @@ impl State {
     }
 
     /// Answers the one query that the product sends.
-    fn viewer(&self, body: &str) -> Response<Full<Bytes>> {
+    fn viewer(&self, body: &str) -> Response<Value> {
         let asked: Value = serde_json::from_str(body).unwrap_or_default();
         if asked["query"] != "query { viewer { login } }" {
-            return json_answer(StatusCode::OK, &json!({"errors": [{"message": "the fake knows one query"}]}));
+            return json_answer(StatusCode::OK, json!({"errors": [{"message": "the fake knows one query"}]}));
         }
-        json_answer(StatusCode::OK, &json!({"data": {"viewer": {"login": self.login}}}))
+        json_answer(StatusCode::OK, json!({"data": {"viewer": {"login": self.login}}}))
     }
 
-    fn user(&self) -> Response<Full<Bytes>> {
+    fn user(&self) -> Response<Value> {
         if self.knows_user {
-            json_answer(StatusCode::OK, &json!({"login": self.login}))
+            json_answer(StatusCode::OK, json!({"login": self.login}))
         } else {
             message(StatusCode::FORBIDDEN, "Resource not accessible by integration")
         }
     }
 
-    fn list_comments(&self, pr: &str, path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn list_comments(&self, pr: &str, path: &str, query: &str) -> Response<Value> {
         let Some(pr) = self.issue(pr) else { return not_found() };
         let comments = self.comments.iter().filter(|comment| comment.pr == pr);
         let comments: Vec<_> = comments.map(|comment| self.comment_json(comment)).collect();
         if self.flavor == Flavor::Gitea {
-            return json_answer(StatusCode::OK, &Value::Array(comments));
+            return json_answer(StatusCode::OK, Value::Array(comments));
         }
         self.page(&comments, path, query)
     }
 
-    fn create_comment(&mut self, pr: &str, entry: &Entry) -> Response<Full<Bytes>> {
+    fn create_comment(&mut self, pr: &str, entry: &Entry) -> Response<Value> {
         let Some(pr) = self.issue(pr) else { return not_found() };
         let body = match written(&entry.body) {
             Ok(body) => body,
@@ -515,21 +570,21 @@ impl State {
         let author = self.login.clone();
         let comment = self.add_comment(pr, &author, &body);
         self.writes.push(entry.clone());
-        json_answer(StatusCode::CREATED, &self.comment_json(&comment))
+        json_answer(StatusCode::CREATED, self.comment_json(&comment))
     }
 
-    fn create_commit_comment(&mut self, sha: &str, entry: &Entry) -> Response<Full<Bytes>> {
+    fn create_commit_comment(&mut self, sha: &str, entry: &Entry) -> Response<Value> {
         match written(&entry.body) {
             Ok(body) => {
                 self.writes.push(entry.clone());
                 let url = format!("http://{}/{REPOSITORY}/commit/{sha}#commitcomment-1", self.address);
-                json_answer(StatusCode::CREATED, &json!({"id": 1, "html_url": url, "body": body, "commit_id": sha}))
+                json_answer(StatusCode::CREATED, json!({"id": 1, "html_url": url, "body": body, "commit_id": sha}))
             }
             Err((status, why)) => message(status, why),
         }
     }
 
-    fn edit_comment(&mut self, id: &str, entry: &Entry) -> Response<Full<Bytes>> {
+    fn edit_comment(&mut self, id: &str, entry: &Entry) -> Response<Value> {
         let body = match written(&entry.body) {
             Ok(body) => body,
             Err((status, why)) => return message(status, why),
@@ -542,7 +597,7 @@ impl State {
     }
 
     /// Answers with a comment. If `change` returns a text, that text replaces the comment's text first.
-    fn with_comment(&mut self, id: &str, change: impl FnOnce(&FakeComment) -> Option<String>) -> Response<Full<Bytes>> {
+    fn with_comment(&mut self, id: &str, change: impl FnOnce(&FakeComment) -> Option<String>) -> Response<Value> {
         let Some(place) = self.comments.iter().position(|comment| comment.id.to_string() == id) else {
             return not_found();
         };
@@ -550,7 +605,7 @@ impl State {
             self.comments[place].body = body;
             self.comments[place].is_edited = true;
         }
-        json_answer(StatusCode::OK, &self.comment_json(&self.comments[place]))
+        json_answer(StatusCode::OK, self.comment_json(&self.comments[place]))
     }
 
     fn add_comment(&mut self, pr: u64, author: &str, body: &str) -> FakeComment {
@@ -561,17 +616,17 @@ impl State {
         comment
     }
 
-    fn pull(&self, number: &str) -> Response<Full<Bytes>> {
+    fn pull(&self, number: &str) -> Response<Value> {
         let Some(pull) = number.parse().ok().and_then(|number: u64| self.pulls.get(&number)) else {
             return not_found();
         };
         let mut answer = pull.json();
         answer["merged"] = json!(pull.merged);
         answer["changed_files"] = json!(pull.files.len());
-        json_answer(StatusCode::OK, &answer)
+        json_answer(StatusCode::OK, answer)
     }
 
-    fn pull_files(&self, number: &str, path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn pull_files(&self, number: &str, path: &str, query: &str) -> Response<Value> {
         let Some(pull) = number.parse().ok().and_then(|number: u64| self.pulls.get(&number)) else {
             return not_found();
         };
@@ -615,7 +670,7 @@ impl State {
     }
 
     /// Returns one page of a list, with links to the other pages.
-    fn page(&self, items: &[Value], path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn page(&self, items: &[Value], path: &str, query: &str) -> Response<Value> {
         let field = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             value.and_then(|value| value.parse::<usize>().ok())
@@ -637,7 +692,7 @@ impl State {
         if page < last {
             links.extend([link(page + 1, "next"), link(last, "last")]);
         }
-        let mut answer = json_answer(StatusCode::OK, &Value::Array(shown));
+        let mut answer = json_answer(StatusCode::OK, Value::Array(shown));
         if !links.is_empty() {
             answer.headers_mut().insert("link", links.join(", ").parse().expect("a header"));
         }
@@ -658,15 +713,20 @@ fn written(body: &str) -> Result<String, (StatusCode, &'static str)> {
     }
 }
 
-fn not_found() -> Response<Full<Bytes>> {
+/// Returns an answer as it is sent.
+fn sent(answer: Response<Value>) -> Response<Full<Bytes>> {
+    answer.map(|body| Full::from(body.to_string()))
+}
+
+fn not_found() -> Response<Value> {
     message(StatusCode::NOT_FOUND, "Not Found")
 }
 
-fn message(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    json_answer(status, &json!({"message": text, "documentation_url": "https://docs.github.com/rest"}))
+fn message(status: StatusCode, text: &str) -> Response<Value> {
+    json_answer(status, json!({"message": text, "documentation_url": "https://docs.github.com/rest"}))
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+fn json_answer(status: StatusCode, value: Value) -> Response<Value> {
     let answer = Response::builder().status(status).header("content-type", "application/json; charset=utf-8");
-    answer.body(Full::from(value.to_string())).expect("an answer")
+    answer.body(value).expect("an answer")
 }

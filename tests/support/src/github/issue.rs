@@ -1,8 +1,6 @@
 //! The issues of the fake. A pull request is in the list too, as on GitHub.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::{Entry, FakeGitHub, REPOSITORY, State, json_answer, message, not_found, written};
@@ -43,7 +41,7 @@ impl State {
         issue
     }
 
-    pub(super) fn list_issues(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    pub(super) fn list_issues(&self, path: &str, query: &str) -> Response<Value> {
         let issues = self.issues.iter().filter(|issue| issue.is_open).map(|issue| self.issue_json(issue));
         let pulls = self.pulls.values().filter(|pull| pull.open).map(|pull| {
             let mut item = pull.json();
@@ -56,7 +54,7 @@ impl State {
         self.page(&items, path, query)
     }
 
-    pub(super) fn create_issue(&mut self, entry: &Entry) -> Response<Full<Bytes>> {
+    pub(super) fn create_issue(&mut self, entry: &Entry) -> Response<Value> {
         let sent: Value = serde_json::from_str(&entry.body).unwrap_or_default();
         let Some(title) = sent["title"].as_str().filter(|title| !title.trim().is_empty() && title.len() <= 256) else {
             return message(StatusCode::UNPROCESSABLE_ENTITY, "Validation Failed: title");
@@ -68,10 +66,10 @@ impl State {
         let author = self.login.clone();
         let issue = self.open_issue(&author, title, &body);
         self.writes.push(entry.clone());
-        json_answer(StatusCode::CREATED, &self.issue_json(&issue))
+        json_answer(StatusCode::CREATED, self.issue_json(&issue))
     }
 
-    pub(super) fn edit_issue(&mut self, number: &str, entry: &Entry) -> Response<Full<Bytes>> {
+    pub(super) fn edit_issue(&mut self, number: &str, entry: &Entry) -> Response<Value> {
         let body = match written(&entry.body) {
             Ok(body) => body,
             Err((status, why)) => return message(status, why),
@@ -84,7 +82,7 @@ impl State {
         issue.is_open = sent["state"] != "closed";
         let issue = issue.clone();
         self.writes.push(entry.clone());
-        json_answer(StatusCode::OK, &self.issue_json(&issue))
+        json_answer(StatusCode::OK, self.issue_json(&issue))
     }
 
     fn issue_json(&self, issue: &FakeIssue) -> Value {
