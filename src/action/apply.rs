@@ -18,8 +18,8 @@ use crate::plan::change::Change;
 use crate::plan::decision::Action;
 use crate::project::path::ProjectPath;
 use crate::project::scope::touched;
-use crate::report::Heading;
 use crate::report::terminal::{self, Style};
+use crate::report::{Heading, wording};
 use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
 use crate::run::error::RunError;
@@ -200,6 +200,14 @@ impl Job<'_> {
         end?;
         let concluded = concluded(plan);
         self.overtake(project, plan, heading.head.unwrap_or_default()).await;
+        let commit = heading.head.unwrap_or_default();
+        match &concluded {
+            Ok(()) => {
+                let kept = plan.cleanup.iter().filter(|change| change.action() == Action::Keep).count();
+                self.status(commit, Exit::Success, &wording::outcome(outcome, kept, str::to_owned)).await;
+            }
+            Err(error) => self.status(commit, error.exit, error.first()).await,
+        }
         self.outputs(plan, if concluded.is_ok() { "applied" } else { "kept" }, url.as_deref());
         Ok(self.told(concluded))
     }

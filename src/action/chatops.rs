@@ -35,8 +35,10 @@ impl Job<'_> {
             Ok(Command::Consent(wish, digest)) => {
                 // The comment is found by the names of the root and the target.
                 self.open().await?;
-                let planned = self.reporter.digest(comment.number).await;
-                if !planned.as_deref().is_some_and(|planned| planned.starts_with(&digest)) {
+                let plan = self.reporter.commented_plan(comment.number).await.ok().flatten();
+                let planned = plan.as_ref().and_then(|plan| plan.digest.as_deref());
+                let Some(plan) = plan.as_ref().filter(|_| planned.is_some_and(|planned| planned.starts_with(&digest)))
+                else {
                     if self.reporter.is_of_a_plan(comment.number, &digest).await {
                         return Ok(self.nothing("the command is about the plan of another root or target"));
                     }
@@ -45,11 +47,11 @@ impl Job<'_> {
                         |planned| format!("the plan of this pull request is {}", &planned[..planned.len().min(8)]),
                     );
                     return self.refuse(&remark, &format!("{digest} is not its plan: {now}")).await;
-                }
+                };
+                let check = self.repeat_check(&pull, plan).await;
                 let text = format!(
                     "Recorded. The merge deletes {} as the plan {digest} lists it, and reads this comment again: an \
-                     edited or deleted comment does not count, and neither does one for an older plan. Run the plan's \
-                     check again to see it there.",
+                     edited or deleted comment does not count, and neither does one for an older plan.\n\n{check}",
                     described(&wish)
                 );
                 self.answer(&remark, &text).await
@@ -75,7 +77,11 @@ impl Job<'_> {
         let cluster = self.connect().await?;
         let namespace = &project.sources.tree.settings().state_namespace;
         match cluster.break_lock(namespace, &project.root, holder).await {
-            Ok(Broken::Freed) => self.answer(remark, "The lock is released.").await,
+            Ok(Broken::Freed) => {
+                let text = "The lock is released. To repeat the apply that waited for it, re-run its job, or comment \
+                            `/ktor apply`.";
+                self.answer(remark, text).await
+            }
             Ok(Broken::NotHeld) => self.answer(remark, "The root is not locked.").await,
             Ok(Broken::OtherHolder(other)) => {
                 self.refuse(remark, &format!("it does not hold {}", held_lock(&other))).await

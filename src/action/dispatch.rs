@@ -1,6 +1,7 @@
 //! The dispatch on the event of a workflow.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use super::job::{Job, unopened};
 use super::options::{ActionOptions, Surroundings, Told, Work};
@@ -17,7 +18,8 @@ use crate::forge::Event;
 pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> Result<Exit, Failure> {
     let (token, author) = (options.token.as_deref(), options.comment_author.as_deref());
     let reporter = Reporter::new(token, author, options.commenting, unopened(options), around)?;
-    let job = Job { options, around, reporter: &reporter, named: OnceLock::new(), prefix: OnceLock::new() };
+    let (named, prefix, has_status) = (OnceLock::new(), OnceLock::new(), AtomicBool::new(false));
+    let job = Job { options, around, reporter: &reporter, named, prefix, has_status };
     let done = match options.work {
         Work::OfTheEvent => Box::pin(of_the_event(&job)).await,
         Work::Plan => plan(&job).await,
@@ -29,6 +31,7 @@ pub(crate) async fn run(options: &ActionOptions, around: &Surroundings<'_>) -> R
         if !reporter.has_reported() {
             job.failed(error).await;
         }
+        job.failed_status(error).await;
     }
     done.map_err(|error| job.in_repository(error))
 }

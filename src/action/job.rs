@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 
@@ -37,6 +38,8 @@ pub(super) struct Job<'a> {
     pub named: OnceLock<Identity>,
     /// The path of the root directory in the repository. Set once the project is open.
     pub prefix: OnceLock<PathBuf>,
+    /// `true` if the job has set the status of its commit, or has tried to.
+    pub has_status: AtomicBool,
 }
 
 /// The number of annotations of a job. GitHub shows ten of each step, and the error that ends the job is one of them.

@@ -19,4 +19,6 @@ mod merge;
 mod plan_file;
 mod pull_request;
 mod reporter;
+mod rerun;
 mod server;
+mod status;

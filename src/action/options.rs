@@ -37,6 +37,8 @@ pub(crate) struct ActionOptions {
     pub comment_author: Option<String>,
     /// The treatment of comments.
     pub commenting: Commenting,
+    /// `true` if the commit gets a status.
+    pub sets_status: bool,
     /// The work to do.
     pub work: Work,
     /// `true` if pull requests are planned without a cluster.

@@ -15,9 +15,9 @@ use crate::git::commit::Commit;
 use crate::plan::build::Plan;
 use crate::plan::consent::told;
 use crate::plan::signature::SigningKeys;
-use crate::report::Heading;
 use crate::report::markdown::Unsigned;
 use crate::report::terminal::{self, Style};
+use crate::report::{Heading, wording};
 use crate::run::decide::{RunRequest, decide, decide_offline};
 use crate::run::error::RunError;
 use crate::run::review::ReviewBasis;
@@ -35,12 +35,12 @@ impl Job<'_> {
                        or set offline";
             (self.around.tell)(Told::Warning(why));
         }
-        self.plan_of(pull, offline).await
+        Box::pin(self.plan_of(pull, offline)).await
     }
 
     /// Plans a pull request because someone with write access asked for it, whoever wrote it. Nothing of its tree runs.
     pub(super) async fn commanded_plan(&self, pull: &PullRequest) -> Result<Exit, Failure> {
-        self.plan_of(pull, !self.has_cluster()).await
+        Box::pin(self.plan_of(pull, !self.has_cluster())).await
     }
 
     async fn plan_of(&self, pull: &PullRequest, offline: bool) -> Result<Exit, Failure> {
@@ -67,6 +67,7 @@ impl Job<'_> {
             Planned::Tree(tree) => *tree,
             Planned::Nothing(why) => {
                 self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), true).await;
+                self.status(&pull.head_sha, Exit::Success, &format!("No plan: {why}.")).await;
                 return Ok(self.nothing(&why));
             }
         };
@@ -74,17 +75,18 @@ impl Job<'_> {
             let why = format!("the merge into {branch} applies nothing, because it is not the branch that is applied");
             let is_new = !tree.base.touched.is_empty();
             self.reporter.note(pull.number, &pull.head_sha, &heading, &format!("No plan: {why}."), is_new).await;
+            self.status(&pull.head_sha, Exit::Success, &format!("No plan: {why}.")).await;
             return Ok(self.nothing(&why));
         }
         let PlannedTree { project, base, head, unsigned } = tree;
         let mut request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         request.review = ReviewBasis::Proposed(None);
         let (plan, cluster, keys) = self.planned(&project, request, &base, &head, offline).await?;
-        let heading =
-            Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
         if let Some(cluster) = &cluster {
             self.reporter.plans_on(cluster.identity().await);
         }
+        let heading =
+            Heading { cluster: cluster.as_ref().map(Cluster::context), base: Some(base.commit.as_str()), ..heading };
         let heading = Heading { takes_commands: !offline, ..heading };
         let signing = match (unsigned, keys, &now) {
             (Some(why), _, _) => Signing::Not(why),
@@ -112,6 +114,7 @@ impl Job<'_> {
         let judged = if offline && plan.broken.is_empty() { Ok(()) } else { judged(&plan) };
         let verdict = verdict(&plan, &judged);
         let url = self.reporter.plan(pull.number, &pull.head_sha, &report, signing, verdict).await;
+        self.plan_status(&pull.head_sha, &plan, &judged).await;
         let exit = self.told(judged);
         self.outputs(&plan, verdict.result.word(), url.as_deref());
         Ok(exit)
@@ -155,7 +158,7 @@ impl Job<'_> {
             }
         }
         let plan = planned?.plan;
-        Ok(self.summarized(&project, &plan, Some(cluster.context()), None, head.as_str()))
+        Ok(self.summarized(&project, &plan, Some(cluster.context()), None, head.as_str()).await)
     }
 
     /// Plans a merge queue's group. The plan is written only to the step summary.
@@ -167,11 +170,11 @@ impl Job<'_> {
         let base = project.base_fetched(&base, &head).await?;
         let request = project.request(&self.options.scope, &self.options.policy, Some(&base), self.run_name());
         let (plan, cluster, _) = self.planned(&project, request, &base, &head, !self.has_cluster()).await?;
-        Ok(self.summarized(&project, &plan, cluster.as_ref().map(Cluster::context), Some(base_sha), head_sha))
+        Ok(self.summarized(&project, &plan, cluster.as_ref().map(Cluster::context), Some(base_sha), head_sha).await)
     }
 
     /// Reports a plan that belongs to no pull request: in the log, in the step summary and in the outputs.
-    fn summarized(
+    async fn summarized(
         &self,
         project: &Workspace,
         plan: &Plan,
@@ -199,8 +202,17 @@ impl Job<'_> {
         if let Event::MergeGroup { head_sha, .. } = &self.around.context.event {
             self.reporter.leave_group(head_sha, &report, verdict(plan, &judged));
         }
+        self.plan_status(head, plan, &judged).await;
         self.outputs(plan, if plan.has_changes() { "changes" } else { "no-changes" }, None);
         self.told(judged)
+    }
+
+    /// Sets the status of a planned commit.
+    async fn plan_status(&self, commit: &str, plan: &Plan, judged: &Result<(), Failure>) {
+        match judged {
+            Ok(()) => self.status(commit, Exit::Success, &wording::plan(plan, str::to_owned)).await,
+            Err(error) => self.status(commit, error.exit, error.first()).await,
+        }
     }
 
     /// Notes in the comment of a pull request that it was closed without a merge.

@@ -29,6 +29,7 @@ use crate::state::lateness::CommitOrder;
 mod merged;
 mod overtaken;
 mod pages;
+mod runs;
 mod section;
 
 pub(crate) use merged::{MergedPull, OwnPlan, PlanPlace};
@@ -58,9 +59,9 @@ pub(crate) struct Reporter<'a> {
     reported: AtomicBool,
     /// The keys of the root, once they are known. Comments of other runs are believed only with a seal then.
     keys: OnceLock<SigningKeys>,
-    commenting: Commenting,
     /// The API server that the plan is made on, once it is known.
     server: OnceLock<ServerIdentity>,
+    commenting: Commenting,
     /// The root and the target, once the project is open.
     identity: OnceLock<Identity>,
     /// The identity of a project that could not be opened.
@@ -114,8 +115,8 @@ impl<'a> Reporter<'a> {
             around,
             reported: AtomicBool::new(false),
             keys: OnceLock::new(),
-            commenting,
             server: OnceLock::new(),
+            commenting,
             identity: OnceLock::new(),
             unopened,
         })
@@ -157,12 +158,12 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
     /// Sets the API server that the plan is made on.
     pub(crate) fn plans_on(&self, server: ServerIdentity) {
         self.server.get_or_init(|| server);
     }
 
+    /// Writes a pull request's plan to the step summary and to the comment. Returns the URL of the comment.
     pub(crate) async fn plan(
         &self,
         number: u64,
@@ -392,11 +393,6 @@ impl<'a> Reporter<'a> {
         if let Err(error) = forge.upsert_sticky(to.pull, &sticky, &|_| true).await {
             self.notice(&format!("the comment of #{} was not answered: {}", to.pull, chain(&error)));
         }
-    }
-
-    /// Reads the digest of the plan in our comment on a pull request.
-    pub(crate) async fn digest(&self, number: u64) -> Option<String> {
-        self.commented_plan(number).await.ok()??.digest
     }
 
     /// Returns `true` if a digest is the beginning of the one of a plan in our comments, whatever its root and target.

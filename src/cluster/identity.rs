@@ -32,9 +32,10 @@ impl ServerIdentity {
 
     /// Returns `true` if two identities are those of one server, as far as can be told.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        match (&self.uid, &other.uid) {
+        let (uid, address) = (&other.uid, &other.address);
+        match (&self.uid, uid) {
             (Some(one), Some(other)) => one == other,
-            _ => self.address == other.address,
+            _ => self.address == *address,
         }
     }
 }

@@ -416,6 +416,13 @@ impl Forge {
         (!expected).then(|| login.to_owned())
     }
 
+    /// Waits before a write that is not counted, if the run has made a content write.
+    pub(super) async fn pace(&self) {
+        if self.writes.load(Ordering::SeqCst) > 0 {
+            self.client.pace().await;
+        }
+    }
+
     fn count_write(&self, operation: &str) -> Result<(), ForgeError> {
         let counted = self
             .writes

@@ -176,12 +176,17 @@ impl Context {
 
     /// Returns the URL of the web page of this attempt of the run. Gitea has one page for all attempts.
     pub(crate) fn run_url(&self) -> String {
-        let RepositorySlug { owner, name } = &self.repository;
-        let run = format!("{}/{owner}/{name}/actions/runs/{}", self.server_url, self.run_id);
+        let run = self.run_page(self.run_id);
         match Dialect::of(&self.api_url) {
             Dialect::GitHub => format!("{run}/attempts/{}", self.attempt),
             Dialect::Gitea => run,
         }
+    }
+
+    /// Returns the URL of the web page of a run of the repository.
+    pub(crate) fn run_page(&self, id: u64) -> String {
+        let RepositorySlug { owner, name } = &self.repository;
+        format!("{}/{owner}/{name}/actions/runs/{id}", self.server_url)
     }
 
     /// Returns the address below which the forge shows the files of a commit. For GitHub, it is a path, which keeps links

@@ -20,6 +20,8 @@ mod issue;
 mod notice;
 mod planned;
 mod pull;
+mod run;
+mod status;
 mod subject;
 mod token;
 pub(crate) mod workflow;
@@ -36,6 +38,8 @@ pub use self::hidden::{
 pub use self::issue::Report as IssueReport;
 pub use self::planned::{CommentedPlan, SummarySection};
 pub use self::pull::{Files, Permission, Pull, Relation};
+pub use self::run::{RepeatedJobs, WorkflowRun};
+pub use self::status::{CommitState, CommitStatus};
 pub(crate) use self::subject::pull_number;
 pub use self::token::Token;
 

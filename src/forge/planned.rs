@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use super::comment::Comment;
 use super::hidden::{digests, read_plan};
-use super::{Forge, ForgeError};
+use super::{Forge, ForgeError, Freshness};
 
 /// The plan of a root and a target, as our comment has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct CommentedPlan {
     pub digest: Option<String>,
     /// The identity of the API server that the plan was made on. An offline plan has none.
     pub server: Option<String>,
+    /// The run that wrote the comment.
+    pub run: Option<Freshness>,
     /// The visible text of the plan and its time, if it is a part of a summary.
     pub section: Option<SummarySection>,
 }
@@ -49,6 +51,7 @@ impl Forge {
                 review: plan.review.map(str::to_owned),
                 digest: plan.digest.map(str::to_owned),
                 server: plan.server.map(str::to_owned),
+                run: comment.freshness(),
                 section: plan.section.map(|text| SummarySection { text, updated }),
             })
         };

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ktor_action::forge::read_hidden_block;
+use ktor_action::forge::{Freshness, read_hidden_block};
 use ktor_action::git::commit::Commit;
 use serde_json::json;
-use support::github::{ACTIONS_BOT, FakePull};
+use support::github::{ACTIONS_BOT, FakePull, FakeRun, Fault};
+use support::repository::TestRepository;
 use support::workflow_run::{Event, Ran, pushed};
 
 use crate::story::Story;
@@ -499,7 +500,7 @@ fn f15_a_consent_covers_exactly_what_its_plan_lists() {
     story.forge.set_permission("maria", "write");
     let (ran, answer) = commanded(&story, 1, "maria", &format!("/ktor allow volume-deletion {}", digest(&story, 1)));
     assert_eq!(ran.exit, 0, "{}", ran.log);
-    assert!(answer.contains("Recorded"), "{answer}");
+    assert!(answer.contains("Recorded") && answer.contains("Re-run the plan's check"), "{answer}");
     // The plan's check is green now, and its digest is the same.
     let before = digest(&story, 1);
     let (event, merge) = tested(&story, 1);
@@ -511,6 +512,91 @@ fn f15_a_consent_covers_exactly_what_its_plan_lists() {
     assert_eq!(ran.exit, 0, "{}", ran.log);
     assert!(!has_claim(&story), "{}", ran.summary);
     assert!(names(&story).contains("a"), "the leftover needs a consent of its own");
+}
+
+#[test]
+fn f15_a_consent_repeats_the_check_of_its_plan_or_says_how() {
+    let story = with_a_claim("consent-check");
+    story.forge.set_permission("maria", "write");
+    let id = Freshness::of(&plan_comment(&story, 1)).unwrap().run_id;
+    let allow = format!("/ktor allow volume-deletion {}", digest(&story, 1));
+    let head = story.origin.git(["rev-parse", &branch(1)]);
+    let page = format!("{}/acme/shop/actions/runs/{id}", story.forge.server_url());
+    let run = FakeRun::of_pull(&head, "failure");
+    for (name, run, fault, repeated, expected) in [
+        ("failed", run.clone(), None, &["rerun-failed-jobs"][..], "check runs again"),
+        ("green", FakeRun::of_pull(&head, "success"), None, &["rerun"], "check runs again"),
+        ("running", FakeRun { conclusion: None, ..run.clone() }, None, &[], "still running"),
+        ("no right", run.clone(), Some(Fault::answer("POST", "/rerun", 403)), &[], "`actions: write`"),
+        ("unknown", run.clone(), Some(Fault::answer("GET", "/actions/runs/", 404)), &[], "Re-run the plan's check"),
+        // The number of the run stands in a comment that other jobs can write.
+        ("a deployment", FakeRun { event: "push".into(), ..run.clone() }, None, &[], "Comment `/ktor plan`"),
+        ("another head", FakeRun { head_sha: "9".repeat(40), ..run.clone() }, None, &[], "Comment `/ktor plan`"),
+    ] {
+        story.forge.add_run(id, run);
+        if let Some(fault) = fault {
+            story.forge.fault(fault);
+        }
+        let (ran, answer) = commanded(&story, 1, "maria", &allow);
+        assert_eq!(ran.exit, 0, "{name}: {}", ran.log);
+        assert!(answer.contains("Recorded") && answer.contains(expected), "{name}: {answer}");
+        assert_eq!(answer.contains(&page), !expected.contains("/ktor plan"), "{name}: {answer}");
+        assert_eq!(story.forge.run(id).repeated, repeated, "{name}");
+        assert_eq!(story.forge.faults_left(), 0, "{name}");
+    }
+    // Who may not consent repeats nothing.
+    story.forge.add_run(id, FakeRun::of_pull(&head, "failure"));
+    commanded(&story, 1, "stranger", &allow);
+    assert!(story.forge.run(id).repeated.is_empty());
+}
+
+#[test]
+fn f19_the_commit_of_a_plan_and_of_an_apply_has_a_status() {
+    let story = applied("status", &["a", "b"]);
+    assert!(story.forge.statuses().is_empty(), "nobody asked for it");
+    let asked = [("KTOR_INPUT_COMMIT_STATUS", "true")];
+    let run = |event: &Event, commit: &Commit| {
+        let checkout = TestRepository::checkout(&story.origin, commit);
+        story.run_with(&checkout, event, Some(&story.kubeconfig()), &asked)
+    };
+    let last = |story: &Story| story.forge.statuses().last().unwrap().clone();
+    let (event, merge) = open(&story, 1, |story| {
+        story.remove("a").config("c", "one");
+    });
+    ended(&run(&event, &merge), 0, "changes");
+    let head = story.origin.git(["rev-parse", &branch(1)]);
+    let status = last(&story);
+    assert_eq!((&status.sha, status.context.as_str(), status.state.as_str()), (&head, "ktor/status", "success"));
+    assert!(status.description.contains("1 to create") && status.description.contains("1 to delete"), "{status:?}");
+    assert!(status.target_url.contains("/acme/shop/actions/runs/"), "{status:?}");
+    let (before, commit) = (story.origin.head(), land(&story, 1, Landing::Squash));
+    ended(&run(&pushed(&before, &commit), &commit), 0, "applied");
+    let status = last(&story);
+    assert_eq!((status.sha.as_str(), status.state.as_str()), (commit.as_str(), "success"));
+    assert!(status.description.contains("1 created") && status.description.contains("1 deleted"), "{status:?}");
+    // A kept object is a failure, and a plan that cannot be made is an error.
+    let (event, commit) = story.push(|story| {
+        story.remove("b");
+    });
+    assert_eq!(run(&event, &commit).exit, 3);
+    let status = last(&story);
+    assert_eq!((status.sha.as_str(), status.state.as_str()), (commit.as_str(), "failure"), "{status:?}");
+    let (event, merge) = open(&story, 2, |story| {
+        story.origin.write("k8s/broken.yaml", "kind: [");
+    });
+    assert_eq!(run(&event, &merge).exit, 1);
+    let (status, head) = (last(&story), story.origin.git(["rev-parse", &branch(2)]));
+    assert_eq!((&status.sha, status.state.as_str()), (&head, "error"), "{status:?}");
+    assert_eq!(story.forge.statuses().len(), 4, "one for each run: {:#?}", story.forge.statuses());
+    // A token without the permission is one notice, and nothing else.
+    let (event, merge) = open(&story, 3, |story| {
+        story.config("d", "one");
+    });
+    story.forge.fault(Fault::answer("POST", "/statuses/", 403));
+    let ran = run(&event, &merge);
+    ended(&ran, 0, "changes");
+    assert_eq!(ran.log.matches("statuses: write").count(), 1, "{}", ran.log);
+    assert_eq!(story.forge.statuses().len(), 4);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use ktor_action::forge::{
-    BODY_LIMIT, Cause, Files, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience, Permission, Posting,
-    Relation, RepositorySlug, Sticky, Token, Upserted, hidden_block, part_line, section_line, sections_end,
+    BODY_LIMIT, Cause, CommitState, CommitStatus, Files, Forge, ForgeError, ForgeSettings, Freshness, Marker, Patience,
+    Permission, Posting, Relation, RepeatedJobs, RepositorySlug, Sticky, Token, Upserted, WorkflowRun, hidden_block,
+    part_line, section_line, sections_end,
 };
-use support::github::{ACTIONS_BOT, FakeGitHub, FakePull, Fault, Flavor, GITEA_ACTIONS, REPOSITORY, TOKEN};
+use support::github::{ACTIONS_BOT, FakeGitHub, FakePull, FakeRun, Fault, Flavor, GITEA_ACTIONS, REPOSITORY, TOKEN};
 
 const PR: u64 = 7;
 const COMMENTS: &str = "/issues/7/comments";
@@ -710,4 +711,54 @@ async fn f17_a_new_comment_whose_answer_is_lost_is_not_posted_twice() {
     let posted = forge(&github).post(PR, &sticky(1, "one"), Posting::Anew, &believes).await.unwrap();
     assert!(matches!(posted, Upserted::Created { .. }), "{posted:?}");
     assert_eq!(ours(&github), [sticky(1, "one").body()]);
+}
+
+#[tokio::test]
+async fn f19_the_status_of_a_commit_is_set_once_on_every_kind_of_forge() {
+    let status = CommitStatus {
+        context: "ktor/shop".into(),
+        state: CommitState::Failure,
+        description: format!("{}\nsecond line", "ä".repeat(150)),
+        url: "https://ghe.example/acme/shop/actions/runs/7".into(),
+    };
+    for flavor in [Flavor::GitHub, Flavor::Enterprise, Flavor::Gitea] {
+        let github = github_as(flavor);
+        let sha = "a".repeat(40);
+        forge(&github).set_status(&sha, &status).await.unwrap();
+        let set = github.statuses();
+        assert_eq!(set.len(), 1, "{flavor:?}");
+        assert_eq!((&set[0].sha, set[0].context.as_str(), set[0].state.as_str()), (&sha, "ktor/shop", "failure"));
+        assert_eq!(set[0].description, format!("{}…", "ä".repeat(139)));
+        assert_eq!(set[0].target_url, status.url);
+        // A token without the permission is told at once.
+        github.fault(Fault::answer("POST", "/statuses/", 403));
+        let refused = forge(&github).set_status(&sha, &status).await.unwrap_err();
+        assert_eq!((refused.status(), sent(&github, "POST")), (Some(403), 2));
+        // A status whose answer is lost may stand.
+        github.fault(Fault::drop("POST", "/statuses/").applied());
+        assert_eq!(forge(&github).set_status(&sha, &status).await.unwrap_err().status(), None);
+        assert_eq!((github.statuses().len(), sent(&github, "POST")), (2, 3));
+        // A limit is waited for.
+        github.fault(Fault::answer("POST", "/statuses/", 429));
+        forge(&github).set_status(&sha, &status).await.unwrap();
+        assert_eq!(github.statuses().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn f15_a_run_is_read_and_repeated_on_every_kind_of_forge() {
+    for flavor in [Flavor::GitHub, Flavor::Enterprise, Flavor::Gitea] {
+        let github = github_as(flavor);
+        let (head, forge) = ("a".repeat(40), forge(&github));
+        github.add_run(42, FakeRun::of_pull(&head, "failure"));
+        let read = forge.workflow_run(42).await.unwrap();
+        let expected = WorkflowRun { event: "pull_request".into(), head_sha: head, conclusion: Some("failure".into()) };
+        assert_eq!(read, expected, "{flavor:?}");
+        forge.repeat_run(42, RepeatedJobs::Failed).await.unwrap();
+        assert_eq!(github.run(42).repeated, ["rerun-failed-jobs"]);
+        assert_eq!(forge.workflow_run(42).await.unwrap().conclusion, None, "it runs");
+        let refused = forge.repeat_run(42, RepeatedJobs::All).await.unwrap_err();
+        assert_eq!(refused.status(), Some(403));
+        assert_eq!(forge.workflow_run(43).await.unwrap_err().status(), Some(404));
+    }
 }

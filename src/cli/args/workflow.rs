@@ -38,6 +38,10 @@ pub struct ActionArgs {
     /// outdated (new), or none (off). With off, the run leaves its plan in the folder that the output plans names.
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub comment: Comments,
+    /// Set the status ktor/ROOT of the commit that a plan or an apply is about. The token needs the permission statuses:
+    /// write.
+    #[arg(long)]
+    pub commit_status: bool,
     /// The options that allow or refuse parts of a plan.
     #[command(flatten)]
     pub policy: PolicyArgs,

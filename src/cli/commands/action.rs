@@ -108,6 +108,7 @@ fn options(args: &ActionArgs) -> ActionOptions {
             Comments::New => Commenting::New,
             Comments::Off => Commenting::Off,
         },
+        sets_status: args.commit_status,
         work: match args.mode {
             Mode::Auto => Work::OfTheEvent,
             Mode::Plan => Work::Plan,
