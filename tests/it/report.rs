@@ -929,3 +929,57 @@ fn f2_any_plan_fits_any_budget() {
         }
     }
 }
+
+/// Returns the creation of a ConfigMap or a Secret, or its deletion, with this manifest's data.
+fn generation(decision: Decision, kind: &str, name: &str, data: &serde_json::Value) -> Change {
+    let body = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "data": data});
+    Change { body: Some(body.into()), ..change(decision, kind, &format!("shop/{name}"), "demo.shop") }
+}
+
+#[test]
+fn r9_an_object_whose_generated_name_changes_is_one_difference() {
+    let create = |kind, name, data| generation(Decision::Create(Create::New), kind, name, &data);
+    let delete = |kind, name, data| generation(UNDESIRED, kind, name, &data);
+    let plan = Plan {
+        changes: vec![
+            create("ConfigMap", "web-6ct58987ht", json!({"color": "green", "size": "7"})),
+            create("Secret", "db-2g9kh8m4tt", json!({"password": "(secret)"})),
+            create("ConfigMap", "till-2222222222", json!({"a": "b"})),
+            create("ConfigMap", "other-2222222222", json!({"only": "new"})),
+        ],
+        cleanup: vec![
+            delete("ConfigMap", "web-4c8t69bf9k", json!({"color": "blue", "size": "7"})),
+            delete("Secret", "db-5555555555", json!({"password": "(secret)"})),
+            // Two generations are deleted, so neither is the one that the new object follows.
+            delete("ConfigMap", "till-4444444444", json!({"a": "x"})),
+            delete("ConfigMap", "till-5555555555", json!({"a": "y"})),
+        ],
+        ..empty()
+    };
+    let text = markdown::plan(&plan, &heading(), Budget::COMMENT).text;
+    let at = text.find("in place of `web-4c8t69bf9k`").unwrap_or_else(|| panic!("{text}"));
+    let block = &text[at..at + text[at..].find("\n```\n").unwrap()];
+    assert!(block.contains("-  color: blue") && block.contains("+  color: green"), "{block}");
+    let shown = |name: &str| text.matches(name).count();
+    for name in ["web-6ct58987ht", "db-2g9kh8m4tt"] {
+        assert!(!text.contains(&format!("manifest of <code>ConfigMap shop/{name}")), "{text}");
+    }
+    // The deletion still stands among the deletions, with the new name.
+    assert!(
+        text.contains("web-6ct58987ht` takes its place") || text.contains("web-6ct58987ht takes its place"),
+        "{text}"
+    );
+    assert_eq!((shown("in place of"), shown("takes its place")), (2, 2), "{text}");
+    assert!(text.contains("in place of `db-5555555555`") && text.contains("(secret"), "{text}");
+    assert!(text.contains("manifest of <code>ConfigMap shop/till-2222222222"), "{text}");
+    assert!(text.contains("deleted manifest of <code>ConfigMap shop/till-4444444444"), "{text}");
+    assert!(text.contains("manifest of <code>ConfigMap shop/other-2222222222"), "{text}");
+    // A plan without the deleted manifest shows both as they are.
+    let mut unknown = plan.clone();
+    unknown.cleanup[0].body = None;
+    assert!(!markdown::plan(&unknown, &heading(), Budget::COMMENT).text.contains("in place of `web-4c8t69bf9k`"));
+    // What an earlier change removed is not this plan's own.
+    let pending = BTreeSet::from([plan.cleanup[0].ident.key.clone()]);
+    let earlier = Plan { pending, ..plan };
+    assert!(!markdown::plan(&earlier, &heading(), Budget::COMMENT).text.contains("in place of `web-4c8t69bf9k`"));
+}

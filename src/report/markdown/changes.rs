@@ -7,6 +7,7 @@ use super::super::fields::{Line, Sign};
 use super::super::listing::{self, Section};
 use super::super::{Heading, hunks, place, wording, yaml};
 use super::parts::{row, signed};
+use super::renamed::Renamed;
 use super::{Room, images, strong};
 use crate::plan::change::{Change, FieldChange};
 use crate::plan::decision::Action;
@@ -130,11 +131,12 @@ struct Piece<'a> {
 pub(super) fn by_project(
     changes: &[&Change],
     deleted: &[&Change],
+    renamed: &Renamed<'_>,
     heading: &Heading<'_>,
     room: usize,
     rest: &str,
 ) -> Section {
-    let pieces = pieces(changes, deleted, heading);
+    let pieces = pieces(changes, deleted, renamed, heading);
     let entries: Vec<listing::Entry> = signed(&changes.iter().map(|change| line(change)).collect::<Vec<_>>());
     let chosen = chosen(&pieces, &entries, room);
     let is_open = pieces.iter().map(|piece| piece.text.lines().count()).sum::<usize>() <= OPEN;
@@ -173,9 +175,18 @@ pub(super) fn by_project(
     Section { text, omitted }
 }
 
-/// Makes the parts: one for each change, in their order, then the manifests of created and deleted objects.
-fn pieces<'a>(changes: &[&'a Change], deleted: &[&'a Change], heading: &Heading<'_>) -> Vec<Piece<'a>> {
-    let block = |(at, change): (usize, &&'a Change)| Piece { at, change, text: block(change, heading), tier: 0 };
+/// Makes the parts: one for each change, in their order, then the manifests of created and deleted objects. An object
+/// that takes the place of another one has its difference in place of both manifests.
+fn pieces<'a>(
+    changes: &[&'a Change],
+    deleted: &[&'a Change],
+    renamed: &Renamed<'_>,
+    heading: &Heading<'_>,
+) -> Vec<Piece<'a>> {
+    let block = |(at, change): (usize, &&'a Change)| {
+        let text = block(change, renamed, heading);
+        Piece { at, change, text, tier: 0 }
+    };
     let manifest = |at: usize, change: &'a Change, tier: u8, word: &str| {
         let body = change.body.as_ref()?;
         let name = html(&clipped(&wording::object(&change.ident.key), LONGEST));
@@ -186,8 +197,10 @@ fn pieces<'a>(changes: &[&'a Change], deleted: &[&'a Change], heading: &Heading<
         );
         Some(Piece { at, change, text, tier })
     };
-    let created = changes.iter().enumerate().filter_map(|(at, change)| manifest(at, change, 1, "manifest of"));
-    let deleted = deleted.iter().filter_map(|change| manifest(usize::MAX, change, 2, "deleted manifest of"));
+    let created = changes.iter().enumerate().filter(|(_, change)| renamed.successor(change).is_none());
+    let created = created.filter_map(|(at, change)| manifest(at, change, 1, "manifest of"));
+    let deleted = deleted.iter().filter(|change| renamed.replaces(change).is_none());
+    let deleted = deleted.filter_map(|change| manifest(usize::MAX, change, 2, "deleted manifest of"));
     changes.iter().enumerate().map(block).chain(created).chain(deleted).collect()
 }
 
@@ -240,7 +253,7 @@ fn section(project: &ProjectPath, pieces: &[&Piece<'_>], is_open: bool) -> Strin
 }
 
 /// Shows one change: the object, the action, and the difference.
-fn block(change: &Change, heading: &Heading<'_>) -> String {
+fn block(change: &Change, renamed: &Renamed<'_>, heading: &Heading<'_>) -> String {
     let name = place::linked(&code(&wording::object(&change.ident.key)), change, heading);
     let action = change.action();
     let word = if action == Action::Replace { strong(action.word()) } else { action.word().to_owned() };
@@ -255,7 +268,13 @@ fn block(change: &Change, heading: &Heading<'_>) -> String {
     if change.diff.iter().any(|field| images::of(field).is_some()) {
         parts.push("image as above".to_owned());
     }
-    let lines = hunks::lines(without_images(change), None);
+    let lines = match renamed.successor(change) {
+        Some(successor) => {
+            parts.push(format!("in place of {}", code(&clipped(&successor.old.ident.key.name, LONGEST))));
+            hunks::lines(&successor.diff, None)
+        }
+        None => hunks::lines(without_images(change), None),
+    };
     let difference = if lines.is_empty() { String::new() } else { fenced(&lines) };
     format!("{}\n{difference}", parts.join(" · "))
 }

@@ -7,6 +7,7 @@ use super::super::listing::{self, Entry, Section};
 use super::super::{Heading, place, wording};
 use super::alert::{Alert, short};
 use super::parts::{row, signed};
+use super::renamed::Renamed;
 use super::strong;
 use crate::object::ident::ObjectKey;
 use crate::plan::build::Plan;
@@ -23,7 +24,7 @@ const TABLE: usize = 40;
 const PROJECTS: usize = 12;
 
 /// Shows every object that is deleted, including objects that are created again after their deletion.
-pub(super) fn deletions(plan: &Plan, heading: &Heading<'_>, room: usize, rest: &str) -> Section {
+pub(super) fn deletions(plan: &Plan, renamed: &Renamed<'_>, heading: &Heading<'_>, room: usize, rest: &str) -> Section {
     let deleted: Vec<&Change> = plan.deletions().chain(plan.replacements()).collect();
     let replaced = plan.replacements().count();
     let mut counts = vec![(Action::Delete, deleted.len() - replaced), (Action::Replace, replaced)];
@@ -34,12 +35,22 @@ pub(super) fn deletions(plan: &Plan, heading: &Heading<'_>, room: usize, rest: &
     let counts: Vec<String> = counts.into_iter().map(|(action, count)| wording::to_do(action, count)).collect();
     let head = format!("### {}\n\n", counts.join(", "));
     let room = room.saturating_sub(head.len());
-    let section =
-        if deleted.len() <= TABLE { table(plan, &deleted, heading, room, rest) } else { list(&deleted, room, rest) };
+    let section = if deleted.len() <= TABLE {
+        table(plan, &deleted, renamed, heading, room, rest)
+    } else {
+        list(&deleted, room, rest)
+    };
     Section { text: format!("{head}{}", section.text), ..section }
 }
 
-fn table(plan: &Plan, deleted: &[&Change], heading: &Heading<'_>, room: usize, rest: &str) -> Section {
+fn table(
+    plan: &Plan,
+    deleted: &[&Change],
+    renamed: &Renamed<'_>,
+    heading: &Heading<'_>,
+    room: usize,
+    rest: &str,
+) -> Section {
     let head = "| object | project | removed from | |\n|---|---|---|---|\n";
     let is_known = deleted.iter().any(|change| change.action() == Action::Delete && change.place.is_some());
     let line = |change: &&Change| {
@@ -55,6 +66,7 @@ fn table(plan: &Plan, deleted: &[&Change], heading: &Heading<'_>, room: usize, r
             (_, None) if is_known => notes.push("left over: the base has no manifest of it".to_owned()),
             _ => {}
         }
+        notes.extend(renamed.replaces(change).map(|key| format!("{} takes its place", cell(&key.name))));
         notes.extend(change.pods.map(wording::counted_pods));
         let place = match (change.action(), &change.place) {
             (Action::Delete, Some(place)) => place::linked(&cell(&place::short(place)), change, heading),

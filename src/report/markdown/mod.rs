@@ -14,6 +14,7 @@ mod images;
 mod outcome;
 mod parts;
 mod plan;
+mod renamed;
 mod risks;
 mod several;
 mod unsigned;

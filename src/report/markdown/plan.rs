@@ -6,6 +6,7 @@ use super::alert::Alert;
 use super::changes::{by_project, common, divided, is_shown};
 use super::cleanup::{deletions, staying};
 use super::parts::{footer_of_plan, notices, refusals};
+use super::renamed::Renamed;
 use super::{Markdown, Room, images, joined, risks, subject};
 use crate::plan::build::{Plan, PlanMode};
 use crate::plan::change::Change;
@@ -33,7 +34,8 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     let aside = room.left.min(share);
     room.left -= aside;
     let before = room.omitted;
-    let deleted = room.rest(|room, rest| deletions(plan, heading, room, rest));
+    let renamed = Renamed::of(plan);
+    let deleted = room.rest(|room, rest| deletions(plan, &renamed, heading, room, rest));
     let all = plan.deletions().count() + plan.replacements().count();
     let shown_deletions = all.saturating_sub(room.omitted - before);
     let left = room.rest(|room, rest| staying(plan, &alert, heading, room, rest));
@@ -46,7 +48,7 @@ pub fn plan(plan: &Plan, heading: &Heading<'_>, budget: Budget) -> Markdown {
     let half = room.left / 2;
     let equal = room.fill(half, |room, rest| common(&groups, room, rest));
     let gone: Vec<&Change> = plan.deletions().collect();
-    let projects = room.rest(|room, rest| by_project(&others, &gone, heading, room, rest));
+    let projects = room.rest(|room, rest| by_project(&others, &gone, &renamed, heading, room, rest));
     let has_changes = [&images, &equal, &projects].iter().any(|section| !section.is_empty());
     let title = if has_changes { "### Changes\n".to_owned() } else { String::new() };
     let foot = if room.omitted > 0 { foot } else { footer_of_plan(heading, plan, 0) };
