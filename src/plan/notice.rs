@@ -1,6 +1,6 @@
 //! The notices of a plan: facts for its readers that belong to no single change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::decision::{Contents, Decision};
@@ -137,6 +137,16 @@ pub enum Notice {
     },
     /// Files that could be manifests are in the directory of a kustomization that does not use them.
     UnusedFiles(BTreeSet<PathBuf>),
+    /// These directories with a chart are used by no release. The paths are those of their `Chart.yaml`.
+    UnusedCharts(BTreeSet<PathBuf>),
+    /// Charts have hooks for tests, deletions and rollbacks, which are never applied: their numbers by release file.
+    HooksNeverApplied(BTreeMap<PathBuf, usize>),
+    /// A policy leaves out hooks of charts: their numbers by release file.
+    HooksSkipped(BTreeMap<PathBuf, usize>),
+    /// The charts of these release files read the clock.
+    ChartsReadTime(BTreeSet<PathBuf>),
+    /// The charts of these release files ask if they are installed or upgraded.
+    ChartsReadRevision(BTreeSet<PathBuf>),
     /// The engine that rendered sources, with its version.
     RenderedWith(String),
     /// An engine ran without a part of its confinement, which the kernel lacks.
@@ -187,6 +197,11 @@ impl Notice {
             Self::SavedFromCluster { .. } => "saved-from-cluster",
             Self::ValuesOfOtherKind { .. } => "values-of-other-kind",
             Self::UnusedFiles(_) => "unused-files",
+            Self::UnusedCharts(_) => "unused-charts",
+            Self::HooksNeverApplied(_) => "hooks-never-applied",
+            Self::HooksSkipped(_) => "hooks-skipped",
+            Self::ChartsReadTime(_) => "charts-read-time",
+            Self::ChartsReadRevision(_) => "charts-read-revision",
             Self::RenderedWith(_) => "rendered-with",
             Self::EngineUnconfined(_) => "engine-unconfined",
             Self::NotReady { .. } => "not-ready",

@@ -17,6 +17,8 @@ pub struct Inputs {
     paths: BTreeMap<ProjectPath, BTreeSet<PathBuf>>,
     /// The project of each source. A source is a file that is rendered by itself.
     sources: BTreeMap<PathBuf, ProjectPath>,
+    /// What else decides about the objects of a source, as text.
+    facts: BTreeMap<PathBuf, String>,
 }
 
 impl Inputs {
@@ -38,6 +40,11 @@ impl Inputs {
         self.sources.insert(file.to_owned(), project.clone());
     }
 
+    /// Adds what else decides about the objects of a source. A change of the text can change them.
+    pub(crate) fn add_fact(&mut self, file: &Path, fact: String) {
+        self.facts.insert(file.to_owned(), fact);
+    }
+
     fn add_with_settings(&mut self, project: &ProjectPath, file: &Path) {
         self.add(project, file.to_owned());
         for directory in file.ancestors().skip(1) {
@@ -53,13 +60,17 @@ impl Inputs {
         }
     }
 
-    /// Returns the projects of the sources that only one of two trees has, or that belong to another project in each.
+    /// Returns the projects of the sources that only one of two trees has, or that belong to another project in each, or
+    /// whose facts differ.
     ///
     /// A file can become a source, or stop being one, without a change of the file itself: a new kustomization turns the
     /// manifests below it into files of its own.
     pub(crate) fn moved<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ProjectPath> {
         let only = |one: &'a Self, other: &'a Self| {
-            one.sources.iter().filter(|(path, project)| other.sources.get(*path) != Some(project))
+            let is_same = |path: &Path, project: &ProjectPath| {
+                other.sources.get(path) == Some(project) && other.facts.get(path) == one.facts.get(path)
+            };
+            one.sources.iter().filter(move |(path, project)| !is_same(path, project))
         };
         only(self, other).chain(only(other, self)).map(|(_, project)| project)
     }

@@ -53,6 +53,36 @@ pub struct Settings {
     pub inputs: Option<Vec<Stated<String>>>,
     /// Options for the kustomizations in this directory and below it.
     pub kustomize: Option<KustomizeSettings>,
+    /// Options for the Helm releases in this directory and below it.
+    pub helm: Option<HelmSettings>,
+}
+
+/// Options for Helm releases. A release file can set each of them for its own release.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HelmSettings {
+    /// The treatment of hooks for installs and upgrades. Without it, a chart with such hooks is an error.
+    pub hooks: Option<HookPolicy>,
+    /// `false` does not compare the values with the schemas of charts. The default is `true`.
+    pub schema: bool,
+}
+
+impl Default for HelmSettings {
+    fn default() -> Self {
+        Self { hooks: None, schema: true }
+    }
+}
+
+/// The treatment of a chart's hooks for installs and upgrades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum HookPolicy {
+    /// Hooks are applied like all other objects.
+    Apply,
+    /// Hooks are left out.
+    Skip,
 }
 
 /// Options for kustomizations.
@@ -232,6 +262,7 @@ mod tests {
             "fields:\n- kinds: [a]\n  policy: leave\n",
             "inputs: a\n",
             "kustomize: {loadRestrictions: off}\n",
+            "helm: {hooks: both}\n",
             "cleanup: 3\n",
             "redact: [/a, [b]]\n",
             "namespace: a\nnamespace: b\n",
@@ -240,7 +271,7 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs, kustomize",
+                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs, kustomize, helm",
                 "a/.ktor.yaml:1:10: expected string scalar",
                 "a/.ktor.yaml:1:1: expected mapping start",
                 "a/.ktor.yaml:4:11: unknown variant `other`, expected one of leave, force",
@@ -248,6 +279,7 @@ mod tests {
                 "a/.ktor.yaml:3:3: missing field `pointers`",
                 "a/.ktor.yaml:1:9: expected sequence start",
                 "a/.ktor.yaml:1:31: unknown variant `off`, expected one of root, none",
+                "a/.ktor.yaml:1:15: unknown variant `both`, expected one of apply, skip",
                 "a/.ktor.yaml:1:10: invalid boolean",
                 "a/.ktor.yaml:1:14: expected string scalar",
                 "a/.ktor.yaml:2:1: duplicate mapping key: namespace, set DuplicateKeyPolicy in Options if acceptable",

@@ -66,12 +66,20 @@ pub struct SourcePlace {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
+    /// The file that printed what is at this place, if another file only named it: the template of a Helm chart.
+    pub template: Option<Box<str>>,
 }
 
 impl SourcePlace {
     /// Returns a place in a file.
     pub fn new(path: impl Into<PathBuf>, line: usize, column: usize) -> Self {
-        Self { path: path.into(), line, column }
+        Self { path: path.into(), line, column, template: None }
+    }
+
+    /// Returns this place with the path of the template that printed what is here.
+    #[must_use]
+    pub fn with_template(self, template: &Path) -> Self {
+        Self { template: Some(printable(template).into()), ..self }
     }
 
     /// Returns the place that means a whole file.
@@ -85,6 +93,9 @@ impl fmt::Display for SourcePlace {
         write!(f, "{}", printable(&self.path))?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column.max(1))?;
+        }
+        if let Some(template) = &self.template {
+            write!(f, " ({template})")?;
         }
         Ok(())
     }

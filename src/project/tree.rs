@@ -9,7 +9,7 @@ use super::dns::{LABEL_ADVICE, is_label};
 use super::field_rule::{FieldPointer, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
-use super::settings::{LoadRestrictions, SETTINGS_FILE, Settings, Stated, is_settings};
+use super::settings::{HelmSettings, LoadRestrictions, SETTINGS_FILE, Settings, Stated, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 use super::values::ValuesSource;
 
@@ -70,6 +70,7 @@ struct Directory {
     /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
     load_restrictions: LoadRestrictions,
+    helm: HelmSettings,
 }
 
 #[derive(Clone, Debug)]
@@ -213,6 +214,7 @@ impl Tree {
                 (None, Some(above)) => above.load_restrictions,
                 (None, None) => LoadRestrictions::default(),
             },
+            helm: settings.helm.or_else(|| above.map(|above| above.helm)).unwrap_or_default(),
         })
     }
 
@@ -287,6 +289,11 @@ impl Tree {
     /// Returns the files that a kustomization can read.
     pub(crate) fn load_restrictions_of(&self, file: &Path) -> LoadRestrictions {
         self.of_file(file).map(|directory| directory.load_restrictions).unwrap_or_default()
+    }
+
+    /// Returns the options for the Helm releases of a file.
+    pub(crate) fn helm_of(&self, file: &Path) -> HelmSettings {
+        self.of_file(file).map(|directory| directory.helm).unwrap_or_default()
     }
 
     /// The inputs of all settings files, relative to the root directory. They may begin with `..`.

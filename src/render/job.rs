@@ -14,29 +14,52 @@ use crate::process::engine::EngineKind;
 pub struct Job<'a> {
     /// The file that the job renders, relative to the root directory.
     pub source: PathBuf,
+    /// The number of the job among those of the same file, from 0.
+    pub part: usize,
     /// The engine.
     pub engine: EngineKind,
     /// The arguments of the engine. Paths are relative to the directory that it runs in.
     pub arguments: Vec<String>,
     /// The files that the engine can read, relative to the directory that it runs in.
     pub files: BTreeMap<PathBuf, Cow<'a, [u8]>>,
+    /// The number of times that the engine runs.
+    pub runs: Runs,
 }
+
+/// The number of times that an engine runs for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Once, because the output depends on the files alone.
+    One,
+    /// Twice, to compare the outputs.
+    Two,
+}
+
+/// The key of a job: its source, and its number among the jobs of the same source.
+pub type JobId = (PathBuf, usize);
 
 /// The output of a job, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobOutput {
     /// The text that the engine printed.
     Printed(Vec<u8>),
+    /// The two different texts that the engine printed when it ran twice.
+    Differed(Vec<u8>, Vec<u8>),
     /// The error message of the engine. The paths in it are relative to the directory that it ran in.
     Refused(String),
     /// The reason why the engine did not end, or did not run at all.
     NotRun(String),
 }
 
-/// The outputs of jobs by their sources.
-pub type Outputs = BTreeMap<PathBuf, Arc<JobOutput>>;
+/// The outputs of jobs by their keys.
+pub type Outputs = BTreeMap<JobId, Arc<JobOutput>>;
 
 impl Job<'_> {
+    /// The key of the job.
+    pub fn id(&self) -> JobId {
+        (self.source.clone(), self.part)
+    }
+
     /// Returns a digest of everything that decides about the output, if the same engine runs the job.
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -44,7 +67,7 @@ impl Job<'_> {
             hash.update(bytes.len().to_le_bytes());
             hash.update(bytes);
         };
-        add(format!("{:?}", self.engine).as_bytes());
+        add(format!("{:?} {:?}", self.engine, self.runs).as_bytes());
         add(&self.arguments.len().to_le_bytes());
         self.arguments.iter().for_each(|argument| add(argument.as_bytes()));
         for (path, bytes) in &self.files {
@@ -63,9 +86,11 @@ mod tests {
     fn the_digest_depends_on_every_part_but_not_on_the_source() {
         let job = |arguments: &[&str], files: &[(&'static str, &'static str)]| Job {
             source: PathBuf::from("x"),
+            part: 0,
             engine: EngineKind::Kustomize,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             files: files.iter().map(|(path, text)| (path.into(), Cow::Borrowed(text.as_bytes()))).collect(),
+            runs: Runs::One,
         };
         let jobs = [
             job(&["build", "."], &[("a", "b")]),
@@ -74,10 +99,12 @@ mod tests {
             job(&["build", "."], &[("ab", "")]),
             job(&["build", "."], &[]),
             job(&["build", ".", "a"], &[]),
+            Job { runs: Runs::Two, ..job(&["build", "."], &[]) },
+            Job { engine: EngineKind::Helm, ..job(&["build", "."], &[]) },
         ];
         let digests: std::collections::BTreeSet<_> = jobs.iter().map(Job::digest).collect();
         assert_eq!(digests.len(), jobs.len());
-        let moved = Job { source: PathBuf::from("y"), ..jobs[0].clone() };
+        let moved = Job { source: PathBuf::from("y"), part: 1, ..jobs[0].clone() };
         assert_eq!(moved.digest(), jobs[0].digest());
     }
 }

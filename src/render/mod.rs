@@ -4,7 +4,7 @@
 //! the [`jobs`] and calls [`render`] with their outputs. All three are pure: the files come from a work tree or from a
 //! commit, and the result is the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::object::manifest::Document;
@@ -13,12 +13,14 @@ use crate::project::inputs::Inputs;
 use crate::project::settings::is_settings;
 use crate::project::snapshot::{Failure, SourceError, SourcePlace};
 use crate::project::tree::{Owner, Tree};
-use job::{Job, JobOutput, Outputs};
-use kustomize::{Entry, OutputReader, Survey, is_own};
+use job::{Job, JobId, JobOutput, Outputs};
+use kustomize::{OutputReader, is_own};
 use template::Templates;
 use value::Conflict;
 use yaml::ValueBudget;
 
+pub(crate) mod difference;
+mod helm;
 pub mod job;
 mod kustomize;
 mod plain;
@@ -41,21 +43,80 @@ pub(crate) struct Rendered {
     pub(crate) conflicts: BTreeSet<Conflict>,
     /// The files that could be manifests, but that a kustomization covers and does not use.
     pub(crate) unused: BTreeSet<PathBuf>,
+    /// The facts about Helm releases that a reader of a plan has to know.
+    pub(crate) releases: ReleaseFacts,
     survey: Survey,
+}
+
+/// The facts about Helm releases that a reader of a plan has to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReleaseFacts {
+    /// The files of charts that no release uses.
+    pub(crate) unused_charts: BTreeSet<PathBuf>,
+    /// The numbers of hooks that are never applied, by release file.
+    pub(crate) never_applied: BTreeMap<PathBuf, usize>,
+    /// The numbers of hooks that a policy leaves out, by release file.
+    pub(crate) skipped: BTreeMap<PathBuf, usize>,
+    /// The release files whose charts read the clock.
+    pub(crate) reads_time: BTreeSet<PathBuf>,
+    /// The release files whose charts ask if they are installed or upgraded.
+    pub(crate) reads_revision: BTreeSet<PathBuf>,
+}
+
+/// The sources of a tree that an engine renders, as far as they are known from the loaded files.
+#[derive(Clone, Debug, Default)]
+struct Survey {
+    kustomize: kustomize::Survey,
+    helm: helm::Survey,
+}
+
+impl Survey {
+    fn of(tree: &Tree, files: &Files) -> Self {
+        let charts = helm::chart_directories(tree, files);
+        let kustomize = kustomize::Survey::of(tree, files, &|path| helm::is_in(&charts, path));
+        let helm = helm::Survey::of(tree, files, &kustomize.paths);
+        Self { kustomize, helm }
+    }
+
+    /// The paths that any source can read.
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.kustomize.paths.iter().chain(&self.helm.paths)
+    }
+
+    /// Returns `true` if an engine renders the file, or the file is a part of such a source.
+    fn covers(&self, path: &Path) -> bool {
+        self.kustomize.covers(path) || self.helm.covers(path)
+    }
+
+    /// Returns `true` if a file is a plain manifest or a template.
+    fn is_plain(&self, tree: &Tree, path: &Path) -> bool {
+        is_own(path) && !self.covers(path) && (tree.is_manifest(path) || template::is_template(tree, path))
+    }
+
+    /// Returns the API versions that the custom resource definitions of the tree define, if a chart asks for them.
+    fn api_versions(&self, tree: &Tree, files: &Files) -> BTreeSet<String> {
+        if !self.helm.entries.iter().any(|entry| entry.traits(files).reads_capabilities) {
+            return BTreeSet::new();
+        }
+        let plain = files.paths().iter().map(PathBuf::as_path).filter(|path| self.is_plain(tree, path));
+        let used = self.kustomize.paths.iter().map(PathBuf::as_path);
+        helm::defined(files, plain.chain(used).chain(self.helm.definitions()))
+    }
 }
 
 impl Rendered {
     /// Returns `true` if a file with this path would be read.
     pub(crate) fn reads(&self, tree: &Tree, path: &Path) -> bool {
         is_settings(path)
-            || is_own_source(tree, &self.survey, path)
-            || self.survey.paths.contains(path)
+            || self.survey.is_plain(tree, path)
+            || self.survey.kustomize.paths.contains(path)
+            || self.survey.helm.reads(path)
             || tree.names_values(path)
     }
 
     /// Returns the paths outside the root directory, and in hidden directories, that were asked for.
     pub(crate) fn beyond(&self) -> impl Iterator<Item = &Path> {
-        self.survey.paths.iter().map(PathBuf::as_path).filter(|path| !is_own(path))
+        self.survey.paths().map(PathBuf::as_path).filter(|path| !is_own(path))
     }
 }
 
@@ -63,9 +124,9 @@ impl Rendered {
 /// answered for yet.
 pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
     let survey = Survey::of(tree, files);
-    let mut wanted = files.selected(&|path| is_own_source(tree, &survey, path));
+    let mut wanted = files.selected(&|path| survey.is_plain(tree, path));
     wanted.extend(template::wanted(tree, files, &|path| survey.covers(path)));
-    wanted.extend(survey.paths);
+    wanted.extend(survey.paths().cloned());
     wanted.retain(|path| !files.is_answered(path));
     wanted
 }
@@ -73,8 +134,11 @@ pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
 /// Returns the jobs of a tree. A source that has an error has no job.
 pub(crate) fn jobs<'a>(tree: &Tree, files: &'a Files) -> Vec<Job<'a>> {
     let survey = Survey::of(tree, files);
-    let entries = survey.entries.iter().filter(|entry| entry.errors().is_empty());
-    entries.filter_map(|entry| entry.job(tree, files).ok()).collect()
+    let entries = survey.kustomize.entries.iter().filter(|entry| entry.errors().is_empty());
+    let builds = entries.filter_map(|entry| entry.job(tree, files).ok());
+    let versions = survey.api_versions(tree, files);
+    let releases = survey.helm.entries.iter().filter(|entry| entry.errors().is_empty());
+    builds.chain(releases.filter_map(|entry| entry.job(tree, files, &versions).ok())).collect()
 }
 
 /// Renders every source of a tree.
@@ -86,7 +150,7 @@ pub(crate) fn render(tree: &Tree, files: &Files, outputs: &Outputs) -> Rendered 
     let mut rendered = Rendered { inputs: Inputs::of_settings(tree), ..Rendered::default() };
     let mut budget = ValueBudget::default();
     let mut templates = Templates::new(tree, files, &|path| survey.covers(path));
-    for path in files.paths().iter().filter(|path| is_own_source(tree, &survey, path)) {
+    for path in files.paths().iter().filter(|path| survey.is_plain(tree, path)) {
         if templates.uses(path) {
             continue;
         }
@@ -105,33 +169,82 @@ pub(crate) fn render(tree: &Tree, files: &Files, outputs: &Outputs) -> Rendered 
     }
     rendered.conflicts = templates.into_conflicts();
     let mut reader = OutputReader::new(tree, files);
-    for entry in &survey.entries {
+    for entry in &survey.kustomize.entries {
         let project = tree.owner_of(&entry.file).project;
         rendered.inputs.add_source(&project, &entry.file);
         entry.inputs().for_each(|path| rendered.inputs.add(&project, path.to_owned()));
         match built(entry, tree, files, outputs, &mut reader, &mut budget) {
             Ok(found) => rendered.documents.extend(found),
-            Err(errors) => {
-                let failure = |error| Failure { project: project.clone(), error };
-                rendered.failures.extend(errors.into_iter().map(failure));
-            }
+            Err(errors) => rendered.fail(&entry.file, tree, errors),
         }
     }
-    let is_unused =
-        |path: &Path| is_own(path) && tree.is_manifest(path) && survey.covers(path) && !survey.paths.contains(path);
+    rendered.add_releases(&survey, tree, files, outputs, &mut budget);
+    let is_unused = |path: &Path| {
+        let is_covered = survey.kustomize.covers(path) && !survey.helm.covers(path);
+        is_own(path) && tree.is_manifest(path) && is_covered && !survey.kustomize.paths.contains(path)
+    };
     rendered.unused = files.selected(&is_unused);
+    rendered.releases.unused_charts.clone_from(&survey.helm.unused);
     rendered.survey = survey;
     rendered
 }
 
-/// Returns `true` if a file is a plain manifest, a template, or another source than a kustomization.
-fn is_own_source(tree: &Tree, survey: &Survey, path: &Path) -> bool {
-    is_own(path) && !survey.covers(path) && (tree.is_manifest(path) || template::is_template(tree, path))
+impl Rendered {
+    fn fail(&mut self, file: &Path, tree: &Tree, errors: impl IntoIterator<Item = SourceError>) {
+        let project = tree.owner_of(file).project;
+        let failure = |error| Failure { project: project.clone(), error };
+        self.failures.extend(errors.into_iter().map(failure));
+    }
+
+    /// Adds the objects of the Helm releases of a tree, with their failures, inputs and facts.
+    fn add_releases(
+        &mut self,
+        survey: &Survey,
+        tree: &Tree,
+        files: &Files,
+        outputs: &Outputs,
+        budget: &mut ValueBudget,
+    ) {
+        for file in &survey.helm.files {
+            self.inputs.add_source(&tree.owner_of(file).project, file);
+        }
+        let versions = survey.api_versions(tree, files);
+        let told = versions.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+        for entry in &survey.helm.entries {
+            let (file, project) = (&entry.file, tree.owner_of(&entry.file).project);
+            entry.inputs().for_each(|path| self.inputs.add(&project, path.to_owned()));
+            let traits = entry.traits(files);
+            if traits.reads_capabilities {
+                self.inputs.add_fact(file, told.clone());
+            }
+            match released(entry, tree, files, &versions, outputs, budget) {
+                Ok(found) => {
+                    self.documents.extend(found.documents);
+                    let facts = &mut self.releases;
+                    for (counts, count) in
+                        [(&mut facts.never_applied, found.never), (&mut facts.skipped, found.skipped)]
+                    {
+                        if count > 0 {
+                            *counts.entry(file.clone()).or_default() += count;
+                        }
+                    }
+                    for (found, is_found) in
+                        [(&mut facts.reads_time, traits.reads_time), (&mut facts.reads_revision, traits.reads_revision)]
+                    {
+                        if is_found {
+                            found.insert(file.clone());
+                        }
+                    }
+                }
+                Err(errors) => self.fail(file, tree, errors),
+            }
+        }
+    }
 }
 
 /// Returns the objects of a kustomization.
 fn built(
-    entry: &Entry,
+    entry: &kustomize::Entry,
     tree: &Tree,
     files: &Files,
     outputs: &Outputs,
@@ -143,12 +256,53 @@ fn built(
     }
     let one = |error| BTreeSet::from([error]);
     entry.job(tree, files).map_err(one)?;
-    let failed = |message: &str| one(SourceError::new(SourcePlace::whole(&entry.file), message));
-    match outputs.get(&entry.file).map(|output| &**output) {
-        Some(JobOutput::Printed(printed)) => reader.documents(entry, printed, budget).map_err(one),
-        Some(JobOutput::Refused(message)) => Err(one(reader.refusal(entry, message))),
-        Some(JobOutput::NotRun(message)) => Err(failed(message)),
-        None => Err(failed("the kustomization was not built: run again")),
+    match printed(outputs, &entry.id(), "the kustomization was not built: run again").map_err(one)? {
+        Printed::Once(printed) => reader.documents(entry, printed, budget).map_err(one),
+        Printed::Differently(printed, _) => reader.documents(entry, printed, budget).map_err(one),
+        Printed::Refused(message) => Err(one(reader.refusal(entry, message))),
+    }
+}
+
+/// Returns the objects of a Helm release.
+fn released(
+    entry: &helm::Entry,
+    tree: &Tree,
+    files: &Files,
+    api_versions: &BTreeSet<String>,
+    outputs: &Outputs,
+    budget: &mut ValueBudget,
+) -> Result<helm::Found, BTreeSet<SourceError>> {
+    if !entry.errors().is_empty() {
+        return Err(entry.errors().iter().cloned().collect());
+    }
+    let one = |error| BTreeSet::from([error]);
+    entry.job(tree, files, api_versions).map_err(BTreeSet::from_iter)?;
+    match printed(outputs, &entry.id(), "the release was not rendered: run again").map_err(one)? {
+        Printed::Once(printed) => helm::documents(entry, tree, printed, budget).map_err(one),
+        Printed::Differently(first, second) => match helm::random(entry, first, second, budget) {
+            Some(error) => Err(one(error)),
+            None => helm::documents(entry, tree, first, budget).map_err(one),
+        },
+        Printed::Refused(message) => Err(one(helm::refusal(entry, files, message))),
+    }
+}
+
+/// The text that an engine printed.
+enum Printed<'a> {
+    Once(&'a [u8]),
+    Differently(&'a [u8], &'a [u8]),
+    Refused(&'a str),
+}
+
+/// Returns what an engine printed for a job, or the error of a job without output.
+fn printed<'a>(outputs: &'a Outputs, id: &JobId, missing: &str) -> Result<Printed<'a>, SourceError> {
+    let failed = |message: &str| Err(SourceError::new(SourcePlace::whole(&id.0), message));
+    match outputs.get(id).map(|output| &**output) {
+        Some(JobOutput::Printed(printed)) => Ok(Printed::Once(printed)),
+        Some(JobOutput::Differed(first, second)) => Ok(Printed::Differently(first, second)),
+        Some(JobOutput::Refused(message)) => Ok(Printed::Refused(message)),
+        Some(JobOutput::NotRun(message)) => failed(message),
+        None => failed(missing),
     }
 }
 
@@ -159,24 +313,11 @@ fn documents(
     owner: &Owner,
     budget: &mut ValueBudget,
 ) -> Result<Vec<Document>, SourceError> {
-    let error = |message: String| SourceError::new(SourcePlace::whole(path), message);
-    if let Some(source) = unsupported(path) {
-        return Err(error(format!(
-            "{source} cannot be rendered yet: exclude it in .ktor.yaml, or render it to plain YAML"
-        )));
-    }
+    let error = |message: &str| SourceError::new(SourcePlace::whole(path), message);
     // A file that is missing here must not count as empty, because then its objects would be deleted.
-    let bytes = files.loaded().get(path).ok_or_else(|| error("the file was not read: run again".to_owned()))?;
+    let bytes = files.loaded().get(path).ok_or_else(|| error("the file was not read: run again"))?;
     template::refuse_variables(path, bytes)?;
     plain::manifests(path, bytes, owner, budget)
-}
-
-/// Names the kind of source that a file belongs to, if there is no renderer for that kind yet.
-///
-/// Returns `None` for plain manifests and for files that are not a source.
-fn unsupported(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?;
-    (name.ends_with(".helm.yaml") || name.ends_with(".helm.yml")).then_some("a Helm release file")
 }
 
 #[cfg(test)]
@@ -227,26 +368,13 @@ mod tests {
         assert_eq!(owners[0].namespace.as_deref(), Some("shop"));
         let failed: Vec<_> =
             rendered.failures.iter().map(|failure| format!("{} {}", failure.project, failure.error)).collect();
-        assert_eq!(failed.len(), 2, "{failed:?}");
+        assert_eq!(failed.len(), 3, "{failed:?}");
         assert!(failed[0].starts_with("demo.a a/y.yaml:1:1: expected an object"), "{failed:?}");
-        assert!(failed[1].starts_with("demo web.helm.yaml: a Helm release file cannot be rendered yet"), "{failed:?}");
+        assert!(failed[1].starts_with("demo web.helm.yaml:1:1: the release has no `name`"), "{failed:?}");
         let of = |project: &str| -> Vec<String> {
             rendered.inputs.of(&project.parse().unwrap()).map(|path| path.display().to_string()).collect()
         };
-        assert_eq!(of("demo"), [".ktor.yaml", "web.helm.yaml"]);
+        assert_eq!(of("demo"), [".ktor.yaml", "web.helm.yaml", "x"]);
         assert_eq!(of("demo.a"), [".ktor.yaml", "a/.ktor.yaml", "a/x.yaml", "a/y.yaml"]);
-    }
-
-    #[test]
-    fn sources_without_a_renderer_are_named() {
-        for (path, expected) in [
-            ("kustomization.yaml", None),
-            ("a/web.helm.yaml", Some("a Helm release file")),
-            ("helm.yaml", None),
-            ("kustomization.yaml/web.yaml", None),
-            ("my-kustomization.yaml", None),
-        ] {
-            assert_eq!(unsupported(Path::new(path)), expected, "{path}");
-        }
     }
 }

@@ -80,7 +80,7 @@ mod tests {
         let one = |(name, spec): &(&str, Value)| {
             let key: ObjectKey = format!("Job.batch/x/{name}").parse().unwrap();
             let ident = Ident { key: key.clone(), version: "v1".into() };
-            let place = SourcePlace { path: "x.yaml".into(), line: 1, column: 1 };
+            let place = SourcePlace::new("x.yaml", 1, 1);
             (key, Manifest { ident, body: json!({"spec": spec}).into(), project: "demo".parse().unwrap(), place })
         };
         jobs.iter().map(one).collect()

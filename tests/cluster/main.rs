@@ -25,6 +25,7 @@ mod final_answers;
 mod first_apply;
 mod foreign;
 mod gitea;
+mod helm;
 mod hostile;
 mod kept_earlier;
 mod kinds;

@@ -126,8 +126,9 @@ fn violations(file: &str, text: &str, dependencies: &BTreeSet<String>) -> Vec<St
         }
     }
     if BELOW_THE_COMMAND_LINE.contains(&layer) {
-        // Git and kustomize have options of their own.
-        let starts_others = layer == "git" || file.starts_with("render/kustomize/");
+        // Git and the engines have options of their own.
+        let engines = ["render/kustomize/", "render/helm/"];
+        let starts_others = layer == "git" || engines.iter().any(|engine| file.starts_with(engine));
         found.extend(options(starts_others, text).map(|line| format!("names an option or a command: {line}")));
     }
     if layer == "report" {

@@ -16,7 +16,7 @@ use crate::project::files::Files;
 use crate::project::settings::LoadRestrictions;
 use crate::project::snapshot::{SourceError, SourcePlace};
 use crate::project::tree::{Tree, normalized};
-use crate::render::job::Job;
+use crate::render::job::{Job, JobId, Runs};
 
 /// The directory of a job that contains the files of the tree. The kustomization next to it is made by ktor.
 pub(super) const TREE: &str = "ktor-tree";
@@ -59,9 +59,10 @@ pub(super) enum Build {
 }
 
 impl Survey {
-    /// Finds the kustomizations of a tree.
-    pub(in crate::render) fn of(tree: &Tree, files: &Files) -> Self {
-        let named = files.selected(&|path| is_kustomization(path) && is_own(path) && !tree.is_excluded(path));
+    /// Finds the kustomizations of a tree, without those that `is_covered` says belong to another source.
+    pub(in crate::render) fn of(tree: &Tree, files: &Files, is_covered: &dyn Fn(&Path) -> bool) -> Self {
+        let is_named = |path: &Path| is_kustomization(path) && is_own(path) && !tree.is_excluded(path);
+        let named = files.selected(&|path| is_named(path) && !is_covered(path));
         let mut survey = Self::default();
         if named.is_empty() {
             return survey;
@@ -143,6 +144,11 @@ impl Build {
 }
 
 impl Entry {
+    /// The key of the kustomization's job.
+    pub(in crate::render) fn id(&self) -> JobId {
+        (self.file.clone(), 0)
+    }
+
     /// The errors in the files of the build, which then cannot run.
     pub(in crate::render) fn errors(&self) -> &[SourceError] {
         &self.closure.errors
@@ -202,7 +208,8 @@ impl Entry {
                 arguments.push(".".to_owned());
             }
         }
-        Ok(Job { source: self.file.clone(), engine: EngineKind::Kustomize, arguments, files: staged })
+        let (source, engine) = (self.file.clone(), EngineKind::Kustomize);
+        Ok(Job { source, part: 0, engine, arguments, files: staged, runs: Runs::One })
     }
 }
 
@@ -232,7 +239,11 @@ mod tests {
 
     fn entries(tree: &[(&str, &str)]) -> Vec<String> {
         let (tree, files) = loaded(tree);
-        Survey::of(&tree, &files).entries.iter().map(|entry| entry.file.to_str().unwrap().to_owned()).collect()
+        Survey::of(&tree, &files, &|_| false)
+            .entries
+            .iter()
+            .map(|entry| entry.file.to_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
@@ -252,7 +263,7 @@ mod tests {
         ];
         assert_eq!(entries(&tree), ["broken/kustomization.yaml", "dev/kustomization.yml", "prod/Kustomization"]);
         let (settings, files) = loaded(&tree);
-        let survey = Survey::of(&settings, &files);
+        let survey = Survey::of(&settings, &files, &|_| false);
         let covers = |path: &str| survey.covers(Path::new(path));
         assert!(covers("base/y.yaml") && covers("c/deep/er.yaml") && covers("behind/x"));
         assert!(
@@ -278,7 +289,7 @@ mod tests {
     fn job(tree: &[(&str, &str)]) -> Result<(String, Vec<String>, Option<String>), String> {
         let (tree, mut files) = loaded(tree);
         files.set_absent("a/gone.yaml".into());
-        let survey = Survey::of(&tree, &files);
+        let survey = Survey::of(&tree, &files, &|_| false);
         let job = survey.entries[0].job(&tree, &files).map_err(|error| error.to_string())?;
         let wrapper = job.files.get(Path::new("kustomization.yaml"));
         let wrapper = wrapper.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());

@@ -230,7 +230,7 @@ mod tests {
     /// Returns the objects of a printed text, for the first kustomization of a tree.
     fn found(files: &[(&str, &str)], printed: &str) -> Result<Vec<String>, String> {
         let (tree, files) = loaded(files);
-        let survey = Survey::of(&tree, &files);
+        let survey = Survey::of(&tree, &files, &|_| false);
         let mut reader = Reader::new(&tree, &files);
         let found = reader.documents(&survey.entries[0], printed.as_bytes(), &mut ValueBudget::default());
         let shown = |document: Document| {
@@ -314,7 +314,7 @@ mod tests {
             ("../lib/kustomization.yaml", "resources: []"),
         ];
         let (settings, files) = loaded(&tree);
-        let survey = Survey::of(&settings, &files);
+        let survey = Survey::of(&settings, &files, &|_| false);
         let refusal = |message: &str| Reader::new(&settings, &files).refusal(&survey.entries[0], message).to_string();
         assert_eq!(
             refusal(

@@ -1,6 +1,6 @@
 //! The words for notices and for doubts about a tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -91,6 +91,24 @@ pub(crate) fn notice(notice: &Notice) -> String {
         }
         Notice::SavedFromCluster { first, others } => saved(first, *others),
         Notice::UnusedFiles(files) => unused(files),
+        Notice::UnusedCharts(files) => {
+            let files = counted(files.iter().map(|file| printable(file)));
+            format!("Charts that no release uses: {files}.")
+        }
+        Notice::HooksNeverApplied(hooks) => {
+            format!("Hooks of charts for tests, deletions and rollbacks are never applied: {}.", in_files(hooks))
+        }
+        Notice::HooksSkipped(hooks) => {
+            format!("Hooks of charts are left out, as `hooks: skip` says: {}.", in_files(hooks))
+        }
+        Notice::ChartsReadTime(files) => format!(
+            "These releases have charts that read the clock, so their objects can change without a change of the tree: {}.",
+            counted(files.iter().map(|file| printable(file)))
+        ),
+        Notice::ChartsReadRevision(files) => format!(
+            "These releases have charts that ask if they are upgraded. They are always told that they are installed: {}.",
+            counted(files.iter().map(|file| printable(file)))
+        ),
         Notice::RenderedWith(engine) => format!("Rendered with {engine}. No file of the tree pins this version."),
         Notice::EngineUnconfined(missing) => {
             format!("The kernel cannot confine the program that renders ({missing}), so it could read other files.")
@@ -154,6 +172,10 @@ fn saved(first: &SourcePlace, others: usize) -> String {
         "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out (status, managed \
          fields, owners, generated labels)."
     )
+}
+
+fn in_files(counts: &BTreeMap<PathBuf, usize>) -> String {
+    counted(counts.iter().map(|(file, count)| format!("{count} in {}", printable(file))))
 }
 
 fn unused(files: &BTreeSet<PathBuf>) -> String {
@@ -264,6 +286,11 @@ mod tests {
             Notice::SavedFromCluster { first: place(), others: 1 },
             Notice::ValuesOfOtherKind { key: text(), winning: place(), losing: place(), others: 1 },
             Notice::UnusedFiles(["a.yaml".into()].into()),
+            Notice::UnusedCharts(["a/Chart.yaml".into()].into()),
+            Notice::HooksNeverApplied([("a.helm.yaml".into(), 2)].into()),
+            Notice::HooksSkipped([("a.helm.yaml".into(), 2)].into()),
+            Notice::ChartsReadTime(["a.helm.yaml".into()].into()),
+            Notice::ChartsReadRevision(["a.helm.yaml".into()].into()),
             Notice::RenderedWith("kustomize 5.8.1".into()),
             Notice::EngineUnconfined(text()),
             Notice::NotReady { objects: vec![object("a")], kept: vec![] },

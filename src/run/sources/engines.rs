@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::plan::notice::Notice;
 use crate::process::Environment;
 use crate::process::engine::{Engine, EngineError, EngineKind, Policy};
-use crate::render::job::{Job, JobOutput, Outputs};
+use crate::render::job::{Job, JobOutput, Outputs, Runs};
 use crate::render::stage::{Stage, remove_stale};
 use crate::run::error::chain;
 
@@ -31,6 +31,7 @@ pub struct Engines {
     environment: Environment,
     policy: Policy,
     kustomize: OnceCell<Result<Engine, String>>,
+    helm: OnceCell<Result<Engine, String>>,
     /// The outputs by the digests of their jobs. An engine that did not run has none, so that the job runs again.
     outputs: Mutex<BTreeMap<[u8; 32], Arc<JobOutput>>>,
     /// The part of the confinement that the kernel lacks, if an engine ran without it.
@@ -39,7 +40,7 @@ pub struct Engines {
 
 impl fmt::Debug for Engines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engines").field("kustomize", &self.kustomize).finish_non_exhaustive()
+        f.debug_struct("Engines").field("kustomize", &self.kustomize).field("helm", &self.helm).finish_non_exhaustive()
     }
 }
 
@@ -50,6 +51,7 @@ impl Engines {
             environment,
             policy,
             kustomize: OnceCell::new(),
+            helm: OnceCell::new(),
             outputs: Mutex::default(),
             unconfined: Mutex::default(),
         }
@@ -69,22 +71,23 @@ impl Engines {
             .take_until(tokio::time::sleep(TIME_FOR_ALL));
         let mut ended = pin!(ended);
         while let Some((jobs, output)) = ended.next().await {
-            outputs.extend(jobs.iter().map(|job| (job.source.clone(), Arc::clone(&output))));
+            outputs.extend(jobs.iter().map(|job| (job.id(), Arc::clone(&output))));
         }
         let message = format!("not built within {} minutes, with all others", TIME_FOR_ALL.as_secs() / 60);
         let late = Arc::new(JobOutput::NotRun(message));
         for job in sources.values().flatten() {
-            outputs.entry(job.source.clone()).or_insert_with(|| Arc::clone(&late));
+            outputs.entry(job.id()).or_insert_with(|| Arc::clone(&late));
         }
         outputs
     }
 
     /// Returns notices about the engines that were used.
     pub(super) fn notices(&self) -> Vec<Notice> {
-        let engine = self.kustomize.get().and_then(|found| found.as_ref().ok());
-        let used = engine.map(|Engine { kind, version, .. }| Notice::RenderedWith(format!("{kind} {version}")));
+        let engines = [&self.kustomize, &self.helm].into_iter();
+        let engines = engines.filter_map(|cell| cell.get()?.as_ref().ok());
+        let used = engines.map(|Engine { kind, version, .. }| Notice::RenderedWith(format!("{kind} {version}")));
         let unconfined = locked(&self.unconfined).clone().map(Notice::EngineUnconfined);
-        used.into_iter().chain(unconfined).collect()
+        used.chain(unconfined).collect()
     }
 
     async fn output(&self, digest: [u8; 32], job: Option<&Job<'_>>) -> Arc<JobOutput> {
@@ -110,14 +113,30 @@ impl Engines {
     async fn run_one(&self, job: &Job<'_>) -> Result<JobOutput, String> {
         let failed = |error: &dyn std::error::Error| format!("failed to {}", chain(error));
         let temporary = self.environment.get("TMPDIR").map_or(Path::new("/tmp"), Path::new);
-        let engine = self.kustomize.get_or_init(async || {
+        let cell = match job.engine {
+            EngineKind::Kustomize => &self.kustomize,
+            EngineKind::Helm => &self.helm,
+        };
+        let engine = cell.get_or_init(async || {
             remove_stale(temporary);
             let launcher = self.environment.get(LAUNCHER).map(PathBuf::from).unwrap_or_default();
-            let found = Engine::find(EngineKind::Kustomize, None, &launcher, &self.environment).await;
+            let found = Engine::find(job.engine, None, &launcher, &self.environment).await;
             found.map_err(|error| failed(&error))
         });
         let engine = engine.await.as_ref().map_err(Clone::clone)?;
         let stage = Stage::create(temporary, &job.files).map_err(|error| failed(&error))?;
+        let first = self.printed(engine, &stage, job).await?;
+        match (job.runs, first) {
+            (Runs::Two, JobOutput::Printed(first)) => match self.printed(engine, &stage, job).await? {
+                JobOutput::Printed(second) if first != second => Ok(JobOutput::Differed(first, second)),
+                again => Ok(again),
+            },
+            (_, first) => Ok(first),
+        }
+    }
+
+    /// Runs an engine once.
+    async fn printed(&self, engine: &Engine, stage: &Stage, job: &Job<'_>) -> Result<JobOutput, String> {
         match engine.run(&stage.place(), &job.arguments, &self.policy).await {
             Ok(rendering) => {
                 if rendering.unconfined.is_some() {
@@ -126,7 +145,7 @@ impl Engines {
                 Ok(JobOutput::Printed(rendering.text))
             }
             Err(EngineError::Failed { message, .. }) => Ok(JobOutput::Refused(message)),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(format!("failed to {}", chain(&error))),
         }
     }
 }

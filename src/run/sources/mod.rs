@@ -25,7 +25,7 @@ use crate::project::tree::Tree;
 use crate::render::job::Outputs;
 use crate::render::source::{SourceReadError, WorkTree};
 use crate::render::value::Conflict;
-use crate::render::{Rendered, jobs, render, wanted};
+use crate::render::{ReleaseFacts, Rendered, jobs, render, wanted};
 
 pub mod engines;
 
@@ -201,8 +201,34 @@ impl Sources {
         let saved = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
         let unused = Some(&self.rendered.unused).filter(|unused| !unused.is_empty());
         let unused = unused.map(|unused| Notice::UnusedFiles(unused.clone()));
-        let notices = saved.into_iter().chain(unused).chain(self.values_of_other_kind()).chain(self.notices.clone());
-        Desired { manifests, failures, notices: notices.collect() }
+        let notices = saved
+            .into_iter()
+            .chain(unused)
+            .chain(self.values_of_other_kind())
+            .chain(self.release_notices())
+            .chain(self.notices.clone())
+            .collect();
+        Desired { manifests, failures, notices }
+    }
+
+    /// Returns notices about the Helm releases of the tree.
+    fn release_notices(&self) -> impl Iterator<Item = Notice> {
+        let ReleaseFacts { unused_charts, never_applied, skipped, reads_time, reads_revision } =
+            &self.rendered.releases;
+        let about = |files: &BTreeSet<PathBuf>, notice: fn(BTreeSet<PathBuf>) -> Notice| {
+            (!files.is_empty()).then(|| notice(files.clone()))
+        };
+        let counted = |counts: &BTreeMap<PathBuf, usize>, notice: fn(BTreeMap<PathBuf, usize>) -> Notice| {
+            (!counts.is_empty()).then(|| notice(counts.clone()))
+        };
+        let notices = [
+            about(unused_charts, Notice::UnusedCharts),
+            counted(never_applied, Notice::HooksNeverApplied),
+            counted(skipped, Notice::HooksSkipped),
+            about(reads_time, Notice::ChartsReadTime),
+            about(reads_revision, Notice::ChartsReadRevision),
+        ];
+        notices.into_iter().flatten()
     }
 }
 

@@ -62,3 +62,70 @@ fn a_tree_with_a_kustomization_needs_an_engine_and_another_tree_does_not_look_fo
     assert!(error.contains("a/kustomization.yaml: failed to use /nonexistent as kustomize"), "{error}");
     assert!(error.contains("Not applied, because no kustomization names them: a/y.yaml."), "{error}");
 }
+
+#[test]
+fn k3_hostile_releases_are_refused_at_their_place_without_an_engine() {
+    let chart = "chart: ../chart\nname: web\n";
+    for (path, text, place) in [
+        (
+            "c/web.helm.yaml",
+            "repository: https://x\nchart: web\nname: web\n",
+            "c/web.helm.yaml:1:1: charts of a repository",
+        ),
+        (
+            "c/web.helm.yaml",
+            "chart: oci://x/web\nname: web\n",
+            "c/web.helm.yaml:1:1: a chart outside the tree cannot be used",
+        ),
+        (
+            "c/web.helm.yaml",
+            "chart: ../../../x\nname: web\n",
+            "c/web.helm.yaml:1:1: the chart is outside the repository",
+        ),
+        ("c/web.helm.yaml", "chart: ../chart\nname: --x\n", "c/web.helm.yaml:2:1: `name` is not the name of a release"),
+        (
+            "c/web.helm.yaml",
+            "chart: ../chart\nname: web\nvalues_file: x\n",
+            "c/web.helm.yaml:3:1: unknown key `values_file`",
+        ),
+        (
+            "chart/values.schema.json",
+            "{\"$ref\": \"http://127.0.0.1/x\"}",
+            "chart/values.schema.json:1:10: the schema refers to",
+        ),
+        (
+            "chart/templates/x.yaml",
+            "{{ .Files.Get \"/etc/passwd\" }}",
+            "chart/templates/x.yaml:1:4: the template reads a file",
+        ),
+        (
+            "chart/Chart.yaml",
+            "name: web\ndependencies:\n- {name: x, repository: 'https://x'}\n",
+            "chart/Chart.yaml:3:4: the chart depends on `x`",
+        ),
+    ] {
+        let site = Site::on(super::new_server());
+        site.checkout.write("k8s/c/web.helm.yaml", chart).write("k8s/chart/Chart.yaml", "name: web\nversion: 1.0.0\n");
+        site.checkout.write(format!("k8s/{path}"), text);
+        let output = site.command(&["render", "-p", "k8s"]).env("KTOR_HELM", "/nonexistent").output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(place) && !error.contains("/nonexistent"), "{text}: {error}");
+        // The rest of the tree is not concerned.
+        assert!(site.run(&["render", "-p", "k8s", "-I", "demo.a"]).status.success());
+    }
+}
+
+#[test]
+fn k8_the_files_of_releases_and_charts_are_no_manifests() {
+    let site = Site::on(super::new_server());
+    site.checkout.write("k8s/web.helm.yaml", "chart: chart\nname: web\nvalues-file: values.yaml\n");
+    site.checkout.write("k8s/chart/Chart.yaml", "name: web\nversion: 1.0.0\n").write("k8s/values.yaml", "a: 1\n");
+    site.checkout.write("k8s/chart/templates/x.yaml", "{{ no yaml").write("k8s/unused/Chart.yaml", "name: x\n");
+    let output = site.command(&["render", "-p", "k8s"]).env("KTOR_HELM", "/nonexistent").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("web.helm.yaml: failed to use /nonexistent as helm"), "{error}");
+    assert!(!error.contains("values.yaml") && !error.contains("x.yaml"), "{error}");
+    assert!(error.contains("Charts that no release uses: unused/Chart.yaml."), "{error}");
+}

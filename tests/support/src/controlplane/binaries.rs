@@ -65,6 +65,16 @@ pub fn kustomize() -> Result<PathBuf, BinariesError> {
     }
 }
 
+/// Finds `helm` of each supported major version: the file that `KTOR_HELM` names alone, else all in the user's cache,
+/// where the first call builds them. The newest is the last.
+pub fn helms() -> Result<Vec<PathBuf>, BinariesError> {
+    if let Some(file) = variable("KTOR_HELM") {
+        return Ok(vec![file.into()]);
+    }
+    let built = |module: &Module| module.built(&cache(), OsStr::new("go"), &mut io::stderr());
+    [HELM_3, HELM_4].iter().map(|module| Ok(built(module)?.join("helm"))).collect()
+}
+
 /// The reason why there are no programs to run.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant says it")]
@@ -158,6 +168,25 @@ const ENGINES: Module = Module {
     renamed: &[],
     takes: "about half a minute on two cores",
     or: ", or set KTOR_KUSTOMIZE to the file of the program",
+};
+
+const HELM_3: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../engines/helm3"),
+    ldflags: "-s -w -X helm.sh/helm/v3/internal/version.version=v3.21.4",
+    tags: "",
+    cgo: "0",
+    read: None,
+    programs: &["helm"],
+    renamed: &[],
+    takes: "about a minute on two cores",
+    or: ", or set KTOR_HELM to the file of the program",
+};
+
+const HELM_4: Module = Module {
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../engines/helm4"),
+    ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    takes: "about 3 minutes on two cores",
+    ..HELM_3
 };
 
 impl Module {
