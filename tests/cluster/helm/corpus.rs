@@ -325,7 +325,7 @@ pub(crate) const CASES: &[Case] = &[
             (
                 "c/templates/x.yaml",
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  one: {{ .Values.large | quote }}\n  two: |\n    \
-                 {{- .Values | toYaml | nindent 4 }}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: y}\nmode: 0644\nis: yes\n",
+                 {{- .Values | toYaml | nindent 4 }}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: other}\nmode: 0644\nis: yes\n",
             ),
         ],
         ..NOTHING
