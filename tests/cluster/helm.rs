@@ -108,7 +108,9 @@ async fn errors(files: &[(&str, &str)], change: fn(&mut Bounds)) -> Vec<String> 
     write(&top, ".ktor.yaml", "project: demo\nnamespace: shop\n");
     write(&top, "web.helm.yaml", "chart: c\nname: web\n");
     write(&top, "c/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
-    files.iter().for_each(|(path, text)| write(&top, path, text));
+    for (path, text) in files {
+        write(&top, path, text);
+    }
     let mut policy = Policy::OWN;
     change(&mut policy.bounds);
     let engines = engines(newest(), policy);
@@ -410,10 +412,9 @@ fn k1_the_tree_of_a_commit_is_rendered_like_the_work_tree() {
     let site = Site::new();
     site.checkout.write("deploy/dev/values.yaml", "text: changed\n");
     let plan = site.json(&["plan", "-p", "deploy", "--offline", "--base", "HEAD", "-o", "json"]).unwrap();
-    let changes = plan["changes"].as_array().unwrap();
-    let different = changes.iter().filter(|change| change["action"] != "unchanged");
-    let changed: BTreeSet<&str> = different.filter_map(|change| change["key"]["name"].as_str()).collect();
-    assert_eq!(changed, ["dev"].into(), "{plan}");
+    let different = plan["changes"].as_array().unwrap().iter().filter(|change| change["action"] != "unchanged");
+    let names: BTreeSet<&str> = different.filter_map(|change| change["key"]["name"].as_str()).collect();
+    assert_eq!(names, ["dev"].into(), "{plan}");
     let twice = site.ktor(&["render", "-p", "deploy", "--twice"]);
     assert!(twice.status.success(), "{}", String::from_utf8_lossy(&twice.stderr));
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The properties of the templates of a release.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is found independently of the others")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::render) struct Traits {
     /// Two renderings can differ.

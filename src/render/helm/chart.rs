@@ -270,8 +270,7 @@ impl Search<'_> {
 
 /// Returns `true` if a path is that of a chart's archive.
 pub(super) fn is_archive(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.ends_with(".tgz") || name.ends_with(".tar.gz")
+    path.extension().is_some_and(|extension| extension == "tgz")
 }
 
 fn text(value: &Value, field: &str) -> Option<String> {
@@ -285,9 +284,8 @@ fn place_of(path: &Path, bytes: &[u8], name: &str) -> SourcePlace {
         let (before, value) = line.split_once("name:")?;
         let value = value.trim().trim_start_matches(['"', '\'']);
         let is_whole = value.strip_prefix(name)?.chars().next().is_none_or(|next| " \"',}#".contains(next));
-        (is_whole && before.trim().trim_start_matches(['-', '{', '[']).trim().is_empty())
-            .then(|| (at + 1, before.chars().count() + 1))
-            .filter(|_| !before.is_empty())
+        let is_first = !before.is_empty() && before.chars().all(|c| " -{[".contains(c));
+        (is_whole && is_first).then(|| (at + 1, before.chars().count() + 1))
     });
     match found {
         Some((line, column)) => SourcePlace::new(path, line, column),

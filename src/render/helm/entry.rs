@@ -302,7 +302,9 @@ impl Entry {
             staged.insert(place.clone(), Cow::Owned(Value::from(values.clone()).to_string().into_bytes()));
             names.push(place);
         }
-        names.iter().for_each(|name| arguments.extend(["--values".to_owned(), name.display().to_string()]));
+        for name in names {
+            arguments.extend(["--values".to_owned(), name.display().to_string()]);
+        }
         let runs = if traits.can_differ { Runs::Two } else { Runs::One };
         Ok(Job { source: self.file.clone(), part: self.part, engine: EngineKind::Helm, arguments, files: staged, runs })
     }

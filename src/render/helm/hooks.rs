@@ -66,7 +66,9 @@ fn make_ordinary(body: &mut Value) {
 }
 
 fn remove(fields: &mut Map<String, Value>, names: &[&str]) {
-    names.iter().for_each(|name| drop(fields.remove(*name)));
+    for name in names {
+        fields.remove(*name);
+    }
 }
 
 #[cfg(test)]

@@ -202,6 +202,8 @@ fn no_policy(entry: &Entry, hooks: &[String]) -> SourceError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::Survey;
     use super::*;
 
@@ -222,7 +224,7 @@ mod tests {
             files.load(path.into(), text.into());
         }
         let tree = Tree::load(files.loaded()).unwrap();
-        let survey = Survey::of(&tree, &files, &Default::default());
+        let survey = Survey::of(&tree, &files, &BTreeSet::new());
         check(&survey.entries[0], &tree, &files);
     }
 

@@ -113,13 +113,12 @@ pub(super) fn read(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> (Vec<
 
 /// Returns the place of the first variable of Kubernator's templates.
 pub(super) fn variable(path: &Path, bytes: &[u8]) -> Option<SourcePlace> {
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    lines.filter_map(|(at, line)| Some((at, String::from_utf8_lossy(line).find(VARIABLE)?, line))).next().map(
-        |(at, start, line)| {
-            let before = String::from_utf8_lossy(line).chars().take(start).count();
-            SourcePlace::new(path, at + 1, before + 1)
-        },
-    )
+    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    lines.find_map(|(at, line)| {
+        let line = String::from_utf8_lossy(line);
+        let (before, _) = line.split_once(VARIABLE)?;
+        Some(SourcePlace::new(path, at + 1, before.chars().count() + 1))
+    })
 }
 
 /// A document of a release file, while it is read.
@@ -134,11 +133,13 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn release(&mut self) -> Release {
         let unknown: Vec<String> = self.keys.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect();
-        unknown.iter().for_each(|key| self.refuse_unknown(key));
+        for key in unknown {
+            self.refuse_unknown(&key);
+        }
         let name = self.text("name").unwrap_or_default();
         if self.absent("name") {
             self.error_here("the release has no `name`: give it one");
-        } else if !name.is_empty() && !(is_subdomain(&name) && name.len() <= LONGEST_NAME) {
+        } else if self.keys["name"].is_string() && (!is_subdomain(&name) || name.len() > LONGEST_NAME) {
             let advice =
                 format!("`name` is not the name of a release: use at most {LONGEST_NAME} of a-z, 0-9, - and .");
             self.error("name", &advice);

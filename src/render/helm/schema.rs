@@ -105,8 +105,8 @@ mod tests {
         for schema in [
             r##"{"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/a"}"##,
             r##"{"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#"}"##,
-            r##"{"$id": "https://x/y", "$ref": "https://x/y#/definitions/a"}"##,
-            r##"{"properties": {"$ref": {"type": "string"}}}"##,
+            r#"{"$id": "https://x/y", "$ref": "https://x/y#/definitions/a"}"#,
+            r#"{"properties": {"$ref": {"type": "string"}}}"#,
             "not json",
         ] {
             assert_eq!(found(schema), None, "{schema}");

@@ -91,24 +91,13 @@ pub(crate) fn notice(notice: &Notice) -> String {
         }
         Notice::SavedFromCluster { first, others } => saved(first, *others),
         Notice::UnusedFiles(files) => unused(files),
-        Notice::UnusedCharts(files) => {
-            let files = counted(files.iter().map(|file| printable(file)));
-            format!("Charts that no release uses: {files}.")
-        }
-        Notice::HooksNeverApplied(hooks) => {
-            format!("Hooks of charts for tests, deletions and rollbacks are never applied: {}.", in_files(hooks))
-        }
+        Notice::UnusedCharts(files) => format!("Charts that no release uses: {}.", paths(files)),
+        Notice::HooksNeverApplied(hooks) => never_applied(hooks),
         Notice::HooksSkipped(hooks) => {
             format!("Hooks of charts are left out, as `hooks: skip` says: {}.", in_files(hooks))
         }
-        Notice::ChartsReadTime(files) => format!(
-            "These releases have charts that read the clock, so their objects can change without a change of the tree: {}.",
-            counted(files.iter().map(|file| printable(file)))
-        ),
-        Notice::ChartsReadRevision(files) => format!(
-            "These releases have charts that ask if they are upgraded. They are always told that they are installed: {}.",
-            counted(files.iter().map(|file| printable(file)))
-        ),
+        Notice::ChartsReadTime(files) => reads_time(files),
+        Notice::ChartsReadRevision(files) => reads_revision(files),
         Notice::RenderedWith(engine) => format!("Rendered with {engine}. No file of the tree pins this version."),
         Notice::EngineUnconfined(missing) => {
             format!("The kernel cannot confine the program that renders ({missing}), so it could read other files.")
@@ -172,6 +161,28 @@ fn saved(first: &SourcePlace, others: usize) -> String {
         "The manifest at {first}{others} was saved from a cluster: what only a server writes is left out (status, managed \
          fields, owners, generated labels)."
     )
+}
+
+fn never_applied(hooks: &BTreeMap<PathBuf, usize>) -> String {
+    format!("Hooks of charts for tests, deletions and rollbacks are never applied: {}.", in_files(hooks))
+}
+
+fn reads_time(files: &BTreeSet<PathBuf>) -> String {
+    let files = paths(files);
+    format!(
+        "These releases have charts that read the clock, so their objects can change without a change of the tree: {files}."
+    )
+}
+
+fn reads_revision(files: &BTreeSet<PathBuf>) -> String {
+    let files = paths(files);
+    format!(
+        "These releases have charts that ask if they are upgraded. They are always told that they are installed: {files}."
+    )
+}
+
+fn paths(files: &BTreeSet<PathBuf>) -> String {
+    counted(files.iter().map(|file| printable(file)))
 }
 
 fn in_files(counts: &BTreeMap<PathBuf, usize>) -> String {
