@@ -77,7 +77,13 @@ impl Job<'_> {
             _ => Policy::OWN,
         };
         let (workspace, environment) = (&self.around.context.workspace, &self.around.environment);
-        let mut project = Box::pin(Workspace::open_within(&path, Some(workspace), environment, rendering)).await?;
+        let mut project = Box::pin(Workspace::open_within(
+            (&path, self.options.target.as_deref()),
+            Some(workspace),
+            environment,
+            rendering,
+        ))
+        .await?;
         // The forge's name for the repository takes precedence over the remote's address. For a pull request from a
         // fork, it is the name of the base repository.
         let Context { server_url, repository, .. } = self.around.context;

@@ -26,6 +26,7 @@ use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
 use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
 use crate::state::provenance::Relocation;
+use crate::state::target::Retarget;
 
 /// Plans, applies and cleans up a directory tree of Kubernetes manifests.
 #[derive(Parser)]
@@ -63,6 +64,8 @@ pub enum Command {
     Render(RenderArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
+    /// List the targets that the tree declares, or those that a change concerns.
+    Targets(TargetsArgs),
     /// Show or change the state of a root.
     State(StateArgs),
     /// Release the lock of a run that is dead.
@@ -88,7 +91,7 @@ impl Command {
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Render(_) | Self::Scope(_) | Self::Summary(_) | Self::Confine(_) => None,
+            Self::Render(_) | Self::Scope(_) | Self::Targets(_) | Self::Summary(_) | Self::Confine(_) => None,
         }
     }
 }
@@ -121,6 +124,10 @@ pub struct ProjectArgs {
     /// Leave out these projects and the projects below them. Separate names with commas.
     #[arg(short = 'X', long, value_name = "PROJECT", value_delimiter = ',')]
     pub exclude_project: Vec<ProjectPath>,
+    /// The name of the cluster or environment, for example prod. If .ktor.yaml declares targets, it is one of them. The
+    /// default is the root's name.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
 }
 
 /// The options that select the base to compare with.
@@ -164,6 +171,9 @@ pub struct PolicyArgs {
     /// Accept that the root's tree now comes from another repository or directory.
     #[arg(long = "move", action = ArgAction::SetTrue, value_parser = relocation())]
     pub relocation: Relocation,
+    /// Accept that the cluster is now for another target of the tree.
+    #[arg(long, action = ArgAction::SetTrue, value_parser = retarget())]
+    pub retarget: Retarget,
     /// The options that hide or show values.
     #[command(flatten)]
     pub show: ShowArgs,
@@ -275,9 +285,6 @@ pub struct PlanArgs {
     /// deletion.
     #[arg(long)]
     pub delete_leftovers: bool,
-    /// The name of the cluster or environment, for example prod. The default is the root's name.
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
     /// The policy of the apply.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -295,9 +302,6 @@ pub struct DriftArgs {
     /// The report.
     #[command(flatten)]
     pub report: ReportArgs,
-    /// The name of the cluster or environment, for example prod. The default is the root's name.
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
     /// The policy of the apply.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -392,10 +396,24 @@ pub struct ScopeArgs {
     pub output: ScopeFormat,
 }
 
-/// The formats of a list of projects.
+/// `ktor targets`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct TargetsArgs {
+    /// The directory of the root project. Its .ktor.yaml declares the targets.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// List only the targets that the changes since the merge base with this revision concern.
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+    /// The list's format.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: ScopeFormat,
+}
+
+/// The formats of a list of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ScopeFormat {
-    /// One project per line.
+    /// One name per line.
     #[default]
     Text,
     /// One JSON document with a version.
@@ -418,6 +436,7 @@ impl PolicyArgs {
             cleanup: self.cleanup,
             allowed: self.guards.allowed.clone(),
             relocation: self.relocation,
+            retarget: self.retarget,
             redact: self.show.redact.clone(),
             adopted: self.show.show_adopted,
         }
@@ -506,6 +525,10 @@ fn adoption() -> impl TypedValueParser<Value = Adoption> {
 
 fn relocation() -> impl TypedValueParser<Value = Relocation> {
     BoolValueParser::new().map(|moved| if moved { Relocation::Accepted } else { Relocation::Refused })
+}
+
+fn retarget() -> impl TypedValueParser<Value = Retarget> {
+    BoolValueParser::new().map(|changed| if changed { Retarget::Accepted } else { Retarget::Refused })
 }
 
 fn adopted() -> impl TypedValueParser<Value = Adopted> {

@@ -68,6 +68,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Drift(args) => commands::drift::drift(args, &variables, &console).await,
             Command::Render(args) => Box::pin(commands::render::render(args, &variables, &console)).await,
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
+            Command::Targets(args) => Box::pin(commands::targets::targets(args, &variables, &console)).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,
             Command::Unlock(args) => commands::unlock::run(args, &variables, &console).await,
             Command::Freeze(args) => commands::freeze::frozen(args, &variables, &console).await,

@@ -117,6 +117,7 @@ impl From<SourcesError> for Failure {
     fn from(error: SourcesError) -> Self {
         match error {
             SourcesError::Settings(errors) => Self::sources(&errors),
+            error @ SourcesError::Target(_) => Self::usage(hinted(chain(&error), hint::after_reading(&error))),
             error => Self::new(Exit::Failure, hinted(chain(&error), hint::after_reading(&error))),
         }
     }

@@ -49,6 +49,7 @@ fn with_state(error: &StateError) -> Option<&'static str> {
 pub(crate) fn after_reading(error: &SourcesError) -> Option<&'static str> {
     match error {
         SourcesError::WorkTree(SourceReadError::Root { .. }) => Some("pass a directory that exists with --path"),
+        SourcesError::Target(_) => Some("pass it with --target"),
         _ => None,
     }
 }

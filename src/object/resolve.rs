@@ -161,7 +161,7 @@ mod tests {
 
     fn tree() -> Tree {
         let files = [(".ktor.yaml", "project: demo\n"), ("a/.ktor.yaml", "project: a\nnamespace: shop\n")];
-        Tree::load(&files.map(|(path, text)| (PathBuf::from(path), text.into())).into()).unwrap()
+        Tree::load(&files.map(|(path, text)| (PathBuf::from(path), text.into())).into(), None).unwrap()
     }
 
     fn resolve(documents: &[(&str, usize, Value)]) -> Result<Vec<Manifest>, Vec<String>> {

@@ -31,6 +31,13 @@ pub enum TreeDoubt {
         /// The place of this tree.
         here: Provenance,
     },
+    /// The tree is read for another target than the state says.
+    OtherTarget {
+        /// The recorded target.
+        recorded: String,
+        /// The target of this run, if the tree declares targets.
+        here: Option<String>,
+    },
 }
 
 impl TreeDoubt {
@@ -41,6 +48,7 @@ impl TreeDoubt {
             Self::MoreThanHalf { .. } => Guard::MassDeletion,
             Self::StateMoved { .. } => Guard::StateNamespace,
             Self::Elsewhere { .. } => Guard::Relocation,
+            Self::OtherTarget { .. } => Guard::Retarget,
         }
     }
 }
@@ -64,6 +72,8 @@ pub enum Guard {
     StateNamespace,
     /// The tree comes from another repository or directory than the state says.
     Relocation,
+    /// The tree is read for another target than the state says.
+    Retarget,
     /// Deleting a namespace or a CRD would also delete objects that the plan does not delete, or objects that could not
     /// be listed.
     Foreign,
@@ -78,7 +88,7 @@ struct Rule {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EmptyDesired,
         Self::MassDeletion,
         Self::Replacement,
@@ -88,6 +98,7 @@ impl Guard {
         Self::Foreign,
         Self::StateNamespace,
         Self::Relocation,
+        Self::Retarget,
     ];
 
     /// The guard's row in the table of guards.
@@ -122,6 +133,7 @@ impl Guard {
             ),
             Self::StateNamespace => (None, "", "the state's namespace changes"),
             Self::Relocation => (None, "", "the tree comes from another repository or directory"),
+            Self::Retarget => (None, "", "the run is for another target"),
         };
         Rule { name, prevents, sentence }
     }

@@ -21,6 +21,13 @@ pub enum Notice {
     Frozen(Freeze),
     /// A setting of the root changes.
     SettingChanged(ChangedSetting),
+    /// The run is for another target than before, and the caller accepts this.
+    TargetChanged {
+        /// The recorded target.
+        from: String,
+        /// The target to record, if the tree declares targets.
+        to: Option<String>,
+    },
     /// The tree comes from another place than before, and the caller accepts this.
     TreeMoved {
         /// The recorded place.
@@ -173,6 +180,7 @@ impl Notice {
             Self::Consented(_) => "consented",
             Self::Frozen(_) => "frozen",
             Self::SettingChanged(_) => "setting-changed",
+            Self::TargetChanged { .. } => "target-changed",
             Self::TreeMoved { .. } => "tree-moved",
             Self::FieldRule(_) => "field-rule",
             Self::AdoptedManagers(_) => "adopted-managers",

@@ -66,7 +66,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn tree(settings: &str) -> Tree {
-        Tree::load(&[(PathBuf::from(".ktor.yaml"), settings.as_bytes().to_vec())].into()).unwrap()
+        Tree::load(&[(PathBuf::from(".ktor.yaml"), settings.as_bytes().to_vec())].into(), None).unwrap()
     }
 
     #[test]

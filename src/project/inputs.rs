@@ -109,7 +109,7 @@ mod tests {
     fn settings_files_on_the_way_to_a_source_are_inputs_even_if_they_do_not_exist() {
         let files = [(".ktor.yaml", "project: demo\ninputs: [../lib]\n"), ("a/.ktor.yaml", "project: a\n")];
         let files = files.map(|(path, text)| (PathBuf::from(path), text.into()));
-        let tree = Tree::load(&files.into()).unwrap();
+        let tree = Tree::load(&files.into(), None).unwrap();
         let mut inputs = Inputs::of_settings(&tree);
         inputs.add_source(tree.project_of(Path::new("a/b/x.yaml")), Path::new("a/b/x.yaml"));
         let of = |project: &str| -> Vec<PathBuf> { inputs.of(&project.parse().unwrap()).map(Path::to_owned).collect() };

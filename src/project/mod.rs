@@ -12,5 +12,6 @@ pub(crate) mod pointer;
 pub mod scope;
 pub mod settings;
 pub mod snapshot;
+pub mod target;
 pub mod tree;
 pub mod values;

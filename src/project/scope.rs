@@ -127,7 +127,7 @@ mod tests {
     /// Returns the inputs of a tree of plain manifests.
     fn load(files: &[(&str, &str)]) -> Inputs {
         let files: Snapshot = files.iter().map(|(p, text)| (PathBuf::from(p), text.as_bytes().to_vec())).collect();
-        let tree = Tree::load(&files).unwrap();
+        let tree = Tree::load(&files, None).unwrap();
         let mut inputs = Inputs::of_settings(&tree);
         for path in files.keys().filter(|path| tree.is_manifest(path)) {
             inputs.add_source(tree.project_of(path), path);

@@ -3,6 +3,7 @@
 //! The types here define the JSON Schema for editors, `settings.schema.json`. Their comments are the descriptions in
 //! the schema. A test compares the schema with the committed file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
@@ -36,6 +37,12 @@ pub struct Settings {
     /// Root only. Field managers whose objects this root treats as its own: `helm`, `flux`, `argocd`, `kapp`,
     /// `kubectl`, or the name of a manager.
     pub adopt_managers: Option<Stated<Vec<String>>>,
+    /// Root only. The targets of the tree by name: the clusters or environments that it is applied to. If there are any,
+    /// each run names one.
+    pub targets: Option<Stated<BTreeMap<String, Option<TargetSettings>>>>,
+    /// Root only. Glob patterns of the directories for one target alone, in which `{target}` stands for its name, for
+    /// example `**/overlays/{target}`. The directories of other targets are left out.
+    pub overlays: Option<Vec<Stated<String>>>,
     /// The namespace for manifests that name none. The setting of the nearest directory applies.
     #[cfg_attr(test, schemars(regex(pattern = LABEL)))]
     pub namespace: Option<Stated<String>>,
@@ -43,6 +50,8 @@ pub struct Settings {
     pub include: Option<Vec<Stated<String>>>,
     /// Glob patterns of files that are not manifests, in addition to those of the directories above.
     pub exclude: Option<Vec<Stated<String>>>,
+    /// The targets that this directory and the directories below it are for. The default is all targets.
+    pub only: Option<Vec<Stated<String>>>,
     /// Values for templates: a map, or a list of maps and of paths of YAML files. They are merged over the values of the
     /// directories above.
     pub values: Option<ValuesSetting>,
@@ -83,6 +92,18 @@ pub enum HookPolicy {
     Apply,
     /// Hooks are left out.
     Skip,
+}
+
+/// A target of the tree.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TargetSettings {
+    /// The name of the root for this target. Two targets on one cluster need different names.
+    #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_-]+$")))]
+    pub project: Option<Stated<String>>,
+    /// Values for templates, merged over those of all directories.
+    pub values: Option<ValuesSetting>,
 }
 
 /// Options for kustomizations.
@@ -271,7 +292,7 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, namespace, include, exclude, values, templates, inputs, kustomize, helm",
+                "a/.ktor.yaml:2:1: unknown field `clean`, expected one of project, cleanup, stateNamespace, redact, fields, adoptManagers, targets, overlays, namespace, include, exclude, only, values, templates, inputs, kustomize, helm",
                 "a/.ktor.yaml:1:10: expected string scalar",
                 "a/.ktor.yaml:1:1: expected mapping start",
                 "a/.ktor.yaml:4:11: unknown variant `other`, expected one of leave, force",

@@ -9,9 +9,10 @@ use super::dns::{LABEL_ADVICE, is_label};
 use super::field_rule::{FieldPointer, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
-use super::settings::{HelmSettings, LoadRestrictions, SETTINGS_FILE, Settings, Stated, is_settings};
+use super::settings::{HelmSettings, LoadRestrictions, SETTINGS_FILE, Settings, Stated, TargetSettings, is_settings};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
-use super::values::ValuesSource;
+use super::target::{TargetError, Targets};
+use super::values::{ValuesSetting, ValuesSource};
 
 /// The namespace of the state and the lock if no setting names one.
 pub(crate) const DEFAULT_STATE_NAMESPACE: &str = "kubernator-system";
@@ -93,15 +94,21 @@ pub struct Tree {
     settings: RootSettings,
     root: ProjectPath,
     directories: BTreeMap<PathBuf, Directory>,
+    targets: Targets,
+    /// The values of the target that the tree is read for. They are merged over those of every directory.
+    target_values: Vec<ValuesSource>,
+    /// The files with values that any directory or target names.
+    values_files: BTreeSet<PathBuf>,
 }
 
 impl Tree {
-    /// Loads a tree from its settings files. Other files are ignored.
+    /// Loads a tree from its settings files, as it is for a target. Other files are ignored. A tree that declares targets
+    /// is complete only for one of them, see [`Tree::check_target`].
     ///
     /// # Errors
     ///
     /// The errors in all settings files, in the order of the files.
-    pub fn load(files: &Snapshot) -> Result<Self, Vec<SourceError>> {
+    pub fn load(files: &Snapshot, target: Option<&str>) -> Result<Self, Vec<SourceError>> {
         let settings_files = files.iter().filter(|(path, _)| is_settings(path));
         let mut errors = Vec::new();
         let mut parsed: BTreeMap<PathBuf, (&Path, Settings)> = BTreeMap::new();
@@ -123,7 +130,10 @@ impl Tree {
                  the project's directory with -p",
             )]);
         };
-        let root = root_name(root_path, root_settings).map_err(|error| vec![error])?;
+        let one = |error| vec![error];
+        let targets = Targets::declared(root_path, root_settings, target).map_err(one)?;
+        let chosen = targets.chosen().and_then(|chosen| chosen_settings(root_settings, chosen));
+        let root = root_name(root_path, root_settings, chosen).map_err(one)?;
         for (path, settings) in parsed.values() {
             errors.extend(wrong_namespaces(path, settings));
         }
@@ -141,11 +151,14 @@ impl Tree {
             fields: field_rules(root_path, root_settings).map_err(|error| vec![error])?,
             adopt_managers: root_settings.adopt_managers.as_ref().map(|names| names.value.clone()).unwrap_or_default(),
         };
-        let mut tree = Self { settings, root, directories: BTreeMap::new() };
+        let (directories, target_values, values_files) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        let mut tree = Self { settings, root, directories, targets, target_values, values_files };
+        tree.read_target_values(root_path, root_settings).map_err(one)?;
         let mut named: BTreeMap<ProjectPath, &Path> = BTreeMap::new();
         // The map lists every directory after the directories above it.
         for (directory, (path, settings)) in &parsed {
-            match tree.directory(directory, path, settings) {
+            let left_out = tree.targets.leave_out(directory, path, settings.only.as_deref());
+            match left_out.and_then(|_| tree.directory(directory, path, settings)) {
                 Ok(entry) => {
                     if entry.names_project
                         && let Some(first) = named.insert(entry.project.clone(), path)
@@ -159,12 +172,29 @@ impl Tree {
                         );
                         errors.push(SourceError::new(place, message));
                     }
+                    tree.values_files.extend(values_files_of(&entry.values));
                     tree.directories.insert(directory.clone(), entry);
                 }
                 Err(error) => errors.push(error),
             }
         }
+        // Each directory was read, so that a mistake in it shows, whatever the target is.
+        let targets = &tree.targets;
+        tree.directories.retain(|directory, _| !targets.excludes(&directory.join(SETTINGS_FILE)));
         if errors.is_empty() { Ok(tree) } else { Err(errors) }
+    }
+
+    /// Reads the values that the targets name.
+    fn read_target_values(&mut self, path: &Path, settings: &Settings) -> Result<(), SourceError> {
+        for (name, target) in settings.targets.iter().flat_map(|targets| &targets.value) {
+            let Some(setting) = target.as_ref().and_then(|target| target.values.as_ref()) else { continue };
+            let values = values_sources(setting, path, Path::new(""), Some(name))?;
+            self.values_files.extend(values_files_of(&values));
+            if self.targets.chosen() == Some(name) {
+                self.target_values = values;
+            }
+        }
+        Ok(())
     }
 
     fn directory(&self, directory: &Path, path: &Path, settings: &Settings) -> Result<Directory, SourceError> {
@@ -172,6 +202,9 @@ impl Tree {
         let is_root = directory.as_os_str().is_empty();
         if !is_root {
             refuse_root_keys(path, settings)?;
+        } else if let Some(first) = settings.only.iter().flatten().next() {
+            let message = "`only` is set below the root: the whole tree cannot be for some targets alone";
+            return Err(SourceError::new(first.place(path), message));
         }
         let project = match (&settings.project, above) {
             (Some(name), Some(above)) => above.project.child(&segment(path, name)?),
@@ -193,10 +226,7 @@ impl Tree {
         };
         let mut values = above.map(|above| above.values.clone()).unwrap_or_default();
         if let Some(setting) = &settings.values {
-            let absolute = "`values` names no file relative to this directory: write the path of a YAML file, as \
-                            values/common.yaml";
-            let own = setting.sources(path, directory, normalized);
-            values.extend(own.map_err(|place| SourceError::new(place, absolute))?);
+            values.extend(values_sources(setting, path, directory, None)?);
         }
         let inputs = settings.inputs.iter().flatten().map(|input| normalized(&directory.join(&input.value))).collect();
         Ok(Directory {
@@ -247,10 +277,11 @@ impl Tree {
         !self.is_hidden(file) && self.of_file(file).is_some_and(|directory| directory.include.matches(file))
     }
 
-    /// Returns `true` if a file with this path is never a source of objects: a dotfile, or a file that is excluded.
+    /// Returns `true` if a file with this path is never a source of objects: a dotfile, a file that is excluded, or one for
+    /// other targets.
     pub(crate) fn is_hidden(&self, file: &Path) -> bool {
         let is_dotfile = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        is_dotfile || self.of_file(file).is_none() || self.is_excluded(file)
+        is_dotfile || self.of_file(file).is_none() || self.is_excluded(file) || self.is_left_out(file)
     }
 
     /// Returns `true` if the settings exclude a file, so that it is not a source.
@@ -266,13 +297,37 @@ impl Tree {
 
     /// Returns `true` if a settings file anywhere in the tree names the file as values.
     pub(crate) fn names_values(&self, file: &Path) -> bool {
-        let is_it = |source: &ValuesSource| matches!(source, ValuesSource::File { path, .. } if path == file);
-        self.directories.values().any(|directory| directory.values.iter().any(is_it))
+        self.values_files.contains(file)
     }
 
     /// The values for the templates of the directory of a file. A later part is merged over the parts before it.
-    pub(crate) fn values_of(&self, file: &Path) -> &[ValuesSource] {
-        self.of_file(file).map_or(&[], |directory| &directory.values)
+    pub(crate) fn values_of(&self, file: &Path) -> Vec<&ValuesSource> {
+        let own = self.of_file(file).into_iter().flat_map(|directory| &directory.values);
+        own.chain(&self.target_values).collect()
+    }
+
+    /// The names of the targets that the tree declares.
+    pub fn declared_targets(&self) -> Vec<String> {
+        self.targets.names()
+    }
+
+    /// The declared target that the tree is read for.
+    pub fn target(&self) -> Option<&str> {
+        self.targets.chosen()
+    }
+
+    /// Checks that the tree is read for one of its targets, if it declares any.
+    ///
+    /// # Errors
+    ///
+    /// The tree is read for none of its targets.
+    pub fn check_target(&self) -> Result<(), TargetError> {
+        self.targets.check()
+    }
+
+    /// Returns `true` if a file is in a directory for other targets, so that it is not a source.
+    pub(crate) fn is_left_out(&self, file: &Path) -> bool {
+        self.targets.excludes(file)
     }
 
     /// Returns the project of a file.
@@ -335,8 +390,33 @@ fn wrong_namespaces(path: &Path, settings: &Settings) -> Vec<SourceError> {
         .collect()
 }
 
-fn root_name(path: &Path, settings: &Settings) -> Result<ProjectPath, SourceError> {
-    let Some(name) = &settings.project else {
+/// Returns the settings of a target.
+fn chosen_settings<'a>(settings: &'a Settings, chosen: &str) -> Option<&'a TargetSettings> {
+    settings.targets.as_ref().and_then(|targets| targets.value.get(chosen)).and_then(Option::as_ref)
+}
+
+/// Returns the sources of a setting `values`.
+fn values_sources(
+    setting: &ValuesSetting,
+    path: &Path,
+    directory: &Path,
+    target: Option<&str>,
+) -> Result<Vec<ValuesSource>, SourceError> {
+    let absolute = "`values` names no file relative to this directory: write the path of a YAML file, as \
+                    values/common.yaml";
+    setting.sources(path, directory, target, normalized).map_err(|place| SourceError::new(place, absolute))
+}
+
+/// Returns the files among values.
+fn values_files_of(values: &[ValuesSource]) -> impl Iterator<Item = PathBuf> {
+    values.iter().filter_map(|source| match source {
+        ValuesSource::File { path, .. } => Some(path.clone()),
+        ValuesSource::Settings { .. } => None,
+    })
+}
+
+fn root_name(path: &Path, settings: &Settings, target: Option<&TargetSettings>) -> Result<ProjectPath, SourceError> {
+    let Some(name) = target.and_then(|target| target.project.as_ref()).or(settings.project.as_ref()) else {
         let message =
             "the root's .ktor.yaml has no `project: NAME`: name the root project, or name its directory with -p";
         return Err(SourceError::new(SourcePlace::whole(path), message));
@@ -381,6 +461,12 @@ fn refuse_root_keys(path: &Path, settings: &Settings) -> Result<(), SourceError>
     }
     if let Some(redact) = &settings.redact {
         return refused("redact", redact.place(path));
+    }
+    if let Some(targets) = &settings.targets {
+        return refused("targets", targets.place(path));
+    }
+    if let Some(pattern) = settings.overlays.iter().flatten().next() {
+        return refused("overlays", pattern.place(path));
     }
     Ok(())
 }
@@ -437,7 +523,7 @@ mod tests {
 
     fn load(files: &[(&str, &str)]) -> Result<Tree, Vec<String>> {
         let files = files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect();
-        Tree::load(&files).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        Tree::load(&files, None).map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -491,6 +577,72 @@ mod tests {
             use LoadRestrictions::{None, Root};
             [Root, None, None, Root]
         });
+    }
+
+    #[test]
+    fn k9_a_tree_is_read_for_one_target_and_everything_else_is_left_out() {
+        let files = [
+            (
+                ".ktor.yaml",
+                "project: shop\nvalues: {a: 1}\ntargets:\n  dev:\n  prod: {project: shop-prod, values: [{a: 2}, v/prod.yaml]}\n\
+                 overlays: ['**/overlays/{target}']\n",
+            ),
+            ("jobs/.ktor.yaml", "project: jobs\nonly: [prod]\n"),
+            ("jobs/deep/.ktor.yaml", "project: deep\n"),
+            ("web/.ktor.yaml", "project: web\n"),
+        ];
+        let files: Snapshot = files.map(|(path, text)| (PathBuf::from(path), text.into())).into();
+        let of = |target| Tree::load(&files, target).unwrap();
+        let (dev, prod, none) = (of(Some("dev")), of(Some("prod")), of(None));
+        let projects = |tree: &Tree| tree.projects().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(projects(&dev), "shop shop.web");
+        assert_eq!(projects(&prod), "shop-prod shop-prod.jobs shop-prod.jobs.deep shop-prod.web");
+        for (path, expected) in [
+            ("x.yaml", [true, true]),
+            ("web/overlays/dev/x.yaml", [true, false]),
+            ("web/overlays/dev/deep/x.yaml", [true, false]),
+            ("web/overlays/prod/x.yaml", [false, true]),
+            ("overlays/prod/x.yaml", [false, true]),
+            ("web/overlays/other/x.yaml", [true, true]),
+            ("web/prod/x.yaml", [true, true]),
+            ("jobs/x.yaml", [false, true]),
+            ("jobs/deep/x.yaml", [false, true]),
+        ] {
+            assert_eq!([&dev, &prod].map(|tree| tree.is_manifest(Path::new(path))), expected, "{path}");
+        }
+        // The values of a target are no manifest for any target.
+        assert!([&dev, &prod].iter().all(|tree| tree.names_values(Path::new("v/prod.yaml"))));
+        let values = |tree: &Tree| tree.values_of(Path::new("web/x.yaml")).len();
+        assert_eq!([values(&dev), values(&prod)], [1, 3]);
+        assert_eq!([dev.target(), prod.target(), none.target()], [Some("dev"), Some("prod"), None]);
+        assert_eq!(none.declared_targets(), ["dev", "prod"]);
+        let declared = || vec!["dev".to_owned(), "prod".to_owned()];
+        assert_eq!(none.check_target(), Err(TargetError::Missing { declared: declared() }));
+        let wrong = TargetError::Unknown { name: "stage".to_owned(), declared: declared() };
+        assert_eq!(of(Some("stage")).check_target(), Err(wrong));
+        // Without declared targets, any name is a name for reports alone.
+        let plain =
+            Tree::load(&[(PathBuf::from(".ktor.yaml"), b"project: shop\n".to_vec())].into(), Some("prod")).unwrap();
+        assert_eq!((plain.check_target(), plain.target()), (Ok(()), None));
+    }
+
+    #[test]
+    fn k9_mistakes_in_targets_point_at_their_place() {
+        let targets = "project: shop\ntargets: {dev: {}, prod: }\n";
+        for (root, below, expected) in [
+            ("project: shop\ntargets: {a.b: {}}\n", "", ".ktor.yaml:2:10: the name of a target: \"a.b\""),
+            ("project: shop\ntargets: {dev: {image: x}}\n", "", ".ktor.yaml:2:17: unknown field `image`"),
+            ("project: shop\noverlays: ['**/{target}']\n", "", ".ktor.yaml:2:12: `overlays` chooses"),
+            (&format!("{targets}overlays: ['**/prod']\n"), "", ".ktor.yaml:3:12: a pattern of `overlays` has {target}"),
+            (&format!("{targets}only: [dev]\n"), "", ".ktor.yaml:3:8: `only` is set below the root"),
+            (targets, "only: [stage]\n", "a/.ktor.yaml:1:8: the tree has no target \"stage\": name one of dev, prod"),
+            ("project: shop\n", "only: [dev]\n", "a/.ktor.yaml:1:8: the tree has no targets: declare \"dev\""),
+            ("project: shop\n", "targets: {dev: {}}\n", "a/.ktor.yaml:1:10: `targets` is set at the root's"),
+            ("project: shop\n", "overlays: ['{target}']\n", "a/.ktor.yaml:1:12: `overlays` is set at the root's"),
+        ] {
+            let errors = load(&[(".ktor.yaml", root), ("a/.ktor.yaml", below)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
+        }
     }
 
     #[test]

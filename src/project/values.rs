@@ -16,6 +16,8 @@ pub(crate) enum ValuesSource {
     Settings {
         /// The path of the settings file.
         file: PathBuf,
+        /// The target whose setting it is. `None` if it is the setting of the directory.
+        target: Option<String>,
         /// The index in the list. `None` if the setting is a map.
         index: Option<usize>,
     },
@@ -45,8 +47,8 @@ enum Entry {
 }
 
 impl ValuesSetting {
-    /// Returns the parts in their order. `base` is the directory of the settings file, and `normalized` removes `.` and
-    /// `..` from a path.
+    /// Returns the parts in their order. `base` is the directory of the settings file, `target` the target whose setting
+    /// it is, and `normalized` removes `.` and `..` from a path.
     ///
     /// # Errors
     ///
@@ -55,10 +57,14 @@ impl ValuesSetting {
         &self,
         file: &Path,
         base: &Path,
+        target: Option<&str>,
         normalized: fn(&Path) -> PathBuf,
     ) -> Result<Vec<ValuesSource>, SourcePlace> {
         let source = |(index, (entry, line, column)): (usize, &(Entry, usize, usize))| match entry {
-            Entry::Map => Ok(ValuesSource::Settings { file: file.to_owned(), index: self.is_list.then_some(index) }),
+            Entry::Map => {
+                let (file, target) = (file.to_owned(), target.map(str::to_owned));
+                Ok(ValuesSource::Settings { file, target, index: self.is_list.then_some(index) })
+            }
             Entry::File(path) => {
                 let named_at = SourcePlace::new(file, *line, *column);
                 if path.is_empty() || Path::new(path).is_absolute() {

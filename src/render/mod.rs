@@ -338,7 +338,7 @@ mod tests {
         for path in ["a.yaml", "b/c.yaml", "x.yaml", "notes.txt"] {
             files.list(path.into());
         }
-        let tree = Tree::load(files.loaded()).unwrap();
+        let tree = Tree::load(files.loaded(), None).unwrap();
         assert_eq!(wanted(&tree, &files), ["a.yaml", "b/c.yaml"].map(PathBuf::from).into());
         files.load("a.yaml".into(), b"{apiVersion: v1, kind: Namespace, metadata: {name: x}}".into());
         assert_eq!(wanted(&tree, &files), ["b/c.yaml"].map(PathBuf::from).into());
@@ -361,7 +361,7 @@ mod tests {
             ("notes.txt", "nothing"),
         ];
         let files = loaded(&files);
-        let tree = Tree::load(files.loaded()).unwrap();
+        let tree = Tree::load(files.loaded(), None).unwrap();
         let rendered = render(&tree, &files, &Outputs::default());
         let owners: Vec<_> = rendered.documents.iter().map(|document| &document.owner).collect();
         assert_eq!(owners, [&tree.owner_of(Path::new("a/x.yaml"))]);

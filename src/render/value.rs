@@ -36,12 +36,12 @@ pub(crate) struct Conflict {
 }
 
 /// The files that these values are in.
-pub(super) fn files(sources: &[ValuesSource]) -> BTreeSet<PathBuf> {
+pub(super) fn files(sources: &[&ValuesSource]) -> BTreeSet<PathBuf> {
     let path = |source: &ValuesSource| match source {
         ValuesSource::File { path, .. } => Some(path.clone()),
         ValuesSource::Settings { .. } => None,
     };
-    sources.iter().filter_map(path).collect()
+    sources.iter().copied().filter_map(path).collect()
 }
 
 /// Reads and merges values. A later source is merged over the sources before it.
@@ -49,7 +49,11 @@ pub(super) fn files(sources: &[ValuesSource]) -> BTreeSet<PathBuf> {
 /// # Errors
 ///
 /// A file is missing, is not YAML, or is not a mapping.
-pub(super) fn merged(sources: &[ValuesSource], files: &Files, budget: &mut ValueBudget) -> Result<Merged, SourceError> {
+pub(super) fn merged(
+    sources: &[&ValuesSource],
+    files: &Files,
+    budget: &mut ValueBudget,
+) -> Result<Merged, SourceError> {
     let mut merged = Merged::default();
     for source in sources {
         if let Some(above) = read(source, files, budget)? {
@@ -72,7 +76,7 @@ fn read(
             return Err(SourceError::new(named_at.clone(), message));
         }
         ValuesSource::File { path, .. } => (path, None),
-        ValuesSource::Settings { file, index } => (file, Some(*index)),
+        ValuesSource::Settings { file, target, index } => (file, Some((target, *index))),
     };
     let mut documents = documents(path, files.loaded().get(path).map(Vec::as_slice).unwrap_or_default(), budget)?;
     if let Some(second) = documents.get(1) {
@@ -82,10 +86,16 @@ fn read(
     let Some(document) = documents.pop() else { return Ok(None) };
     let value = match index {
         None => Some(document),
-        Some(index) => take(document, "values").and_then(|setting| match index {
-            None => Some(setting),
-            Some(index) => item(setting, index),
-        }),
+        Some((target, index)) => {
+            let settings = match target {
+                None => Some(document),
+                Some(target) => take(document, "targets").and_then(|targets| take(targets, target)),
+            };
+            settings.and_then(|settings| take(settings, "values")).and_then(|setting| match index {
+                None => Some(setting),
+                Some(index) => item(setting, index),
+            })
+        }
     };
     match value {
         None => Ok(None),
@@ -202,7 +212,8 @@ mod tests {
             files.load(path.clone(), (*text).into());
             sources.push(ValuesSource::File { path, named_at: SourcePlace::new(".ktor.yaml", 2, 3) });
         }
-        let Merged { entries, conflicts } = merged(&sources, &files, &mut ValueBudget::default()).unwrap();
+        let Merged { entries, conflicts } =
+            merged(&sources.iter().collect::<Vec<_>>(), &files, &mut ValueBudget::default()).unwrap();
         let told = |c: Conflict| format!("{} {} over {}", c.key, c.winning, c.losing);
         (
             plain(&Placed { place: SourcePlace::whole(""), content: Content::Map(entries) }),
@@ -232,7 +243,7 @@ mod tests {
                 files.load("v.yaml".into(), text.into());
             }
             let source = ValuesSource::File { path: "v.yaml".into(), named_at: named_at.clone() };
-            merged(&[source], &files, &mut ValueBudget::default()).unwrap_err().to_string()
+            merged(&[&source], &files, &mut ValueBudget::default()).unwrap_err().to_string()
         };
         assert!(error(None).starts_with("a/.ktor.yaml:2:3: there is no file of this name"));
         assert_eq!(

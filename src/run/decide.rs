@@ -33,6 +33,7 @@ use crate::state::commits::{Commits, Ledger};
 use crate::state::freeze::Freeze;
 use crate::state::payload::Entries;
 use crate::state::provenance::{Claim, ProvenanceMatch};
+use crate::state::target::{TargetClaim, TargetMatch};
 use crate::state::transition::{Pending, Prior, RunCommits, Start};
 
 /// The way in which a run's scope depends on the ledger.
@@ -80,6 +81,8 @@ pub struct RunRequest {
     pub root_change: RootChange,
     /// The repository and directory that the tree is read from.
     pub claim: Claim,
+    /// The target that the run is for.
+    pub target: TargetClaim,
     /// The review that deletions and replacements need.
     pub review: ReviewBasis,
     /// The time of the run, by which a freeze ends.
@@ -220,6 +223,7 @@ pub(crate) async fn decide_from(
     plan.notices.extend(unfinished);
     tell_of_root(&mut plan, &request.root_change);
     tell_of_place(&mut plan, &mut prior, &request.claim);
+    tell_of_target(&mut plan, &mut prior, &request.target);
     let frozen = store.freeze().filter(|freeze| !freeze.is_over(request.now));
     plan.notices.splice(0..0, frozen.iter().cloned().map(Notice::Frozen));
     plan.broken = broken.into_iter().map(|failure| failure.error).collect();
@@ -289,6 +293,19 @@ fn tell_of_place(plan: &mut Plan, prior: &mut Prior, claim: &Claim) {
             plan.notices.insert(0, Notice::TreeMoved { from, to });
         }
         ProvenanceMatch::Elsewhere { recorded, here } => plan.refusals.push(TreeDoubt::Elsewhere { recorded, here }),
+    }
+}
+
+/// Refuses a run for another target than the recorded one, unless the caller accepts it. Otherwise sets the target that the
+/// run records.
+fn tell_of_target(plan: &mut Plan, prior: &mut Prior, claim: &TargetClaim) {
+    match claim.judged(prior.target.as_deref()) {
+        TargetMatch::Same(here) => prior.target = here,
+        TargetMatch::Changed { from, to } => {
+            prior.target.clone_from(&to);
+            plan.notices.insert(0, Notice::TargetChanged { from, to });
+        }
+        TargetMatch::Other { recorded, here } => plan.refusals.push(TreeDoubt::OtherTarget { recorded, here }),
     }
 }
 

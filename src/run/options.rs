@@ -12,6 +12,7 @@ use crate::project::path::ProjectPath;
 use crate::project::pointer::Pointer;
 use crate::project::tree::Cleanup;
 use crate::state::provenance::Relocation;
+use crate::state::target::Retarget;
 
 /// The projects that a run covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct PolicyOptions {
     pub allowed: BTreeSet<Guard>,
     /// The permission for a tree that comes from another place than the recorded one.
     pub relocation: Relocation,
+    /// The permission for another target than the recorded one.
+    pub retarget: Retarget,
     /// The pointers of more fields to hide.
     pub redact: Vec<Pointer>,
     /// The display of live values of objects that are about to be adopted.

@@ -18,6 +18,7 @@ use crate::state::freeze::{FREEZE_ANNOTATION, Freeze};
 use crate::state::payload::Payload;
 use crate::state::provenance::Provenance;
 use crate::state::shard::SHARDS_ANNOTATION;
+use crate::state::target;
 use crate::state::transition::{Pending, Prior, Record, annotations};
 
 /// The number of attempts to claim a head. Late writes of earlier runs may replace the head during an attempt.
@@ -168,6 +169,8 @@ impl Store {
         // there, the review key's Secret still has it.
         let kept = review_key.as_ref().and_then(|stored| Provenance::of(&stored.annotations));
         prior.source = prior.source.take().or(kept);
+        let kept = review_key.as_ref().and_then(|stored| target::recorded(&stored.annotations));
+        prior.target = prior.target.take().or(kept);
         let ShardSite { cluster, namespace, root, run } = place;
         let (cluster, namespace, run) = (cluster.clone(), namespace.to_owned(), run.to_owned());
         let done = stored.as_ref().map(|stored| Done::parse(&stored.annotations)).unwrap_or_default();
@@ -201,6 +204,7 @@ impl Store {
         let Self { cluster, namespace, root, .. } = &*self;
         let mut notes = record.commits.annotations();
         notes.extend(record.source.as_ref().map(Provenance::annotation));
+        notes.extend(record.target.as_deref().map(target::annotation));
         notes.insert(ROOT_ANNOTATION.to_owned(), root.segment().as_str().to_owned());
         let previous = self.review_key.as_ref();
         notes.extend(previous.and_then(|stored| stored.annotations.get_key_value(FREEZE_ANNOTATION)).map(owned));

@@ -112,6 +112,7 @@ pub(crate) async fn rename_root(
     }
     target.entries.union(&present);
     target.source = target.source.take().or_else(|| prior.source.clone());
+    target.target = target.target.take().or_else(|| prior.target.clone());
     new_store.record(new_lock, &target.begin(moved.clone(), &RunCommits::default())).await?; // Both roots' records know everything.
     old_store.record(old_lock, &prior.begin(Entries::default(), &RunCommits::default())).await?;
 

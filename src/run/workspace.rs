@@ -39,6 +39,7 @@ use crate::state::lateness::{
     self, Acceptance, Caller, CommitOrder, CommitRefusal, CommitVerdict, Facts, Recording, Tip,
 };
 use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
+use crate::state::target::{TargetClaim, TargetMatch};
 use crate::state::transition::{Prior, RunCommits};
 
 /// The reason why a project cannot be loaded, or cannot be used as asked.
@@ -118,6 +119,8 @@ pub struct Workspace {
     pub place: Option<Provenance>,
     /// The root.
     pub root: Root,
+    /// The target that the caller names.
+    pub target: Option<String>,
     /// The sources in the work tree.
     pub sources: Sources,
     /// The engines that render sources. Another tree of this project is rendered with the same ones.
@@ -221,18 +224,22 @@ impl Workspace {
     /// # Errors
     ///
     /// There is no project, the directory is a sub-project of another project, or the settings are wrong.
-    pub(crate) async fn open(path: &Path, environment: &Environment) -> Result<Self, WorkspaceError> {
-        Self::open_within(path, None, environment, engine::Policy::OWN).await
+    pub(crate) async fn open(
+        path: &Path,
+        target: Option<&str>,
+        environment: &Environment,
+    ) -> Result<Self, WorkspaceError> {
+        Self::open_within((path, target), None, environment, engine::Policy::OWN).await
     }
 
-    /// Loads the project at a directory. If `boundary` contains the directory, only a repository within `boundary`
-    /// counts. `rendering` limits the engines that render the project.
+    /// Loads the project at a directory, for a target. If `boundary` contains the directory, only a repository within
+    /// `boundary` counts. `rendering` limits the engines that render the project.
     ///
     /// # Errors
     ///
     /// The errors of [`Workspace::open`].
     pub(crate) async fn open_within(
-        path: &Path,
+        (path, target): (&Path, Option<&str>),
         boundary: Option<&Path>,
         environment: &Environment,
         rendering: engine::Policy,
@@ -253,7 +260,7 @@ impl Workspace {
         };
         let top = repository.as_ref().map_or(directory.as_path(), Repository::top);
         let engines = Box::new(Engines::new(environment.clone(), rendering));
-        let sources = Box::pin(Sources::load(Origin::WorkTree { root: &directory, top }, &engines)).await?;
+        let sources = Box::pin(Sources::load(Origin::WorkTree { root: &directory, top }, target, &engines)).await?;
         let root = Root::new(sources.tree.root().root());
         let place = match &repository {
             Some(repository) => {
@@ -263,7 +270,8 @@ impl Workspace {
             }
             None => None,
         };
-        Ok(Self { directory, repository, prefix, place, root, sources, engines })
+        let target = target.map(str::to_owned);
+        Ok(Self { directory, repository, prefix, place, root, target, sources, engines })
     }
 
     /// Returns the place that the tree comes from, and the caller's permission for a place that differs from the
@@ -272,18 +280,25 @@ impl Workspace {
         Claim { here: self.place.clone(), relocation: policy.relocation }
     }
 
-    /// Refuses a tree that comes from another place than the state records. This check comes before the commits are
+    /// Refuses a tree that comes from another place, or is for another target, than the state records. This check comes before the commits are
     /// compared, because commits of another repository have no order.
     ///
     /// # Errors
     ///
-    /// The tree comes from another place, and the caller does not allow the move.
+    /// The tree comes from another place or is for another target, and the caller does not allow it.
     pub(crate) fn check_place(request: &RunRequest, prior: &Prior) -> Result<(), WorkspaceError> {
         match request.claim.judged(prior.source.as_ref()) {
             ProvenanceMatch::Elsewhere { recorded, here } => {
                 Err(WorkspaceError::Elsewhere(TreeDoubt::Elsewhere { recorded, here }))
             }
-            ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => Ok(()),
+            ProvenanceMatch::Same(_) | ProvenanceMatch::Moved { .. } => {
+                match request.target.judged(prior.target.as_deref()) {
+                    TargetMatch::Other { recorded, here } => {
+                        Err(WorkspaceError::Elsewhere(TreeDoubt::OtherTarget { recorded, here }))
+                    }
+                    TargetMatch::Same(_) | TargetMatch::Changed { .. } => Ok(()),
+                }
+            }
         }
     }
 
@@ -346,7 +361,7 @@ impl Workspace {
     async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, WorkspaceError> {
         let repository = self.repository("a comparison of commits")?;
         let origin = Origin::Commit(repository, &commit, &self.prefix);
-        let sources = match Box::pin(Sources::load_if_project(origin, &self.engines)).await {
+        let sources = match Box::pin(Sources::load_if_project(origin, self.target.as_deref(), &self.engines)).await {
             Ok(sources) => sources,
             Err(error) => return Ok(self.unreadable(commit, &error)),
         };
@@ -398,7 +413,12 @@ impl Workspace {
     /// There is no repository, the commit has no project at this place, or it cannot be read.
     pub(crate) async fn at(self, commit: &Commit) -> Result<Self, WorkspaceError> {
         let repository = self.repository("a merge")?;
-        let sources = Box::pin(Sources::load(Origin::Commit(repository, commit, &self.prefix), &self.engines)).await?;
+        let sources = Box::pin(Sources::load(
+            Origin::Commit(repository, commit, &self.prefix),
+            self.target.as_deref(),
+            &self.engines,
+        ))
+        .await?;
         let root = Root::new(sources.tree.root().root());
         Ok(Self { root, sources, ..self })
     }
@@ -411,7 +431,7 @@ impl Workspace {
     pub(crate) async fn sources_at(&self, commit: &Commit) -> Result<Option<Sources>, WorkspaceError> {
         let repository = self.repository("a comparison of commits")?;
         let origin = Origin::Commit(repository, commit, &self.prefix);
-        Ok(Box::pin(Sources::load_if_project(origin, &self.engines)).await?)
+        Ok(Box::pin(Sources::load_if_project(origin, self.target.as_deref(), &self.engines)).await?)
     }
 
     /// Returns the paths whose changes can change the objects of the root, relative to the top of the repository. An
@@ -517,6 +537,7 @@ impl Workspace {
             since: ScopeBasis::Unasked,
             root_change,
             claim: self.claim(policy),
+            target: TargetClaim { here: tree.target().map(str::to_owned), retarget: policy.retarget },
             notices: base.and_then(|base| base.unreadable.clone()).into_iter().collect(),
             before: base.map_or(BaseTree::Unknown, Base::before),
             review: ReviewBasis::Policy,
@@ -578,15 +599,27 @@ fn lowered(options: &PolicyOptions, base: Option<&Base>, tree: &Tree) -> Policy 
     }
 }
 
+/// Returns the names of the targets that the tree at a directory declares.
+///
+/// # Errors
+///
+/// There is no project, or the settings are wrong.
+pub(crate) fn declared_targets(directory: &Path) -> Result<Vec<String>, WorkspaceError> {
+    let files = read_worktree(directory, &is_settings).map_err(SourcesError::WorkTree)?;
+    let tree = Tree::load(&files, None).map_err(SourcesError::Settings)?;
+    Ok(tree.declared_targets())
+}
+
 /// Refuses a directory that is a sub-project of a project above it. Otherwise, it would become a second root by
 /// accident.
 fn refuse_sub_project(directory: &Path, top: &Path) -> Result<(), WorkspaceError> {
     let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
     let above = directory.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(&top));
     let Some(root) = above.filter(|ancestor| ancestor.join(SETTINGS_FILE).is_file()).last() else { return Ok(()) };
-    let project = read_worktree(root, &is_settings).ok().and_then(|files| Tree::load(&files).ok()).and_then(|tree| {
-        let below = directory.strip_prefix(root).ok()?;
-        Some(tree.project_of(&below.join("any.yaml")).clone())
-    });
+    let project =
+        read_worktree(root, &is_settings).ok().and_then(|files| Tree::load(&files, None).ok()).and_then(|tree| {
+            let below = directory.strip_prefix(root).ok()?;
+            Some(tree.project_of(&below.join("any.yaml")).clone())
+        });
     Err(WorkspaceError::SubProject { directory: directory.to_owned(), root: root.to_owned(), project })
 }

@@ -15,4 +15,5 @@ pub mod payload;
 pub mod provenance;
 pub(crate) mod rename;
 pub mod shard;
+pub mod target;
 pub mod transition;

@@ -15,6 +15,7 @@ use super::error::StateError;
 use super::gzip;
 use super::payload::{Entries, Payload, Version};
 use super::provenance::Provenance;
+use super::target;
 use crate::object::ident::{Ident, ObjectKey};
 use crate::object::mark::Root;
 use crate::project::path::ProjectPath;
@@ -41,6 +42,8 @@ pub struct Prior {
     pub open: BTreeSet<ProjectPath>,
     /// The place that the root's tree comes from, if it is known.
     pub source: Option<Provenance>,
+    /// The target that the root is applied for, if its tree declares targets.
+    pub target: Option<String>,
     /// `true` if there is a state.
     pub exists: bool,
 }
@@ -52,15 +55,23 @@ impl Prior {
     pub fn absent(kept: Option<Commits>) -> Self {
         let start = if kept.is_none() { Start::Settled } else { Start::Unsettled };
         let commits = Commits::merged(None, kept).0.staled();
-        Self { entries: Entries::default(), start, commits, open: BTreeSet::new(), source: None, exists: false }
+        Self {
+            entries: Entries::default(),
+            start,
+            commits,
+            open: BTreeSet::new(),
+            source: None,
+            target: None,
+            exists: false,
+        }
     }
 
     /// Returns the start with a state that exists and cannot be used. The objects that it recorded are not known.
     pub fn unreadable(annotations: &BTreeMap<String, String>, kept: Option<Commits>) -> Self {
         let commits = Commits::merged(Commits::of(annotations), kept).0.staled();
-        let source = Provenance::of(annotations);
+        let (source, target) = (Provenance::of(annotations), target::recorded(annotations));
         let (start, open) = (Start::Unsettled, BTreeSet::new());
-        Self { entries: Entries::default(), start, commits, open, source, exists: true }
+        Self { entries: Entries::default(), start, commits, open, source, target, exists: true }
     }
 
     /// Returns the start with a payload that was read from this Secret and, if the state is sharded, from its shards.
@@ -75,7 +86,8 @@ impl Prior {
         entries.union(&pending);
         let open = open_projects(annotations.get(OPEN_ANNOTATION), &entries);
         let (start, commits) = if settled { (Start::Settled, commits) } else { (Start::Unsettled, commits.staled()) };
-        Self { entries, start, commits, open, source: Provenance::of(annotations), exists: true }
+        let (source, target) = (Provenance::of(annotations), target::recorded(annotations));
+        Self { entries, start, commits, open, source, target, exists: true }
     }
 
     /// Adds the objects that a sweep found live with our mark.
@@ -107,8 +119,8 @@ impl Prior {
             commits.ledger = Ledger::Stale([accepted.clone()].into());
             commits.reviewed_from = [accepted.clone()].into();
         }
-        let (open, source) = (self.open.clone(), self.source.clone());
-        Pending { resources, intent, start: self.start, commits, open, source }
+        let (open, source, target) = (self.open.clone(), self.source.clone(), self.target.clone());
+        Pending { resources, intent, start: self.start, commits, open, source, target }
     }
 
     /// Returns the content to write after an edit of the state itself, such as a rename. `payload` has the entries that
@@ -116,7 +128,8 @@ impl Prior {
     #[must_use]
     pub fn edited(&self, payload: Payload) -> Record {
         let commits = self.commits.clone().staled();
-        Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
+        let (open, source, target) = (self.open.clone(), self.source.clone(), self.target.clone());
+        Record { payload, commits, open, source, target }
     }
 }
 
@@ -144,6 +157,8 @@ pub struct Record {
     pub open: BTreeSet<ProjectPath>,
     /// The place that the root's tree comes from, if it is known.
     pub source: Option<Provenance>,
+    /// The target that the root is applied for, if its tree declares targets.
+    pub target: Option<String>,
 }
 
 /// The state that a run records before it acts, which is phase one. [`Pending::finish`] consumes it, so phase two
@@ -156,6 +171,7 @@ pub struct Pending {
     commits: Commits,
     open: BTreeSet<ProjectPath>,
     source: Option<Provenance>,
+    target: Option<String>,
 }
 
 /// The observations and changes of a successful run that the state depends on.
@@ -193,7 +209,8 @@ impl Pending {
             version: Version::One,
         };
         let commits = self.commits.clone().staled();
-        Record { payload, commits, open: self.open.clone(), source: self.source.clone() }
+        let (open, source, target) = (self.open.clone(), self.source.clone(), self.target.clone());
+        Record { payload, commits, open, source, target }
     }
 
     /// Returns the content that phase two writes. It is not finalized if a request is in flight. The next run then
@@ -201,7 +218,7 @@ impl Pending {
     /// still recorded for the run that follows.
     #[must_use]
     pub fn finish(self, settlement: &Settlement) -> Record {
-        let Self { mut resources, intent, start, mut commits, source, .. } = self;
+        let Self { mut resources, intent, start, mut commits, source, target, .. } = self;
         let settled = start == Start::Settled && !settlement.in_flight;
         if settled {
             resources.retain(|project, key| {
@@ -220,7 +237,7 @@ impl Pending {
         commits.ledger = ledger.map_or(Ledger::Stale(before), |commit| Ledger::Current(commit.clone()));
         let finalized = !settlement.in_flight;
         let payload = Payload { finalized, pending: Entries::default(), resources, version: Version::One };
-        Record { payload, commits, open: settlement.open.clone(), source }
+        Record { payload, commits, open: settlement.open.clone(), source, target }
     }
 }
 
@@ -247,6 +264,7 @@ pub fn annotations(root: &Root, data: &[u8], run: &str, record: &Record) -> BTre
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     annotations.extend(stated);
     annotations.extend(record.source.as_ref().map(Provenance::annotation));
+    annotations.extend(record.target.as_deref().map(target::annotation));
     if !record.open.is_empty() {
         let listed = record.open.iter().map(ProjectPath::as_str).collect::<Vec<_>>().join(" ");
         let listed = if listed.len() > LONGEST { ALL.to_owned() } else { listed };
@@ -297,7 +315,7 @@ mod tests {
 
     fn prior(start: Start, list: &[(&str, &str)]) -> Prior {
         let (commits, open) = (Commits::default(), BTreeSet::new());
-        Prior { entries: entries(list), start, commits, open, source: None, exists: true }
+        Prior { entries: entries(list), start, commits, open, source: None, target: None, exists: true }
     }
 
     #[test]
@@ -384,7 +402,8 @@ mod tests {
     fn only_our_own_finalized_digest_is_settled() {
         let check = |finalized, annotate: bool, tamper: bool| {
             let payload = Payload { finalized, resources: entries(&[("demo", "a")]), ..Payload::default() };
-            let record = Record { payload, commits: current(COMMIT), open: BTreeSet::new(), source: None };
+            let record =
+                Record { payload, commits: current(COMMIT), open: BTreeSet::new(), source: None, target: None };
             let (data, mut notes, kept) = written(&record);
             if !annotate {
                 notes.clear();
@@ -410,6 +429,7 @@ mod tests {
             commits: current(commit),
             open: BTreeSet::new(),
             source: None,
+            target: None,
         });
         let (data, notes, _) = written(&newer);
         let (_, _, kept) = written(&older);
@@ -462,7 +482,8 @@ mod tests {
         let [a, b] = ["demo.a", "demo.b"].map(|name| name.parse::<ProjectPath>().unwrap());
         let payload =
             Payload { finalized: true, resources: entries(&[("demo.a", "x"), ("demo.b", "y")]), ..Payload::default() };
-        let record = Record { payload, commits: Commits::default(), open: [b.clone()].into(), source: None };
+        let record =
+            Record { payload, commits: Commits::default(), open: [b.clone()].into(), source: None, target: None };
         let (data, mut notes, kept) = written(&record);
         let open = |notes: &_| Prior::of(record.payload.clone(), &data, notes, kept.clone()).open;
         assert_eq!(open(&notes), [b.clone()].into());

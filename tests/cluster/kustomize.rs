@@ -74,7 +74,7 @@ async fn k1_rendered_objects_are_those_of_the_engine_over_its_own_test_data() {
         let top = fs::canonicalize(folder.path()).unwrap();
         let root = top.join("deploy");
         write(case, &root);
-        let sources = Sources::load(Origin::WorkTree { root: &root, top: &top }, &engines).await.unwrap();
+        let sources = Sources::load(Origin::WorkTree { root: &root, top: &top }, None, &engines).await.unwrap();
         let (found, failures) = sources.rendered();
         let printed: Result<Vec<_>, _> = case.entries().iter().map(|entry| alone(&root.join(entry))).collect();
         match printed.map(|printed| printed.concat()) {

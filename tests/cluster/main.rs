@@ -54,6 +54,7 @@ mod shards;
 mod shop;
 mod skip;
 mod story;
+mod targets;
 mod templates;
 mod terminating;
 mod unready;

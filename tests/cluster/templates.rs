@@ -206,7 +206,7 @@ fn kubernator(cases: &Value) -> Vec<Value> {
 /// Renders with ktor, and returns the texts by the name of the ConfigMap.
 async fn ktor(root: &Path) -> BTreeMap<String, String> {
     let engines = Engines::new(Environment::default(), Policy::OWN);
-    let sources = Sources::load(Origin::WorkTree { root, top: root }, &engines).await.unwrap();
+    let sources = Sources::load(Origin::WorkTree { root, top: root }, None, &engines).await.unwrap();
     let desired = sources.resolve(Kinds::builtin());
     let text = |body: &Value, pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
     let maps = desired.manifests.values();

@@ -136,6 +136,7 @@ fn load(documents: &[Value]) -> Sources {
     runtime
         .block_on(Sources::load(
             Origin::WorkTree { root: directory.path(), top: directory.path() },
+            None,
             &Engines::new(Environment::default(), Policy::OWN),
         ))
         .unwrap()

@@ -10,6 +10,7 @@ mod render;
 mod schema;
 mod state;
 mod summary;
+mod targets;
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex};

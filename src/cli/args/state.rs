@@ -65,6 +65,9 @@ pub struct RootArgs {
     /// The directory of the root project. Its .ktor.yaml names the root.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub path: PathBuf,
+    /// The target, if .ktor.yaml declares targets.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
     /// The cluster options.
     #[command(flatten)]
     pub cluster: ClusterArgs,

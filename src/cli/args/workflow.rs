@@ -20,10 +20,6 @@ pub struct ActionArgs {
     /// (apply), or a comparison of the cluster with it (drift).
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     pub mode: Mode,
-    /// The name of the cluster or environment, for example prod. Each root and target has its own comment. The default is
-    /// the root's name.
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
     /// The cluster options.
     #[command(flatten)]
     pub cluster: WorkflowClusterArgs,

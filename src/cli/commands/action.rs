@@ -100,7 +100,7 @@ fn options(args: &ActionArgs) -> ActionOptions {
         scope: args.project.scope(),
         policy: args.policy.options(),
         history: args.history.options(),
-        target: args.target.clone(),
+        target: args.project.target.clone(),
         token: args.token.clone(),
         comment_author: args.comment_author.clone(),
         commenting: match args.comment {

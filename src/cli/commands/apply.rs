@@ -38,7 +38,8 @@ pub(crate) async fn apply(args: &ApplyArgs, variables: &Variables, console: &Con
     }
     let interrupt = on_signals(console);
     let prepared = Box::pin(preparing(&interrupt, async {
-        let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+        let project =
+            Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
         let base = base_of(&project, args.base.base.as_deref(), console).await?;
         let run = own_run(variables);
         let mut request = project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), run);

@@ -20,7 +20,8 @@ use crate::run::workspace::Workspace;
 ///
 /// Anything that stops the comparison from being made.
 pub(crate) async fn drift(args: &DriftArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let mut request = project.request(&args.project.scope(), &args.policy.options(), None, own_run(variables));
     request.review = ReviewBasis::ByHand;
     let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
@@ -30,7 +31,7 @@ pub(crate) async fn drift(args: &DriftArgs, variables: &Variables, console: &Con
     }
     let plan = decide(&cluster, &request, &project.sources).await?.plan;
     let heads = Heads::of(&project, None).await;
-    let target = args.target.clone().unwrap_or_else(|| project.root.to_string());
+    let target = args.project.target.clone().unwrap_or_else(|| project.root.to_string());
     let heading = heads.heading(&target, Some(&cluster));
     let text = match args.report.output {
         Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),

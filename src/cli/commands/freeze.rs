@@ -50,7 +50,7 @@ async fn set(
     console: &Console,
 ) -> Result<(String, Option<Freeze>), Failure> {
     let interrupt = on_signals(console);
-    let project = Workspace::open(&args.path, &variables.for_programs()).await?;
+    let project = Workspace::open(&args.path, args.target.as_deref(), &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
     let run = own_run_name(variables);
     let request = project.lock(lock_timeout, &run, None);

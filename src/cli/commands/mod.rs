@@ -9,4 +9,5 @@ pub(crate) mod plan;
 pub(crate) mod render;
 pub(crate) mod scope;
 pub(crate) mod state;
+pub(crate) mod targets;
 pub(crate) mod unlock;

@@ -20,7 +20,8 @@ use crate::run::workspace::Workspace;
 ///
 /// Anything that stops the plan from being made, and the errors of [`judged`].
 pub(crate) async fn plan(args: &PlanArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
     let mut request = project.request(&args.project.scope(), &args.policy.options(), base.as_ref(), own_run(variables));
     if !args.delete_leftovers {
@@ -36,7 +37,7 @@ pub(crate) async fn plan(args: &PlanArgs, variables: &Variables, console: &Conso
         (decide(&cluster, &request, &project.sources).await?.plan, Some(cluster))
     };
     let heads = Heads::of(&project, base.as_ref()).await;
-    let target = args.target.clone().unwrap_or_else(|| project.root.to_string());
+    let target = args.project.target.clone().unwrap_or_else(|| project.root.to_string());
     let heading = heads.heading(&target, cluster.as_ref());
     let text = match args.report.output {
         Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),

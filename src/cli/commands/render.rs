@@ -28,7 +28,8 @@ use crate::run::workspace::Workspace;
 ///
 /// A source in scope cannot be rendered. If two renderings are compared, also an object that differs between them.
 pub(crate) async fn render(args: &RenderArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let kinds = project.sources.with_defined_kinds(Kinds::builtin().clone());
     let desired = project.sources.resolve(&kinds);
     let request = ScopeRequest {
@@ -53,7 +54,8 @@ pub(crate) async fn render(args: &RenderArgs, variables: &Variables, console: &C
     manifests.sort_by_key(|manifest| &manifest.place);
     if args.twice {
         // The second rendering has engines of its own, which know no output yet.
-        let again = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+        let again =
+            Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
         compare(&manifests, &again.sources.resolve(&kinds).manifests)?;
     }
     let shown = |manifest: &Manifest| match &redactor {

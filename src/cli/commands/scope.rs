@@ -19,7 +19,8 @@ use crate::run::workspace::Workspace;
 ///
 /// Anything that stops the trees from being read.
 pub(crate) async fn scope(args: &ScopeArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let base = base_of(&project, args.base.base.as_deref(), console).await?;
     let request = ScopeRequest {
         include: args.project.include_project.clone(),

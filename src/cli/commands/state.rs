@@ -51,7 +51,7 @@ pub(crate) async fn run(command: &StateCommand, variables: &Variables, console: 
 }
 
 async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.root.path, &variables.for_programs()).await?;
+    let project = Workspace::open(&args.root.path, args.root.target.as_deref(), &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let Inspected { prior, finalized, run, integrity, holder } = inspect(&cluster, namespace, &project.root).await?;
@@ -84,7 +84,8 @@ async fn show(args: &StateShowArgs, variables: &Variables, console: &Console) ->
 }
 
 async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let entries = inspect(&cluster, namespace, &project.root).await?.prior.entries;
@@ -102,7 +103,8 @@ async fn list(args: &ListArgs, variables: &Variables, console: &Console) -> Resu
 }
 
 async fn orphans(args: &OrphansArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.project.path, &variables.for_programs()).await?;
+    let project =
+        Workspace::open(&args.project.path, args.project.target.as_deref(), &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.cluster, None, variables, console).await?;
     let request = project.request(&args.project.scope(), &args.policy.options(), None, own_run(variables));
     let decided = decide(&cluster, &request, &project.sources).await?;
@@ -254,7 +256,7 @@ impl<'a> StateContext<'a> {
         }
         let interrupt = on_signals(console);
         let prepared = preparing(&interrupt, async {
-            let project = Workspace::open(&root.path, &variables.for_programs()).await?;
+            let project = Workspace::open(&root.path, root.target.as_deref(), &variables.for_programs()).await?;
             let namespace = project.sources.tree.settings().state_namespace.clone();
             Ok((connect_for(&project, &root.cluster, None, variables, console).await?, project.root, namespace))
         });

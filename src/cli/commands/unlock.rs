@@ -16,7 +16,7 @@ use crate::run::workspace::Workspace;
 ///
 /// Another run holds the lock, the lock is held and no holder is named, or the cluster does not answer.
 pub(crate) async fn run(args: &UnlockArgs, variables: &Variables, console: &Console) -> Result<Exit, Failure> {
-    let project = Workspace::open(&args.root.path, &variables.for_programs()).await?;
+    let project = Workspace::open(&args.root.path, args.root.target.as_deref(), &variables.for_programs()).await?;
     let cluster = connect_for(&project, &args.root.cluster, None, variables, console).await?;
     let namespace = &project.sources.tree.settings().state_namespace;
     let root = &project.root;

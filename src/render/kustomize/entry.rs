@@ -82,8 +82,12 @@ impl Survey {
         }
         let whole = closures.of(survey.directories.iter().cloned());
         survey.paths = whole.paths.iter().chain(&named).cloned().collect();
+        // What a kustomization for another target uses is no entry either.
         for directory in entries(&kinds, &whole.used, &mut closures) {
             let file = kinds.get(directory).map_or(directory, |(file, _)| *file).to_owned();
+            if tree.is_left_out(&file) {
+                continue;
+            }
             let closure = closures.of([directory.to_owned()]);
             let build = match closures.kustomization(&file) {
                 Some(Ok(kustomization)) => Build::of(kustomization),
@@ -234,7 +238,7 @@ mod tests {
         for (path, text) in files {
             loaded.load(path.into(), text.as_bytes().to_vec());
         }
-        (Tree::load(loaded.loaded()).unwrap(), loaded)
+        (Tree::load(loaded.loaded(), None).unwrap(), loaded)
     }
 
     fn entries(tree: &[(&str, &str)]) -> Vec<String> {

@@ -224,7 +224,7 @@ mod tests {
         for (path, text) in files {
             loaded.load(path.into(), text.as_bytes().to_vec());
         }
-        (Tree::load(loaded.loaded()).unwrap(), loaded)
+        (Tree::load(loaded.loaded(), None).unwrap(), loaded)
     }
 
     /// Returns the objects of a printed text, for the first kustomization of a tree.

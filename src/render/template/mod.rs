@@ -59,7 +59,7 @@ pub(crate) fn wanted(tree: &Tree, files: &Files, is_covered: &dyn Fn(&Path) -> b
     let mut wanted = BTreeSet::new();
     for path in files.paths().iter().filter(|path| is_template(tree, path) && !is_covered(path)) {
         wanted.insert(path.clone());
-        wanted.extend(value::files(tree.values_of(path)));
+        wanted.extend(value::files(&tree.values_of(path)));
         if let Some(Ok(found)) = definitions_in(path, files) {
             wanted.extend(found.defined.into_iter().map(|definition| definition.path));
         }
@@ -90,7 +90,7 @@ pub(crate) struct Templates<'a> {
     named: BTreeSet<PathBuf>,
     work: Work,
     /// The values of the directory that was asked for last.
-    last: Option<(&'a [ValuesSource], KnownValues)>,
+    last: Option<(Vec<&'a ValuesSource>, KnownValues)>,
     conflicts: BTreeSet<Conflict>,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Templates<'a> {
     pub(crate) fn add_inputs(&self, path: &Path, owner: &Owner, inputs: &mut Inputs) {
         let project = &owner.project;
         inputs.add_source(project, path);
-        for file in value::files(self.tree.values_of(path)) {
+        for file in value::files(&self.tree.values_of(path)) {
             inputs.add(project, file);
         }
         let Some(Ok(found)) = self.definitions.get(path) else { return };
@@ -163,7 +163,7 @@ impl<'a> Templates<'a> {
             }
             None => {
                 let bytes = self.files.loaded().get(path).ok_or_else(|| not_read(path))?;
-                let context = context(&values, values.engine.iter().cloned(), owner);
+                let context = context(&values, values.engine.iter().cloned(), owner, self.tree.target());
                 self.rendered(path, bytes, &context, owner, budget)
             }
         }
@@ -177,7 +177,7 @@ impl<'a> Templates<'a> {
         {
             return merged.clone();
         }
-        let known = value::merged(sources, self.files, budget).and_then(known);
+        let known = value::merged(&sources, self.files, budget).and_then(known);
         if let Ok(known) = &known {
             self.conflicts.extend(known.merged.conflicts.iter().cloned());
         }
@@ -230,7 +230,7 @@ impl<'a> Templates<'a> {
         let set: BTreeSet<&str> = application.values.iter().map(|(key, _)| key.as_str()).collect();
         let defaults = definition.defaults.iter().filter(|(key, _)| !set.contains(key.as_str()));
         let own = defaults.chain(&application.values).map(|(key, value)| (key.clone(), engine(value)));
-        let context = context(values, own, owner);
+        let context = context(values, own, owner, self.tree.target());
         self.rendered(&definition.path, bytes, &context, owner, budget).map_err(|error| {
             let message = format!("{} (applied at {})", error.message, application.place);
             SourceError::new(error.place, message)
@@ -316,9 +316,10 @@ fn known(merged: Merged) -> KnownValues {
 }
 
 /// Builds the variables of a template: `ktor` and `values`.
-fn context(known: &Known, values: impl Iterator<Item = (String, Value)>, owner: &Owner) -> Value {
-    let own = [("project".to_owned(), Value::from(owner.project.to_string()))];
-    let ktor = Value::from_pairs(own.into_iter().chain(known.engine.iter().cloned()));
+fn context(known: &Known, values: impl Iterator<Item = (String, Value)>, owner: &Owner, target: Option<&str>) -> Value {
+    let project = ("project".to_owned(), Value::from(owner.project.to_string()));
+    let target = target.map(|target| ("target".to_owned(), Value::from(target)));
+    let ktor = Value::from_pairs([project].into_iter().chain(target).chain(known.engine.iter().cloned()));
     Value::from_pairs([("ktor", ktor), ("values", Value::from_pairs(values))])
 }
 
@@ -353,7 +354,7 @@ mod tests {
         for (path, text) in files {
             loaded.load(path.into(), (*text).into());
         }
-        let tree = Tree::load(loaded.loaded()).unwrap();
+        let tree = Tree::load(loaded.loaded(), None).unwrap();
         assert_eq!(crate::render::wanted(&tree, &loaded), BTreeSet::new(), "a reader loads everything first");
         render(&tree, &loaded, &Outputs::default())
     }
@@ -377,12 +378,12 @@ mod tests {
     fn text(source: &str) -> Result<String, String> {
         let mut loaded = Files::default();
         loaded.load(ROOT.0.into(), ROOT.1.into());
-        let tree = Tree::load(loaded.loaded()).unwrap();
+        let tree = Tree::load(loaded.loaded(), None).unwrap();
         let owner = tree.owner_of(Path::new("a.tmpl.yaml"));
         let merged =
-            value::merged(tree.values_of(Path::new("a.tmpl.yaml")), &loaded, &mut ValueBudget::default()).unwrap();
+            value::merged(&tree.values_of(Path::new("a.tmpl.yaml")), &loaded, &mut ValueBudget::default()).unwrap();
         let known = known(merged).unwrap();
-        let context = context(&known, known.engine.iter().cloned(), &owner);
+        let context = context(&known, known.engine.iter().cloned(), &owner, None);
         let rendered = dialect::render(Path::new("a.tmpl.yaml"), source, &context, &mut Work::default());
         rendered.map(|rendered| rendered.text).map_err(|error| error.to_string())
     }
@@ -635,7 +636,7 @@ mod tests {
         files.load(".ktor.yaml".into(), b"project: demo\nvalues: [../env.yaml]\n".to_vec());
         files.load("a/web.tmpl.yaml".into(), b"define: [{name: web, path: .web.yaml}]\n".to_vec());
         files.list("plain.yaml".into());
-        let tree = Tree::load(files.loaded()).unwrap();
+        let tree = Tree::load(files.loaded(), None).unwrap();
         let asked: Vec<_> = crate::render::wanted(&tree, &files).into_iter().collect();
         assert_eq!(asked, ["../env.yaml", "a/.web.yaml", "plain.yaml"].map(PathBuf::from));
     }

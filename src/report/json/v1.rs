@@ -415,6 +415,7 @@ impl Object {
 fn guard_name(guard: Guard) -> &'static str {
     guard.name().unwrap_or(match guard {
         Guard::Relocation => "move",
+        Guard::Retarget => "retarget",
         _ => "state-namespace",
     })
 }

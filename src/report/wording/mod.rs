@@ -172,6 +172,7 @@ pub(crate) fn outcome(outcome: &Outcome, kept: usize, strong: fn(&str) -> String
 pub(crate) fn option(guard: Guard) -> Option<String> {
     match guard {
         Guard::Relocation => Some("--move".to_owned()),
+        Guard::Retarget => Some("--retarget".to_owned()),
         guard => Some(format!("--allow-{}", guard.name()?)),
     }
 }

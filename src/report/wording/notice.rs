@@ -26,6 +26,10 @@ pub(crate) fn notice(notice: &Notice) -> String {
             format!("{by} froze the root{until}, so an apply changes nothing: {reason}")
         }
         Notice::SettingChanged(setting) => changed(setting),
+        Notice::TargetChanged { from, to } => {
+            let to = to.as_deref().unwrap_or("no target");
+            format!("The target changed: the state now names {to} instead of {from}.")
+        }
         Notice::TreeMoved { from, to } => format!("The tree moved: the state now names {to} instead of {from}."),
         Notice::FieldRule(FieldRule { kinds, pointers, policy }) => {
             let treatment = match policy {
@@ -129,6 +133,13 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
             "stateNamespace changes from {from} to {to}, but the state and the lock stay in {from}, where other runs \
              look for them: leave stateNamespace as it is"
         ),
+        TreeDoubt::OtherTarget { recorded, here } => {
+            let here = here.as_ref().map_or("for no target".to_owned(), |here| format!("for {here}"));
+            format!(
+                "the state says that this cluster is for the target {recorded}, but this run is {here}: connect to the \
+                 cluster of the target, unless the cluster is for another target now"
+            )
+        }
         TreeDoubt::Elsewhere { recorded, here } => format!(
             "the state says that this root is {recorded}, but this tree is {here}: give one of the two roots another \
              name, unless it is the same tree in a new place"
@@ -269,6 +280,7 @@ mod tests {
             Notice::Consented(object("a")),
             Notice::Frozen(Freeze { reason: "a release".into(), by: "Maria".into(), until: None }),
             Notice::SettingChanged(setting("cleanup")),
+            Notice::TargetChanged { from: text(), to: Some(text()) },
             Notice::TreeMoved { from: source().unwrap(), to: source().unwrap() },
             Notice::FieldRule(rule(FieldPolicy::Leave)),
             Notice::AdoptedManagers(texts()),

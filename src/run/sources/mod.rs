@@ -21,6 +21,7 @@ use crate::project::files::Files;
 use crate::project::inputs::Inputs;
 use crate::project::settings::{SETTINGS_FILE, is_settings};
 use crate::project::snapshot::{Failure, SourceError};
+use crate::project::target::TargetError;
 use crate::project::tree::Tree;
 use crate::render::job::Outputs;
 use crate::render::source::{SourceReadError, WorkTree};
@@ -67,6 +68,9 @@ pub enum SourcesError {
     /// The settings are invalid.
     #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Settings(Vec<SourceError>),
+    /// The tree is not read for one of its targets.
+    #[error(transparent)]
+    Target(TargetError),
     /// The tree was not rendered in time.
     #[error("render the tree within {} minutes: a template does too much work", TIME_TO_RENDER.as_secs() / 60)]
     Late,
@@ -95,34 +99,48 @@ pub struct Desired {
 }
 
 impl Sources {
-    /// Loads a tree and renders its files.
+    /// Loads a tree for a target and renders its files.
     ///
     /// # Errors
     ///
     /// The tree cannot be read, or its settings are invalid. A manifest that cannot be rendered is not an error here.
     /// It is kept as a failure, because its consequences depend on the scope.
-    pub async fn load(origin: Origin<'_>, engines: &Engines) -> Result<Self, SourcesError> {
+    pub async fn load(origin: Origin<'_>, target: Option<&str>, engines: &Engines) -> Result<Self, SourcesError> {
         let (reader, files) = Reader::open(origin).await?;
-        Self::load_from(reader, files, engines).await
+        Self::load_from(reader, files, target, engines).await
     }
 
-    /// Loads a tree. Returns `None` if the root directory has no settings file and so is no project.
+    /// Loads a tree. Returns `None` if the root directory has no settings file and so is no project, or if the tree
+    /// declares targets and this is none of them.
     ///
     /// # Errors
     ///
     /// As for [`Sources::load`].
-    pub(crate) async fn load_if_project(origin: Origin<'_>, engines: &Engines) -> Result<Option<Self>, SourcesError> {
+    pub(crate) async fn load_if_project(
+        origin: Origin<'_>,
+        target: Option<&str>,
+        engines: &Engines,
+    ) -> Result<Option<Self>, SourcesError> {
         let (reader, files) = Reader::open(origin).await?;
         if !files.paths().contains(Path::new(SETTINGS_FILE)) {
             return Ok(None);
         }
-        Self::load_from(reader, files, engines).await.map(Some)
+        match Self::load_from(reader, files, target, engines).await {
+            Err(SourcesError::Target(TargetError::Unknown { .. })) => Ok(None),
+            loaded => loaded.map(Some),
+        }
     }
 
-    async fn load_from(mut reader: Reader<'_>, mut files: Files, engines: &Engines) -> Result<Self, SourcesError> {
+    async fn load_from(
+        mut reader: Reader<'_>,
+        mut files: Files,
+        target: Option<&str>,
+        engines: &Engines,
+    ) -> Result<Self, SourcesError> {
         let settings = files.selected(&is_settings);
         reader.load(&mut files, &settings).await?;
-        let tree = Tree::load(files.loaded()).map_err(SourcesError::Settings)?;
+        let tree = Tree::load(files.loaded(), target).map_err(SourcesError::Settings)?;
+        tree.check_target().map_err(SourcesError::Target)?;
         // What a file refers to is known once the file is loaded. A source whose files are still missing in the end
         // fails to render.
         for _ in 0..ROUNDS {

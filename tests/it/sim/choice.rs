@@ -168,6 +168,7 @@ impl Forest {
                 tree,
                 Sources::load(
                     Origin::WorkTree { root: folder.path(), top: folder.path() },
+                    None,
                     &Engines::new(Environment::default(), Policy::OWN),
                 )
                 .await
