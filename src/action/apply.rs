@@ -24,9 +24,10 @@ use crate::run::decide::ScopeBasis;
 use crate::run::ended::RunReport;
 use crate::run::error::RunError;
 use crate::run::events::Event as RunEvent;
+use crate::run::judged::RunPermission;
 use crate::run::options::AppliedRef;
 use crate::run::reconcile::reconcile;
-use crate::run::workspace::{RunPermission, Workspace};
+use crate::run::workspace::Workspace;
 use crate::state::lateness::Caller;
 
 impl Job<'_> {

@@ -16,6 +16,7 @@ pub mod events;
 pub(crate) mod freeze;
 pub(crate) mod inspect;
 pub mod interrupt;
+pub mod judged;
 pub(crate) mod listing;
 pub(crate) mod migrate;
 pub(crate) mod observe;

@@ -27,17 +27,13 @@ use crate::project::scope::{ScopeRequest, touched};
 use crate::project::settings::{SETTINGS_FILE, is_settings};
 use crate::project::tree::Tree;
 use crate::render::source::read_worktree;
-use crate::run::ancestry;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::{RunError, chain};
-use crate::run::options::{AppliedRef, HistoryOptions, PolicyOptions, ScopeOptions};
+use crate::run::options::{PolicyOptions, ScopeOptions};
 use crate::run::record::Store;
 use crate::run::review::ReviewBasis;
 use crate::run::sources::{Engines, Origin, Sources, SourcesError};
-use crate::state::commits::Commits;
-use crate::state::lateness::{
-    self, Acceptance, Caller, CommitOrder, CommitRefusal, CommitVerdict, Facts, Recording, Tip,
-};
+use crate::state::lateness::CommitRefusal;
 use crate::state::provenance::{Claim, Provenance, ProvenanceMatch, RepositoryName};
 use crate::state::target::{TargetClaim, TargetMatch};
 use crate::state::transition::{Prior, RunCommits};
@@ -139,72 +135,6 @@ pub struct Base {
     pub notice: Option<String>,
     /// The reason why the tree cannot be read. If set, the run deletes nothing.
     pub unreadable: Option<Notice>,
-}
-
-/// The decision about a run's commit, and the commits that the run records.
-pub struct Judged {
-    /// The commit that is checked out. `None` without a repository, or if the repository has no commit.
-    pub head: Option<Commit>,
-    /// The position of the commit relative to the applied branch.
-    pub tip: Tip,
-    /// The changes that the run may make.
-    pub verdict: CommitVerdict,
-    /// The commit to record as begun.
-    pub begun: Option<Commit>,
-    /// The commit that may become the ledger: the branch contains it, and the work tree is identical to it.
-    pub ledger: Option<Commit>,
-    /// The commit that a rewritten history shares with the recorded one. Set only if the caller accepted that history.
-    pub accepted: Option<Commit>,
-}
-
-impl Judged {
-    fn without_commit() -> Self {
-        let verdict = CommitVerdict::Apply;
-        Self { head: None, tip: Tip::Unknown, verdict, begun: None, ledger: None, accepted: None }
-    }
-
-    /// Returns the commits that the run writes into the state.
-    pub fn commits(&self) -> RunCommits {
-        let text = |commit: &Option<Commit>| commit.as_ref().map(|commit| commit.as_str().to_owned());
-        RunCommits { begun: text(&self.begun), ledger: text(&self.ledger), accepted: text(&self.accepted) }
-    }
-
-    /// Applies the decision to the request: adds its limits and its notices.
-    ///
-    /// # Errors
-    ///
-    /// The commit is refused, and a person has to decide.
-    pub fn permit(&self, request: &mut RunRequest) -> Result<RunPermission, WorkspaceError> {
-        let head = self.head.as_ref().map(Commit::as_str).unwrap_or_default();
-        match self.verdict {
-            CommitVerdict::Apply => {}
-            CommitVerdict::ApplyOnly => {
-                request.policy.sources = SourceCoverage::LaterCommits;
-                request.notices.push(Notice::LaterCommits);
-            }
-            CommitVerdict::Superseded => {
-                return Ok(RunPermission::Superseded(format!("superseded: the branch has a later commit than {head}")));
-            }
-            CommitVerdict::Refused(refusal) => {
-                return Err(WorkspaceError::CommitRefused { head: head.to_owned(), refusal });
-            }
-        }
-        if self.begun != self.head
-            && let Some(begun) = &self.begun
-        {
-            let (head, recorded) = (head.to_owned(), begun.as_str().to_owned());
-            request.notices.push(Notice::OffTheBranch { head, recorded });
-        }
-        Ok(RunPermission::Granted)
-    }
-}
-
-/// The permission of a run to go on.
-pub enum RunPermission {
-    /// The run may go on.
-    Granted,
-    /// There is nothing to do, for this reason.
-    Superseded(String),
 }
 
 impl Base {
@@ -450,60 +380,6 @@ impl Workspace {
         prior.entries.keys().into_iter().any(|key| !desired.contains_key(key))
     }
 
-    /// Decides what a run of the commit that is checked out may do, and which commits it records.
-    ///
-    /// # Errors
-    ///
-    /// Git fails at an operation that needs no remote.
-    pub(crate) async fn judged(
-        &self,
-        caller: Caller,
-        history: &HistoryOptions,
-        branch: Option<&str>,
-        record: &Commits,
-        ask: &impl AsyncFn(&Commit, &str) -> Option<CommitOrder>,
-    ) -> Result<Judged, WorkspaceError> {
-        // Without a commit, there is no order.
-        let Some(repository) = &self.repository else { return Ok(Judged::without_commit()) };
-        let Ok(head) = repository.head().await else { return Ok(Judged::without_commit()) };
-        let mut standings = Vec::new();
-        for commit in &measures(record) {
-            standings.push(ancestry::standing(repository, &head, commit, ask).await?);
-        }
-        let acceptance = match &history.accepted {
-            Some(accepted) if *accepted == head => Acceptance::Given,
-            _ => Acceptance::None,
-        };
-        let (tip, last) = match &history.applied {
-            // The tag names the commit to apply, whatever comes after it on a branch. Only a later tag makes it late.
-            Some(AppliedRef::Tags(_)) => {
-                let is_late = acceptance == Acceptance::None && standings.contains(&CommitOrder::Older);
-                (if is_late { Tip::Behind } else { Tip::Reached }, None)
-            }
-            _ => ancestry::tip(repository, &head, branch, ask).await?,
-        };
-        let unaccepted = Facts { recorded: standings, tip, caller, acceptance: Acceptance::None };
-        let refused = matches!(lateness::judge(&unaccepted), CommitVerdict::Refused(_));
-        let verdict = lateness::judge(&Facts { acceptance, ..unaccepted });
-        let shared = async |other: Option<&Commit>| match other {
-            Some(other) => repository.merge_base(&head, other).await.ok().flatten(),
-            None => None,
-        };
-        // If the histories share no commit, the recorded history starts anew with this commit.
-        let accepted = if refused && acceptance == Acceptance::Given {
-            let begun = record.begun.first().or(record.ledger.commits().first()).and_then(|commit| commit.parse().ok());
-            Some(shared(begun.as_ref()).await.unwrap_or_else(|| head.clone()))
-        } else {
-            None
-        };
-        let (begun, ledger) = match (lateness::recording(tip), caller) {
-            (Recording::Whole, _) => (Some(head.clone()), self.clean_commit().await?),
-            (Recording::MergeBase, Caller::Workflow) => (Some(head.clone()), None),
-            (Recording::MergeBase, Caller::Person) => (shared(last.as_ref()).await.or(Some(head.clone())), None),
-        };
-        Ok(Judged { head: Some(head), tip, verdict, begun, ledger, accepted })
-    }
-
     /// Builds the request of a run of this project, with the run's name and time.
     pub(crate) fn request(
         &self,
@@ -566,15 +442,6 @@ impl Workspace {
             run_url: url,
         }
     }
-}
-
-/// Returns the commits that a run's commit must not be older than.
-fn measures(record: &Commits) -> BTreeSet<Commit> {
-    let mut measures = record.measures();
-    if measures.is_empty() {
-        measures.clone_from(&record.reviewed_from);
-    }
-    measures.iter().filter_map(|commit| commit.parse().ok()).collect()
 }
 
 /// Returns the name of a run: the given name, and a number from `seed` that makes it unique.

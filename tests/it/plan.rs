@@ -98,6 +98,7 @@ fn world(before: &Placement, after: &Placement, scoped: &BTreeSet<usize>, value:
             commits: Commits::default(),
             open: BTreeSet::new(),
             source: None,
+            target: None,
             exists: true,
         },
         scope,

@@ -17,10 +17,11 @@ use crate::git::commit::Commit;
 use crate::report::{terminal, wording};
 use crate::run::decide::{RunRequest, ScopeBasis, decide};
 use crate::run::error::RunError;
+use crate::run::judged::RunPermission;
 use crate::run::options::AppliedRef;
 use crate::run::reconcile::reconcile;
 use crate::run::review::ReviewBasis;
-use crate::run::workspace::{RunPermission, Workspace};
+use crate::run::workspace::Workspace;
 use crate::state::lateness::Caller;
 
 /// The maximum number of attempts of an apply. An attempt starts over if another run wrote the state meanwhile

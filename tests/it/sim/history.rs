@@ -20,6 +20,7 @@ use ktor_action::run::interrupt;
 use ktor_action::run::reconcile::reconcile;
 use ktor_action::run::review::ReviewBasis;
 use ktor_action::state::provenance::Claim;
+use ktor_action::state::target::TargetClaim;
 use ktor_action::state::transition::RunCommits;
 use support::model::World;
 use support::plan_checker;
@@ -129,6 +130,7 @@ pub fn request(run: &Run) -> RunRequest {
         redactor: Redactor::default(),
         root_change: RootChange::default(),
         claim: Claim::default(),
+        target: TargetClaim::default(),
         run: run.name.clone(),
         commits: RunCommits { begun: Some(commit.clone()), ledger: Some(commit), accepted: None },
         known: BTreeSet::new(),
