@@ -90,7 +90,7 @@ async fn k1_rendered_objects_are_those_of_helm_alone_for_every_chart_and_major_v
             let top = fs::canonicalize(folder.path()).unwrap();
             let root = top.join("deploy");
             prepare(program, case, &root);
-            let sources = Sources::load(Origin::WorkTree { root: &root, top: &top }, &engines).await.unwrap();
+            let sources = Sources::load(Origin::WorkTree { root: &root, top: &top }, None, &engines).await.unwrap();
             let (found, failures) = sources.rendered();
             assert_eq!(failures, [], "{}: {}", program.display(), case.name);
             let found: Vec<&Value> = found.iter().map(|document| &*document.body).collect();
@@ -114,7 +114,7 @@ async fn errors(files: &[(&str, &str)], change: fn(&mut Bounds)) -> Vec<String> 
     let mut policy = Policy::OWN;
     change(&mut policy.bounds);
     let engines = engines(newest(), policy);
-    match Sources::load(Origin::WorkTree { root: &top, top: &top }, &engines).await {
+    match Sources::load(Origin::WorkTree { root: &top, top: &top }, None, &engines).await {
         Ok(sources) => sources.rendered().1.iter().map(|failure| failure.error.to_string()).collect(),
         Err(error) => vec![error.to_string()],
     }
@@ -179,7 +179,7 @@ async fn k3_links_out_of_a_chart_are_refused_and_helm_itself_finds_nothing_outsi
         fs::create_dir_all(top.join(link).parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, top.join(link)).unwrap();
         let engines = engines(newest(), Policy::OWN);
-        let loaded = Sources::load(Origin::WorkTree { root: &top, top: &top }, &engines).await;
+        let loaded = Sources::load(Origin::WorkTree { root: &top, top: &top }, None, &engines).await;
         let error = loaded.map(|sources| sources.rendered().1.len()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("follow the symbolic link {link}: it leaves the tree")), "{error}");
     }

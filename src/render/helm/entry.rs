@@ -87,30 +87,37 @@ impl Survey {
                 && !taken.contains(path)
                 && !is_in(&charts, path)
         };
+        let described: Vec<PathBuf> = charts.iter().map(|directory| directory.join(CHART_FILE)).collect();
+        let mut used = BTreeSet::new();
         let mut survey = Self { files: files.selected(&is_source), charts, ..Self::default() };
         let mut budget = ValueBudget::default();
         for file in survey.files.clone() {
             survey.paths.insert(file.clone());
             let Some(bytes) = files.loaded().get(&file) else { continue };
             let (releases, errors) = release::read(&file, bytes, &mut budget);
-            if releases.is_empty() && !errors.is_empty() {
+            let is_left_out = tree.is_left_out(&file);
+            if releases.is_empty() && !errors.is_empty() && !is_left_out {
                 survey.entries.push(Entry::broken(&file, errors));
                 continue;
             }
             for (part, release) in releases.into_iter().enumerate() {
                 let errors = if part == 0 { errors.clone() } else { Vec::new() };
                 let entry = Entry::of(&file, part, release, errors, files, &mut budget);
+                survey.charts.extend(entry.chart.roots.iter().filter(|path| !is_archive(path)).cloned());
+                if is_left_out {
+                    // What a release for another target names is no manifest and no chart without a use.
+                    survey.values.extend(entry.values);
+                    used.extend(entry.chart.roots.iter().map(|root| root.join(CHART_FILE)));
+                    continue;
+                }
                 survey.paths.extend(entry.chart.roots.iter().chain(entry.chart.staged.values()).cloned());
                 survey.paths.extend(entry.values.iter().cloned());
                 survey.values.extend(entry.values.iter().cloned());
                 survey.entries.push(entry);
             }
         }
-        let used: BTreeSet<&PathBuf> = survey.entries.iter().flat_map(|entry| entry.chart.staged.values()).collect();
-        let described = survey.charts.iter().map(|directory| directory.join(CHART_FILE));
-        survey.unused = described.filter(|path| !used.contains(path)).collect();
-        let roots = survey.entries.iter().flat_map(|entry| &entry.chart.roots).cloned();
-        survey.charts.extend(roots.filter(|path| !is_archive(path)));
+        used.extend(survey.entries.iter().flat_map(|entry| entry.chart.staged.values()).cloned());
+        survey.unused = described.into_iter().filter(|path| !used.contains(path)).collect();
         survey
     }
 
@@ -340,7 +347,7 @@ mod tests {
         for (path, text) in CHART.iter().chain(more) {
             files.load(path.into(), text.as_bytes().to_vec());
         }
-        (Tree::load(files.loaded()).unwrap(), files)
+        (Tree::load(files.loaded(), None).unwrap(), files)
     }
 
     fn job(

@@ -223,7 +223,7 @@ mod tests {
         ] {
             files.load(path.into(), text.into());
         }
-        let tree = Tree::load(files.loaded()).unwrap();
+        let tree = Tree::load(files.loaded(), None).unwrap();
         let survey = Survey::of(&tree, &files, &BTreeSet::new());
         check(&survey.entries[0], &tree, &files);
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::decision::{contents, decision};
 use crate::object::ident::{GroupKind, ObjectKey};
+use crate::plan::decision::Decision;
 use crate::plan::guard::TreeDoubt;
 use crate::plan::notice::Notice;
 use crate::project::changed::ChangedSetting;
@@ -54,13 +55,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
             let (objects, needed) = if *count == 1 { ("object is", "it needs") } else { ("objects are", "they need") };
             format!("{count} {objects} not yet checked by the server: what {needed} comes first in the same run.")
         }
-        Notice::LeftEarlier { count, first, decision: decided } => {
-            let first = format!("{first} ({})", decision(first, decided));
-            match count {
-                1 => format!("An earlier change left 1 object as it is: {first}."),
-                count => format!("Earlier changes left {count} objects as they are, the first of them {first}."),
-            }
-        }
+        Notice::LeftEarlier { count, first, decision } => left_earlier(*count, first, decision),
         Notice::SourceFailed(error) => format!("A file cannot be rendered, so its project fails: {error}"),
         Notice::OtherSourceFailed(error) => {
             format!("Nothing is deleted, because a source out of scope cannot be rendered: {error}")
@@ -144,6 +139,14 @@ pub(crate) fn doubt(doubt: &TreeDoubt) -> String {
             "the state says that this root is {recorded}, but this tree is {here}: give one of the two roots another \
              name, unless it is the same tree in a new place"
         ),
+    }
+}
+
+fn left_earlier(count: usize, first: &ObjectKey, decided: &Decision) -> String {
+    let first = format!("{first} ({})", decision(first, decided));
+    match count {
+        1 => format!("An earlier change left 1 object as it is: {first}."),
+        count => format!("Earlier changes left {count} objects as they are, the first of them {first}."),
     }
 }
 
@@ -256,7 +259,7 @@ fn first_of<T: Display>(items: &BTreeSet<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::decision::{Contents, Decision, Keep};
+    use crate::plan::decision::{Contents, Keep};
     use crate::plan::review::NotReviewed;
     use crate::project::snapshot::SourceError;
     use crate::state::provenance::{Provenance, RepositoryName};
