@@ -401,7 +401,7 @@ impl Engine {
         if output.status.signal() == Some(KILL) {
             return Err(EngineError::Killed { kind, limit: bounds.cpu_seconds });
         }
-        if OUT_OF_MEMORY.iter().any(|sign| said.contains(sign)) {
+        if is_out_of_memory(&said) {
             return Err(EngineError::TooMuchMemory { kind, limit: bounds.address_space });
         }
         Err(EngineError::Failed { kind, status: output.status, message })
@@ -411,12 +411,21 @@ impl Engine {
 /// The signal that ends a program that used up its processor time.
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// The messages of Go's runtime, which the engines are made with, when the system refuses memory.
-const OUT_OF_MEMORY: [&str; 3] = [
-    "fatal error: runtime: out of memory",
-    "fatal error: runtime: cannot allocate memory",
-    "fatal error: out of memory",
+/// The words of Go's runtime, which the engines are made with, when the system refuses memory. It has several for each
+/// part of its own tables.
+const OUT_OF_MEMORY: [&str; 5] = [
+    "out of memory",
+    "cannot allocate memory",
+    "failed to reserve page summary memory",
+    "failed to allocate aligned heap memory",
+    "memory reservation exceeds address space limit",
 ];
+
+/// Returns `true` if Go's runtime ended the program because the system refused memory.
+fn is_out_of_memory(said: &str) -> bool {
+    let reasons = said.lines().filter_map(|line| line.strip_prefix("fatal error: "));
+    reasons.into_iter().any(|reason| OUT_OF_MEMORY.iter().any(|words| reason.contains(words)))
+}
 
 /// Returns the environment of an engine: an empty home, and nothing of this process.
 fn variables(home: &Path) -> Environment {
@@ -508,5 +517,32 @@ fn digest(path: &Path) -> io::Result<(PathBuf, String)> {
             return Ok((path, hexadecimal));
         }
         hash.update(&chunk[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_out_of_memory;
+
+    #[test]
+    fn k3_each_way_in_which_go_runs_out_of_memory_is_known() {
+        for reason in [
+            "runtime: out of memory",
+            "runtime: cannot allocate memory",
+            "out of memory",
+            "out of memory (stackalloc)",
+            "out of memory allocating heap arena map",
+            "pageAlloc: out of memory",
+            "failed to reserve page summary memory",
+            "failed to allocate aligned heap memory; too many retries",
+            "memory reservation exceeds address space limit",
+        ] {
+            assert!(is_out_of_memory(&format!("runtime: x\nfatal error: {reason}\n\nruntime stack:\n")), "{reason}");
+        }
+        for said in
+            ["fatal error: all goroutines are asleep", "Error: x: out of memory", "a fatal error: out of memory"]
+        {
+            assert!(!is_out_of_memory(said), "{said}");
+        }
     }
 }

@@ -13,8 +13,8 @@ fn tree(begins: &str, named: Option<&str>) -> Bench {
         format!("project: {ns}\ncleanup: true\ntargets:\n  dev:\n  prod: {prod}\noverlays: ['overlays/{{target}}']\n");
     bench.write(".ktor.yaml", &settings);
     bench.write("overlays/dev/ns.yaml", &namespace(&ns));
-    bench.write("overlays/dev/x.yaml", &config_map(&ns, "x", "dev"));
-    bench.write("overlays/prod/y.yaml", &config_map(&ns, "y", "prod"));
+    bench.write("overlays/dev/x.yaml", &config_map(&ns, "one", "dev"));
+    bench.write("overlays/prod/y.yaml", &config_map(&ns, "two", "prod"));
     bench
 }
 
@@ -52,7 +52,7 @@ fn k9_a_run_for_another_target_than_the_recorded_one_writes_nothing_until_a_pers
     let accepted = bench.ktor(&["apply", "--yes", "--target", "prod", "--retarget"]);
     assert!(accepted.stdout.contains("the state now names prod instead of dev"), "{}", accepted.stdout);
     assert_eq!(secrets(&bench)[0]["metadata"]["annotations"]["kubernator.io/ktor-target"], "prod");
-    assert!(bench.get("configmap/y", Some(ns)).is_some());
+    assert!(bench.get("configmap/two", Some(ns)).is_some());
 }
 
 #[test]
@@ -62,13 +62,13 @@ fn k9_two_targets_on_one_cluster_keep_apart() {
     let ns = bench.root.as_str();
     bench.ktor(&["apply", "--yes", "--target", "dev"]).exits(0);
     bench.ktor(&["apply", "--yes", "--target", "prod"]).exits(0);
-    let exist = || ["x", "y"].map(|name| bench.get(&format!("configmap/{name}"), Some(ns)).is_some());
+    let exist = || ["one", "two"].map(|name| bench.get(&format!("configmap/{name}"), Some(ns)).is_some());
     assert_eq!(exist(), [true, true]);
     for target in ["dev", "prod"] {
         let again = bench.ktor(&["plan", "--detailed-exitcode", "--target", target]);
         assert_eq!(again.code, Some(0), "{target}: {}", again.stdout);
     }
-    bench.write("overlays/prod/y.yaml", &config_map(ns, "z", "prod"));
+    bench.write("overlays/prod/y.yaml", &config_map(ns, "three", "prod"));
     bench.ktor(&["apply", "--yes", "--target", "prod"]).exits(0);
     assert_eq!(exist(), [true, false]);
 }
