@@ -48,12 +48,16 @@ impl Repository {
             return Ok(Order::Same);
         }
         // This is the usual case. A clone of any depth can decide it.
-        if self.has_commit(one).await? && self.parents(one).await?.contains(other) {
+        match self.parents(one).await {
+            Ok(parents) if parents.contains(other) => return Ok(Order::Newer),
+            Ok(_) | Err(GitError::MissingCommit { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let descends = self.is_ancestor(other, one).await?;
+        if descends == Ancestry::Ancestor {
             return Ok(Order::Newer);
         }
-        let (descends, precedes) = (self.is_ancestor(other, one).await?, self.is_ancestor(one, other).await?);
-        Ok(match (descends, precedes) {
-            (Ancestry::Ancestor, _) => Order::Newer,
+        Ok(match (descends, self.is_ancestor(one, other).await?) {
             (_, Ancestry::Ancestor) => Order::Older,
             (Ancestry::NotAncestor, Ancestry::NotAncestor) => Order::Diverged,
             _ => Order::Unknown,

@@ -107,18 +107,16 @@ impl Repository {
         if ancestor == descendant {
             return Ok(Ancestry::Ancestor);
         }
-        if !self.has_commit(descendant).await? {
-            return Ok(Ancestry::Unknown);
-        }
-        if self.has_commit(ancestor).await? {
-            let operation = || format!("compare the histories of {ancestor} and {descendant}");
-            let names = ["merge-base", "--is-ancestor", ancestor.as_str(), descendant.as_str()];
-            let output = self.run(self.git().arguments(names), operation).await?;
-            match output.status.code() {
-                Some(0) => return Ok(Ancestry::Ancestor),
-                Some(1) => {}
-                _ => return Err(ran(operation, output.failure())),
-            }
+        let operation = || format!("compare the histories of {ancestor} and {descendant}");
+        let names = ["merge-base", "--is-ancestor", ancestor.as_str(), descendant.as_str()];
+        let output = self.run(self.git().arguments(names), operation).await?;
+        match output.status.code() {
+            Some(0) => return Ok(Ancestry::Ancestor),
+            Some(1) => {}
+            // Git fails if the clone lacks one of the commits.
+            _ if !self.has_commit(descendant).await? => return Ok(Ancestry::Unknown),
+            _ if !self.has_commit(ancestor).await? => {}
+            _ => return Err(ran(operation, output.failure())),
         }
         // A complete clone has all ancestors of its commits. A commit that it lacks or does not reach is not an
         // ancestor.
