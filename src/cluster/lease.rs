@@ -67,7 +67,7 @@ impl Lease {
         // A Lease that was not answered yet has no uid.
         let uid = self.uid().is_empty() || other.uid().is_empty() || self.uid() == other.uid();
         uid && self.holder() == other.holder()
-            && self.spec("acquireTime") == other.spec("acquireTime")
+            && self.text("spec", "acquireTime") == other.text("spec", "acquireTime")
             && self.transitions() == other.transitions()
     }
 
@@ -84,29 +84,29 @@ impl Lease {
     }
 
     pub(super) fn holder(&self) -> &str {
-        self.spec("holderIdentity")
+        self.text("spec", "holderIdentity")
     }
 
     pub(super) fn renew_time(&self) -> &str {
-        self.spec("renewTime")
+        self.text("spec", "renewTime")
     }
 
     pub(super) fn uid(&self) -> &str {
-        self.text("/metadata/uid")
+        self.text("metadata", "uid")
     }
 
     pub(super) fn resource_version(&self) -> &str {
-        self.text("/metadata/resourceVersion")
+        self.text("metadata", "resourceVersion")
     }
 
     /// Returns the number of times that the Lease changed hands.
     pub(super) fn transitions(&self) -> u64 {
-        self.body.pointer("/spec/leaseTransitions").and_then(Value::as_u64).unwrap_or_default()
+        self.field("spec", "leaseTransitions").and_then(Value::as_u64).unwrap_or_default()
     }
 
     /// Returns the time that the Lease outlives a renewal, if the Lease states it.
     pub(super) fn duration(&self) -> Option<Duration> {
-        let seconds = self.body.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64)?;
+        let seconds = self.field("spec", "leaseDurationSeconds").and_then(Value::as_u64)?;
         // The server takes no more than an i32.
         u32::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()))
     }
@@ -116,18 +116,18 @@ impl Lease {
         let run_url = self.body.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(RUN)?.as_str());
         Holder {
             identity: self.holder().to_owned(),
-            since: self.spec("acquireTime").parse().ok(),
+            since: self.text("spec", "acquireTime").parse().ok(),
             renewed: self.renew_time().parse().ok(),
             run_url: run_url.map(str::to_owned),
         }
     }
 
-    fn spec(&self, field: &str) -> &str {
-        self.body.get("spec").and_then(|spec| spec.get(field)).and_then(Value::as_str).unwrap_or_default()
+    fn text(&self, part: &str, field: &str) -> &str {
+        self.field(part, field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    fn text(&self, pointer: &str) -> &str {
-        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    fn field(&self, part: &str, field: &str) -> Option<&Value> {
+        self.body.get(part)?.get(field)
     }
 }
 
