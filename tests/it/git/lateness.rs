@@ -1,6 +1,7 @@
 //! The order of commits, in clones of every depth, against the parents that the test made up.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use ktor_action::git::commit::Commit;
 use ktor_action::git::history::Branch;
@@ -29,12 +30,11 @@ impl Random {
 }
 
 impl History {
+    /// Returns the history that a seed determines. Its repository is built once.
     fn new(seed: u64) -> Self {
+        static BUILT: [OnceLock<(RepositoryCopy, Vec<Commit>)>; 4] = [const { OnceLock::new() }; 4];
         let mut dice = Random(seed);
-        let origin = TestRepository::new();
-        origin.write("x", "1").commit("tree");
-        let tree = origin.git(["rev-parse", "HEAD^{tree}"]);
-        let (mut commits, mut parents) = (Vec::<Commit>::new(), Vec::<Vec<usize>>::new());
+        let mut parents = Vec::<Vec<usize>>::new();
         for number in 0..7_usize {
             let mut own = BTreeSet::new();
             if number > 0 {
@@ -45,21 +45,36 @@ impl History {
                     own.insert(dice.roll(number));
                 }
             }
-            let own: Vec<usize> = own.into_iter().rev().collect();
-            let mut arguments = vec!["commit-tree".to_owned(), "-m".to_owned(), number.to_string()];
-            arguments.extend(own.iter().flat_map(|parent| ["-p".to_owned(), commits[*parent].to_string()]));
-            arguments.push(tree.clone());
-            commits.push(origin.git(arguments).parse().unwrap());
-            parents.push(own);
+            parents.push(own.into_iter().rev().collect());
         }
         // The branch may have been moved back, or away from some of the commits.
         let main = if dice.roll(2) == 0 { 6 } else { 3 + dice.roll(4) };
-        origin.git(["checkout", "--quiet", "--detach"]);
-        origin.git(["branch", "--force", "main", commits[main].as_str()]);
-        for (number, commit) in commits.iter().enumerate() {
-            origin.git(["update-ref", &format!("refs/kept/{number}"), commit.as_str()]);
+        let (copy, commits) = BUILT[usize::try_from(seed).unwrap()].get_or_init(|| Self::build(&parents, main));
+        Self { origin: TestRepository::from(copy), commits: commits.clone(), parents, main }
+    }
+
+    /// Makes a commit for each list of parents, with one file that never changes. Returns the repository and its
+    /// commits.
+    fn build(parents: &[Vec<usize>], main: usize) -> (RepositoryCopy, Vec<Commit>) {
+        let origin = TestRepository::new();
+        let who = "A Tester <tester@example.com> 1767323045 +0000";
+        let mut stream = String::new();
+        for (number, own) in parents.iter().enumerate() {
+            stream += &format!("commit refs/kept/{number}\nmark :{}\ncommitter {who}\ndata 1\n{number}\n", number + 1);
+            match own.as_slice() {
+                [] => stream += "M 100644 inline x\ndata 1\n1\n",
+                [first, others @ ..] => {
+                    stream += &format!("from :{}\n", first + 1);
+                    stream.extend(others.iter().map(|other| format!("merge :{}\n", other + 1)));
+                }
+            }
+            stream.push('\n');
         }
-        Self { origin, commits, parents, main }
+        stream += &format!("reset refs/heads/main\nfrom :{}\n\n", main + 1);
+        origin.import(&stream);
+        let listed = origin.git(["for-each-ref", "--format=%(objectname)", "refs/kept"]);
+        let commits = listed.lines().map(|commit| commit.parse().unwrap()).collect();
+        (origin.copy(), commits)
     }
 
     fn ancestors(&self, of: usize) -> BTreeSet<usize> {

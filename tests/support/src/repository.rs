@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use ktor_action::git::commit::Commit;
@@ -97,6 +98,16 @@ impl TestRepository {
     /// Runs git at the top and returns its result, even if git fails.
     pub fn try_git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
         self.command().args(arguments).output().unwrap()
+    }
+
+    /// Adds commits and branches from a stream of `git fast-import`. Leaves the work tree as it is.
+    pub fn import(&self, stream: &str) -> &Self {
+        let mut import = self.command();
+        import.args(["fast-import", "--quiet"]).stdin(Stdio::piped());
+        let mut git = import.spawn().unwrap();
+        git.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+        assert!(git.wait().unwrap().success());
+        self
     }
 
     /// Makes the last commit anew with the current time as the time of its committer, as a forge does when it rebases.
