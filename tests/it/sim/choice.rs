@@ -12,8 +12,6 @@ use ktor_action::run::sources::{Engines, Origin, Sources};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::history::Settled;
-
 /// The namespace of every namespaced object.
 pub const NAMESPACE: &str = "shop";
 
@@ -134,10 +132,9 @@ fn object(kind: &str, version: &str, name: &str, rest: &Value) -> String {
     body.to_string()
 }
 
-/// Every tree, loaded once, and the servers that are known to settle.
+/// Every tree, loaded once.
 pub struct Forest {
     trees: Arc<[(Tree, Sources)]>,
-    pub settled: Settled,
 }
 
 impl Forest {
@@ -145,7 +142,7 @@ impl Forest {
     pub async fn grow() -> Self {
         static TREES: OnceCell<Arc<[(Tree, Sources)]>> = OnceCell::const_new();
         let trees = TREES.get_or_init(async || Self::load().await.into()).await;
-        Self { trees: Arc::clone(trees), settled: Settled::default() }
+        Self { trees: Arc::clone(trees) }
     }
 
     /// Writes each tree to a temporary folder and loads it as a run does.
