@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::rc::Rc;
 
 use base64::Engine;
 use flate2::read::GzDecoder;
@@ -181,21 +182,37 @@ fn key_of(path: &str, object: &Value) -> String {
     format!("{kind} {namespace}/{}", text(&object["metadata"]["name"]))
 }
 
-/// Returns the objects that the state records, pending or not, as a map from key to projects. The state is decoded here
-/// and not by the product.
-pub fn recorded(world: &World) -> BTreeMap<String, Vec<String>> {
+/// Returns the objects that the state records, pending or not, as a map from key to projects.
+pub fn recorded(world: &World) -> Rc<BTreeMap<String, Vec<String>>> {
+    decoded(world).map(|decoded| decoded.recorded).unwrap_or_default()
+}
+
+/// Returns the decoded state.
+pub fn state(world: &World) -> Option<Rc<Value>> {
+    decoded(world).map(|decoded| decoded.state)
+}
+
+/// A decoded state, and the objects that it records.
+#[derive(Clone)]
+struct Decoded {
+    state: Rc<Value>,
+    recorded: Rc<BTreeMap<String, Vec<String>>>,
+}
+
+/// Decodes the state. This is done here and not by the product, and once for equal data.
+fn decoded(world: &World) -> Option<Decoded> {
     thread_local! {
-        static DECODED: RefCell<BTreeMap<String, BTreeMap<String, Vec<String>>>> = RefCell::default();
+        static KNOWN: RefCell<BTreeMap<String, Decoded>> = RefCell::default();
     }
-    let Some(data) = world.object(STATE).and_then(|secret| secret["data"]["state"].as_str()) else {
-        return BTreeMap::new();
-    };
-    DECODED.with_borrow_mut(|decoded| {
-        decoded.get(data).cloned().unwrap_or_else(|| {
-            let recorded = entries(&decode(data));
-            decoded.insert(data.to_owned(), recorded.clone());
-            recorded
-        })
+    let data = world.object(STATE)?["data"]["state"].as_str()?;
+    KNOWN.with_borrow_mut(|known| {
+        let decoded = known.get(data).cloned().unwrap_or_else(|| {
+            let state = decode(data);
+            let decoded = Decoded { recorded: Rc::new(entries(&state)), state: Rc::new(state) };
+            known.insert(data.to_owned(), decoded.clone());
+            decoded
+        });
+        Some(decoded)
     })
 }
 
@@ -215,11 +232,6 @@ fn entries(state: &Value) -> BTreeMap<String, Vec<String>> {
         }
     }
     recorded
-}
-
-/// Returns the decoded state.
-pub fn state(world: &World) -> Option<Value> {
-    world.object(STATE)?["data"]["state"].as_str().map(decode)
 }
 
 fn decode(data: &str) -> Value {

@@ -408,8 +408,8 @@ async fn o15_a_scoped_run_after_a_crash_keeps_the_others_entries() {
             let site = Simulation::new(past.world.clone());
             run(&site, &forest, &Run::of("scoped", Choice::only(tree, "demo.b"))).await.result.unwrap();
             let now = recorded(&site.world());
-            for (key, projects) in before {
-                let now = now.get(&key).cloned().unwrap_or_default();
+            for (key, projects) in &*before {
+                let now = now.get(key).cloned().unwrap_or_default();
                 let moved = tree == Tree::Moved && now == ["demo.b"];
                 let kept = |project: &String| now.contains(project) || moved && key == "ConfigMap shop/y";
                 let others: Vec<&String> = projects.iter().filter(|project| *project != "demo.b").collect();

@@ -130,7 +130,7 @@ async fn o13_an_apply_that_lands_after_the_next_run_is_looked_for_though_it_was_
 async fn o14_what_another_tool_forgot_is_swept_whatever_its_kind() {
     let forest = Forest::grow().await;
     let mut world = after(&forest, Tree::Renewed).await;
-    let mut forgetful = state(&world).unwrap();
+    let mut forgetful = Value::clone(&state(&world).unwrap());
     forgetful["resources"]["demo.a"].as_array_mut().unwrap().retain(|ident| ident["kind"] != "ClusterRole");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(forgetful.to_string().as_bytes()).unwrap();
