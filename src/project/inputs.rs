@@ -17,7 +17,7 @@ pub struct Inputs {
     paths: BTreeMap<ProjectPath, BTreeSet<PathBuf>>,
     /// The project of each source. A source is a file that is rendered by itself.
     sources: BTreeMap<PathBuf, ProjectPath>,
-    /// What else decides about the objects of a source, as text.
+    /// Other facts that decide about the objects of a source, as text.
     facts: BTreeMap<PathBuf, String>,
 }
 
