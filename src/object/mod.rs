@@ -4,6 +4,7 @@ pub mod body;
 pub(crate) mod exported;
 pub(crate) mod field_path;
 pub(crate) mod fields;
+pub(crate) mod generated;
 pub mod ident;
 pub(crate) mod items;
 pub mod kinds;

@@ -1,6 +1,6 @@
 //! Enforces the guards: keeps objects from deletion, and refuses trees that are in doubt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::guard::{Guard, TreeDoubt};
 use super::notice::Notice;
 use super::observed::Observed;
 use super::policy::{Policy, Share};
+use crate::object::generated::{any_generation, stem};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 
@@ -91,15 +92,34 @@ pub(crate) fn doubts(cleanup: &[Change], desired: usize, live: usize, policy: &P
 /// Up to this many deletions are never too many at once.
 const LEAST: usize = 10;
 
+/// Returns the deleted generations that a desired one takes the place of, one for each desired one.
+fn succeeded(desired: &[Change], cleanup: &[Change]) -> BTreeSet<ObjectKey> {
+    let generated = |change: &&Change| stem(&change.ident.key).is_some();
+    let mut places: BTreeMap<ObjectKey, usize> = BTreeMap::new();
+    for change in desired.iter().filter(generated) {
+        *places.entry(any_generation(&change.ident.key)).or_default() += 1;
+    }
+    let deleted = cleanup.iter().filter(|change| change.action() == Action::Delete).filter(generated);
+    let keys = deleted.map(|change| &change.ident.key);
+    let takes_a_place = |key: &&ObjectKey| {
+        let left = places.get_mut(&any_generation(key)).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    };
+    keys.filter(takes_a_place).cloned().collect()
+}
+
 /// Keeps the deletions and replacements of one pull request if they are more than a tenth of the live objects.
 ///
-/// The deletions and replacements that no pull request showed count together as one share.
+/// The deletions and replacements that no pull request showed count together as one share. A generation of a generated
+/// object that another one takes the place of is not lost, so one for each does not count.
 pub(crate) fn keep_shares(changes: &mut [Change], cleanup: &mut [Change], live: usize, policy: &Policy) {
     if policy.opens(Guard::MassDeletion) {
         return;
     }
+    let succeeded = succeeded(changes, cleanup);
     let mut shares: BTreeMap<Share, usize> = BTreeMap::new();
     let share_of = |change: &Change| match change.action() {
+        _ if succeeded.contains(&change.ident.key) => None,
         Action::Delete => Some(policy.reviewed.deletion_share(&change.ident.key)),
         Action::Replace => Some(policy.reviewed.replacement_share(&change.ident.key)),
         _ => None,
@@ -271,6 +291,34 @@ mod tests {
             .map(|change| Change { decision: Decision::Keep(Keep::Unreviewed(NotReviewed::LeftOver)), ..change })
             .collect();
         assert_eq!(doubts(&kept, 0, 31, &policy()), []);
+    }
+
+    #[test]
+    fn x13_a_generation_that_another_one_takes_the_place_of_is_not_lost() {
+        let named = |name: String| {
+            let mut change = deletion("", "ConfigMap", 0);
+            change.ident.key.name = name;
+            change
+        };
+        let hash = |number: usize| {
+            format!("6ct58987{}{}", ["h", "t", "k"][number / 10 % 3], "2456789bcd".as_bytes()[number % 10] as char)
+        };
+        let kept = |desired: usize, deleted: usize| {
+            let new = |stem: usize| Change {
+                decision: Decision::Create(Create::New),
+                ..named(format!("c{stem}-2g9kh8m4tt"))
+            };
+            let mut changes: Vec<Change> = (0..desired).map(new).collect();
+            let mut cleanup: Vec<Change> =
+                (0..deleted).map(|number| named(format!("c{}-{}", number % 12, hash(number)))).collect();
+            keep_shares(&mut changes, &mut cleanup, 40, &policy());
+            cleanup.iter().filter(|change| change.action() == Action::Keep).count()
+        };
+        assert_eq!(kept(12, 12), 0, "each has its successor");
+        assert_eq!(kept(0, 12), 12, "none has");
+        assert_eq!(kept(12, 22), 0, "ten older ones are no more than ten");
+        assert_eq!(kept(12, 23), 11, "eleven older ones are too many");
+        assert_eq!(kept(1, 12), 11);
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::name_set::NameKey;
 use super::review::{NotReviewed, Unseen, Verdict};
 use super::signature::Statement;
+use crate::object::generated::any_generation;
 use crate::object::ident::ObjectKey;
 
 /// The objects that a tree desires, each with a hash of its manifest.
@@ -54,7 +55,9 @@ pub(crate) fn deletion(object: &ObjectKey, before: Option<&Wanted>, landed: &[La
             continue;
         }
         match commit.shown {
-            Ok((statement, key)) if statement.deleted.contains(object, key) => verdict = Ok(statement.about.pull),
+            Ok((statement, key)) if statement.deleted.contains(&any_generation(object), key) => {
+                verdict = Ok(statement.about.pull);
+            }
             // A later plan that does not show a deletion takes nothing back, because it may have shown a part only.
             _ if !was_desired => {}
             _ => verdict = Err(commit.reason()),

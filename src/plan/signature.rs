@@ -24,6 +24,7 @@ use super::consent::kept;
 use super::decision::Action;
 use super::name_set::{NameKey, NameSet};
 use super::review::Unseen;
+use crate::object::generated::any_generation;
 
 /// The version of the block.
 const VERSION: u64 = 2;
@@ -112,7 +113,8 @@ pub(crate) struct Statement {
     pub time: i64,
     /// The digest of the plan.
     pub digest: String,
-    /// The objects that the plan deletes for good.
+    /// The objects that the plan deletes for good. A generated name counts without its hash, so a shown generation covers
+    /// all others that no commit desires.
     pub deleted: NameSet,
     /// The objects that the plan deletes and creates anew.
     pub replaced: NameSet,
@@ -202,7 +204,6 @@ impl Statement {
         let (replaced, deleted): (Vec<&Change>, Vec<&Change>) =
             deletions.partition(|change| change.action() == Action::Replace);
         let mut left = MOST.saturating_sub(replaced.len() + deleted.len());
-        let names = |changes: Vec<&Change>| NameSet::of(changes.iter().map(|change| &change.ident.key), key);
         // A group that does not fit is left out as a whole, so that a consent covers all of it or nothing.
         let mut kept = kept(plan, key);
         kept.retain(|_, set| {
@@ -210,7 +211,9 @@ impl Statement {
             left -= if fits { set.len() } else { 0 };
             fits
         });
-        Self { deleted: names(deleted), replaced: names(replaced), kept, ..self }
+        let deleted = NameSet::of(deleted.iter().map(|change| any_generation(&change.ident.key)), key);
+        let replaced = NameSet::of(replaced.iter().map(|change| &change.ident.key), key);
+        Self { deleted, replaced, kept, ..self }
     }
 
     /// Checks that the plan counts for a merge. `merged` is what was merged, and `at` is the time of the merge, in

@@ -183,6 +183,41 @@ fn f10_an_object_that_came_back_needs_the_plan_of_its_last_removal() {
 }
 
 #[test]
+fn f10_two_pull_requests_at_once_leave_no_generation_of_a_generated_object() {
+    let story = Story::new("landed-generations");
+    // The name has a hash that depends on two files, as one of kustomize does.
+    let half = |file: &str, letters: &str| {
+        story.origin.write(format!("k8s/values/{file}.yaml"), format!("{file}: {letters}\n"));
+    };
+    let (event, commit) = story.push(|story| {
+        let settings = format!(
+            "project: {0}\ncleanup: true\nnamespace: {0}\nvalues: [values/a.yaml, values/b.yaml]\n",
+            story.root
+        );
+        story.origin.write("k8s/.ktor.yaml", settings);
+        let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 'app-{${ ktor.a }$}{${ ktor.b }$}'}\n\
+                        data: {value: '{${ ktor.a }$}'}\n";
+        story.origin.write("k8s/app.tmpl.yaml", template);
+        story.config("kept-6ct58987ht", "one");
+        half("a", "6ct58");
+        half("b", "987ht");
+    });
+    ended(&story.run(&event, &commit), 0, "applied");
+    // Both plans are of the same base, and neither shows the generation that comes between the two.
+    planned(&story, 1, |_| half("a", "2g9kh"));
+    planned(&story, 2, |_| half("b", "8m4tt"));
+    let first = land(&story, 1, Landing::Squash);
+    ended(&story.run(&pushed(&commit, &first), &first), 0, "applied");
+    let last = land(&story, 2, Landing::Squash);
+    ended(&story.run(&pushed(&first, &last), &last), 0, "applied");
+    assert_eq!(names(&story), ["app-2g9kh8m4tt", "kept-6ct58987ht"].map(str::to_owned).into());
+    // A generation that nobody showed stays.
+    let (event, commit) = story.push(|_| half("a", "6ct58"));
+    assert_eq!(story.run(&event, &commit).exit, 3);
+    assert!(names(&story).contains("app-2g9kh8m4tt"));
+}
+
+#[test]
 fn f10_a_pull_request_of_another_branch_shows_nothing() {
     let story = applied("landed-elsewhere", &["a", "b"]);
     planned(&story, 1, |story| {

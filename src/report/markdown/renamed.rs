@@ -3,18 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::object::generated::stem;
 use crate::object::ident::ObjectKey;
 use crate::object::redact::Redactor;
 use crate::plan::build::Plan;
 use crate::plan::change::{Change, FieldChange, ShownValue};
 use crate::plan::decision::Action;
 use crate::plan::diff;
-
-/// The letters of the hash that kustomize appends to a name.
-const LETTERS: &str = "2456789bcdfghkmt";
-
-/// The number of letters of the hash.
-const HASH: usize = 10;
 
 /// The new objects that take the place of a deleted one, by key.
 pub(super) struct Renamed<'a> {
@@ -63,18 +58,12 @@ impl<'a> Renamed<'a> {
 fn by_stem<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeMap<Stem<'a>, Vec<&'a Change>> {
     let mut by_stem: BTreeMap<Stem<'a>, Vec<&Change>> = BTreeMap::new();
     for change in changes {
-        if let Some(stem) = stem(&change.ident.key) {
-            by_stem.entry(stem).or_default().push(change);
+        let key = &change.ident.key;
+        if let Some(stem) = stem(key) {
+            by_stem.entry((&key.kind, key.namespace.as_deref(), stem)).or_default().push(change);
         }
     }
     by_stem
-}
-
-fn stem(key: &ObjectKey) -> Option<Stem<'_>> {
-    let (stem, hash) = key.name.rsplit_once('-')?;
-    let is_generated = hash.len() == HASH && hash.chars().all(|letter| LETTERS.contains(letter));
-    let is_meant = key.group.is_empty() && matches!(key.kind.as_str(), "ConfigMap" | "Secret");
-    (is_generated && is_meant).then_some((&key.kind, key.namespace.as_deref(), stem))
 }
 
 /// Compares the redacted manifests of two objects, without their names.
@@ -90,31 +79,4 @@ fn difference(old: &Change, new: &Change) -> Option<Vec<FieldChange>> {
         diff.push(FieldChange { path, before: secret.clone(), after: secret, steps: Vec::new(), near: Vec::new() });
     }
     Some(diff)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn r9_a_generated_name_has_the_letters_of_a_hash_at_its_end() {
-        let key = |kind: &str, name: &str| ObjectKey {
-            group: String::new(),
-            kind: kind.into(),
-            namespace: Some("shop".into()),
-            name: name.into(),
-        };
-        for (kind, name, expected) in [
-            ("ConfigMap", "web-6ct58987ht", Some("web")),
-            ("Secret", "db-auth-2g9kh8m4tt", Some("db-auth")),
-            ("Deployment", "web-6ct58987ht", None),
-            ("ConfigMap", "web", None),
-            ("ConfigMap", "web-production", None),
-            ("ConfigMap", "web-6ct58987h", None),
-            ("ConfigMap", "web-0ct58987ht", None),
-        ] {
-            let key = key(kind, name);
-            assert_eq!(stem(&key).map(|(_, _, stem)| stem), expected, "{kind} {name}");
-        }
-    }
 }
