@@ -212,3 +212,91 @@ fn rule_set(abi: ABI) -> Result<Ruleset, landlock::RulesetError> {
     }
     Ok(set)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    /// Confines a thread of its own to the files of a directory, and returns what a test saw there.
+    fn in_confinement<T: Send + 'static>(
+        confinement: Confinement,
+        test: impl FnOnce(Result<(), ConfineError>) -> T + Send + 'static,
+    ) -> T {
+        thread::spawn(move || test(confinement.confine_files())).join().unwrap()
+    }
+
+    fn confinement(read: PathBuf, write: PathBuf) -> Confinement {
+        Confinement {
+            read: vec![read],
+            execute: Vec::new(),
+            write: vec![write],
+            files: FileRule::Confined,
+            processes: Processes::One,
+            limits: Limits { cpu_seconds: 1, address_space: 1 << 30, file_size: 1 << 20 },
+        }
+    }
+
+    #[test]
+    fn k3_a_thread_opens_the_files_of_its_confinement_and_no_other() {
+        let top = tempfile::tempdir().unwrap();
+        let [read, write, other] = ["read", "write", "other"].map(|name| {
+            let directory = top.path().join(name);
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("file"), name).unwrap();
+            directory
+        });
+        let seen = in_confinement(confinement(read.join("file"), write.clone()), move |confined| {
+            confined.unwrap();
+            let kind = |error: io::Error| error.kind();
+            (
+                fs::read_to_string(read.join("file")).map_err(kind),
+                fs::write(read.join("file"), "x").map_err(kind),
+                fs::read_dir(&read).map(drop).map_err(kind),
+                fs::write(write.join("new"), "x").map_err(kind),
+                fs::read(other.join("file")).map(drop).map_err(kind),
+                fs::write(other.join("new"), "x").map_err(kind),
+            )
+        });
+        let denied = io::ErrorKind::PermissionDenied;
+        assert_eq!(seen, (Ok("read".to_owned()), Err(denied), Err(denied), Ok(()), Err(denied), Err(denied)));
+        assert_eq!(fs::read_to_string(top.path().join("read/file")).unwrap(), "read");
+        assert!(!top.path().join("other/new").exists());
+    }
+
+    #[test]
+    fn k3_a_path_that_is_not_there_is_named() {
+        let missing = PathBuf::from("/nothing/is\nhere");
+        let text = in_confinement(confinement(missing.clone(), missing), |confined| {
+            let error = confined.unwrap_err();
+            (error.exit_code(), error.to_string())
+        });
+        assert_eq!(text.0, NOT_STARTED);
+        assert!(
+            text.1.starts_with("open /nothing/is") && text.1.ends_with("No such file or directory (os error 2)"),
+            "{text:?}"
+        );
+        assert!(!text.1.contains('\n'), "{text:?}");
+    }
+
+    #[test]
+    fn k3_each_failure_has_its_exit_code_and_its_words() {
+        let source = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for (error, code, text) in [
+            (ConfineError::NotConfined { missing: "Landlock".into() }, NOT_CONFINED, "it lacks Landlock"),
+            (
+                ConfineError::Limit { what: "core dumps", source: source() },
+                NOT_STARTED,
+                "set the limit of core dumps: permission denied",
+            ),
+            (
+                ConfineError::Start { program: "/bin/x".into(), source: source() },
+                NOT_STARTED,
+                "start /bin/x: permission denied",
+            ),
+        ] {
+            assert_eq!((error.exit_code(), error.to_string().as_str()), (code, text));
+        }
+    }
+}

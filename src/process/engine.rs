@@ -522,7 +522,65 @@ fn digest(path: &Path) -> io::Result<(PathBuf, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_out_of_memory;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Writes a program that answers as a launcher does, and an engine that it would start.
+    fn machine(script: &str) -> (tempfile::TempDir, PathBuf, Environment) {
+        let folder = tempfile::tempdir().unwrap();
+        let launcher = folder.path().join("launcher");
+        std::fs::write(&launcher, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let engine = folder.path().join("engine");
+        std::fs::write(&engine, "\x7fELF").unwrap();
+        (folder, launcher, Environment::default().with("KTOR_KUSTOMIZE", engine))
+    }
+
+    async fn found(script: &str) -> Result<Engine, EngineError> {
+        let (_folder, launcher, environment) = machine(script);
+        Engine::find(EngineKind::Kustomize, None, &launcher, &environment).await
+    }
+
+    /// A launcher on a kernel that confines no files.
+    const WITHOUT_LANDLOCK: &str = "case \"$2\" in *'\"files\":\"Confined\"'*)\n  \
+        echo 'confine: it lacks Landlock' >&2\n  exit 125;;\nesac\necho v5.8.1";
+
+    #[tokio::test]
+    async fn k3_without_landlock_own_content_is_rendered_and_told_and_any_other_is_refused() {
+        let (folder, launcher, environment) = machine(WITHOUT_LANDLOCK);
+        let engine = Engine::find(EngineKind::Kustomize, None, &launcher, &environment).await.unwrap();
+        assert_eq!(engine.version, "5.8.1");
+        let place = Place { top: folder.path(), home: folder.path() };
+        let rendering = engine.run(&place, &["build"], &Policy::OWN).await.unwrap();
+        assert_eq!(
+            (rendering.text.as_slice(), rendering.unconfined.as_deref()),
+            (&b"v5.8.1\n"[..], Some("it lacks Landlock"))
+        );
+        let refused = engine.run(&place, &["build"], &Policy::UNTRUSTED).await.unwrap_err();
+        assert!(
+            matches!(&refused, EngineError::NotConfined { missing, .. } if missing == "it lacks Landlock"),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn k3_a_launcher_that_cannot_start_the_engine_says_why() {
+        let seccomp = "echo 'confine: it lacks seccomp filters' >&2; exit 125";
+        let refused = found(seccomp).await.unwrap_err();
+        assert!(matches!(refused, EngineError::NotConfined { .. }), "{refused}");
+        let refused = found("echo 'confine: start engine: no such file' >&2; exit 126").await.unwrap_err();
+        assert!(matches!(refused, EngineError::NotStarted { .. }), "{refused}");
+        // An engine can end with these codes, too.
+        let refused = found("echo 'no such file' >&2; exit 126").await.unwrap_err();
+        assert!(matches!(refused, EngineError::Failed { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn k7_an_engine_that_names_no_version_is_not_used() {
+        let refused = found("echo 'hello\u{1b}[2J'").await.unwrap_err().to_string();
+        assert!(refused.contains("it says that its version is \"hello") && !refused.contains('\u{1b}'), "{refused}");
+    }
 
     #[test]
     fn k3_each_way_in_which_go_runs_out_of_memory_is_known() {

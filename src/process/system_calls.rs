@@ -241,3 +241,43 @@ fn filter(mut rules: Rules, error: i32) -> Result<BpfProgram, seccompiler::Backe
     let error = SeccompAction::Errno(error.cast_unsigned());
     SeccompFilter::new(rules, SeccompAction::Allow, error, ARCHITECTURE)?.try_into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+    use std::thread;
+
+    use super::*;
+
+    /// Runs a test on a thread that can be confined without the others.
+    fn on_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+        thread::spawn(test).join().unwrap()
+    }
+
+    #[test]
+    fn k3_a_thread_that_is_denied_sockets_and_processes_gets_neither() {
+        for processes in [Processes::One, Processes::Several] {
+            let (socket, pair, program, thread) = on_a_thread(move || {
+                deny(processes).unwrap();
+                (
+                    TcpListener::bind("127.0.0.1:0").map(drop).map_err(|error| error.kind()),
+                    UnixStream::pair().map(drop).map_err(|error| error.kind()),
+                    Command::new("/bin/true").status().map(|status| status.success()).map_err(|error| error.kind()),
+                    thread::spawn(|| 7).join().ok(),
+                )
+            });
+            assert_eq!(socket, Err(ErrorKind::PermissionDenied));
+            assert_eq!(thread, Some(7), "a thread is no process");
+            assert_eq!(pair, Err(ErrorKind::PermissionDenied));
+            let expected = match processes {
+                Processes::One => Err(ErrorKind::PermissionDenied),
+                Processes::Several => Ok(true),
+            };
+            assert_eq!(program, expected, "{processes:?}");
+        }
+        assert!(TcpListener::bind("127.0.0.1:0").is_ok(), "no other thread is denied anything");
+    }
+}

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::kubernator::Kubernator;
 
 /// The parts that texts are made of. They are what YAML, JSON and Python treat in their own ways.
-const PARTS: [&str; 46] = [
+const PARTS: [&str; 56] = [
     "a",
     "b",
     " ",
@@ -60,11 +60,24 @@ const PARTS: [&str; 46] = [
     "%",
     "@",
     "2020-01-01",
+    "2020-1-2 3:04:05",
+    "2001-12-14t21:59:43.10-05:00",
+    "T10:00:00Z",
+    "+1:30:45.5",
+    "-.5e+3",
+    ".inf",
+    "0b1_0",
+    "\r",
+    "\u{e9}t\u{e9} et ainsi de suite ",
     "a word and another one ",
+    "a-word-that-is-longer-than-most-words-are-in-any-language ",
 ];
 
+/// Characters that Python does not print as they are. A text that is part of a list prints them in its own way.
+const EXOTIC: [&str; 4] = ["\u{7}\u{8}\u{b}\u{c}\u{1b}", "\0", "\u{85}", "\u{a0}\u{2028}\u{2029}"];
+
 /// The ways to print a value `v`.
-const PRINTED: [&str; 22] = [
+const PRINTED: [&str; 26] = [
     "v",
     "v | to_json",
     "v | to_yaml(0, 2)",
@@ -87,6 +100,10 @@ const PRINTED: [&str; 22] = [
     "[v, v] | join('-')",
     "v ~ '.'",
     "{'b': 1, 'a': [v]} | to_yaml(2, 2)",
+    "{2: v, 10: 'b', 1: 'a'} | to_yaml(0, 2)",
+    "{2: v, 'x': 1, none: 2, true: 3, 1.5: 4} | to_yaml(0, 2)",
+    "{(v | to_json) * 3: 1, '': [v]} | to_yaml(0, 2)",
+    "[v, {'k': v}]",
 ];
 
 /// Templates that are more than one expression.
@@ -112,7 +129,7 @@ const STATEMENTS: [&str; 16] = [
 /// A source of numbers that looks random and is the same in every run.
 struct Choice {
     state: u64,
-    has_exponents: bool,
+    is_exotic: bool,
 }
 
 impl Choice {
@@ -122,7 +139,9 @@ impl Choice {
     }
 
     fn text(&mut self) -> String {
-        (0..=self.below(8)).map(|_| PARTS[self.below(PARTS.len())]).collect()
+        let parts = PARTS.len() + if self.is_exotic { EXOTIC.len() } else { 0 };
+        let part = |index: usize| PARTS.get(index).or_else(|| EXOTIC.get(index - PARTS.len())).unwrap();
+        (0..=self.below(8)).map(|_| *part(self.below(parts))).collect()
     }
 
     /// Makes a value. Null occurs in lists alone, because ktor removes a key that is null.
@@ -132,8 +151,8 @@ impl Choice {
             1 => json!(self.below(2) == 0),
             2 => json!(self.below(2000)),
             3 => [json!(1.5), json!(-2.0), json!(123_456.75)][self.below(3)].clone(),
-            // A list prints these as `1e-7` and `3e22`, where Python writes `1e-07` and `3e+22`. Filters do not.
-            4 if self.has_exponents => [json!(1e-7), json!(3e22)][self.below(2)].clone(),
+            // A list that becomes text inside an expression has `1e-7` and `3e22`, where Python writes `1e-07` and `3e+22`.
+            4 if self.is_exotic => [json!(1e-7), json!(3e22)][self.below(2)].clone(),
             7 => (0..self.below(4)).map(|_| self.value(depth + 1, true)).collect(),
             8 | 9 => (0..self.below(4))
                 .map(|_| (self.text(), self.value(depth + 1, false)))
@@ -154,7 +173,7 @@ fn config_map(index: usize, template: &str) -> String {
 
 #[tokio::test]
 async fn k8_templates_render_as_kubernator_renders_them() {
-    let mut choice = Choice { state: 7, has_exponents: false };
+    let mut choice = Choice { state: 7, is_exotic: false };
     let folder = tempfile::tempdir().unwrap();
     let fixed = json!({
         "name": "shop", "list": ["a", "b", "c"], "map": {"b": 2, "a": 1}, "again": "{${ ktor.name }$}/{${ ktor.list }$}",
@@ -163,7 +182,7 @@ async fn k8_templates_render_as_kubernator_renders_them() {
     let mut templates: Vec<String> = STATEMENTS.iter().map(|text| (*text).to_owned()).collect();
     for index in 0..400 {
         let printed = PRINTED[choice.below(PRINTED.len())];
-        choice.has_exponents = printed.contains("to_");
+        choice.is_exotic = printed.contains("to_") || ["v", "[v, {'k': v}]"].contains(&printed);
         values.insert(format!("v{index}"), choice.value(0, false));
         templates.push(format!("{{% set v = ktor.v{index} %}}{{${{ {printed} }}$}}"));
     }

@@ -368,6 +368,12 @@ mod tests {
     }
 
     #[test]
+    fn k4_a_release_that_is_no_yaml_is_an_error_at_its_place() {
+        let errors = job("chart: ../charts/web\nname: [\n", &[], &[]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with("a/web.helm.yaml:"), "{errors:?}");
+    }
+
+    #[test]
     fn k8_release_files_charts_and_values_are_no_manifests() {
         let release = "chart: ../charts/web\nname: web\nvalues-files: [v.yaml, ../values-prod.yaml]\n";
         let (tree, files) = loaded(

@@ -12,7 +12,8 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::{filters, message, position, python};
+use super::python::{self, Data};
+use super::{filters, message, position};
 use crate::project::snapshot::{SourceError, SourcePlace};
 
 /// The text that opens a variable.
@@ -179,6 +180,14 @@ fn text_of(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
 
     if value.kind() == ValueKind::Number && !value.is_integer() {
         return Ok(f64::try_from(value.clone()).map_or_else(|_| value.to_string(), python::float));
+    }
+    if matches!(value.kind(), ValueKind::Seq | ValueKind::Map) {
+        match Data::of(value) {
+            Ok(data) => return Ok(python::repr(&data)),
+            Err(error) if error.kind() == ErrorKind::OutOfFuel => return Err(error),
+            // It contains something that Python has no word for.
+            Err(_) => {}
+        }
     }
     let left = state.fuel_levels().map_or(0, |(_, left)| left);
     let mut bounded = Bounded(String::new(), usize::try_from(left.saturating_mul(4)).unwrap_or(usize::MAX));

@@ -163,6 +163,61 @@ fn json_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
+/// Prints a value as Python's `repr` does. Python prints a list or mapping so, with the values in it.
+pub(super) fn repr(data: &Data) -> String {
+    let mut out = String::new();
+    write_repr(data, &mut out);
+    out
+}
+
+fn write_repr(data: &Data, out: &mut String) {
+    match data {
+        Data::Null => out.push_str("None"),
+        Data::Bool(value) => out.push_str(if *value { "True" } else { "False" }),
+        Data::Int(value) => out.push_str(&value.to_string()),
+        Data::Float(value) => out.push_str(&float(*value)),
+        Data::Text(text) => text_repr(text, out),
+        Data::List(items) => write_items(('[', ']'), items.iter(), None, 0, out, write_repr),
+        Data::Map(entries) => write_items(('{', '}'), entries.iter(), None, 0, out, |(key, value), out| {
+            write_repr(key, out);
+            out.push_str(": ");
+            write_repr(value, out);
+        }),
+    }
+}
+
+fn text_repr(text: &str, out: &mut String) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(quote);
+    for c in text.chars() {
+        let code = u32::from(c);
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if c == quote => out.extend(['\\', quote]),
+            _ if is_printable(c) => out.push(c),
+            // A write to a string cannot fail.
+            _ if code <= 0xff => drop(write!(out, "\\x{code:02x}")),
+            _ if code <= 0xffff => drop(write!(out, "\\u{code:04x}")),
+            _ => drop(write!(out, "\\U{code:08x}")),
+        }
+    }
+    out.push(quote);
+}
+
+/// Returns `true` if Python prints the character itself: it has a shape or a width, or it is the space.
+fn is_printable(c: char) -> bool {
+    use unicode_general_category::GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate, Unassigned,
+    };
+    let category = unicode_general_category::get_general_category(c);
+    let has_no_shape =
+        matches!(category, Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned);
+    c == ' ' || !has_no_shape && category != SpaceSeparator
+}
+
 /// Prints a finite float as Python's `repr` does: its shortest digits, with an exponent below 1e-4 and from 1e16.
 pub(super) fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
@@ -238,6 +293,24 @@ mod tests {
             (-0.0, "-0.0"),
         ] {
             assert_eq!(float(value), expected);
+        }
+    }
+
+    #[test]
+    fn k8_values_in_lists_are_written_as_python_writes_them() {
+        let text = |text: &str| Data::Text(text.to_owned());
+        for (data, expected) in [
+            (text("it's"), r#""it's""#),
+            (text("it's \"x\""), r#"'it\'s "x"'"#),
+            (text("a\\\n\r\t\0\u{7f}\u{a0}\u{ad}"), r"'a\\\n\r\t\x00\x7f\xa0\xad'"),
+            (text("e\u{301}\u{2028}\u{1f600}\u{e0001}"), "'e\u{301}\\u2028\u{1f600}\\U000e0001'"),
+            (
+                Data::List(vec![Data::Null, Data::Bool(true), Data::Float(1e-7), Data::Int(-3)]),
+                "[None, True, 1e-07, -3]",
+            ),
+            (Data::Map(vec![(Data::Int(1), Data::List(vec![])), (text("b"), Data::Map(vec![]))]), "{1: [], 'b': {}}"),
+        ] {
+            assert_eq!(repr(&data), expected);
         }
     }
 

@@ -177,3 +177,94 @@ fn to_json(scalar: Scalar<'_>) -> Result<Value, String> {
         other => scalar::to_json(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::render::yaml::{read, read_placed};
+
+    fn plain(placed: &Placed) -> Value {
+        match &placed.content {
+            Content::Map(entries) => entries.iter().map(|(k, v)| (k.clone(), plain(v))).collect::<Map<_, _>>().into(),
+            Content::List(items) => items.iter().map(plain).collect(),
+            Content::Scalar(value) => value.clone(),
+        }
+    }
+
+    /// Returns a value with all numbers as floats. A manifest reads `1.0` as an integer, as kubectl does.
+    fn as_floats(value: Value) -> Value {
+        match value {
+            Value::Number(number) => number.as_f64().map(|number| number + 0.0).into(),
+            Value::Array(items) => items.into_iter().map(as_floats).collect(),
+            Value::Object(map) => map.into_iter().map(|(k, v)| (k, as_floats(v))).collect::<Map<_, _>>().into(),
+            other => other,
+        }
+    }
+
+    /// Reads a file as manifests are read, and with places. Each error is its text.
+    fn both(bytes: &[u8]) -> [Result<Vec<Value>, String>; 2] {
+        let (path, text) = (Path::new("a.yaml"), |error: SourceError| error.to_string());
+        let manifests = read(path, bytes, &mut ValueBudget::default()).map_err(text);
+        let values = read_placed(path, bytes, &mut ValueBudget::default()).map_err(text);
+        [
+            manifests.map(|all| all.into_iter().map(|located| as_floats(located.document.body)).collect()),
+            values.map(|all| all.iter().map(plain).map(as_floats).collect()),
+        ]
+    }
+
+    #[test]
+    fn b1_values_mean_what_manifests_mean() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/yaml");
+        let (mut read, mut refused) = (0, 0);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let corpus: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            for case in corpus["cases"].as_array().unwrap() {
+                let Some(text) = case["input"].as_str() else { continue };
+                let [manifests, values] = both(text.as_bytes());
+                assert_eq!(values, manifests, "{}", case["name"]);
+                if values.is_ok() { read += 1 } else { refused += 1 }
+            }
+        }
+        assert!(read > 200 && refused > 100, "{read} read, {refused} refused");
+    }
+
+    #[test]
+    fn k4_a_value_of_an_alias_stands_where_the_alias_is_written() {
+        let text = "base: &base\n  a: 1\n  b: [x]\nother:\n  <<: *base\n  a: 2\nlist: [*base]\n";
+        let [document] =
+            read_placed(Path::new("a.yaml"), text.as_bytes(), &mut ValueBudget::default()).unwrap().try_into().unwrap();
+        let at = |path: &[&str]| {
+            let place = &path.iter().fold(&document, |placed, key| match &placed.content {
+                Content::Map(entries) => &entries.iter().find(|(name, _)| name == key).unwrap().1,
+                Content::List(items) => &items[key.parse::<usize>().unwrap()],
+                Content::Scalar(_) => panic!("{key}"),
+            });
+            place.place.to_string()
+        };
+        assert_eq!(plain(&document)["other"], json!({"a": 2, "b": ["x"]}));
+        assert_eq!(at(&["other", "a"]), "a.yaml:6:6");
+        assert_eq!(at(&["other", "b"]), "a.yaml:3:6");
+        assert_eq!(at(&["list", "0"]), "a.yaml:7:8");
+    }
+
+    proptest! {
+        #[test]
+        fn b1_any_text_means_the_same_as_a_value_and_as_a_manifest(tokens in prop::collection::vec(
+            prop::sample::select(vec![
+                "a", "b: ", "- ", "\n", "\n  ", " ", "[", "]", "{", "}", ", ", ": ", "? ", "'", "\"", "|\n", "&a ", "*a",
+                "<<: ", "1", "~", "---\n", "c: *a\n", "d: &a {e: 1}\n",
+            ]),
+            0..30,
+        )) {
+            let [manifests, values] = both(tokens.concat().as_bytes());
+            prop_assert_eq!(values, manifests);
+        }
+    }
+}

@@ -187,7 +187,7 @@ impl Sources {
     }
 
     /// The inputs of each project, from which the scope of changed paths is computed.
-    pub(crate) fn inputs(&self) -> &Inputs {
+    pub fn inputs(&self) -> &Inputs {
         &self.rendered.inputs
     }
 

@@ -28,7 +28,7 @@ fn k5_a_release_with_hooks_and_definitions_is_applied_once_and_the_second_apply_
     let (ns, group) = (bench.root.clone(), format!("{}.example.com", bench.root));
     let pod =
         "    spec:\n      restartPolicy: Never\n      containers: [{name: c, image: registry.example.com/shop/c:1}]\n";
-    let job = format!("  ttlSecondsAfterFinished: 0\n  template:\n{pod}");
+    let job_spec = format!("  ttlSecondsAfterFinished: 0\n  template:\n{pod}");
     let definition = format!(
         "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: tills.{group}}}\nspec:\n  \
          group: {group}\n  scope: Namespaced\n  names: {{kind: Till, plural: tills}}\n  versions:\n  - name: v1\n    served: true\n    \
@@ -50,8 +50,8 @@ fn k5_a_release_with_hooks_and_definitions_is_applied_once_and_the_second_apply_
         .write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n")
         .write("charts/web/crds/till.yaml", &definition)
         .write("charts/web/templates/objects.yaml", &objects)
-        .write("charts/web/templates/migrate.yaml", &hook("Job", "migrate", "pre-install,pre-upgrade", &job))
-        .write("charts/web/templates/clean.yaml", &hook("Job", "clean", "pre-delete", &job))
+        .write("charts/web/templates/migrate.yaml", &hook("Job", "migrate", "pre-install,pre-upgrade", &job_spec))
+        .write("charts/web/templates/clean.yaml", &hook("Job", "clean", "pre-delete", &job_spec))
         .write("charts/web/templates/test.yaml", &hook("Pod", "test", "test", "  containers: [{name: c, image: c}]\n"));
     let outcome = apply(&bench);
     assert_eq!(outcome["summary"]["created"], 5, "{outcome:#}");
@@ -83,6 +83,16 @@ fn k5_a_release_with_hooks_and_definitions_is_applied_once_and_the_second_apply_
     let changed = apply(&bench);
     assert_eq!(changed["summary"]["configured"], 1, "{changed:#}");
     assert_eq!(bench.get("job/web-migrate", Some(&ns)).unwrap()["metadata"]["uid"], job["metadata"]["uid"]);
+
+    // A hook whose template changes runs again, and no guard has to be opened for it.
+    let next = job_spec.replace("shop/c:1", "shop/c:2");
+    bench.write("charts/web/templates/migrate.yaml", &hook("Job", "migrate", "pre-install,pre-upgrade", &next));
+    let changed = apply(&bench);
+    assert_eq!(changed["summary"]["replaced"], 1, "{changed:#}");
+    let again = bench.get("job/web-migrate", Some(&ns)).unwrap();
+    assert_ne!(again["metadata"]["uid"], job["metadata"]["uid"]);
+    assert_eq!(again["status"]["succeeded"], 1, "{again:#}");
+    ktor(&bench, &["plan", "--detailed-exitcode"]).exits(0);
 }
 
 #[test]

@@ -101,11 +101,11 @@ impl TestRepository {
     }
 
     /// Adds commits and branches from a stream of `git fast-import`. Leaves the work tree as it is.
-    pub fn import(&self, stream: &str) -> &Self {
+    pub fn import(&self, stream: impl AsRef<[u8]>) -> &Self {
         let mut import = self.command();
         import.args(["fast-import", "--quiet"]).stdin(Stdio::piped());
         let mut git = import.spawn().unwrap();
-        git.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+        git.stdin.take().unwrap().write_all(stream.as_ref()).unwrap();
         assert!(git.wait().unwrap().success());
         self
     }
