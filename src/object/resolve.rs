@@ -1,10 +1,11 @@
 //! Turns rendered documents into manifests. It fills in namespaces, and refuses duplicates and objects without a
 //! namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::generated::{any_generation, stem};
 use super::ident::{Ident, ObjectKey, split_api_version};
 use super::kinds::Kinds;
 use super::manifest::{Document, Manifest};
@@ -18,6 +19,8 @@ pub(crate) struct Resolved {
     pub(crate) manifests: BTreeMap<ObjectKey, Manifest>,
     /// A failure for each document that is not valid or names an object that the tree already contains.
     pub(crate) failures: Vec<Failure>,
+    /// The names without hash of the generated objects whose newest older generation stays.
+    pub(crate) keep_previous: BTreeSet<ObjectKey>,
     /// The places of the documents that were saved from a server.
     pub(crate) saved: Vec<SourcePlace>,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Resolved {
 /// The object of an unknown kind is kept as written. The caller decides if this is an error.
 pub(crate) fn manifests<'a>(documents: impl IntoIterator<Item = &'a Document>, kinds: &Kinds) -> Resolved {
     let mut resolved = Resolved::default();
-    let Resolved { manifests, failures, saved } = &mut resolved;
+    let Resolved { manifests, failures, keep_previous, saved } = &mut resolved;
     for document in documents {
         let body = document.body.parse();
         if exported::is_saved(&body) {
@@ -38,7 +41,13 @@ pub(crate) fn manifests<'a>(documents: impl IntoIterator<Item = &'a Document>, k
             None => Ok(manifest),
         });
         match found {
-            Ok(manifest) => drop(manifests.insert(manifest.ident.key.clone(), manifest)),
+            Ok(manifest) => {
+                let key = &manifest.ident.key;
+                if document.owner.keeps_previous && stem(key).is_some() {
+                    keep_previous.insert(any_generation(key));
+                }
+                manifests.insert(key.clone(), manifest);
+            }
             Err(error) => failures.push(Failure { project: document.owner.project.clone(), error }),
         }
     }
@@ -225,7 +234,8 @@ mod tests {
 
     #[test]
     fn the_owner_decides_the_project_and_the_namespace_wherever_the_object_is_written() {
-        let owner = Owner { project: "demo.b".parse().unwrap(), namespace: Some("b".to_owned()) };
+        let owner =
+            Owner { project: "demo.b".parse().unwrap(), namespace: Some("b".to_owned()), keeps_previous: false };
         let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
         let document = Document { owner, place: SourcePlace::new("a/x.yaml", 1, 1), body: body.into() };
         let Resolved { manifests: found, failures, .. } = manifests([&document, &document], Kinds::builtin());

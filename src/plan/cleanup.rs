@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::change::Change;
 use super::cohabiting::CohabitingKeys;
 use super::decision::{Action, Decision, Delete, Keep, Protection, Release, Unknown, Withheld};
+use super::generations;
 use super::observed::{Lookup, Observed};
 use super::policy::Policy;
 use crate::object::ident::{Ident, ObjectKey};
@@ -55,6 +56,7 @@ pub(crate) fn decide(request: CleanupRequest<'_>, observed: &Observed) -> Vec<Ch
         observed,
         cohabiting: CohabitingKeys::of(request.desired.iter().copied(), observed),
         recorded: request.entries.keys().into_iter().chain(request.intended.iter().copied()).collect(),
+        previous: previous(request, observed),
     };
     let mut seen = BTreeSet::new();
     let mut changes: Vec<Change> = candidates(request)
@@ -119,12 +121,21 @@ pub(crate) fn candidates(request: CleanupRequest<'_>) -> impl Iterator<Item = (&
         .filter(move |(project, ident)| request.scope.contains(project) && !request.desired.contains(&ident.key))
 }
 
+/// The generations of ours that stay for a rollback.
+fn previous<'a>(request: CleanupRequest<'a>, observed: &'a Observed) -> BTreeSet<&'a ObjectKey> {
+    let undesired = request.entries.keys().into_iter().filter(|key| !request.desired.contains(key));
+    let live = undesired.filter_map(|key| Some(key).zip(observed.live(key)));
+    let ours = live.filter(|(_, live)| matches!(ownership(live, request.root), Ownership::Ours(_)));
+    generations::kept(request.policy, ours.map(|(key, live)| (key, &live.body)))
+}
+
 /// The inputs for the decision about each recorded object. They are computed once from all desired objects.
 struct Judge<'a> {
     request: CleanupRequest<'a>,
     observed: &'a Observed,
     cohabiting: CohabitingKeys<'a>,
     recorded: BTreeSet<&'a ObjectKey>,
+    previous: BTreeSet<&'a ObjectKey>,
 }
 
 impl Judge<'_> {
@@ -182,6 +193,9 @@ impl Judge<'_> {
         }
         if let Some(protection) = protection(request.policy, &ident.key, live) {
             return keep(Keep::Protected(protection));
+        }
+        if self.previous.contains(&ident.key) {
+            return keep(Keep::Protected(Protection::PreviousGeneration));
         }
         if let Some(withheld) = request.policy.sources.prevents_deletion() {
             return keep(withheld);

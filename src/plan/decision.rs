@@ -370,6 +370,8 @@ pub enum Protection {
     SameObject(ObjectKey),
     /// The object contains the named object, which is protected.
     Contains(ObjectKey),
+    /// The object is the newest older generation of a desired object, and the tree's settings keep it.
+    PreviousGeneration,
 }
 
 impl Protection {

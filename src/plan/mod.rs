@@ -18,6 +18,7 @@ pub(crate) mod drift;
 pub(crate) mod embedded;
 pub(crate) mod enforce;
 pub(crate) mod field_rules;
+mod generations;
 pub mod guard;
 pub(crate) mod inquiry;
 pub(crate) mod landed;

@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::build::{Plan, PlanMode};
 use super::change::Change;
 use super::cleanup::protection;
-use super::decision::{Blocked, Create, Decision, Delete, Keep, Move, Release, Unchanged, Update};
+use super::decision::{Blocked, Create, Decision, Delete, Keep, Move, Protection, Release, Unchanged, Update};
 use super::details::{self, Immutability, Versions};
-use super::enforce;
 use super::notice::Notice;
 use super::policy::Policy;
 use super::{diff, digest};
+use super::{enforce, generations};
 use crate::object::ident::ObjectKey;
 use crate::object::live::Live;
 use crate::object::manifest::Manifest;
@@ -53,12 +55,13 @@ pub(crate) fn build(request: OfflineRequest<'_>) -> Plan {
             None => compared(base.get(key), manifest, redactor),
         })
         .collect();
-    let mut cleanup: Vec<Change> = base
-        .iter()
-        .filter(|(key, manifest)| in_scope(manifest) && !head.contains_key(key))
+    let undesired = || base.iter().filter(|(key, _)| !head.contains_key(key));
+    let previous = generations::kept(policy, undesired().map(|(key, _)| (key, &Value::Null)));
+    let mut cleanup: Vec<Change> = undesired()
+        .filter(|(_, manifest)| in_scope(manifest))
         .map(|(key, manifest)| match key.cohabiting().filter(|cohabiting| head.contains_key(cohabiting)) {
             Some(cohabiting) => blank(manifest, Decision::Release(Release::SameObject(cohabiting))),
-            None => dropped(manifest, policy),
+            None => dropped(manifest, policy, previous.contains(key)),
         })
         .collect();
     enforce::keep_guarded(&mut cleanup, |key| base.get(key).map(|manifest| &*manifest.body), policy);
@@ -113,10 +116,11 @@ fn compared(before: Option<&Manifest>, manifest: &Manifest, redactor: &Redactor)
     change
 }
 
-fn dropped(manifest: &Manifest, policy: &Policy) -> Change {
+fn dropped(manifest: &Manifest, policy: &Policy, is_previous: bool) -> Change {
     // The live object has the annotations of the base's manifest.
     let as_applied = Live { body: manifest.body.parse() };
-    let protection = protection(policy, &manifest.ident.key, &as_applied).map(Keep::Protected);
+    let protection = protection(policy, &manifest.ident.key, &as_applied);
+    let protection = protection.or(is_previous.then_some(Protection::PreviousGeneration)).map(Keep::Protected);
     match protection.or_else(|| policy.sources.prevents_deletion()) {
         Some(keep) => blank(manifest, Decision::Keep(keep)),
         None => blank(manifest, Decision::Delete(Delete::Undesired)),

@@ -185,6 +185,8 @@ pub struct Policy {
     pub fields: Vec<FieldRule>,
     /// The managers whose fields on our objects become ours.
     pub adopt_managers: Vec<String>,
+    /// The names without hash of the generated objects whose newest older generation stays.
+    pub keep_previous: BTreeSet<ObjectKey>,
     /// The namespace of the state and the lock.
     pub state_namespace: String,
     /// The guards that the caller opens.
@@ -214,6 +216,7 @@ impl Policy {
             take_over: Vec::new(),
             fields: Vec::new(),
             adopt_managers: Vec::new(),
+            keep_previous: BTreeSet::new(),
             state_namespace: state_namespace.to_owned(),
             allowed: BTreeSet::new(),
             consented: BTreeMap::new(),

@@ -107,12 +107,15 @@ pub struct TargetSettings {
 }
 
 /// Options for kustomizations.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KustomizeSettings {
     /// The files that a kustomization can read. The default is `root`.
-    pub load_restrictions: LoadRestrictions,
+    pub load_restrictions: Option<LoadRestrictions>,
+    /// `true` keeps the newest older generation of each generated ConfigMap and Secret, so that a rollout can be undone.
+    /// The default is `false`.
+    pub keep_previous: Option<bool>,
 }
 
 /// The files that a kustomization can read.

@@ -9,7 +9,9 @@ use super::dns::{LABEL_ADVICE, is_label};
 use super::field_rule::{FieldPointer, FieldRule, KindPattern};
 use super::path::{ProjectPath, Segment};
 use super::pointer::Pointer;
-use super::settings::{HelmSettings, LoadRestrictions, SETTINGS_FILE, Settings, Stated, TargetSettings, is_settings};
+use super::settings::{
+    HelmSettings, KustomizeSettings, LoadRestrictions, SETTINGS_FILE, Settings, Stated, TargetSettings, is_settings,
+};
 use super::snapshot::{Snapshot, SourceError, SourcePlace};
 use super::target::{TargetError, Targets};
 use super::values::{ValuesSetting, ValuesSource};
@@ -53,6 +55,8 @@ pub struct Owner {
     pub project: ProjectPath,
     /// The namespace. `None` if no setting names one.
     pub namespace: Option<String>,
+    /// `true` if the newest older generation of a generated object stays.
+    pub keeps_previous: bool,
 }
 
 /// A directory with a settings file, and its settings together with those that it inherits.
@@ -70,7 +74,7 @@ struct Directory {
     values: Vec<ValuesSource>,
     /// The inputs, normalized and relative to the root directory. They may begin with `..`.
     inputs: Vec<PathBuf>,
-    load_restrictions: LoadRestrictions,
+    kustomize: KustomizeSettings,
     helm: HelmSettings,
 }
 
@@ -239,10 +243,13 @@ impl Tree {
             templates,
             values,
             inputs,
-            load_restrictions: match (&settings.kustomize, above) {
-                (Some(kustomize), _) => kustomize.load_restrictions,
-                (None, Some(above)) => above.load_restrictions,
-                (None, None) => LoadRestrictions::default(),
+            kustomize: {
+                let [own, above] =
+                    [settings.kustomize, above.map(|above| above.kustomize)].map(Option::unwrap_or_default);
+                KustomizeSettings {
+                    load_restrictions: own.load_restrictions.or(above.load_restrictions),
+                    keep_previous: own.keep_previous.or(above.keep_previous),
+                }
             },
             helm: settings.helm.or_else(|| above.map(|above| above.helm)).unwrap_or_default(),
         })
@@ -338,12 +345,18 @@ impl Tree {
     /// Returns the owner of the objects of a file.
     pub fn owner_of(&self, file: &Path) -> Owner {
         let namespace = self.of_file(file).and_then(|directory| directory.namespace.clone());
-        Owner { project: self.project_of(file).clone(), namespace }
+        Owner { project: self.project_of(file).clone(), namespace, keeps_previous: false }
+    }
+
+    /// Returns the owner of the objects of a kustomization.
+    pub(crate) fn owner_of_kustomization(&self, file: &Path) -> Owner {
+        let kept = self.of_file(file).and_then(|directory| directory.kustomize.keep_previous);
+        Owner { keeps_previous: kept.unwrap_or_default(), ..self.owner_of(file) }
     }
 
     /// Returns the files that a kustomization can read.
     pub(crate) fn load_restrictions_of(&self, file: &Path) -> LoadRestrictions {
-        self.of_file(file).map(|directory| directory.load_restrictions).unwrap_or_default()
+        self.of_file(file).and_then(|directory| directory.kustomize.load_restrictions).unwrap_or_default()
     }
 
     /// Returns the options for the Helm releases of a file.

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Document>, String> {
-        let owner = Owner { project: "demo".parse().unwrap(), namespace: None };
+        let owner = Owner { project: "demo".parse().unwrap(), namespace: None, keeps_previous: false };
         let found = manifests(Path::new("a.yaml"), text.as_bytes(), &owner, &mut ValueBudget::default());
         found.map_err(|error| error.to_string())
     }

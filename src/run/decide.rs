@@ -191,7 +191,7 @@ pub(crate) async fn decide_from(
 
     let request = &since(request, &prior.commits, &mut notices)?;
     let scope = resolve_scope(request, sources, &prior, &desired)?;
-    let (mut policy, broken) = checked(policy, &desired.failures, &scope, &mut notices);
+    let (mut policy, broken) = checked(policy, &desired, &scope, &mut notices);
     let before = request.before.desired(&observed.kinds);
     let recorded = prior.entries.keys();
     let undesired: BTreeSet<_> = recorded.into_iter().filter(|key| !desired.manifests.contains_key(key)).collect();
@@ -249,7 +249,7 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
-    let (policy, broken) = checked(&request.policy, &desired.failures, &scope, &mut notices);
+    let (policy, broken) = checked(&request.policy, &desired, &scope, &mut notices);
     if !before.failures.is_empty() {
         notices.push(Notice::BaseFilesUnreadable);
     }
@@ -352,11 +352,11 @@ fn resolve_scope(request: &RunRequest, sources: &Sources, prior: &Prior, desired
 }
 
 /// The policy and the failures that fail projects in scope. If any source failed, this policy forbids deletions.
-fn checked(policy: &Policy, failures: &[Failure], scope: &Scope, notices: &mut Vec<Notice>) -> (Policy, Vec<Failure>) {
+fn checked(policy: &Policy, desired: &Desired, scope: &Scope, notices: &mut Vec<Notice>) -> (Policy, Vec<Failure>) {
     let (ours, others): (Vec<_>, Vec<_>) =
-        failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
-    let mut policy = policy.clone();
-    if !failures.is_empty() {
+        desired.failures.iter().cloned().partition(|failure| scope.contains(&failure.project));
+    let mut policy = Policy { keep_previous: desired.keep_previous.clone(), ..policy.clone() };
+    if !desired.failures.is_empty() {
         policy.sources = SourceCoverage::Failed;
     }
     notices.extend(ours.iter().map(|ours| Notice::SourceFailed(ours.error.clone())));

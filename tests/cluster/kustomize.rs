@@ -1,5 +1,6 @@
 //! Kustomizations, with the real kustomize.
 
+mod applied;
 mod corpus;
 
 use std::collections::{BTreeMap, BTreeSet};

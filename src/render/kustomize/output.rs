@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         printed: &[u8],
         budget: &mut ValueBudget,
     ) -> Result<Vec<Document>, SourceError> {
-        let owner = self.tree.owner_of(&entry.file);
+        let owner = self.tree.owner_of_kustomization(&entry.file);
         let unreadable = |error: SourceError| {
             let message = format!("the output of kustomize cannot be read: {}", error.message);
             SourceError::new(SourcePlace::whole(&entry.file), message)

@@ -86,6 +86,9 @@ pub(crate) fn protected(protection: &Protection) -> String {
         Protection::OutOfScope(project) => format!("its mark names {project}, which is out of scope"),
         Protection::SameObject(other) => format!("it is the same object as {other}"),
         Protection::Contains(other) => format!("it contains {other}, which stays"),
+        Protection::PreviousGeneration => {
+            "it is the generation before the current one, and kustomize.keepPrevious keeps it".to_owned()
+        }
     }
 }
 
@@ -237,6 +240,7 @@ mod tests {
             Keep::Protected(Protection::OutOfScope("demo".parse().unwrap())),
             Keep::Protected(Protection::SameObject(other())),
             Keep::Protected(Protection::Contains(other())),
+            Keep::Protected(Protection::PreviousGeneration),
             Keep::Withheld(Withheld::SourceFailed),
             Keep::Withheld(Withheld::ContainsDesired(other())),
             Keep::Withheld(Withheld::Contains(other())),

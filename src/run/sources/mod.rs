@@ -93,6 +93,8 @@ pub struct Sources {
 pub struct Desired {
     /// The desired objects by key.
     pub manifests: BTreeMap<ObjectKey, Manifest>,
+    /// The names without hash of the generated objects whose newest older generation stays.
+    pub(crate) keep_previous: BTreeSet<ObjectKey>,
     /// The failures of rendering or resolving, anywhere in the tree.
     pub failures: Vec<Failure>,
     /// Notices about the manifests for readers of a plan.
@@ -214,7 +216,8 @@ impl Sources {
 
     /// Resolves the desired objects with the given kinds.
     pub fn resolve(&self, kinds: &Kinds) -> Desired {
-        let Resolved { manifests, failures, saved } = resolve::manifests(&self.rendered.documents, kinds);
+        let Resolved { manifests, failures, keep_previous, saved } =
+            resolve::manifests(&self.rendered.documents, kinds);
         let failures = self.rendered.failures.iter().cloned().chain(failures).collect();
         let others = saved.len().saturating_sub(1);
         let saved = saved.into_iter().next().map(|first| Notice::SavedFromCluster { first, others });
@@ -227,7 +230,7 @@ impl Sources {
             .chain(self.release_notices())
             .chain(self.notices.clone())
             .collect();
-        Desired { manifests, failures, notices }
+        Desired { manifests, keep_previous, failures, notices }
     }
 
     /// Returns notices about the Helm releases of the tree.
