@@ -7,6 +7,7 @@ use std::time::Duration;
 use ktor_action::forge::{Freshness, read_hidden_block};
 use ktor_action::git::commit::Commit;
 use serde_json::json;
+use sha1::{Digest, Sha1};
 use support::github::{ACTIONS_BOT, FakePull, FakeRun, Fault};
 use support::repository::TestRepository;
 use support::workflow_run::{Event, Ran, pushed};
@@ -707,6 +708,37 @@ fn f15_the_author_of_a_pull_request_cannot_consent_where_others_have_to() {
     let ran = run();
     assert_eq!(ran.exit, 0, "{}", ran.log);
     assert!(!has_claim(&story));
+}
+
+#[test]
+fn f15_a_comment_releases_the_lock_of_a_run_that_it_names_and_of_no_other() {
+    let story = applied("comment-unlock", &["a"]);
+    open(&story, 1, |story| {
+        story.config("b", "1");
+    });
+    story.forge.set_permission("maria", "write");
+    let unlock = |holder: &str| {
+        let (ran, answer) = commanded(&story, 1, "maria", &format!("/ktor unlock {holder}"));
+        (ran.exit, answer)
+    };
+    let (exit, answer) = unlock("acme/shop run 1");
+    assert!(exit == 0 && answer.contains("The root is not locked."), "{answer}");
+
+    let hash: String = Sha1::digest(story.root.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("kubernator-project-{hash}-lock");
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+        "spec": {"holderIdentity": "acme/shop run 7", "leaseDurationSeconds": 3600,
+            "acquireTime": "2026-11-24T01:02:03.000000Z", "renewTime": "2026-11-24T01:02:03.000000Z"}});
+    let folder = support::temporary_directory();
+    let file = folder.path().join("lease.json");
+    std::fs::write(&file, lease.to_string()).unwrap();
+    story.kubectl(&["create", "-n", "kubernator-system", "-f", file.to_str().unwrap()]);
+    let (exit, answer) = unlock("acme/shop run 1");
+    assert!(exit == 3 && answer.contains("acme/shop run 7"), "{exit} {answer}");
+    let (exit, answer) = unlock("acme/shop run 7");
+    assert!(exit == 0 && answer.contains("The lock is released."), "{answer}");
+    let (exit, answer) = unlock("acme/shop run 7");
+    assert!(exit == 0 && answer.contains("The root is not locked."), "{answer}");
 }
 
 #[test]

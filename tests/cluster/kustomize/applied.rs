@@ -129,10 +129,10 @@ fn k5_the_generation_before_the_current_one_stays_where_the_settings_say_so() {
         assert_eq!(again["summary"]["deleted"], 0, "{again:#}");
     }
     // Where nothing generates the ConfigMap any more, there is nothing to go back to.
-    overlay.bench.remove("web/prod/kustomization.yaml").write(
-        "web/prod/kustomization.yaml",
-        &format!("namespace: {}\nresources: [../base]\n", overlay.ns),
-    );
+    overlay
+        .bench
+        .remove("web/prod/kustomization.yaml")
+        .write("web/prod/kustomization.yaml", &format!("namespace: {}\nresources: [../base]\n", overlay.ns));
     overlay.apply();
     assert_eq!(overlay.modes(), set([]));
 }

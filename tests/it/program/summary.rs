@@ -12,7 +12,7 @@ use support::github::{ACTIONS_BOT, FakeGitHub, FakePull};
 use support::model::World;
 use support::repository::TestRepository;
 use support::wire::ApiServer;
-use support::workflow_run::{Event, PULL, Ran, WorkflowRun, pushed};
+use support::workflow_run::{Event, PULL, Ran, WorkflowRun, commented, pushed};
 use tempfile::TempDir;
 
 use super::{config_map, new_server};
@@ -278,6 +278,68 @@ fn f17_a_later_summary_edits_the_comment_and_nothing_to_say_makes_none() {
     let ran = matrix.summarize(&event, &merge, &plans, "r0, r1");
     assert_eq!((ran.exit, ran.output("result")), (0, "nothing"), "{}", ran.log);
     assert_eq!(matrix.comment(), body);
+}
+
+#[test]
+fn f17_a_merge_queues_group_has_one_check_for_all_plans_and_no_comment() {
+    let matrix = Matrix::applied(2);
+    let (_, merge) = matrix.propose(|matrix| matrix.remove("r0", "b"));
+    let before = matrix.origin.git(["rev-parse", "main"]);
+    let group = |head: &str| {
+        let mut event = pushed(&before.parse().unwrap(), &merge).named("merge_group");
+        *event.payload() = json!({"repository": event.payload()["repository"], "merge_group": {"head_sha": head,
+            "base_sha": before, "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-1", "base_ref": "refs/heads/main"}});
+        event
+    };
+    let event = group(merge.as_str());
+    let plans = matrix.plans(&event, &merge);
+    let ran = matrix.summarize(&event, &merge, &plans, "r0, r1");
+    assert_eq!((ran.exit, ran.output("result"), ran.output("cleanup-count")), (0, "changes", "1"), "{}", ran.log);
+    assert!(ran.summary.contains("| `r0` | `prod` |") && ran.summary.contains("r0-b"), "{}", ran.summary);
+    assert!(matrix.comments().is_empty() && matrix.forge.writes().is_empty());
+
+    // A plan that is missing, or of another group, fails the one check.
+    let ran = matrix.summarize(&event, &merge, &plans, "r0, r1, r2");
+    assert!(ran.exit == 1 && ran.log.contains("there is no plan of r2"), "{}", ran.log);
+    let other = group(&before);
+    let ran = matrix.summarize(&other, &merge, &plans, "r0, r1");
+    assert!(ran.exit == 1 && ran.log.contains("it is of another head"), "{}", ran.log);
+}
+
+#[test]
+fn f15_f17_a_plan_that_a_comment_asks_for_reaches_the_one_comment_of_the_summary() {
+    let matrix = Matrix::applied(2);
+    let (_, _) = matrix.propose(|matrix| matrix.remove("r0", "b"));
+    let main = matrix.origin.git(["rev-parse", "main"]).parse().unwrap();
+    matrix.origin.git(["update-ref", "refs/pull/7/head", "feature"]);
+    let asked = |author: &str| {
+        let id = matrix.forge.add_comment(PULL, author, "/ktor plan");
+        commented(PULL, id, author, "/ktor plan", &main)
+    };
+    matrix.forge.set_permission("maria", "write");
+    let event = asked("maria");
+    let plans = matrix.plans(&event, &main);
+    let ran = matrix.summarize(&event, &main, &plans, "r0, r1");
+    assert_eq!((ran.exit, ran.output("result"), ran.output("cleanup-count")), (0, "changes", "1"), "{}", ran.log);
+    let bodies = matrix.comments();
+    let written: Vec<_> = bodies.iter().filter(|body| body.contains("## `r0` (`prod`)")).collect();
+    assert!(written.len() == 1 && block(written[0], "r0").is_some(), "{bodies:#?}");
+
+    // Who may not ask gets no plan, and the summary has nothing to say.
+    let event = asked("stranger");
+    for ran in matrix.run_all(&event, &main, "off") {
+        assert!(ran.exit == 0 && ran.output("plans").is_empty(), "{}", ran.log);
+    }
+    let empty = matrix.files.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let ran = matrix.summarize(&event, &main, &empty, "r0, r1");
+    assert_eq!((ran.exit, ran.output("result")), (0, "nothing"), "{}", ran.log);
+
+    let (event, commit) = matrix.merge();
+    for ran in matrix.run_all(&event, &commit, "sticky") {
+        assert_eq!(ran.exit, 0, "{}", ran.log);
+    }
+    assert!(!matrix.live().contains("r0-b") && matrix.live().len() == 3, "{:?}", matrix.live());
 }
 
 /// A change of what lies between a plan and its apply, and the words of the apply's report.
