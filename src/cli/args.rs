@@ -258,6 +258,8 @@ pub enum Format {
     Markdown,
     /// One JSON document with a version.
     Json,
+    /// One page for a browser. It has no script and loads no other file.
+    Html,
 }
 
 /// `ktor plan`.

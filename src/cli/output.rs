@@ -11,7 +11,7 @@ use crate::plan::build::Plan;
 use crate::plan::outcome::Outcome;
 use crate::project::snapshot::printable;
 use crate::report::terminal::Style;
-use crate::report::{Budget, Heading, json, markdown, terminal};
+use crate::report::{Budget, Heading, html, json, markdown, terminal};
 
 /// Formats the outcome of a run as the arguments say.
 pub(crate) fn outcome_text(
@@ -25,6 +25,7 @@ pub(crate) fn outcome_text(
         Format::Terminal => terminal::outcome(plan, outcome, style(args)),
         Format::Markdown => markdown::outcome(plan, outcome, heading, error, Budget::FILE).text,
         Format::Json => document(&json::outcome(plan, outcome, heading, error))?,
+        Format::Html => html::outcome(plan, outcome, heading, error),
     })
 }
 

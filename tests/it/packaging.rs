@@ -272,7 +272,7 @@ fn ci_runs_the_readmes_commands() {
     let blocks = blocks("console");
     assert_eq!(blocks.len(), 2);
     for command in blocks.iter().map(|block| block.trim()) {
-        let ends = [format!("' {command}"), format!("' instrumented {command}")];
+        let ends = ["", "instrumented ", "tested "].map(|within| format!("' {within}{command}"));
         let step = |line: &str| line.starts_with("step ") && ends.iter().any(|end| line.ends_with(end));
         assert!(script.lines().any(step), "{command}");
     }

@@ -187,7 +187,7 @@ fn in_order(text: &str) -> String {
 
 /// Compares a run in every format of its report with one snapshot each. Each run has a site of its own.
 fn check_formats(name: &str, site: impl Fn() -> Site, arguments: &[&str]) {
-    for format in ["terminal", "markdown", "json"] {
+    for format in ["terminal", "markdown", "json", "html"] {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", format]).collect();
         check(&format!("{name}_{format}"), &site(), &arguments);
     }

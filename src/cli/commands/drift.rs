@@ -9,7 +9,7 @@ use crate::cli::output::{document, style, write_report};
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
 use crate::plan::drift::has_drifted;
-use crate::report::{Budget, json, markdown, terminal};
+use crate::report::{Budget, html, json, markdown, terminal};
 use crate::run::decide::decide;
 use crate::run::review::ReviewBasis;
 use crate::run::workspace::Workspace;
@@ -37,6 +37,7 @@ pub(crate) async fn drift(args: &DriftArgs, variables: &Variables, console: &Con
         Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),
         Format::Markdown => markdown::drift(&plan, &heading, Budget::FILE).text,
         Format::Json => document(&json::plan(&plan, &heading))?,
+        Format::Html => html::plan(&plan, &heading),
     };
     write_report(&args.report, &text, console)?;
     Ok(if has_drifted(&plan) { Exit::ChangesPending } else { Exit::Success })

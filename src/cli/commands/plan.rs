@@ -9,7 +9,7 @@ use crate::cli::output::{document, style, write_report};
 use crate::conclusion::exit::Exit;
 use crate::conclusion::failure::Failure;
 use crate::conclusion::judged;
-use crate::report::{Budget, json, markdown, terminal};
+use crate::report::{Budget, html, json, markdown, terminal};
 use crate::run::decide::{decide, decide_offline};
 use crate::run::review::ReviewBasis;
 use crate::run::workspace::Workspace;
@@ -43,6 +43,7 @@ pub(crate) async fn plan(args: &PlanArgs, variables: &Variables, console: &Conso
         Format::Terminal => terminal::plan(&plan, &heading, style(&args.report)),
         Format::Markdown => markdown::plan(&plan, &heading, Budget::FILE).text,
         Format::Json => document(&json::plan(&plan, &heading))?,
+        Format::Html => html::plan(&plan, &heading),
     };
     write_report(&args.report, &text, console)?;
     judged(&plan)?;
