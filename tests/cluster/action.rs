@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ktor_action::git::commit::Commit;
 use support::github::{ACTIONS_BOT, Fault};
 use support::repository::TestRepository;
-use support::workflow_run::{Event, PULL, Ran, dispatched, pushed};
+use support::workflow_run::{Event, PULL, Ran, dispatched, pushed, tagged};
 
 use crate::story::Story;
 
@@ -478,12 +478,8 @@ fn f6_a_forks_pull_request_never_reaches_a_cluster_that_is_configured() {
     assert_eq!(ran.exit, 0, "{}", ran.log);
     assert!(story.comment().body.contains("## Offline plan"));
     // The workflow says so, or the author is no stranger. Dependabot's runs may have credentials.
-    let dependabot = |mut event: Event| {
-        event.payload()["pull_request"]["user"]["login"] = "dependabot[bot]".into();
-        event
-    };
     let plan = [("KTOR_INPUT_FORKS", "plan")];
-    for (event, inputs) in [(opened.clone().forked(), &plan[..]), (dependabot(opened.clone()), &[])] {
+    for (event, inputs) in [(opened.clone().forked(), &plan[..]), (opened.clone().of_dependabot(), &[])] {
         let checkout = TestRepository::checkout(&story.origin, &merge);
         let ran = story.run_with(&checkout, &event, Some(&story.kubeconfig()), inputs);
         ended(&ran, 0, "changes");
@@ -700,16 +696,7 @@ fn f16_a_tag_applies_what_was_merged_up_to_its_commit() {
     let (closed, merged) = story.merge();
     ended(&with(&closed, &merged), 0, "nothing");
     ended(&with(&pushed(&merged, &merged), &merged), 0, "nothing");
-    let tag = |name: &str| {
-        let mut tag = pushed(&merged, &merged);
-        // An annotated tag is an object of its own.
-        let object = "f".repeat(40);
-        for (field, value) in [("ref", name), ("before", &"0".repeat(40)), ("after", &object)] {
-            tag.payload()[field] = value.into();
-        }
-        tag.payload()["created"] = true.into();
-        tag
-    };
+    let tag = |name: &'static str| tagged(&merged, name);
     let ran = with(&tag("refs/tags/w1"), &merged);
     ended(&ran, 0, "nothing");
     assert!(ran.log.contains("::warning") && ran.log.contains("apply-ref"), "{}", ran.log);

@@ -3,6 +3,7 @@
 //! The first run builds these programs. Each test uses its own root and its own namespaces.
 #![cfg(test)]
 
+mod act;
 mod action;
 mod admission_policy;
 mod agreement;
@@ -45,6 +46,7 @@ mod plan;
 mod prerequisites;
 mod pull_requests;
 mod ready;
+mod recipes;
 mod record;
 mod rename;
 mod replace;

@@ -5,15 +5,13 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
 
-use sha2::{Digest, Sha256};
-
-use super::controlplane::{BinariesError, cache, once, sentence, short};
+use super::controlplane::{BinariesError, cache, sentence};
+use super::python::{VirtualEnvironment, output};
 
 /// The version of the Kubernetes client that Kubernator gets here. It cannot use newer ones.
 const CLIENT: &str = "35";
@@ -41,19 +39,11 @@ impl Kubernator {
     pub fn set_up(cache: &Path, python: &OsStr) -> Result<Self, BinariesError> {
         let requirements = Path::new(FOLDER).join("requirements.txt");
         let client = Path::new(FOLDER).join("client.txt");
-        // A virtual environment is bound to the Python that made it.
-        let mut which = Command::new(python);
-        which.args(["-c", "import sys; print(sys.executable, sys.version)"]);
-        let mut hash = Sha256::new();
-        hash.update(output(&mut which)?);
-        for list in [&requirements, &client] {
-            hash.update(fs::read(list).map_err(|source| BinariesError::File { path: list.clone(), source })?);
-        }
-        let folder = once(&cache.join("kubernator"), &short(hash), |partial| {
-            output(Command::new(python).args(["-m", "venv"]).arg(partial))?;
-            let its_python = || Command::new(partial.join("bin/python"));
-            output(its_python().args(["-m", "pip", "install", "--no-input", "--requirement"]).arg(&requirements))?;
-            let mut fetch = its_python();
+        let inputs = [client.clone()];
+        let folder = cache.join("kubernator");
+        let environment = VirtualEnvironment { folder, python, requirements: &requirements, inputs: &inputs };
+        let folder = environment.made(|partial| {
+            let mut fetch = Command::new(partial.join("bin/python"));
             fetch.args(["-m", "kubernator", "--pre-cache-k8s-client", CLIENT]);
             output(fetch.env("XDG_CACHE_HOME", partial.join("cache")).env("PIP_CONSTRAINT", &client)).map(drop)
         })?;
@@ -102,19 +92,4 @@ impl Kubernator {
     pub fn script(segment: &str) -> String {
         format!("ktor.app.project = \"{segment}\"\n")
     }
-}
-
-/// Runs one step of the set-up and returns its standard output.
-fn output(command: &mut Command) -> Result<Vec<u8>, BinariesError> {
-    let shown = format!("{command:?}");
-    let output = match command.stdin(Stdio::null()).output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BinariesError::NoPython),
-        other => other.map_err(|source| BinariesError::File { path: shown.clone().into(), source })?,
-    };
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let log = [output.stdout, output.stderr].concat();
-    let log = String::from_utf8_lossy(&log).trim().to_owned();
-    Err(BinariesError::Kubernator { command: shown, status: output.status, log })
 }

@@ -1,5 +1,5 @@
-//! The support of the tests: stateful fake servers, a real control plane, a real Gitea, git repositories, Kubernator, and
-//! the runs of a workflow.
+//! The support of the tests: stateful fake servers, a real control plane, a real Gitea, git repositories, Kubernator, the
+//! linters of workflows, and the runs of a workflow.
 #![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic here is how the caller's test fails")]
 
 use std::ffi::OsString;
@@ -13,8 +13,10 @@ pub mod controlplane;
 pub mod gitea;
 pub mod github;
 pub mod kubernator;
+pub mod linters;
 pub mod model;
 pub mod plan_checker;
+pub mod python;
 pub mod repository;
 pub mod wire;
 pub mod workflow_run;

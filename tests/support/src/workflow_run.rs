@@ -130,19 +130,8 @@ impl WorkflowRun<'_> {
         kubeconfig: Option<&Path>,
         inputs: &[(&str, &str)],
     ) -> Ran {
-        let variables = vec![
-            ("GITHUB_EVENT_NAME", event.name.to_owned()),
-            ("GITHUB_REPOSITORY", REPOSITORY.to_owned()),
-            ("GITHUB_API_URL", self.forge.url()),
-            ("GITHUB_SERVER_URL", self.forge.server_url()),
-            ("GITHUB_RUN_ID", self.number.to_string()),
-            ("GITHUB_RUN_ATTEMPT", "1".to_owned()),
-            ("GITHUB_SHA", event.sha.clone()),
-            ("GITHUB_REF", event.r#ref.to_owned()),
-            ("GITHUB_ACTOR", "maria-dev".to_owned()),
-            ("GITHUB_WORKFLOW", "deploy".to_owned()),
-            ("KTOR_INPUT_TOKEN", TOKEN.to_owned()),
-        ];
+        let mut variables = event.variables(self.forge, self.number);
+        variables.push(("KTOR_INPUT_TOKEN", TOKEN.to_owned()));
         let (ktor, folder, payload) = (self.ktor, self.folder.clone(), &event.payload);
         let run = ActionRun { ktor, command, folder, payload, variables, summary: Summary::Offered };
         run.run(checkout, kubeconfig, inputs)
@@ -166,6 +155,27 @@ impl Event {
         &mut self.payload
     }
 
+    /// Returns the name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the variables that the runner sets in the run with this number.
+    pub fn variables(&self, forge: &FakeGitHub, number: u64) -> Vec<(&'static str, String)> {
+        vec![
+            ("GITHUB_EVENT_NAME", self.name.to_owned()),
+            ("GITHUB_REPOSITORY", REPOSITORY.to_owned()),
+            ("GITHUB_API_URL", forge.url()),
+            ("GITHUB_SERVER_URL", forge.server_url()),
+            ("GITHUB_RUN_ID", number.to_string()),
+            ("GITHUB_RUN_ATTEMPT", "1".to_owned()),
+            ("GITHUB_SHA", self.sha.clone()),
+            ("GITHUB_REF", self.r#ref.to_owned()),
+            ("GITHUB_ACTOR", "maria-dev".to_owned()),
+            ("GITHUB_WORKFLOW", "deploy".to_owned()),
+        ]
+    }
+
     /// Returns the same payload under the name of another event.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Self {
@@ -185,6 +195,14 @@ impl Event {
     pub fn forked(mut self) -> Self {
         self.payload["pull_request"]["head"]["repo"]["id"] = json!(77);
         self.payload["pull_request"]["head"]["repo"]["fork"] = json!(true);
+        self.payload["pull_request"]["head"]["repo"]["full_name"] = json!("passer-by/shop");
+        self
+    }
+
+    /// Returns the event as if Dependabot had opened the pull request.
+    #[must_use]
+    pub fn of_dependabot(mut self) -> Self {
+        self.payload["pull_request"]["user"]["login"] = json!("dependabot[bot]");
         self
     }
 }
@@ -229,6 +247,28 @@ pub fn pushed(before: &Commit, after: &Commit) -> Event {
     payload["head_commit"]["id"] = json!(after.as_str());
     payload["commits"][0]["id"] = json!(after.as_str());
     Event { name: "push", payload, sha: after.to_string(), r#ref: "refs/heads/main" }
+}
+
+/// Returns the event of the push of an annotated tag, given as a full ref, at a commit.
+pub fn tagged(commit: &Commit, tag: &'static str) -> Event {
+    let mut event = pushed(commit, commit);
+    // An annotated tag is an object of its own.
+    let object = "f".repeat(40);
+    for (field, value) in [("ref", tag), ("before", &"0".repeat(40)), ("after", &object)] {
+        event.payload[field] = json!(value);
+    }
+    event.payload["created"] = json!(true);
+    Event { r#ref: tag, ..event }
+}
+
+/// Returns the event of a merge queue's group whose merge of `base` is `head`.
+pub fn queued(base: &Commit, head: &Commit) -> Event {
+    let group = "refs/heads/gh-readonly-queue/main/pr-7";
+    let mut payload = payload("push");
+    payload["action"] = json!("checks_requested");
+    payload["merge_group"] = json!({"head_sha": head.as_str(), "head_ref": group, "base_sha": base.as_str(),
+        "base_ref": "refs/heads/main"});
+    Event { name: "merge_group", payload, sha: head.to_string(), r#ref: group }
 }
 
 fn payload(name: &str) -> Value {

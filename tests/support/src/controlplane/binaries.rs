@@ -87,8 +87,10 @@ pub enum BinariesError {
     Build { module: PathBuf, status: std::process::ExitStatus, log: String },
     #[error("find python3: install Python 3.11 or newer, and Debian's python3-venv")]
     NoPython,
-    #[error("set up Kubernator: {command} ended with {status} (it needs Debian's python3-venv, and PyPI):\n{log}")]
-    Kubernator { command: String, status: std::process::ExitStatus, log: String },
+    #[error(
+        "set up a Python program: {command} ended with {status} (it needs Debian's python3-venv, and PyPI):\n{log}"
+    )]
+    Python { command: String, status: std::process::ExitStatus, log: String },
     #[error("use {path}")]
     File { path: PathBuf, source: io::Error },
 }
