@@ -32,7 +32,7 @@
 //! The **adapters** talk to one external system each, translate its errors, and decide nothing: [`cluster`] (the API
 //! server), [`forge`] (GitHub and compatible servers), [`git`], [`render`] (files to manifests), [`process`].
 //!
-//! [`run`] asks the cluster, does what a plan says, and records it. [`report`] is pure text. Neither knows the other.
+//! [`run`] fetches the remote charts that a lock names, asks the cluster, does what a plan says, and records it. [`report`] is pure text. Neither knows the other.
 //!
 //! [`conclusion`] derives exit codes and messages from plans, reports of runs and errors. [`action`] is the workflow: it
 //! dispatches on the event and writes the comments, and knows no command line. [`cli`] parses, reads the environment,

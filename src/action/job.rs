@@ -19,7 +19,7 @@ use crate::plan::decision::{Action, Disposition};
 use crate::process::engine::Policy;
 use crate::project::snapshot::printable;
 use crate::report::{Heading, wording};
-use crate::run::workspace::{Workspace, run_name};
+use crate::run::workspace::{Rendering, Workspace, run_name};
 use crate::state::provenance::{Provenance, RepositoryName};
 
 /// The maximum number of attempts of a plan or an apply. An attempt starts over if another run wrote the state
@@ -71,11 +71,17 @@ impl Job<'_> {
         // A repository that contains the workspace does not belong to the workflow, so the search stops at the
         // workspace.
         // Anyone can have written what a comment asks about, or what comes from a fork.
-        let rendering = match &self.around.context.event {
-            Event::PullRequest(pull) if pull.from_fork || pull.author_is_dependabot => Policy::UNTRUSTED,
-            Event::IssueComment(_) | Event::Other(_) => Policy::UNTRUSTED,
-            _ => Policy::OWN,
+        // The charts of such content are those that the base names, which for a comment is the default branch.
+        let (policy, trusted) = match &self.around.context.event {
+            Event::PullRequest(pull) if pull.from_fork || pull.author_is_dependabot => {
+                (Policy::UNTRUSTED, Some(&pull.base_sha))
+            }
+            Event::IssueComment(_) => (Policy::UNTRUSTED, Some(&self.around.context.sha)),
+            Event::Other(_) => (Policy::UNTRUSTED, None),
+            _ => (Policy::OWN, None),
         };
+        let trusted = trusted.and_then(|commit| commit.parse::<Commit>().ok());
+        let rendering = Rendering { policy, trusted: trusted.as_ref() };
         let (workspace, environment) = (&self.around.context.workspace, &self.around.environment);
         let mut project = Box::pin(Workspace::open_within(
             (&path, self.options.target.as_deref()),

@@ -62,6 +62,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Print the objects that the tree asks for, without asking a cluster.
     Render(RenderArgs),
+    /// Write .ktor.lock: the archive and digest of each remote chart that the tree uses, and the versions of the engines.
+    Lock(LockArgs),
     /// List the projects that a run would cover.
     Scope(ScopeArgs),
     /// List the targets that the tree declares, or those that a change concerns.
@@ -91,7 +93,12 @@ impl Command {
             Self::Unlock(args) => Some(&mut args.root.cluster.settings),
             Self::Freeze(args) => Some(&mut args.root.cluster.settings),
             Self::Thaw(args) => Some(&mut args.root.cluster.settings),
-            Self::Render(_) | Self::Scope(_) | Self::Targets(_) | Self::Summary(_) | Self::Confine(_) => None,
+            Self::Render(_)
+            | Self::Lock(_)
+            | Self::Scope(_)
+            | Self::Targets(_)
+            | Self::Summary(_)
+            | Self::Confine(_) => None,
         }
     }
 }
@@ -372,6 +379,17 @@ pub struct RenderArgs {
     /// Render the tree a second time, and fail if an object differs.
     #[arg(long)]
     pub twice: bool,
+}
+
+/// `ktor lock`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LockArgs {
+    /// The directory of the root project.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub path: PathBuf,
+    /// Store the archives below .ktor/charts, so that no run has to fetch them. Remove archives that nothing uses.
+    #[arg(long)]
+    pub vendor: bool,
 }
 
 /// The formats of objects.

@@ -67,6 +67,7 @@ pub fn run_with(settings: ClusterSettings) -> ExitCode {
             Command::Apply(args) => commands::apply::apply(args, &variables, &console).await,
             Command::Drift(args) => commands::drift::drift(args, &variables, &console).await,
             Command::Render(args) => Box::pin(commands::render::render(args, &variables, &console)).await,
+            Command::Lock(args) => Box::pin(commands::lock::lock(args, &variables, &console)).await,
             Command::Scope(args) => commands::scope::scope(args, &variables, &console).await,
             Command::Targets(args) => Box::pin(commands::targets::targets(args, &variables, &console)).await,
             Command::State(args) => commands::state::run(&args.command, &variables, &console).await,

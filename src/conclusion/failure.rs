@@ -65,11 +65,8 @@ impl Failure {
 
     /// Creates an error for files that cannot be rendered, with one message for each.
     pub fn sources(errors: &[SourceError]) -> Self {
-        Self {
-            exit: Exit::Failure,
-            messages: errors.iter().map(ToString::to_string).collect(),
-            place: errors.first().cloned(),
-        }
+        let message = |error: &SourceError| hinted(error.to_string(), hint::after_rendering(error));
+        Self { exit: Exit::Failure, messages: errors.iter().map(message).collect(), place: errors.first().cloned() }
     }
 
     /// Returns the first message.

@@ -1,6 +1,8 @@
 //! Hints: the options and commands that help after an error. The layers below the command line do not name them.
 
 use crate::cluster::error::ClusterError;
+use crate::project::snapshot::SourceError;
+use crate::render::lock::LOCK_CHARTS;
 use crate::render::source::SourceReadError;
 use crate::report::shell::quoted;
 use crate::run::error::RunError;
@@ -52,6 +54,11 @@ pub(crate) fn after_reading(error: &SourcesError) -> Option<&'static str> {
         SourcesError::Target(_) => Some("pass it with --target"),
         _ => None,
     }
+}
+
+/// Returns what to do about a source that cannot be rendered.
+pub(crate) fn after_rendering(error: &SourceError) -> Option<&'static str> {
+    error.message.contains(LOCK_CHARTS).then_some("`ktor lock` locks them")
 }
 
 /// Returns the command that frees a holder's lock, quoted for a shell.

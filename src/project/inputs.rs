@@ -42,7 +42,9 @@ impl Inputs {
 
     /// Adds what else decides about the objects of a source. A change of the text can change them.
     pub(crate) fn add_fact(&mut self, file: &Path, fact: String) {
-        self.facts.insert(file.to_owned(), fact);
+        let facts = self.facts.entry(file.to_owned()).or_default();
+        facts.push_str(&fact);
+        facts.push('\n');
     }
 
     fn add_with_settings(&mut self, project: &ProjectPath, file: &Path) {

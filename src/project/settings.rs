@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
@@ -173,21 +174,30 @@ impl Settings {
     ///
     /// The file is not UTF-8 or not YAML, it has an unknown key, or a value has the wrong type.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, SourceError> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.split(|byte| *byte == b'\n').count() - 1;
-            SourceError::new(SourcePlace::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
-        })?;
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            return Ok(Self::default());
-        }
-        serde_saphyr::from_str(text).map_err(|error| {
-            let place = error
-                .location()
-                .map_or(SourcePlace::whole(path), |at| SourcePlace::new(path, number(at.line()), number(at.column())));
-            SourceError::new(place, message_of(&error))
-        })
+        read(path, bytes)
     }
+}
+
+/// Reads a YAML file strictly. A file with nothing but comments has the default content.
+///
+/// # Errors
+///
+/// The file is not UTF-8 or not YAML, it has an unknown key, or a value has the wrong type.
+pub(crate) fn read<T: Default + DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SourceError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.split(|byte| *byte == b'\n').count() - 1;
+        SourceError::new(SourcePlace::new(path, line, 1), "the file is not UTF-8: save it as UTF-8")
+    })?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(T::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let place = error
+            .location()
+            .map_or(SourcePlace::whole(path), |at| SourcePlace::new(path, number(at.line()), number(at.column())));
+        SourceError::new(place, message_of(&error))
+    })
 }
 
 /// Returns `true` if a path is that of a settings file.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::object::manifest::Document;
+use crate::process::engine::EngineKind;
 use crate::project::files::Files;
 use crate::project::inputs::Inputs;
 use crate::project::settings::is_settings;
@@ -15,14 +16,17 @@ use crate::project::snapshot::{Failure, SourceError, SourcePlace};
 use crate::project::tree::{Owner, Tree};
 use job::{Job, JobId, JobOutput, Outputs};
 use kustomize::{OutputReader, is_own};
+use lock::{LOCK_FILE, Locked, LockedChart, RemoteChart};
 use template::Templates;
 use value::Conflict;
 use yaml::ValueBudget;
 
+pub(crate) mod address;
 pub(crate) mod difference;
 mod helm;
 pub mod job;
 mod kustomize;
+pub(crate) mod lock;
 mod plain;
 pub mod source;
 pub mod stage;
@@ -71,10 +75,10 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(tree: &Tree, files: &Files) -> Self {
+    fn of(tree: &Tree, files: &Files, locked: &Locked) -> Self {
         let charts = helm::chart_directories(tree, files);
         let kustomize = kustomize::Survey::of(tree, files, &|path| helm::is_in(&charts, path));
-        let helm = helm::Survey::of(tree, files, &kustomize.paths);
+        let helm = helm::Survey::of(tree, files, locked, &kustomize.paths);
         Self { kustomize, helm }
     }
 
@@ -100,7 +104,9 @@ impl Survey {
         }
         let plain = files.paths().iter().map(PathBuf::as_path).filter(|path| self.is_plain(tree, path));
         let used = self.kustomize.paths.iter().map(PathBuf::as_path);
-        helm::defined(files, plain.chain(used).chain(self.helm.definitions()))
+        let mut found = helm::defined(files, plain.chain(used).chain(self.helm.definitions()));
+        found.extend(self.helm.archived_definitions().cloned());
+        found
     }
 }
 
@@ -108,6 +114,7 @@ impl Rendered {
     /// Returns `true` if a file with this path would be read.
     pub(crate) fn reads(&self, tree: &Tree, path: &Path) -> bool {
         is_settings(path)
+            || path == Path::new(LOCK_FILE)
             || self.survey.is_plain(tree, path)
             || self.survey.kustomize.paths.contains(path)
             || self.survey.helm.reads(path)
@@ -122,8 +129,8 @@ impl Rendered {
 
 /// Returns the paths that rendering needs, as far as they are known from the loaded files, and that no reader has
 /// answered for yet.
-pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
-    let survey = Survey::of(tree, files);
+pub(crate) fn wanted(tree: &Tree, files: &Files, locked: &Locked) -> BTreeSet<PathBuf> {
+    let survey = Survey::of(tree, files, locked);
     let mut wanted = files.selected(&|path| survey.is_plain(tree, path));
     wanted.extend(template::wanted(tree, files, &|path| survey.covers(path)));
     wanted.extend(survey.paths().cloned());
@@ -131,22 +138,68 @@ pub(crate) fn wanted(tree: &Tree, files: &Files) -> BTreeSet<PathBuf> {
     wanted
 }
 
+/// Returns the charts of the lock that releases use and whose archives are not in the tree. The caller fetches them.
+pub(crate) fn unfetched(tree: &Tree, files: &Files, locked: &Locked) -> Vec<LockedChart> {
+    let survey = Survey::of(tree, files, locked);
+    let usable = survey.helm.entries.iter().filter(|entry| entry.errors().is_empty());
+    let charts: BTreeSet<&LockedChart> = usable.flat_map(helm::Entry::locked).collect();
+    let is_absent = |chart: &&LockedChart| !files.loaded().contains_key(&chart.sha256.vendored_path());
+    charts.into_iter().filter(is_absent).cloned().collect()
+}
+
+/// Checks that bytes are the archive of a chart.
+///
+/// # Errors
+///
+/// They are not. The error is the reason.
+pub(crate) fn check_archive(bytes: &[u8]) -> Result<(), String> {
+    helm::Archive::read(bytes, &mut usize::MAX.clone()).map(drop).map_err(|error| error.to_string())
+}
+
+/// The things that a lock of a tree has to name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lockable {
+    /// The charts that are not in the tree, each with a place that names it.
+    pub(crate) charts: BTreeMap<RemoteChart, SourcePlace>,
+    /// The engines that render something.
+    pub(crate) engines: BTreeSet<EngineKind>,
+    /// The errors of releases whose charts cannot be told.
+    pub(crate) errors: BTreeSet<SourceError>,
+}
+
+impl Lockable {
+    /// Adds what the sources of a tree need. The settings and the release files are loaded.
+    pub(crate) fn add(&mut self, tree: &Tree, files: &Files) {
+        let survey = Survey::of(tree, files, &Locked::default());
+        self.engines.extend((!survey.kustomize.entries.is_empty()).then_some(EngineKind::Kustomize));
+        self.engines.extend((!survey.helm.entries.is_empty()).then_some(EngineKind::Helm));
+        for entry in &survey.helm.entries {
+            for (chart, place) in entry.remote() {
+                self.charts.entry(chart.clone()).or_insert_with(|| place.clone());
+            }
+            self.errors.extend(entry.errors().iter().filter(|_| !entry.has_chart()).cloned());
+        }
+    }
+}
+
 /// Returns the jobs of a tree. A source that has an error has no job.
-pub(crate) fn jobs<'a>(tree: &Tree, files: &'a Files) -> Vec<Job<'a>> {
-    let survey = Survey::of(tree, files);
+pub(crate) fn jobs<'a>(tree: &Tree, files: &'a Files, locked: &'a Locked) -> Vec<Job<'a>> {
+    let mut survey = Survey::of(tree, files, locked);
+    survey.helm.open(files, locked);
     let entries = survey.kustomize.entries.iter().filter(|entry| entry.errors().is_empty());
     let builds = entries.filter_map(|entry| entry.job(tree, files).ok());
     let versions = survey.api_versions(tree, files);
     let releases = survey.helm.entries.iter().filter(|entry| entry.errors().is_empty());
-    builds.chain(releases.filter_map(|entry| entry.job(tree, files, &versions).ok())).collect()
+    builds.chain(releases.filter_map(|entry| entry.job(tree, (files, locked), &versions).ok())).collect()
 }
 
 /// Renders every source of a tree.
 ///
 /// The result depends only on the arguments. A source that cannot be rendered, or whose files or output are missing, is
 /// a failure of its project. The other sources are still rendered.
-pub(crate) fn render(tree: &Tree, files: &Files, outputs: &Outputs) -> Rendered {
-    let survey = Survey::of(tree, files);
+pub(crate) fn render(tree: &Tree, files: &Files, locked: &Locked, outputs: &Outputs) -> Rendered {
+    let mut survey = Survey::of(tree, files, locked);
+    survey.helm.open(files, locked);
     let mut rendered = Rendered { inputs: Inputs::of_settings(tree), ..Rendered::default() };
     let mut budget = ValueBudget::default();
     let mut templates = Templates::new(tree, files, &|path| survey.covers(path));
@@ -172,13 +225,14 @@ pub(crate) fn render(tree: &Tree, files: &Files, outputs: &Outputs) -> Rendered 
     for entry in &survey.kustomize.entries {
         let project = tree.owner_of(&entry.file).project;
         rendered.inputs.add_source(&project, &entry.file);
+        rendered.add_engine(&entry.file, EngineKind::Kustomize, locked);
         entry.inputs().for_each(|path| rendered.inputs.add(&project, path.to_owned()));
         match built(entry, tree, files, outputs, &mut reader, &mut budget) {
             Ok(found) => rendered.documents.extend(found),
             Err(errors) => rendered.fail(&entry.file, tree, errors),
         }
     }
-    rendered.add_releases(&survey, tree, files, outputs, &mut budget);
+    rendered.add_releases(&survey, tree, (files, locked), outputs, &mut budget);
     let is_unused = |path: &Path| {
         let is_covered = survey.kustomize.covers(path) && !survey.helm.covers(path);
         is_own(path) && tree.is_manifest(path) && is_covered && !survey.kustomize.paths.contains(path)
@@ -196,12 +250,19 @@ impl Rendered {
         self.failures.extend(errors.into_iter().map(failure));
     }
 
+    /// Adds the version that the lock wants of an engine, on which a source depends.
+    fn add_engine(&mut self, file: &Path, kind: EngineKind, locked: &Locked) {
+        if let Some(version) = locked.engine(kind) {
+            self.inputs.add_fact(file, format!("{kind} {version}"));
+        }
+    }
+
     /// Adds the objects of the Helm releases of a tree, with their failures, inputs and facts.
     fn add_releases(
         &mut self,
         survey: &Survey,
         tree: &Tree,
-        files: &Files,
+        (files, locked): (&Files, &Locked),
         outputs: &Outputs,
         budget: &mut ValueBudget,
     ) {
@@ -217,7 +278,14 @@ impl Rendered {
             if traits.reads_capabilities {
                 self.inputs.add_fact(file, told.clone());
             }
-            match released(entry, tree, files, &versions, outputs, budget) {
+            self.add_engine(file, EngineKind::Helm, locked);
+            if let Some(target) = locked.target(tree.target()) {
+                self.inputs.add_fact(file, format!("{:?} {:?}", target.kubernetes, target.api_versions));
+            }
+            for LockedChart { chart, url, sha256 } in entry.locked() {
+                self.inputs.add_fact(file, format!("{chart} {} {sha256}", url.as_str()));
+            }
+            match released(entry, tree, (files, locked), &versions, outputs, budget) {
                 Ok(found) => {
                     self.documents.extend(found.documents);
                     let facts = &mut self.releases;
@@ -267,7 +335,7 @@ fn built(
 fn released(
     entry: &helm::Entry,
     tree: &Tree,
-    files: &Files,
+    (files, locked): (&Files, &Locked),
     api_versions: &BTreeSet<String>,
     outputs: &Outputs,
     budget: &mut ValueBudget,
@@ -276,7 +344,7 @@ fn released(
         return Err(entry.errors().iter().cloned().collect());
     }
     let one = |error| BTreeSet::from([error]);
-    entry.job(tree, files, api_versions).map_err(BTreeSet::from_iter)?;
+    entry.job(tree, (files, locked), api_versions).map_err(BTreeSet::from_iter)?;
     match printed(outputs, &entry.id(), "the release was not rendered: run again").map_err(one)? {
         Printed::Once(printed) => helm::documents(entry, tree, printed, budget).map_err(one),
         Printed::Differently(first, second) => match helm::random(entry, first, second, budget) {
@@ -339,12 +407,12 @@ mod tests {
             files.list(path.into());
         }
         let tree = Tree::load(files.loaded(), None).unwrap();
-        assert_eq!(wanted(&tree, &files), ["a.yaml", "b/c.yaml"].map(PathBuf::from).into());
+        assert_eq!(wanted(&tree, &files, &Locked::default()), ["a.yaml", "b/c.yaml"].map(PathBuf::from).into());
         files.load("a.yaml".into(), b"{apiVersion: v1, kind: Namespace, metadata: {name: x}}".into());
-        assert_eq!(wanted(&tree, &files), ["b/c.yaml"].map(PathBuf::from).into());
+        assert_eq!(wanted(&tree, &files, &Locked::default()), ["b/c.yaml"].map(PathBuf::from).into());
         files.set_absent("b/c.yaml".into());
-        assert!(wanted(&tree, &files).is_empty());
-        let rendered = render(&tree, &files, &Outputs::default());
+        assert!(wanted(&tree, &files, &Locked::default()).is_empty());
+        let rendered = render(&tree, &files, &Locked::default(), &Outputs::default());
         assert_eq!(rendered.documents.len(), 1);
         let failures: Vec<_> = rendered.failures.iter().map(|failure| failure.error.to_string()).collect();
         assert_eq!(failures, ["b/c.yaml: the file was not read: run again"]);
@@ -362,7 +430,7 @@ mod tests {
         ];
         let files = loaded(&files);
         let tree = Tree::load(files.loaded(), None).unwrap();
-        let rendered = render(&tree, &files, &Outputs::default());
+        let rendered = render(&tree, &files, &Locked::default(), &Outputs::default());
         let owners: Vec<_> = rendered.documents.iter().map(|document| &document.owner).collect();
         assert_eq!(owners, [&tree.owner_of(Path::new("a/x.yaml"))]);
         assert_eq!(owners[0].namespace.as_deref(), Some("shop"));

@@ -5,6 +5,7 @@
 pub(crate) mod acquire;
 pub mod ancestry;
 pub(crate) mod apply;
+pub(crate) mod charts;
 pub(crate) mod cleanup;
 pub(crate) mod context;
 pub mod decide;

@@ -26,6 +26,7 @@ use crate::project::path::ProjectPath;
 use crate::project::scope::{ScopeRequest, touched};
 use crate::project::settings::{SETTINGS_FILE, is_settings};
 use crate::project::tree::Tree;
+use crate::render::lock::LOCK_FILE;
 use crate::render::source::read_worktree;
 use crate::run::decide::{BaseTree, RunRequest, ScopeBasis};
 use crate::run::error::{RunError, chain};
@@ -102,6 +103,20 @@ impl From<SourcesError> for WorkspaceError {
     }
 }
 
+/// The limits on the rendering of a project, which depend on the author of its content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rendering<'a> {
+    /// The limits of the engines.
+    pub(crate) policy: engine::Policy,
+    /// The commit whose lock names the charts that may be fetched for content that anyone may have written.
+    pub(crate) trusted: Option<&'a Commit>,
+}
+
+impl Rendering<'_> {
+    /// The limits on the repository's own content.
+    const OWN: Self = Self { policy: engine::Policy::OWN, trusted: None };
+}
+
 /// A loaded project.
 pub struct Workspace {
     /// The root directory.
@@ -159,7 +174,7 @@ impl Workspace {
         target: Option<&str>,
         environment: &Environment,
     ) -> Result<Self, WorkspaceError> {
-        Self::open_within((path, target), None, environment, engine::Policy::OWN).await
+        Self::open_within((path, target), None, environment, Rendering::OWN).await
     }
 
     /// Loads the project at a directory, for a target. If `boundary` contains the directory, only a repository within
@@ -172,24 +187,18 @@ impl Workspace {
         (path, target): (&Path, Option<&str>),
         boundary: Option<&Path>,
         environment: &Environment,
-        rendering: engine::Policy,
+        rendering: Rendering<'_>,
     ) -> Result<Self, WorkspaceError> {
-        let named = || path.to_owned();
-        let directory = path.canonicalize();
-        let directory = directory.map_err(|source| WorkspaceError::Unreadable { directory: named(), source })?;
-        if !directory.is_dir() {
-            return Err(WorkspaceError::NotADirectory(named()));
-        }
-        let repository = Repository::discover(&directory, boundary, environment).await?;
-        let prefix = match &repository {
-            Some(repository) => {
-                refuse_sub_project(&directory, repository.top())?;
-                repository.prefix(&directory)?
-            }
-            None => PathBuf::new(),
-        };
+        let Located { directory, repository, prefix } = located(path, boundary, environment).await?;
         let top = repository.as_ref().map_or(directory.as_path(), Repository::top);
-        let engines = Box::new(Engines::new(environment.clone(), rendering));
+        let engines = Box::new(Engines::new(environment.clone(), rendering.policy));
+        if let (Some(repository), Some(commit)) = (&repository, rendering.trusted)
+            && directory.join(LOCK_FILE).is_file()
+        {
+            // A commit that cannot be had names no chart.
+            drop(repository.fetch_commit("origin", commit).await);
+            engines.trust(repository, commit, &prefix).await;
+        }
         let sources = Box::pin(Sources::load(Origin::WorkTree { root: &directory, top }, target, &engines)).await?;
         let root = Root::new(sources.tree.root().root());
         let place = match &repository {
@@ -290,6 +299,7 @@ impl Workspace {
 
     async fn compared(&self, commit: Commit, mut changed: BTreeSet<PathBuf>) -> Result<Base, WorkspaceError> {
         let repository = self.repository("a comparison of commits")?;
+        self.engines.trust(repository, &commit, &self.prefix).await;
         let origin = Origin::Commit(repository, &commit, &self.prefix);
         let sources = match Box::pin(Sources::load_if_project(origin, self.target.as_deref(), &self.engines)).await {
             Ok(sources) => sources,
@@ -464,6 +474,44 @@ fn lowered(options: &PolicyOptions, base: Option<&Base>, tree: &Tree) -> Policy 
         adopt_managers: settings.adopt_managers.iter().flat_map(|name| managers_of(name)).collect(),
         ..Policy::new(options.cleanup.unwrap_or(settings.cleanup), &settings.state_namespace)
     }
+}
+
+/// A directory, with its place in a repository.
+pub(crate) struct Located {
+    /// The directory, without links in its path.
+    pub(crate) directory: PathBuf,
+    /// The repository that contains the directory, if there is one.
+    pub(crate) repository: Option<Repository>,
+    /// The path of the directory in the repository.
+    prefix: PathBuf,
+}
+
+/// Finds a root directory and its repository. If `boundary` contains the directory, only a repository within `boundary`
+/// counts.
+///
+/// # Errors
+///
+/// The path is not a directory, or the directory is a sub-project of another project.
+pub(crate) async fn located(
+    path: &Path,
+    boundary: Option<&Path>,
+    environment: &Environment,
+) -> Result<Located, WorkspaceError> {
+    let named = || path.to_owned();
+    let directory = path.canonicalize();
+    let directory = directory.map_err(|source| WorkspaceError::Unreadable { directory: named(), source })?;
+    if !directory.is_dir() {
+        return Err(WorkspaceError::NotADirectory(named()));
+    }
+    let repository = Repository::discover(&directory, boundary, environment).await?;
+    let prefix = match &repository {
+        Some(repository) => {
+            refuse_sub_project(&directory, repository.top())?;
+            repository.prefix(&directory)?
+        }
+        None => PathBuf::new(),
+    };
+    Ok(Located { directory, repository, prefix })
 }
 
 /// Returns the names of the targets that the tree at a directory declares.

@@ -2,6 +2,8 @@
 
 mod applied;
 mod corpus;
+mod remote;
+mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

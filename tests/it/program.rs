@@ -5,6 +5,7 @@
 
 mod action;
 mod apply;
+mod lock;
 mod plan;
 mod render;
 mod schema;

@@ -5,6 +5,7 @@ pub(crate) mod apply;
 pub(crate) mod confine;
 pub(crate) mod drift;
 pub(crate) mod freeze;
+pub(crate) mod lock;
 pub(crate) mod plan;
 pub(crate) mod render;
 pub(crate) mod scope;

@@ -37,6 +37,14 @@ impl Traits {
     pub(super) const UNKNOWN: Self =
         Self { can_differ: true, reads_time: false, reads_revision: false, reads_capabilities: true };
 
+    /// Adds the properties of other templates.
+    pub(super) fn add_all(&mut self, other: Self) {
+        self.can_differ |= other.can_differ;
+        self.reads_time |= other.reads_time;
+        self.reads_revision |= other.reads_revision;
+        self.reads_capabilities |= other.reads_capabilities;
+    }
+
     /// Adds the properties of a file.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         if !contains(bytes, b"{{") {

@@ -17,15 +17,22 @@ pub(in crate::render) fn defined<'a>(files: &Files, paths: impl IntoIterator<Ite
     let (mut found, mut budget) = (BTreeSet::new(), ValueBudget::default());
     for path in paths {
         let Some(bytes) = files.loaded().get(path) else { continue };
-        // Only a few files name the kind, and only these are parsed.
-        if !bytes.windows(KIND.len()).any(|window| window == KIND.as_bytes()) {
-            continue;
-        }
-        for located in yaml::read(path, bytes, &mut budget).unwrap_or_default() {
-            let body = located.document.body;
-            let items = body.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            std::iter::once(&body).chain(items).for_each(|body| found.extend(versions(body)));
-        }
+        found.extend(defined_in(path, bytes, &mut budget));
+    }
+    found
+}
+
+/// Returns the API versions, with and without their kinds, that a file defines.
+pub(super) fn defined_in(path: &Path, bytes: &[u8], budget: &mut ValueBudget) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // Only a few files name the kind, and only these are parsed.
+    if !bytes.windows(KIND.len()).any(|window| window == KIND.as_bytes()) {
+        return found;
+    }
+    for located in yaml::read(path, bytes, budget).unwrap_or_default() {
+        let body = located.document.body;
+        let items = body.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        std::iter::once(&body).chain(items).for_each(|body| found.extend(versions(body)));
     }
     found
 }

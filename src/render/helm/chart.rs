@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::release::Reference;
+use super::release::{ChartReference, Reference};
 use crate::project::files::Files;
 use crate::project::snapshot::{SourceError, SourcePlace};
+use crate::render::lock::{Locked, LockedChart, Registry, RemoteChart, is_chart_name, is_exact_version};
 use crate::render::yaml::{self, ValueBudget};
 
 /// The file that makes a directory a chart.
@@ -42,15 +43,56 @@ pub(super) struct Chart {
     pub(super) roots: BTreeSet<PathBuf>,
     /// The paths at the beginning of each template's name, with the directories in a job that they stand for.
     pub(super) names: BTreeMap<String, PathBuf>,
-    /// `true` if one of the charts is an archive, whose content is not known here.
-    pub(super) has_archive: bool,
+    /// The archives, as their paths in a job.
+    pub(super) archives: BTreeSet<PathBuf>,
+    /// The charts that are not in the tree, each with the place that names it.
+    pub(super) remote: Vec<(RemoteChart, SourcePlace)>,
+    /// The entries of the lock for them, by the paths of their archives.
+    pub(super) locked: BTreeMap<PathBuf, LockedChart>,
     /// The errors, for which the chart cannot be used.
     pub(super) errors: Vec<SourceError>,
 }
 
 impl Chart {
-    /// Finds the files of the chart that a release names.
-    pub(super) fn of(reference: &Reference, directory: &Path, files: &Files, budget: &mut ValueBudget) -> Self {
+    /// Finds the files of the chart that a release in a directory names.
+    pub(super) fn of(
+        reference: &ChartReference,
+        directory: &Path,
+        files: &Files,
+        locked: &Locked,
+        budget: &mut ValueBudget,
+    ) -> Self {
+        match reference {
+            ChartReference::Local(reference) => Self::in_tree(reference, directory, (files, locked), budget),
+            ChartReference::Remote(chart, place) => {
+                let mut found = Self::default();
+                found.add_remote(chart.clone(), Path::new(ARCHIVE), locked, place);
+                found
+            }
+        }
+    }
+
+    /// Adds the archive of a chart that is not in the tree at a path in the job.
+    fn add_remote(&mut self, chart: RemoteChart, staged: &Path, locked: &Locked, place: &SourcePlace) {
+        match locked.find(&chart) {
+            Ok(entry) => {
+                let path = entry.sha256.vendored_path();
+                self.roots.insert(path.clone());
+                self.archives.insert(staged.to_owned());
+                self.staged.insert(staged.to_owned(), path.clone());
+                self.locked.insert(path, entry.clone());
+            }
+            Err(message) => self.refuse(place, &message),
+        }
+        self.remote.push((chart, place.clone()));
+    }
+
+    fn in_tree(
+        reference: &Reference,
+        directory: &Path,
+        (files, locked): (&Files, &Locked),
+        budget: &mut ValueBudget,
+    ) -> Self {
         let mut chart = Self::default();
         let Some(path) = files.placed(&directory.join(&reference.path)) else {
             chart.refuse(&reference.place, "the chart is outside the repository: put it into the tree");
@@ -62,10 +104,10 @@ impl Chart {
                 chart.refuse(&reference.place, "there is no such archive of a chart: correct the path");
             }
             chart.staged.insert(ARCHIVE.into(), path);
-            chart.has_archive = true;
+            chart.archives.insert(ARCHIVE.into());
             return chart;
         }
-        let mut search = Search { chart: &mut chart, files, budget, above: Vec::new() };
+        let mut search = Search { chart: &mut chart, files, locked, budget, above: Vec::new() };
         search.add(&path, Path::new(CHART), None, &reference.place);
         chart
     }
@@ -89,6 +131,7 @@ impl Chart {
 struct Search<'a> {
     chart: &'a mut Chart,
     files: &'a Files,
+    locked: &'a Locked,
     budget: &'a mut ValueBudget,
     /// The charts on the way to the current one.
     above: Vec<PathBuf>,
@@ -107,6 +150,8 @@ struct Dependency {
     name: String,
     alias: Option<String>,
     repository: String,
+    /// The version, which can be a range.
+    version: String,
     place: SourcePlace,
 }
 
@@ -136,8 +181,9 @@ impl Search<'_> {
         }
         for path in &files {
             let below = path.strip_prefix(directory).unwrap_or(path);
-            self.chart.has_archive |=
-                is_archive(path) && path.parent().is_some_and(|parent| parent.ends_with("charts"));
+            if is_archive(path) && path.parent().is_some_and(|parent| parent.ends_with("charts")) {
+                self.chart.archives.insert(staged.join(below));
+            }
             self.chart.staged.insert(staged.join(below), path.clone());
         }
         self.describe(directory, staged, prefix);
@@ -185,11 +231,20 @@ impl Search<'_> {
                 continue;
             }
             let Some(path) = repository.strip_prefix("file://") else {
-                let message = format!(
-                    "the chart depends on `{name}`, which its directory `charts` does not contain: there is no .ktor.lock \
-                     yet, so put it there with `helm dependency build`"
-                );
-                self.chart.refuse(place, &message);
+                match self.remote(directory, dependency) {
+                    Some(chart) => {
+                        let staged = staged.join("charts").join(format!("{name}-{}.tgz", chart.version));
+                        self.chart.add_remote(chart, &staged, self.locked, place);
+                        vendored.insert(name.clone());
+                    }
+                    None => self.chart.refuse(
+                        place,
+                        &format!(
+                            "the chart depends on `{name}`, which its directory `charts` does not contain, and no exact \
+                             version of it is known: write a Chart.lock with `helm dependency update`"
+                        ),
+                    ),
+                }
                 continue;
             };
             let is_label = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
@@ -206,6 +261,28 @@ impl Search<'_> {
             }
         }
         self.above.pop();
+    }
+
+    /// Returns the chart of a repository or registry that another chart depends on, with the version in `Chart.lock`.
+    fn remote(&mut self, directory: &Path, dependency: &Dependency) -> Option<RemoteChart> {
+        let Dependency { name, repository, version, .. } = dependency;
+        let registry = if repository.starts_with("oci://") {
+            Registry::oci(repository.trim_end_matches('/'))
+        } else {
+            Registry::repository(repository)
+        };
+        let files = ["Chart.lock", "requirements.lock"].map(|name| directory.join(name));
+        let file = files.into_iter().find(|path| self.files.paths().contains(path));
+        let lock = file.and_then(|path| self.document(&path)).unwrap_or_default();
+        let mut entries = lock.get("dependencies").and_then(Value::as_array).into_iter().flatten();
+        let is_same = |entry: &&Value| {
+            text(entry, "name").as_ref() == Some(name) && text(entry, "repository").as_ref() == Some(repository)
+        };
+        let locked = entries.find(is_same).and_then(|entry| text(entry, "version"));
+        let version = locked.unwrap_or_else(|| version.clone());
+        (is_exact_version(&version) && is_chart_name(name))
+            .then(|| Some(RemoteChart { registry: registry.ok()?, chart: name.clone(), version }))
+            .flatten()
     }
 
     /// Returns the charts in the directory `charts` of a chart, with the names of their directories and archives.
@@ -245,7 +322,8 @@ impl Search<'_> {
             let Some(name) = text(item, "name") else { continue };
             let place = place_of(path, bytes, &name);
             let repository = text(item, "repository").unwrap_or_default();
-            description.dependencies.push(Dependency { name, alias: text(item, "alias"), repository, place });
+            let version = text(item, "version").unwrap_or_default();
+            description.dependencies.push(Dependency { name, alias: text(item, "alias"), repository, version, place });
         }
     }
 
@@ -296,6 +374,7 @@ fn place_of(path: &Path, bytes: &[u8], name: &str) -> SourcePlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::lock::Lock;
 
     fn files(files: &[(&str, &str)]) -> Files {
         let mut loaded = Files::below(Path::new("deploy"));
@@ -307,7 +386,8 @@ mod tests {
 
     fn chart_in(files: &Files, path: &str) -> Chart {
         let reference = Reference { path: path.to_owned(), place: SourcePlace::new("a/web.helm.yaml", 1, 1) };
-        Chart::of(&reference, Path::new("a"), files, &mut ValueBudget::default())
+        let reference = ChartReference::Local(reference);
+        Chart::of(&reference, Path::new("a"), files, &Locked::default(), &mut ValueBudget::default())
     }
 
     fn chart(tree: &[(&str, &str)], path: &str) -> Chart {
@@ -340,7 +420,7 @@ mod tests {
                 "ktor-chart/templates/x.yaml a/charts/web/templates/x.yaml"
             ]
         );
-        assert_eq!((errors(&found), found.has_archive), (vec![], false));
+        assert_eq!((errors(&found), found.archives.clone()), (vec![], BTreeSet::new()));
         assert_eq!(found.roots, ["a/charts/web".into()].into());
         assert_eq!(found.tree_path("web/templates/x.yaml"), Some("a/charts/web/templates/x.yaml".into()));
         assert_eq!(found.tree_path("web/templates/y.yaml"), None);
@@ -367,7 +447,7 @@ mod tests {
         ];
         let found = chart(&tree, "../c/web");
         assert_eq!(errors(&found), Vec::<String>::new());
-        assert!(found.has_archive);
+        assert_eq!(found.archives, ["ktor-chart/charts/packed-1.2.0.tgz".into()].into());
         let staged = staged(&found);
         for expected in [
             "ktor-chart/charts/common/templates/y.yaml c/common/templates/y.yaml",
@@ -416,6 +496,39 @@ mod tests {
     }
 
     #[test]
+    fn k7_remote_charts_that_another_chart_depends_on_have_the_version_of_its_lock() {
+        let dependencies = "name: web\ndependencies:\n- {name: base, version: ~1.0, repository: 'https://x/'}\n- {name: app, \
+                            version: 2.0.0, repository: 'oci://x/y'}\n- {name: own, version: 1.x.x, repository: 'https://x'}\n";
+        let lock = "dependencies:\n- {name: base, version: 1.0.7, repository: 'https://x/'}\n- {name: own, version: 1.0.0, \
+                    repository: 'https://other'}\n";
+        let tree = [("a/c/Chart.yaml", dependencies), ("a/c/Chart.lock", lock)];
+        let found = chart(&tree, "c");
+        let named: Vec<String> = found.remote.iter().map(|(chart, place)| format!("{place} {chart}")).collect();
+        assert_eq!(
+            named,
+            ["a/c/Chart.yaml:3:4 chart base 1.0.7 of https://x", "a/c/Chart.yaml:4:4 chart oci://x/y/app 2.0.0"]
+        );
+        let errors = errors(&found);
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(errors[0].starts_with("a/c/Chart.yaml:3:4: there is no .ktor.lock that names the chart base 1.0.7"));
+        assert!(errors[2].contains("no exact version of it is known: write a Chart.lock"), "{errors:?}");
+
+        let sha = "0".repeat(64);
+        let entry = format!(
+            "charts: [{{repository: https://x, chart: base, version: 1.0.7, url: https://x/b.tgz, sha256: '{sha}'}}]"
+        );
+        let lock = Lock::parse(Path::new(".ktor.lock"), entry.as_bytes()).unwrap();
+        let locked = Locked { lock: Some(lock), ..Locked::default() };
+        let reference = Reference { path: "c".into(), place: SourcePlace::whole("a/web.helm.yaml") };
+        let reference = ChartReference::Local(reference);
+        let found = Chart::of(&reference, Path::new("a"), &files(&tree), &locked, &mut ValueBudget::default());
+        let path = PathBuf::from(format!(".ktor/charts/{sha}.tgz"));
+        assert_eq!(found.staged[Path::new("ktor-chart/charts/base-1.0.7.tgz")], path);
+        assert_eq!(found.archives, ["ktor-chart/charts/base-1.0.7.tgz".into()].into());
+        assert!(found.roots.contains(&path) && found.locked.contains_key(&path));
+    }
+
+    #[test]
     fn s6_a_chart_beyond_the_root_directory_is_first_listed() {
         let mut tree = files(&[("a/x.yaml", "x")]);
         let found = chart_in(&tree, "../../lib/web");
@@ -429,7 +542,8 @@ mod tests {
     #[test]
     fn s6_an_archive_is_one_file() {
         let found = chart(&[("a/web-1.0.0.tgz", "x")], "web-1.0.0.tgz");
-        assert_eq!((staged(&found), found.has_archive), (vec!["ktor-chart.tgz a/web-1.0.0.tgz".into()], true));
+        assert_eq!(staged(&found), ["ktor-chart.tgz a/web-1.0.0.tgz"]);
+        assert_eq!(found.archives, [ARCHIVE.into()].into());
         let mut tree = files(&[]);
         tree.set_absent("a/x.tgz".into());
         assert!(errors(&chart_in(&tree, "x.tgz"))[0].contains("there is no such archive"));

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::actions::{self, Traits};
 use super::chart::{ARCHIVE, CHART, CHART_FILE, Chart, PATHS, VALUES, is_archive};
-use super::release::{self, Release, is_release};
+use super::opened::{Opened, Opening};
+use super::release::{self, ChartReference, Release, is_release};
 use super::schema::{self, SCHEMA_FILE};
 use crate::process::engine::EngineKind;
 use crate::project::files::Files;
@@ -20,6 +21,7 @@ use crate::project::snapshot::{SourceError, SourcePlace};
 use crate::project::tree::Tree;
 use crate::render::job::{Job, JobId, Runs};
 use crate::render::kustomize::is_own;
+use crate::render::lock::{Locked, LockedChart, RemoteChart};
 use crate::render::yaml::ValueBudget;
 
 /// The version of Kubernetes that charts are told if nothing else says one.
@@ -61,6 +63,8 @@ pub(in crate::render) struct Entry {
     chart: Chart,
     /// The files of values, in their order.
     values: Vec<PathBuf>,
+    /// The facts about the archives of the chart, once they are open.
+    opened: Option<Opened>,
     errors: Vec<SourceError>,
 }
 
@@ -78,7 +82,7 @@ pub(in crate::render) fn is_in(directories: &BTreeSet<PathBuf>, file: &Path) -> 
 
 impl Survey {
     /// Finds the releases of a tree. `taken` are the files that other sources use.
-    pub(in crate::render) fn of(tree: &Tree, files: &Files, taken: &BTreeSet<PathBuf>) -> Self {
+    pub(in crate::render) fn of(tree: &Tree, files: &Files, locked: &Locked, taken: &BTreeSet<PathBuf>) -> Self {
         let charts = chart_directories(tree, files);
         let is_source = |path: &Path| {
             is_release(path)
@@ -102,7 +106,7 @@ impl Survey {
             }
             for (part, release) in releases.into_iter().enumerate() {
                 let errors = if part == 0 { errors.clone() } else { Vec::new() };
-                let entry = Entry::of(&file, part, release, errors, files, &mut budget);
+                let entry = Entry::of((&file, part), release, errors, (files, locked), &mut budget);
                 survey.charts.extend(entry.chart.roots.iter().filter(|path| !is_archive(path)).cloned());
                 if is_left_out {
                     // What a release for another target names is no manifest and no chart without a use.
@@ -132,6 +136,21 @@ impl Survey {
         self.paths.contains(file) || self.entries.iter().any(roots)
     }
 
+    /// Opens the archives of the charts. An archive that cannot be used is an error of its release.
+    pub(in crate::render) fn open(&mut self, files: &Files, locked: &Locked) {
+        let mut opening = Opening::new(files, locked);
+        for entry in &mut self.entries {
+            if entry.errors.is_empty() {
+                entry.open(&mut opening);
+            }
+        }
+    }
+
+    /// Returns the API versions that the open archives define.
+    pub(in crate::render) fn archived_definitions(&self) -> impl Iterator<Item = &String> {
+        self.entries.iter().filter_map(|entry| entry.opened.as_ref()).flat_map(|opened| &opened.definitions)
+    }
+
     /// Returns the custom resource definitions in the charts that releases use.
     pub(in crate::render) fn definitions(&self) -> impl Iterator<Item = &Path> {
         let staged = self.entries.iter().flat_map(|entry| &entry.chart.staged);
@@ -156,19 +175,20 @@ impl Entry {
             kube_version: None,
             api_versions: Vec::new(),
         };
-        Self { file: file.to_owned(), part: 0, release, chart: Chart::default(), values: Vec::new(), errors }
+        let chart = Chart::default();
+        Self { file: file.to_owned(), part: 0, release, chart, values: Vec::new(), opened: None, errors }
     }
 
     fn of(
-        file: &Path,
-        part: usize,
+        (file, part): (&Path, usize),
         release: Release,
         mut errors: Vec<SourceError>,
-        files: &Files,
+        (files, locked): (&Files, &Locked),
         budget: &mut ValueBudget,
     ) -> Self {
         let directory = file.parent().unwrap_or(Path::new(""));
-        let chart = release.chart.as_ref().map(|chart| Chart::of(chart, directory, files, budget)).unwrap_or_default();
+        let chart = release.chart.as_ref().map(|chart| Chart::of(chart, directory, files, locked, budget));
+        let chart = chart.unwrap_or_default();
         errors.extend(chart.errors.iter().cloned());
         let mut values = Vec::new();
         for reference in &release.values_files {
@@ -188,7 +208,44 @@ impl Entry {
             }
             values.push(path);
         }
-        Self { file: file.to_owned(), part, release, chart, values, errors }
+        Self { file: file.to_owned(), part, release, chart, values, opened: None, errors }
+    }
+
+    fn open(&mut self, opening: &mut Opening<'_>) {
+        let mut found = Opened::default();
+        let paths = self.chart.archives.iter().filter_map(|staged| self.chart.staged.get(staged));
+        for path in paths {
+            match opening.open(path, self.chart.locked.get(path)) {
+                Some(Ok(opened)) => found.add(&opened),
+                Some(Err(message)) => self.errors.push(SourceError::new(self.chart_place().clone(), message)),
+                None => return,
+            }
+        }
+        self.opened = Some(found);
+    }
+
+    /// The place of the chart in the release file.
+    fn chart_place(&self) -> &SourcePlace {
+        match &self.release.chart {
+            Some(ChartReference::Local(reference)) => &reference.place,
+            Some(ChartReference::Remote(_, place)) => place,
+            None => &self.release.place,
+        }
+    }
+
+    /// The charts of the release that are not in the tree, each with the place that names it.
+    pub(in crate::render) fn remote(&self) -> &[(RemoteChart, SourcePlace)] {
+        &self.chart.remote
+    }
+
+    /// The entries of the lock for these charts.
+    pub(in crate::render) fn locked(&self) -> impl Iterator<Item = &LockedChart> {
+        self.chart.locked.values()
+    }
+
+    /// Returns `true` if the release says which chart it is of.
+    pub(in crate::render) fn has_chart(&self) -> bool {
+        self.release.chart.is_some()
     }
 
     /// The key of the release's job.
@@ -246,10 +303,11 @@ impl Entry {
 
     /// Returns the properties of the release's templates and values.
     pub(in crate::render) fn traits(&self, files: &Files) -> Traits {
-        if self.chart.has_archive {
-            return Traits::UNKNOWN;
-        }
-        let mut traits = Traits::default();
+        let mut traits = match &self.opened {
+            Some(opened) => opened.traits,
+            None if self.chart.archives.is_empty() => Traits::default(),
+            None => return Traits::UNKNOWN,
+        };
         let paths = self.chart.staged.values().chain(&self.values);
         paths.filter_map(|path| files.loaded().get(path)).for_each(|bytes| traits.add(bytes));
         if let Some(values) = &self.release.values {
@@ -266,7 +324,7 @@ impl Entry {
     pub(in crate::render) fn job<'a>(
         &self,
         tree: &Tree,
-        files: &'a Files,
+        (files, locked): (&'a Files, &'a Locked),
         api_versions: &BTreeSet<String>,
     ) -> Result<Job<'a>, Vec<SourceError>> {
         let one = |path: &Path, message: &str| vec![SourceError::new(SourcePlace::whole(path), message)];
@@ -275,7 +333,7 @@ impl Entry {
             self.values.iter().enumerate().map(|(at, path)| (Path::new(VALUES).join(format!("{at}.yaml")), path));
         let chart = self.chart.staged.iter().map(|(place, path)| (place.clone(), path));
         for (place, path) in chart.chain(values.clone()) {
-            match files.loaded().get(path) {
+            match locked.bytes(files, path) {
                 Some(bytes) => drop(staged.insert(place, Cow::Borrowed(bytes))),
                 None => return Err(one(path, "the file was not read: run again")),
             }
@@ -289,14 +347,20 @@ impl Entry {
         let validates = self.release.schema.unwrap_or(tree.helm_of(&self.file).schema);
         self.refuse_outside(files, validates)?;
         let namespace = self.namespace().map(str::to_owned).or(tree.owner_of(&self.file).namespace);
-        let version = self.release.kube_version.as_deref().unwrap_or(KUBERNETES);
+        let target = locked.target(tree.target());
+        let version = self.release.kube_version.as_deref().or(target.and_then(|target| target.kubernetes.as_deref()));
+        let version = version.unwrap_or(KUBERNETES);
         let chart = if staged.contains_key(Path::new(ARCHIVE)) { ARCHIVE } else { CHART };
         let mut arguments: Vec<String> =
             ["template", &self.release.name, chart, "--kube-version", version].map(str::to_owned).into();
         arguments.extend(["--namespace".to_owned(), namespace.unwrap_or_else(|| NO_NAMESPACE.to_owned())]);
         let traits = self.traits(files);
-        let versions = api_versions.iter().filter(|_| traits.reads_capabilities).chain(&self.release.api_versions);
-        versions.for_each(|version| arguments.extend(["--api-versions".to_owned(), version.clone()]));
+        let served = target.into_iter().flat_map(|target| &target.api_versions).chain(api_versions);
+        let served: BTreeSet<&String> = served.filter(|_| traits.reads_capabilities).collect();
+        served
+            .into_iter()
+            .chain(&self.release.api_versions)
+            .for_each(|version| arguments.extend(["--api-versions".to_owned(), version.clone()]));
         if self.release.include_crds {
             arguments.push("--include-crds".to_owned());
         }
@@ -326,13 +390,22 @@ impl Entry {
                 errors.extend(schema::outside(path, bytes));
             }
         }
+        if let Some(opened) = &self.opened {
+            let schemas = opened.schemas.iter().filter(|_| validates);
+            let error = |message: &String| {
+                SourceError::new(self.chart_place().clone(), format!("the chart cannot be used: {message}"))
+            };
+            errors.extend(opened.outside.iter().chain(schemas).map(error));
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::archive::tests::archive;
     use super::*;
+    use crate::render::lock::{ArchiveDigest, Lock};
 
     const CHART: [(&str, &str); 3] = [
         ("charts/web/Chart.yaml", "name: web"),
@@ -356,14 +429,15 @@ mod tests {
         versions: &[&str],
     ) -> Result<(String, Vec<String>, Runs), Vec<String>> {
         let (tree, files) = loaded(release, more);
-        let survey = Survey::of(&tree, &files, &BTreeSet::new());
+        let survey = Survey::of(&tree, &files, &Locked::default(), &BTreeSet::new());
         let entry = &survey.entries[0];
         let shown = |errors: &[SourceError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         if !entry.errors().is_empty() {
             return Err(shown(entry.errors()));
         }
         let versions = versions.iter().map(ToString::to_string).collect();
-        let job = entry.job(&tree, &files, &versions).map_err(|errors| shown(&errors))?;
+        let locked = Locked::default();
+        let job = entry.job(&tree, (&files, &locked), &versions).map_err(|errors| shown(&errors))?;
         Ok((job.arguments.join(" "), job.files.keys().map(|path| path.display().to_string()).collect(), job.runs))
     }
 
@@ -388,7 +462,7 @@ mod tests {
                 ("taken.helm.yaml", "chart: ."),
             ],
         );
-        let survey = Survey::of(&tree, &files, &["taken.helm.yaml".into()].into());
+        let survey = Survey::of(&tree, &files, &Locked::default(), &["taken.helm.yaml".into()].into());
         assert_eq!(survey.files, ["a/web.helm.yaml".into()].into());
         let covers = |path: &str| survey.covers(Path::new(path));
         assert!(covers("a/v.yaml") && covers("values-prod.yaml") && covers("charts/other/x.helm.yaml"));
@@ -417,6 +491,90 @@ mod tests {
         );
         assert!(files.ends_with(&["ktor-values/0.yaml".into(), "ktor-values/1.yaml".into()]), "{files:?}");
         assert_eq!(runs, Runs::Two);
+    }
+
+    #[test]
+    fn k7_charts_are_told_the_cluster_of_the_target_and_archives_are_opened() {
+        let lock = "targets: {prod: {kubernetes: 1.36.2, apiVersions: [z/v1, a/v1]}}";
+        let lock = Lock::parse(Path::new(".ktor.lock"), lock.as_bytes()).unwrap();
+        let locked = Locked { lock: Some(lock), ..Locked::default() };
+        let told = |template: &str, more: &str, target: &str| {
+            let mut files = Files::default();
+            files.load(".ktor.yaml".into(), b"project: demo\ntargets: {prod: {}, dev: {}}\n".into());
+            files.load("web.helm.yaml".into(), format!("chart: web.tgz\nname: web\n{more}").into());
+            let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: {group: own.dev, names: \
+                       {kind: Own}, versions: [{name: v1}]}";
+            let chart = [("web/Chart.yaml", "name: web"), ("web/crds/x.yaml", crd), ("web/templates/x.yaml", template)];
+            files.load("web.tgz".into(), archive(&chart));
+            let tree = Tree::load(files.loaded(), Some(target)).unwrap();
+            let mut survey = Survey::of(&tree, &files, &locked, &BTreeSet::new());
+            survey.open(&files, &locked);
+            let versions = survey.archived_definitions().cloned().collect();
+            let job = survey.entries[0].job(&tree, (&files, &locked), &versions);
+            let job = job.map_err(|errors| errors[0].to_string())?;
+            Ok::<_, String>((job.arguments[3..].join(" "), job.runs))
+        };
+        let capabilities = "{{ .Capabilities.APIVersions }}";
+        let (arguments, runs) = told(capabilities, "", "prod").unwrap();
+        assert_eq!(
+            arguments,
+            "--kube-version 1.36.2 --namespace default --api-versions a/v1 --api-versions own.dev/v1 --api-versions \
+             own.dev/v1/Own --api-versions z/v1 --include-crds"
+        );
+        assert_eq!(runs, Runs::One);
+        let (arguments, _) = told("x", "kube-version: 1.30.0\n", "prod").unwrap();
+        assert_eq!(arguments, "--kube-version 1.30.0 --namespace default --include-crds");
+        assert!(told("x", "", "dev").unwrap().0.starts_with("--kube-version 1.35.0"));
+        assert_eq!(told("{{ uuidv4 }}", "", "dev").unwrap().1, Runs::Two);
+        let error = told("{{ .Files.Get \"../x\" }}", "", "dev").unwrap_err();
+        assert!(
+            error.starts_with("web.helm.yaml:1:1: the chart cannot be used: templates/x.yaml:1:4: the template reads"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn k7_only_the_archive_that_was_locked_is_rendered() {
+        let bytes = archive(&[("web/Chart.yaml", "name: web"), ("web/templates/x.yaml", "x")]);
+        let digest = ArchiveDigest::of(&bytes);
+        let text = format!(
+            "charts: [{{repository: https://x, chart: web, version: 1.0.0, url: https://x/web.tgz, sha256: '{digest}'}}]"
+        );
+        let lock = Lock::parse(Path::new(".ktor.lock"), text.as_bytes()).unwrap();
+        let check = |vendored: Option<&[u8]>, fetched: Option<Result<&[u8], &str>>| {
+            let release = "repository: https://x\nchart: web\nversion: 1.0.0\nname: web\n";
+            let (tree, mut files) = loaded(release, &[]);
+            if let Some(bytes) = vendored {
+                files.load(digest.vendored_path(), bytes.to_vec());
+            }
+            let fetched = fetched.map(|fetched| (digest.clone(), fetched.map(<[u8]>::to_vec).map_err(str::to_owned)));
+            let locked = Locked { lock: Some(lock.clone()), archives: fetched.into_iter().collect() };
+            let mut survey = Survey::of(&tree, &files, &locked, &BTreeSet::new());
+            assert!(survey.paths.contains(&digest.vendored_path()) && survey.reads(&digest.vendored_path()));
+            survey.open(&files, &locked);
+            let entry = &survey.entries[0];
+            if let Some(error) = entry.errors().first() {
+                return Err(error.to_string());
+            }
+            let job = entry.job(&tree, (&files, &locked), &BTreeSet::new()).unwrap();
+            assert_eq!(job.arguments[2], ARCHIVE);
+            Ok(job.files[Path::new(ARCHIVE)].to_vec())
+        };
+        let other = archive(&[("web/Chart.yaml", "name: other")]);
+        assert_eq!(check(Some(&bytes), None), Ok(bytes.clone()));
+        assert_eq!(check(None, Some(Ok(&bytes))), Ok(bytes.clone()));
+        for (found, expected) in [
+            (check(Some(&other), Some(Ok(&bytes))), "the bytes of .ktor/charts/"),
+            (
+                check(None, Some(Ok(&other))),
+                "the bytes of the chart web 1.0.0 of https://x changed since they were locked",
+            ),
+            (check(None, Some(Err("failed to fetch it"))), "failed to fetch it"),
+            (check(None, None), "the archive of the chart web 1.0.0 of https://x was not fetched: run again"),
+        ] {
+            let error = found.unwrap_err();
+            assert!(error.starts_with(&format!("a/web.helm.yaml:2:1: {expected}")), "{error}");
+        }
     }
 
     #[test]
@@ -450,14 +608,14 @@ mod tests {
     fn k1_a_release_without_all_its_files_is_no_job() {
         let (tree, mut files) = loaded("chart: ../charts/web\nname: web\nvalues-file: v.yaml\n", &[]);
         files.list("charts/web/later.txt".into());
-        let survey = Survey::of(&tree, &files, &BTreeSet::new());
-        let error = survey.entries[0].job(&tree, &files, &BTreeSet::new()).unwrap_err();
+        let survey = Survey::of(&tree, &files, &Locked::default(), &BTreeSet::new());
+        let error = survey.entries[0].job(&tree, (&files, &Locked::default()), &BTreeSet::new()).unwrap_err();
         assert_eq!(error[0].to_string(), "charts/web/later.txt: the file was not read: run again");
         assert!(
             survey.paths.contains(Path::new("a/v.yaml")) && survey.paths.contains(Path::new("charts/web/later.txt"))
         );
         files.set_absent("a/v.yaml".into());
-        let survey = Survey::of(&tree, &files, &BTreeSet::new());
+        let survey = Survey::of(&tree, &files, &Locked::default(), &BTreeSet::new());
         assert_eq!(
             survey.entries[0].errors()[0].to_string(),
             "a/web.helm.yaml:3:1: there is no such file of values: correct the path"

@@ -7,14 +7,17 @@
 //! future, and refused there until then.
 
 mod actions;
+mod archive;
 mod capabilities;
 mod chart;
 mod entry;
 mod hooks;
+mod opened;
 mod output;
 mod release;
 mod schema;
 
+pub(super) use archive::Archive;
 pub(super) use capabilities::defined;
 pub(super) use entry::{Entry, Survey, chart_directories, is_in};
 pub(super) use output::{Found, documents, random, refusal};

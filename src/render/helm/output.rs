@@ -206,6 +206,7 @@ mod tests {
 
     use super::super::Survey;
     use super::*;
+    use crate::render::lock::Locked;
 
     const RELEASE: &str = "# The web shop.\nchart: ../charts/web\nname: web\n";
 
@@ -224,7 +225,7 @@ mod tests {
             files.load(path.into(), text.into());
         }
         let tree = Tree::load(files.loaded(), None).unwrap();
-        let survey = Survey::of(&tree, &files, &BTreeSet::new());
+        let survey = Survey::of(&tree, &files, &Locked::default(), &BTreeSet::new());
         check(&survey.entries[0], &tree, &files);
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::project::dns::{LABEL_ADVICE, is_label, is_subdomain};
 use crate::project::settings::HookPolicy;
 use crate::project::snapshot::{SourceError, SourcePlace};
+use crate::render::lock::{Registry, RemoteChart, is_chart_name, is_exact_version};
 use crate::render::yaml::{self, ValueBudget};
 
 /// The maximum size of a release file. It is read again whenever more files are known.
@@ -50,6 +51,15 @@ pub(super) struct Reference {
     pub(super) place: SourcePlace,
 }
 
+/// The chart that a release names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ChartReference {
+    /// A directory or an archive of the tree.
+    Local(Reference),
+    /// A chart of a repository or registry, and the place of the key.
+    Remote(RemoteChart, SourcePlace),
+}
+
 /// A release of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Release {
@@ -59,8 +69,8 @@ pub(super) struct Release {
     pub(super) name: String,
     /// The namespace. `None` means the namespace of the directory.
     pub(super) namespace: Option<String>,
-    /// The directory or archive of the chart. `None` if there is an error.
-    pub(super) chart: Option<Reference>,
+    /// The chart. `None` if there is an error.
+    pub(super) chart: Option<ChartReference>,
     /// `true` if the objects in the directory `crds` of the chart are part of the release.
     pub(super) include_crds: bool,
     /// The files of values, each of which is merged over those before it.
@@ -181,30 +191,71 @@ impl Reading<'_> {
         }
     }
 
-    fn chart(&mut self) -> Option<Reference> {
-        const VENDOR: &str =
-            "there is no .ktor.lock yet: put the chart into the tree, and name its directory in `chart`";
-        if !self.absent("repository") {
-            self.error("repository", &format!("charts of a repository cannot be used: {VENDOR}"));
-            return None;
-        }
-        if !self.absent("version") {
-            self.error("version", "a chart of the tree has its version in its Chart.yaml: remove `version`");
-        }
+    fn chart(&mut self) -> Option<ChartReference> {
         if self.absent("chart") {
             self.error_here("the release has no `chart`: name the directory or archive of a chart");
             return None;
         }
         let path = self.text("chart")?;
+        if !self.absent("repository") {
+            return self.chart_of_repository(&path);
+        }
+        if path.starts_with("oci://") {
+            let version = self.exact_version()?;
+            let Some(chart) = RemoteChart::of_oci(&path, &version) else {
+                let message = "`chart` is not an address of a registry: write it as in oci://ghcr.io/org/web, and the version \
+                               under `version`";
+                self.error("chart", message);
+                return None;
+            };
+            return Some(ChartReference::Remote(chart, self.key_place("chart")));
+        }
+        if !self.absent("version") {
+            self.error("version", "a chart of the tree has its version in its Chart.yaml: remove `version`");
+        }
         if path.contains("://") {
-            self.error("chart", &format!("a chart outside the tree cannot be used: {VENDOR}"));
+            let message = "a chart is not fetched from an address: name its `repository`, or write the address as in \
+                           oci://ghcr.io/org/web";
+            self.error("chart", message);
             return None;
         }
         if path.is_empty() || path.starts_with('/') {
             self.error("chart", "`chart` is not a relative path: name the chart's directory as in ./charts/web");
             return None;
         }
-        Some(Reference { path, place: self.key_place("chart") })
+        Some(ChartReference::Local(Reference { path, place: self.key_place("chart") }))
+    }
+
+    fn chart_of_repository(&mut self, name: &str) -> Option<ChartReference> {
+        let address = self.text("repository")?;
+        let registry = match Registry::repository(&address) {
+            Ok(registry) => Some(registry),
+            Err(error) => {
+                self.error("repository", &format!("`repository` {error}"));
+                None
+            }
+        };
+        let is_name = is_chart_name(name);
+        if !is_name {
+            self.error("chart", "`chart` is not the name of a chart in the repository: write it as in web");
+        }
+        let version = self.exact_version()?;
+        let chart = RemoteChart { registry: registry?, chart: name.to_owned(), version };
+        is_name.then(|| ChartReference::Remote(chart, self.key_place("chart")))
+    }
+
+    /// Returns the version of a chart that is not in the tree.
+    fn exact_version(&mut self) -> Option<String> {
+        if self.absent("version") {
+            self.error("chart", "the release has no `version`: write the exact version of the chart");
+            return None;
+        }
+        let version = self.text("version")?;
+        if !is_exact_version(&version) {
+            self.error("version", "`version` is not one version: write it with three numbers as in 1.2.3");
+            return None;
+        }
+        Some(version)
     }
 
     fn hooks(&mut self) -> Option<HookPolicy> {
@@ -360,7 +411,8 @@ mod tests {
         let one = &found[0];
         assert_eq!((one.name.as_str(), one.namespace.as_deref(), one.include_crds), ("web", Some("shop"), true));
         assert_eq!((one.hooks, one.schema, one.kube_version.as_deref()), (None, None, None));
-        assert_eq!(one.chart.as_ref().map(|chart| chart.path.as_str()), Some("./charts/web"));
+        let Some(ChartReference::Local(chart)) = &one.chart else { panic!("{one:?}") };
+        assert_eq!(chart.path, "./charts/web");
         let other = &found[1];
         assert_eq!((other.place.to_string(), other.include_crds), ("a/web.helm.yaml:5:1".into(), false));
         let files: Vec<_> = other.values_files.iter().map(|file| format!("{} {}", file.path, file.place)).collect();
@@ -377,12 +429,8 @@ mod tests {
         let base = "name: web\nnamespace: shop\n";
         for (text, expected) in [
             (
-                "repository: https://x\nchart: web\nversion: 1.0.0\n",
-                ":3:1: charts of a repository cannot be used: there is no .ktor.lock yet: put the chart into the tree, and name its directory in `chart`",
-            ),
-            (
-                "chart: oci://x/y\n",
-                ":3:1: a chart outside the tree cannot be used: there is no .ktor.lock yet: put the chart into the tree, and name its directory in `chart`",
+                "chart: https://x/y.tgz\n",
+                ":3:1: a chart is not fetched from an address: name its `repository`, or write the address as in oci://ghcr.io/org/web",
             ),
             ("chart: /x\n", ":3:1: `chart` is not a relative path: name the chart's directory as in ./charts/web"),
             (
@@ -442,6 +490,35 @@ mod tests {
             releases("chart: x\nname: \"{${ ktor.x }$}\"\n").1,
             ["a/web.helm.yaml:2:8: a template in a release file cannot be rendered yet: write the value itself"]
         );
+    }
+
+    #[test]
+    fn k7_a_remote_chart_has_a_server_a_name_and_an_exact_version() {
+        for (text, expected) in [
+            ("repository: https://x/\nchart: web\nversion: 1.0.0\n", "chart web 1.0.0 of https://x"),
+            ("chart: oci://x/y/web\nversion: v1.0.0-rc.1\n", "chart oci://x/y/web v1.0.0-rc.1"),
+        ] {
+            let (found, errors) = releases(&format!("name: web\n{text}"));
+            let Some(ChartReference::Remote(chart, place)) = &found[0].chart else { panic!("{errors:?}") };
+            assert_eq!((chart.to_string(), errors), (expected.to_owned(), vec![]));
+            assert!(place.to_string().starts_with("a/web.helm.yaml:"), "{place}");
+        }
+        let no_version = "the release has no `version`: write the exact version of the chart";
+        let no_range = "`version` is not one version: write it with three numbers as in 1.2.3";
+        for (text, expected) in [
+            ("repository: https://x\nchart: web\n", format!(":3:1: {no_version}")),
+            ("chart: oci://x/y\n", format!(":2:1: {no_version}")),
+            ("chart: oci://x/y\nversion: latest\n", format!(":3:1: {no_range}")),
+            ("repository: https://x\nchart: web\nversion: ^1.0.0\n", format!(":4:1: {no_range}")),
+            ("repository: https://x\nchart: web\nversion: '1.0'\n", format!(":4:1: {no_range}")),
+            ("repository: https://x\nchart: ../web\nversion: 1.0.0\n", ":3:1: `chart` is not the name of a chart in the repository: write it as in web".to_owned()),
+            ("repository: http://x\nchart: web\nversion: 1.0.0\n", ":2:1: `repository` is not an https address: use one (http is for this machine only)".to_owned()),
+            ("repository: https://a:b@x\nchart: web\nversion: 1.0.0\n", ":2:1: `repository` has credentials: write it without them, and keep them in Helm's own configuration".to_owned()),
+            ("repository: https://x\n", ":1:1: the release has no `chart`: name the directory or archive of a chart".to_owned()),
+            ("chart: oci://x/y:1.0.0\nversion: 1.0.0\n", ":2:1: `chart` is not an address of a registry: write it as in oci://ghcr.io/org/web, and the version under `version`".to_owned()),
+        ] {
+            assert_eq!(releases(&format!("name: web\n{text}")).1, [format!("a/web.helm.yaml{expected}")], "{text}");
+        }
     }
 
     #[test]

@@ -347,6 +347,7 @@ mod tests {
 
     use super::*;
     use crate::render::job::Outputs;
+    use crate::render::lock::Locked;
     use crate::render::{Rendered, render};
 
     fn tree(files: &[(&str, &str)]) -> Rendered {
@@ -355,8 +356,12 @@ mod tests {
             loaded.load(path.into(), (*text).into());
         }
         let tree = Tree::load(loaded.loaded(), None).unwrap();
-        assert_eq!(crate::render::wanted(&tree, &loaded), BTreeSet::new(), "a reader loads everything first");
-        render(&tree, &loaded, &Outputs::default())
+        assert_eq!(
+            crate::render::wanted(&tree, &loaded, &Locked::default()),
+            BTreeSet::new(),
+            "a reader loads everything first"
+        );
+        render(&tree, &loaded, &Locked::default(), &Outputs::default())
     }
 
     fn objects(files: &[(&str, &str)]) -> Vec<(String, Json)> {
@@ -637,7 +642,7 @@ mod tests {
         files.load("a/web.tmpl.yaml".into(), b"define: [{name: web, path: .web.yaml}]\n".to_vec());
         files.list("plain.yaml".into());
         let tree = Tree::load(files.loaded(), None).unwrap();
-        let asked: Vec<_> = crate::render::wanted(&tree, &files).into_iter().collect();
+        let asked: Vec<_> = crate::render::wanted(&tree, &files, &Locked::default()).into_iter().collect();
         assert_eq!(asked, ["../env.yaml", "a/.web.yaml", "plain.yaml"].map(PathBuf::from));
     }
 }

@@ -25,9 +25,10 @@ use crate::project::snapshot::{Failure, SourceError};
 use crate::project::target::TargetError;
 use crate::project::tree::Tree;
 use crate::render::job::Outputs;
+use crate::render::lock::{LOCK_FILE, Locked};
 use crate::render::source::{SourceReadError, WorkTree};
 use crate::render::value::Conflict;
-use crate::render::{ReleaseFacts, Rendered, jobs, render, wanted};
+use crate::render::{ReleaseFacts, Rendered, jobs, render, unfetched, wanted};
 
 pub mod engines;
 
@@ -140,28 +141,33 @@ impl Sources {
         target: Option<&str>,
         engines: &Engines,
     ) -> Result<Self, SourcesError> {
-        let settings = files.selected(&is_settings);
+        let settings = files.selected(&|path| is_settings(path) || path == Path::new(LOCK_FILE));
         reader.load(&mut files, &settings).await?;
+        let mut locked = Locked::of(&files).map_err(SourcesError::Settings)?;
         let tree = Tree::load(files.loaded(), target).map_err(SourcesError::Settings)?;
         tree.check_target().map_err(SourcesError::Target)?;
         // What a file refers to is known once the file is loaded. A source whose files are still missing in the end
         // fails to render.
         for _ in 0..ROUNDS {
-            let wanted = wanted(&tree, &files);
+            let wanted = wanted(&tree, &files, &locked);
             if wanted.is_empty() {
                 break;
             }
             reader.load(&mut files, &wanted).await?;
         }
-        let jobs = jobs(&tree, &files);
+        let unfetched = unfetched(&tree, &files, &locked);
+        if !unfetched.is_empty() {
+            locked.archives = Box::pin(engines.archives(&unfetched)).await;
+        }
+        let jobs = jobs(&tree, &files, &locked);
         let (outputs, notices) = if jobs.is_empty() {
             (Outputs::new(), Vec::new())
         } else {
-            (Box::pin(engines.run(jobs)).await, engines.notices())
+            (Box::pin(engines.run(jobs, &locked)).await, engines.notices())
         };
         // Templates can be slow in ways that the template engine does not count.
         let rendering = move || {
-            let rendered = Box::new(render(&tree, &files, &outputs));
+            let rendered = Box::new(render(&tree, &files, &locked, &outputs));
             Self { tree, files, rendered, notices }
         };
         in_time(TIME_TO_RENDER, rendering).await.ok_or(SourcesError::Late)
