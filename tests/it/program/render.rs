@@ -70,12 +70,17 @@ fn k3_hostile_releases_are_refused_at_their_place_without_an_engine() {
         (
             "c/web.helm.yaml",
             "repository: https://x\nchart: web\nname: web\n",
-            "c/web.helm.yaml:1:1: charts of a repository",
+            "c/web.helm.yaml:2:1: the release has no `version`",
         ),
         (
             "c/web.helm.yaml",
-            "chart: oci://x/web\nname: web\n",
-            "c/web.helm.yaml:1:1: a chart outside the tree cannot be used",
+            "chart: oci://x.example/web\nversion: 1.0.0\nname: web\n",
+            "c/web.helm.yaml:1:1: there is no .ktor.lock that names the chart oci://x.example/web 1.0.0",
+        ),
+        (
+            "c/web.helm.yaml",
+            "chart: https://x.example/web.tgz\nname: web\n",
+            "c/web.helm.yaml:1:1: a chart is not fetched from an address",
         ),
         (
             "c/web.helm.yaml",
