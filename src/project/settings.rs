@@ -114,8 +114,7 @@ pub struct TargetSettings {
 pub struct KustomizeSettings {
     /// The files that a kustomization can read. The default is `root`.
     pub load_restrictions: Option<LoadRestrictions>,
-    /// `true` keeps the newest older generation of each generated ConfigMap and Secret, so that a rollout can be
-    /// undone. The default is `false`.
+    /// `true` keeps the generation before the current one of each generated ConfigMap and Secret, for a rollback.
     pub keep_previous: Option<bool>,
 }
 
