@@ -249,9 +249,12 @@ pub(crate) fn decide_offline(request: &RunRequest, base: Option<&Sources>, head:
     known.extend(request.known.iter().cloned());
     let scope = Scope::resolve(&request.scope, &known, &BTreeSet::new()).map_err(RunError::Scope)?;
     let mut notices = Vec::new();
-    let (policy, broken) = checked(&request.policy, &desired, &scope, &mut notices);
+    let (mut policy, broken) = checked(&request.policy, &desired, &scope, &mut notices);
     if !before.failures.is_empty() {
         notices.push(Notice::BaseFilesUnreadable);
+        if policy.sources == SourceCoverage::Complete {
+            policy.sources = SourceCoverage::BaseUnknown;
+        }
     }
     let unknown = desired.manifests.keys().filter(|key| kinds.get(&key.group_kind()).is_none());
     let unknown: BTreeSet<GroupKind> = unknown.map(ObjectKey::group_kind).collect();

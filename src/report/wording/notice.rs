@@ -109,7 +109,8 @@ pub(crate) fn notice(notice: &Notice) -> String {
                 .to_owned()
         }
         Notice::BaseFilesUnreadable => {
-            "Some files of the base tree cannot be read: their objects are not compared.".to_owned()
+            "Some files of the base tree cannot be read: their objects count as new, and this plan shows no deletion."
+                .to_owned()
         }
         Notice::KindsAsWritten(kinds) => {
             format!("Without a cluster these kinds are taken as written: {}.", joined(kinds))

@@ -1,5 +1,7 @@
 //! `ktor plan` and `ktor scope`.
 
+use serde_json::Value;
+
 use super::{LEASE, Site, X, Y, check, check_formats, config_map, edit, new_server};
 
 fn changed() -> Site {
@@ -88,6 +90,29 @@ fn an_offline_plan() {
         site
     };
     check_formats("plan_offline", committed, &["plan", "-p", "k8s", "--offline", "--base", "HEAD~1"]);
+}
+
+/// K10: what a base that cannot be rendered had is not known. The head is planned, and nothing is shown as deleted.
+#[test]
+fn k10_an_offline_plan_whose_base_cannot_be_rendered_deletes_nothing() {
+    let site = changed();
+    site.checkout.write("k8s/b/web.tmpl.yaml", "kind: {${ ktor.nothing }$}\n").commit("broken");
+    site.checkout.remove("k8s/a/y.yaml");
+    let arguments = ["plan", "-p", "k8s", "--offline", "--base", "HEAD", "-o", "json"];
+    // A head that has the same mistake fails, and one that mends it is planned.
+    assert_ne!(site.run(&arguments).status.code(), Some(0));
+    site.checkout.write("k8s/b/web.tmpl.yaml", config_map("web", "1"));
+    let output = site.run(&arguments);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let actions = |list: &str| -> Vec<(String, String)> {
+        let text = |change: &Value, pointer: &str| change.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let changes = plan[list].as_array().unwrap().iter();
+        let actions = changes.map(|change| (text(change, "/key/name"), text(change, "/action")));
+        actions.filter(|(_, action)| action != "unchanged").collect()
+    };
+    assert_eq!(actions("changes"), [("web".to_owned(), "create".to_owned())], "{plan:#}");
+    assert_eq!(actions("cleanup"), [("y".to_owned(), "keep".to_owned())], "{plan:#}");
+    assert!(plan["notices"].to_string().contains("this plan shows no deletion"), "{plan:#}");
 }
 
 #[test]
